@@ -1,0 +1,1 @@
+"""A GPU-accelerated engine for in-silico clinical trials."""

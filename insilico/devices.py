@@ -1,0 +1,30 @@
+"""The machine the engine computes on: precision and host devices, set once before JAX starts.
+
+XLA runs one program on one core, so a laptop's second core would idle; splitting the host into as
+many devices as there are usable cores lets a batch of patients fill all of them.
+"""
+
+import os
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+
+def usable_cores() -> int:
+    """Number of processor cores this process may run on (affinity, not the machine's total)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_host_devices(count: int | None = None) -> int:
+    """Split the host into `count` JAX devices (default: one a usable core).
+
+    Has to come before JAX's first computation; once its backend runs, the number of devices it
+    already has stays and is returned.
+    """
+    wanted = usable_cores() if count is None else count
+    try:
+        jax.config.update("jax_num_cpu_devices", wanted)
+    except RuntimeError:  # the backend is already up: its device count cannot change any more
+        pass
+    return jax.local_device_count()

@@ -1,0 +1,126 @@
+"""What a structural model is: named quantities with units, and three pure functions of them.
+
+A model is written for one patient. Because its functions use only plain arithmetic and
+`insilico.vocabulary`, the same functions serve a float, a traced scalar and lanes of patients.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, get_type_hints
+
+import jax
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """What a field of a model stands for.
+
+    **Arguments:**
+
+    - `unit`: as pint reads it (`"mg/L"`, `"1/h"`); `"1"` for a pure number.
+    - `description`: one line in the field's words.
+    - `size`: number of components of a `Vector`; `None` for a single number.
+    - `negligible`: size below which differences do not matter, in the unit: the default absolute
+      tolerance of a state is the solver's times this. Change it for a state whose typical values
+      are far from 1.
+    """
+
+    unit: str
+    description: str
+    size: int | None = None
+    negligible: float = 1.0
+
+
+class NoInputs(NamedTuple):
+    """The inputs of a model that has none."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """One published structural model.
+
+    `State`, `Parameters`, `Inputs` and `Outputs` are NamedTuple classes whose fields are annotated
+    `Annotated[Value, Quantity(unit, description)]`. Times are in `time_unit` throughout.
+
+    **Functions**, all pure and elementwise over patients:
+
+    - `initial(parameters) -> State`
+    - `derivative(time, state, parameters, inputs) -> State` of rates per `time_unit`
+    - `outputs(time, state, parameters) -> Outputs`
+    - `fastest_rate(parameters)`, optional: the largest rate constant (1/`time_unit`). Patients that
+      need similar steps are put side by side by it; it changes speed, never results.
+
+    **Evidence** (D13): `citation`; `validated`, what the model was checked against; `limits`, where
+    it fails or was not checked.
+    """
+
+    name: str
+    title: str
+    citation: str
+    State: type[Any]
+    Parameters: type[Any]
+    Outputs: type[Any]
+    initial: Callable[[Any], Any]
+    derivative: Callable[[Any, Any, Any, Any], Any]
+    outputs: Callable[[Any, Any, Any], Any]
+    Inputs: type[Any] = NoInputs
+    fastest_rate: Callable[[Any], Any] | None = None
+    time_unit: str = "h"
+    validated: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+
+    def quantities(self, group: str) -> dict[str, Quantity]:
+        """The declared quantities of `"State"`, `"Parameters"`, `"Inputs"` or `"Outputs"`, in order."""
+        hints = get_type_hints(getattr(self, group), include_extras=True)
+        return {name: _quantity(self.name, group, name, hint) for name, hint in hints.items()}
+
+    def components(self) -> list[str]:
+        """The state's components in their flat order: `central`, `transit[0]`, `transit[1]`, …"""
+        names: list[str] = []
+        for name, quantity in self.quantities("State").items():
+            if quantity.size is None:
+                names.append(name)
+            else:
+                names.extend(f"{name}[{index}]" for index in range(quantity.size))
+        return names
+
+    def compartment(self, name: str) -> int:
+        """Index of a state component that doses may enter. Raises `KeyError` with the valid names."""
+        names = self.components()
+        if name not in names:
+            raise KeyError(f"model {self.name} has no compartment {name!r}; it has {', '.join(names)}")
+        return names.index(name)
+
+    def negligible(self) -> tuple[float, ...]:
+        """Each component's negligible size, in the flat order."""
+        return tuple(
+            quantity.negligible
+            for quantity in self.quantities("State").values()
+            for _ in range(quantity.size or 1)
+        )
+
+    def check_structure(self, parameters: Any) -> None:
+        """Raise `TypeError` unless initial state and derivative have the declared structure."""
+        expected = len(self.components())
+        state = self.initial(parameters)
+        inputs = self.Inputs(*(0.0 for _ in self.Inputs._fields))
+        rates = self.derivative(0.0, state, parameters, inputs)
+        for label, value in (("initial state", state), ("derivative", rates)):
+            found = len(jax.tree.leaves(value))
+            if not isinstance(value, self.State) or found != expected:
+                raise TypeError(
+                    f"{label} of model {self.name} must be a {self.State.__name__} of {expected} "
+                    f"components; found {type(value).__name__} of {found}"
+                )
+
+
+def _quantity(model: str, group: str, name: str, hint: Any) -> Quantity:
+    for entry in getattr(hint, "__metadata__", ()):
+        if isinstance(entry, Quantity):
+            return entry
+    raise TypeError(
+        f"{group} of model {model}: field {name!r} needs a unit; "
+        f"annotate it as Annotated[Value, Quantity(unit, description)]"
+    )

@@ -1,0 +1,77 @@
+"""Two-compartment oral kinetics with inhibition of a response's production.
+
+Indirect response model I of Dayneka, Garg and Jusko, J Pharmacokinet Biopharm 1993; 21:457-478,
+driven by textbook two-compartment kinetics with first-order absorption.
+"""
+
+from typing import Annotated, NamedTuple
+
+from insilico.model import Model, Quantity
+from insilico.vocabulary import Value
+
+
+class State(NamedTuple):
+    depot: Annotated[Value, Quantity("mg", "drug not yet absorbed")]
+    central: Annotated[Value, Quantity("mg", "drug in the central compartment")]
+    peripheral: Annotated[Value, Quantity("mg", "drug in the peripheral compartment")]
+    response: Annotated[Value, Quantity("1", "response")]
+
+
+class Parameters(NamedTuple):
+    absorption_rate: Annotated[Value, Quantity("1/h", "first-order absorption, KA")]
+    clearance: Annotated[Value, Quantity("L/h", "clearance, CL")]
+    central_volume: Annotated[Value, Quantity("L", "volume of the central compartment, V1")]
+    intercompartmental_clearance: Annotated[Value, Quantity("L/h", "exchange, Q")]
+    peripheral_volume: Annotated[Value, Quantity("L", "volume of the peripheral compartment, V2")]
+    production: Annotated[Value, Quantity("1/h", "zero-order production of the response, KIN")]
+    loss: Annotated[Value, Quantity("1/h", "first-order loss of the response, KOUT")]
+    maximal_inhibition: Annotated[Value, Quantity("1", "largest inhibition, IMAX")]
+    half_inhibition_concentration: Annotated[Value, Quantity("mg/L", "IC50")]
+
+
+class Outputs(NamedTuple):
+    central: Annotated[Value, Quantity("mg", "drug in the central compartment")]
+    peripheral: Annotated[Value, Quantity("mg", "drug in the peripheral compartment")]
+    response: Annotated[Value, Quantity("1", "response")]
+
+
+def initial(parameters: Parameters) -> State:
+    nothing = 0.0 * parameters.clearance
+    return State(nothing, nothing, nothing, parameters.production / parameters.loss)
+
+
+def derivative(time: Value, state: State, parameters: Parameters, inputs: Value) -> State:
+    p = parameters
+    absorbed = p.absorption_rate * state.depot
+    out = (p.clearance + p.intercompartmental_clearance) / p.central_volume * state.central
+    forth = p.intercompartmental_clearance / p.central_volume * state.central
+    back = p.intercompartmental_clearance / p.peripheral_volume * state.peripheral
+    concentration = state.central / p.central_volume
+    inhibition = p.maximal_inhibition * concentration / (p.half_inhibition_concentration + concentration)
+    return State(
+        depot=-absorbed,
+        central=absorbed - out + back,
+        peripheral=forth - back,
+        response=p.production * (1.0 - inhibition) - p.loss * state.response,
+    )
+
+
+def outputs(time: Value, state: State, parameters: Parameters) -> Outputs:
+    return Outputs(state.central, state.peripheral, state.response)
+
+
+MODEL = Model(
+    name="indirect_response",
+    title="Two-compartment oral kinetics with an indirect response",
+    citation=(
+        "Dayneka NL, Garg V, Jusko WJ. Comparison of four basic models of indirect "
+        "pharmacodynamic responses. J Pharmacokinet Biopharm 1993; 21:457-478."
+    ),
+    State=State,
+    Parameters=Parameters,
+    Outputs=Outputs,
+    initial=initial,
+    derivative=derivative,
+    outputs=outputs,
+    fastest_rate=lambda parameters: parameters.absorption_rate,
+)

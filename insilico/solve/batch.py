@@ -1,0 +1,192 @@
+"""Many patients at once: padded into lanes, sorted, spread over all devices of the machine.
+
+Patients run in chunks of a fixed number of lanes, always full (the last one padded with copies), so
+that each patient meets the same machine instructions whoever runs beside it: its numbers do not
+depend, to the last bit, on the batch, on the order or on the number of devices.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import AxisType, PartitionSpec
+
+from insilico.model import Model
+from insilico.solve.adaptive import Tolerances, TolerancesAsNumbers
+from insilico.solve.events import Events, Pattern
+from insilico.solve.walk import Rule, Walk, walk
+
+LANES = 64
+"""Patients a chunk. Fewer leave vector units idle, more fall out of the cache (measured)."""
+
+BLOCK = 1024
+"""Patients a block: the unit of work that is dispatched; sorting never crosses it."""
+
+
+def solve_block(
+    model: Model,
+    parameters: Any,
+    events: Events,
+    pattern: Pattern,
+    tolerances: TolerancesAsNumbers,
+    *,
+    rule: Rule | None = None,
+    subject: Any = None,
+) -> Walk:
+    """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
+
+    Arrays have the patients' axis last. Patients are sorted by the model's fastest rate, so that
+    those who need similar steps share a chunk, and come back in their own order.
+    """
+    (patients,) = jax.tree.leaves(parameters)[0].shape
+    rate = None if model.fastest_rate is None else model.fastest_rate(parameters)
+    order = jnp.arange(patients) if rate is None else jnp.argsort(rate)
+    shared = jax.tree.map(lambda leaf: jnp.ndim(leaf) < 2, events)
+
+    def cut(leaf: Array) -> Array:
+        chunks = leaf[..., order].reshape(*leaf.shape[:-1], -1, LANES)
+        return jnp.moveaxis(chunks, -2, 0)
+
+    def join(leaf: Array) -> Array:
+        return jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], patients)[..., jnp.argsort(order)]
+
+    def chunk(own: tuple[Any, list[Array], Any]) -> Walk:
+        parameters, columns, subject = own
+        remaining = iter(columns)
+        rows = jax.tree.map(lambda leaf, same: leaf if same else next(remaining), events, shared)
+        return walk(model, parameters, rows, pattern, tolerances, rule=rule, subject=subject)
+
+    own_events = [leaf for leaf in jax.tree.leaves(events) if jnp.ndim(leaf) == 2]
+    chunks = jax.tree.map(cut, (parameters, own_events, subject))
+    return jax.tree.map(join, jax.lax.map(chunk, chunks))
+
+
+def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
+    """Compile `function` of one block to run over many blocks on all devices of the machine.
+
+    The result takes arrays with a leading axis of blocks, a multiple of the number of devices;
+    the first `shared` arguments have no such axis and go to every device whole.
+    """
+    mesh = jax.make_mesh((jax.local_device_count(),), ("blocks",), axis_types=(AxisType.Auto,))
+
+    def on_device(*arguments: Any) -> Any:
+        common, own = arguments[:shared], arguments[shared:]
+        return jax.lax.map(lambda block: function(*common, *block), own)
+
+    @functools.partial(jax.jit, compiler_options=compiler_options())
+    def program(*arguments: Any) -> Any:
+        specs = tuple(
+            PartitionSpec() if index < shared else PartitionSpec("blocks")
+            for index in range(len(arguments))
+        )
+        return jax.shard_map(
+            on_device, mesh=mesh, in_specs=specs, out_specs=PartitionSpec("blocks"), check_vma=False
+        )(*arguments)
+
+    return program
+
+
+def compiler_options() -> dict[str, str]:
+    """XLA's options for lane programs on this machine's default device.
+
+    512-bit vectors instead of the default 256 gain about a quarter on processors that have them.
+    """
+    return {"xla_cpu_prefer_vector_width": "512"} if jax.default_backend() == "cpu" else {}
+
+
+class Solution(NamedTuple):
+    """What came of each patient; arrays have the patients' axis first.
+
+    - `outputs`: the model's outputs NamedTuple, (patients, times).
+    - `visit_time`: (patients, slots), NaN where unused; `records`, the rule's, alike.
+    - `status`, `stopped`, `steps`: (patients,), see `insilico.solve.Walk`.
+    """
+
+    outputs: Any
+    visit_time: np.ndarray
+    records: Any
+    status: np.ndarray
+    stopped: np.ndarray
+    steps: np.ndarray
+    state: Any
+
+
+def solve(
+    model: Model,
+    parameters: Any,
+    events: Events,
+    pattern: Pattern,
+    *,
+    tolerances: Tolerances | None = None,
+    rule: Rule | None = None,
+    subject: Any = None,
+) -> Solution:
+    """Solve any number of patients through a schedule.
+
+    **Arguments:**
+
+    - `parameters`: the model's `Parameters`, each a number or an array (patients,).
+    - `events`, `pattern`: from `insilico.solve.schedule`; arrays (rows,) or (rows, patients).
+    - `tolerances`: default 1e-6 relative.
+    - `rule`, `subject`: decisions at visits and what they need; arrays of `subject` have the
+      patients' axis last.
+
+    Patients that fail keep their place and say so in `status`. Raises `ValueError` for arrays of
+    different lengths.
+    """
+    leaves = [jnp.asarray(leaf, float) for leaf in jax.tree.leaves(parameters)]
+    sizes = {leaf.shape[0] for leaf in leaves if leaf.ndim}
+    if len(sizes) > 1:
+        raise ValueError(f"parameters of different lengths: {sorted(sizes)}")
+    patients = sizes.pop() if sizes else 1
+    devices = jax.local_device_count()
+    block = min(BLOCK, LANES * -(-patients // (LANES * devices)))
+    blocks = devices * -(-patients // (block * devices))
+
+    def pad(leaf: Array) -> Array:
+        """Copies of the last patient up to whole blocks; the blocks' axis goes first."""
+        index = jnp.minimum(jnp.arange(blocks * block), patients - 1)
+        leaf = jnp.asarray(leaf)[..., index]
+        return jnp.moveaxis(leaf.reshape(*leaf.shape[:-1], blocks, block), -2, 0)
+
+    def unpad(leaf: Array) -> np.ndarray:
+        array = np.moveaxis(np.asarray(leaf), 0, -2)
+        joined = array.reshape(*array.shape[:-2], blocks * block)
+        return np.moveaxis(joined[..., :patients], -1, 0)
+
+    full = [jnp.broadcast_to(leaf, (patients,)) for leaf in leaves]
+    structure = jax.tree.structure(parameters)
+    own = [jnp.ndim(leaf) == 2 for leaf in events]
+    program = _program(model, pattern, rule, tuple(own))
+    common = [leaf for leaf, individual in zip(events, own, strict=True) if not individual]
+    columns = [pad(jnp.asarray(leaf)) for leaf, individual in zip(events, own, strict=True) if individual]
+    result = program(
+        (tolerances or Tolerances()).numbers(),
+        [jnp.asarray(leaf) for leaf in common],
+        jax.tree.unflatten(structure, [pad(leaf) for leaf in full]),
+        columns,
+        jax.tree.map(pad, subject),
+    )
+    return Solution(**jax.tree.map(unpad, result)._asdict())
+
+
+@functools.lru_cache(maxsize=64)
+def _program(
+    model: Model, pattern: Pattern, rule: Rule | None, own: tuple[bool, ...]
+) -> Callable[..., Walk]:
+    def one_block(
+        tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, subject: Any
+    ) -> Walk:
+        shared, individual = iter(common), iter(columns)
+        events = Events(*(next(individual) if mine else next(shared) for mine in own))
+        return solve_block(
+            model, parameters, events, pattern, tolerances, rule=rule, subject=subject
+        )
+
+    return over_devices(one_block, shared=2)

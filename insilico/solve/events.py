@@ -1,0 +1,196 @@
+"""What happens to a patient from outside, as a table of rows in order of time.
+
+A dose, the start or end of an infusion, a change of an input, an observation and a free slot for a
+visit are rows. A step never crosses a row. Times and amounts are numbers that a compiled program
+takes as arguments; only the pattern of rows (how many, which observe, which are slots) is fixed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jax import Array
+
+from insilico.model import Model
+
+
+class Kind(enum.IntEnum):
+    """What a row does once its observation, if any, is made."""
+
+    NONE = 0
+    DOSE = 1
+    """Adds `amount` to compartment `target`."""
+    RATE = 2
+    """Adds `amount` to the rate at which compartment `target` is infused."""
+    INPUT = 3
+    """Sets input number `target` to `amount`."""
+
+
+class Events(NamedTuple):
+    """Rows of one schedule, shared by all patients, (rows,), or of each patient, (rows, patients).
+
+    `order` is -1, or the number of the rule's order that multiplies `amount`. The time of a slot row
+    is the latest time at which its visit may take place.
+    """
+
+    time: Array | np.ndarray
+    kind: Array | np.ndarray
+    target: Array | np.ndarray
+    amount: Array | np.ndarray
+    order: Array | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Pattern:
+    """The part of a schedule that a compiled program is made for.
+
+    - `observed`: indices of the rows that observe, one an output time, in order.
+    - `slots`: for each row, whether it is a free slot for a visit.
+    - `infused`: the compartments that are ever infused.
+    """
+
+    rows: int
+    observed: tuple[int, ...]
+    slots: tuple[bool, ...]
+    infused: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dose:
+    """A bolus of `amount` into `compartment` at `time`; times the rule's order of that number."""
+
+    time: float
+    compartment: str
+    amount: float
+    order: int = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Infusion:
+    """`amount` into `compartment` at a constant rate from `time` over `duration`."""
+
+    time: float
+    compartment: str
+    amount: float
+    duration: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """Input `name` takes `value` from `time` on."""
+
+    time: float
+    name: str
+    value: float
+
+
+def schedule(
+    model: Model,
+    actions: Iterable[Dose | Infusion | Input] = (),
+    *,
+    observe: Sequence[float] = (),
+    visits_until: float | None = None,
+    shortest_recheck: float | None = None,
+    start: float = 0.0,
+) -> tuple[Events, Pattern]:
+    """The rows of one schedule for `model`, in its time unit.
+
+    **Arguments:**
+
+    - `actions`: doses, infusions and inputs; those of one instant act in the order given.
+    - `observe`: output times, increasing. An observation at the time of a dose sees the state
+      before it.
+    - `visits_until`: the last time at which a rule may hold a visit, itself included; a visit at
+      the time of a dose comes before it.
+    - `shortest_recheck`: the shortest time a rule may leave between two visits; the number of slots
+      follows from it.
+
+    Raises `ValueError` for times before `start`, a duration that is not positive, unsorted output
+    times, and `KeyError` for an unknown compartment or input.
+    """
+    raw: list[tuple[float, int, int, float, int]] = []
+    for action in actions:
+        if action.time < start:
+            raise ValueError(f"{action} comes before the start at {start}")
+        match action:
+            case Dose(time, compartment, amount, order):
+                raw.append((time, Kind.DOSE, model.compartment(compartment), amount, order))
+            case Infusion(time, compartment, amount, duration):
+                if not duration > 0:
+                    raise ValueError(f"{action}: an infusion's duration must be above 0")
+                index, rate = model.compartment(compartment), amount / duration
+                raw.append((time, Kind.RATE, index, rate, -1))
+                raw.append((time + duration, Kind.RATE, index, -rate, -1))
+            case Input(time, name, value):
+                fields = list(model.Inputs._fields)
+                if name not in fields:
+                    raise KeyError(f"model {model.name} has no input {name!r}; it has {fields}")
+                raw.append((time, Kind.INPUT, fields.index(name), value, -1))
+    raw.sort(key=lambda row: row[0])
+    if list(observe) != sorted(observe) or (len(observe) and observe[0] < start):
+        raise ValueError("output times must be increasing and not before the start")
+    rows = _merge(raw, list(observe))
+    if visits_until is not None:
+        if shortest_recheck is None or not shortest_recheck > 0:
+            raise ValueError("shortest_recheck must be above 0 where a rule holds visits")
+        rows = _with_slots(rows, start, visits_until, shortest_recheck)
+    pattern = Pattern(
+        rows=len(rows),
+        observed=tuple(index for index, row in enumerate(rows) if row.observes),
+        slots=tuple(row.slot for row in rows),
+        infused=tuple(sorted({row[2] for row in raw if row[1] == Kind.RATE})),
+    )
+    events = Events(
+        time=np.array([row.time for row in rows], float),
+        kind=np.array([row.action[0] for row in rows], np.int32),
+        target=np.array([row.action[1] for row in rows], np.int32),
+        amount=np.array([row.action[2] for row in rows], float),
+        order=np.array([row.action[3] for row in rows], np.int32),
+    )
+    return events, pattern
+
+
+class _Row(NamedTuple):
+    time: float
+    action: tuple[int, int, float, int] = (Kind.NONE, 0, 0.0, -1)
+    observes: bool = False
+    slot: bool = False
+
+
+def _merge(actions: list[tuple[float, int, int, float, int]], observe: list[float]) -> list[_Row]:
+    """One row for an observation and the first action of the same instant."""
+    rows: list[_Row] = []
+    position = 0
+    for time in observe:
+        while position < len(actions) and actions[position][0] < time:
+            rows.append(_Row(actions[position][0], actions[position][1:]))
+            position += 1
+        if position < len(actions) and actions[position][0] == time:
+            rows.append(_Row(time, actions[position][1:], observes=True))
+            position += 1
+        else:
+            rows.append(_Row(time, observes=True))
+    rows.extend(_Row(action[0], action[1:]) for action in actions[position:])
+    return rows
+
+
+def _with_slots(rows: list[_Row], start: float, until: float, shortest: float) -> list[_Row]:
+    """Between two rows, as many slots as visits fit there at their shortest distance."""
+
+    def slots(previous: float | None, limit: float) -> list[_Row]:
+        gap = limit - (start if previous is None else previous)
+        count = math.ceil(gap / shortest - 1e-9) + (previous is None)
+        return [_Row(limit, slot=True)] * max(count, 0)
+
+    result: list[_Row] = []
+    previous: float | None = None
+    for row in rows:
+        limit = min(row.time, until)
+        result += [*slots(previous, limit), row]
+        previous = limit
+    return result + slots(previous, until)

@@ -1,0 +1,83 @@
+"""The same model through the same events by diffrax: the reference that the lanes answer to."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from insilico.model import Model
+from insilico.solve import tsit5
+from insilico.solve.adaptive import Position, Tolerances, TolerancesAsNumbers
+from insilico.solve.events import Events, Pattern
+from insilico.solve.status import Status
+from insilico.solve.walk import Rule, Walk, walk
+
+
+def reference(
+    model: Model,
+    parameters: Any,
+    events: Events,
+    pattern: Pattern,
+    tolerances: Tolerances,
+    *,
+    rule: Rule | None = None,
+    subject: Any = None,
+    solver: diffrax.AbstractAdaptiveSolver | None = None,
+) -> Walk:
+    """Solve patients one by one with `solver` (default `diffrax.Dopri8()`), vectorised by `vmap`.
+
+    Arguments and result as for `insilico.solve.walk`, except that all leaves of the result have the
+    patients' axis last. Slower than lanes by an order of magnitude; use it to check them, or for a
+    solver that lanes do not have.
+    """
+    advance = functools.partial(_advance, solver or diffrax.Dopri8())
+
+    def alone(parameters: Any, events: Events, subject: Any) -> Walk:
+        return walk(
+            model, parameters, events, pattern, tolerances.numbers(),
+            rule=rule, subject=subject, advance=advance,
+        )  # fmt: skip
+
+    def last_axis(leaf: Array) -> int | None:
+        return leaf.ndim - 1 if leaf.ndim else None
+
+    event_axes = jax.tree.map(lambda leaf: 1 if jnp.ndim(leaf) == 2 else None, events)
+    mapped = jax.vmap(alone, in_axes=(0, event_axes, jax.tree.map(last_axis, subject)))
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), mapped(parameters, events, subject))
+
+
+def _advance(
+    solver: diffrax.AbstractAdaptiveSolver,
+    field: tsit5.Field,
+    position: Position,
+    target: Array,
+    fresh: Array,
+    tolerances: TolerancesAsNumbers,
+    negligible: tuple[float, ...],
+) -> tuple[Position, Array]:
+    del fresh
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda time, state, _: field(time, state)),
+        solver,
+        position.time,
+        target,
+        None,
+        position.state,
+        # diffrax knows one absolute tolerance; the strictest serves every state.
+        stepsize_controller=diffrax.PIDController(
+            rtol=tolerances.relative, atol=tolerances.absolute * min(negligible)
+        ),
+        max_steps=None,
+        throw=False,
+    )
+    assert solution.ys is not None
+    state = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+    finite = jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in state]), axis=0)
+    status = jnp.where(finite, Status.OK, Status.NOT_FINITE).astype(jnp.int32)
+    steps = position.steps + solution.stats["num_steps"]
+    return Position(target, position.size, state, steps), status

@@ -1,0 +1,216 @@
+"""Patients walked through their events: doses, infusions, observations, visits and decisions.
+
+A scan over event rows; between two rows a solver advances every lane to its own time. What happens
+to a lane depends on that lane alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from insilico.model import Model
+from insilico.solve import adaptive
+from insilico.solve.adaptive import Position, TolerancesAsNumbers
+from insilico.solve.events import Events, Kind, Pattern
+from insilico.solve.status import Status
+
+Advance = Callable[..., tuple[Position, Array]]
+"""A solver between two rows, with the arguments of `insilico.solve.adaptive.advance`."""
+
+
+class Plan(NamedTuple):
+    """What a rule has decided for each lane until its next visit.
+
+    - `next_visit`: its time; infinite where none is due.
+    - `orders`: the numbers that multiply the amounts of the rows that name them.
+    - `memory`: the rule's own NamedTuple of lanes.
+    """
+
+    next_visit: Array
+    orders: tuple[Array, ...]
+    memory: Any
+
+
+class Visit(NamedTuple):
+    """What a rule sees: the time of each lane's visit and the model's true outputs then."""
+
+    time: Array
+    outputs: Any
+
+
+class Rule(Protocol):
+    """Decisions at visits: pure, elementwise over patients, with a memory.
+
+    `subject` is any pytree whose leaves end in the lanes' axis: covariates, predicted doses, tables
+    of random draws by nominal day (days, lanes).
+    """
+
+    def start(self, subject: Any) -> Plan:
+        """The plan before anything has happened."""
+        ...
+
+    def visit(self, visit: Visit, plan: Plan, subject: Any) -> tuple[Any, Plan]:
+        """What the visit puts on record (a NamedTuple of lanes), and the plan after it."""
+        ...
+
+
+class Walk(NamedTuple):
+    """What came of a chunk of lanes.
+
+    - `outputs`: the model's, at the observing rows: (observations, lanes).
+    - `visit_time`: (slots, lanes), NaN where a slot went unused; `records`, the rule's, alike.
+    - `status`: (lanes,), a `Status`; `stopped`: the time reached; `steps`: trial steps taken.
+    - `state`: the state at the last row.
+    """
+
+    outputs: Any
+    visit_time: Array
+    records: Any
+    status: Array
+    stopped: Array
+    steps: Array
+    state: Any
+
+
+class _Carry(NamedTuple):
+    position: Position
+    status: Array
+    infusion: tuple[Array, ...]
+    inputs: tuple[Array, ...]
+    plan: Plan | None
+
+
+def walk(
+    model: Model,
+    parameters: Any,
+    events: Events,
+    pattern: Pattern,
+    tolerances: TolerancesAsNumbers,
+    *,
+    rule: Rule | None = None,
+    subject: Any = None,
+    advance: Advance = adaptive.advance,
+) -> Walk:
+    """Solve one chunk of lanes through all rows of its schedule.
+
+    `parameters` is the model's NamedTuple of arrays (lanes,), or of scalars for one patient;
+    `events` has rows (rows,), or (rows, lanes) where patients differ.
+    """
+    initial = model.initial(parameters)
+    leaves, structure = jax.tree.flatten(initial)
+    example = jax.tree.leaves(parameters)[0]
+    lanes, dtype = example.shape, example.dtype
+    negligible = model.negligible()
+
+    def named(components: tuple[Array, ...]) -> Any:
+        return jax.tree.unflatten(structure, components)
+
+    def outputs_of(position: Position) -> Any:
+        return model.outputs(position.time, named(position.state), parameters)
+
+    def advance_to(carry: _Carry, target: Array, fresh: Array) -> _Carry:
+        inputs = model.Inputs(*carry.inputs)
+
+        def field(time: Array, components: tuple[Array, ...]) -> tuple[Array, ...]:
+            rates = jax.tree.leaves(model.derivative(time, named(components), parameters, inputs))
+            for compartment, rate in zip(pattern.infused, carry.infusion, strict=True):
+                rates[compartment] = rates[compartment] + rate
+            return tuple(rates)
+
+        target = jnp.where(carry.status == Status.OK, target, carry.position.time)
+        position, status = advance(field, carry.position, target, fresh, tolerances, negligible)
+        return carry._replace(position=position, status=jnp.maximum(carry.status, status))
+
+    def target_of(carry: _Carry, row: Events, slot: Array) -> Array:
+        limit = jnp.broadcast_to(row.time, lanes).astype(dtype)
+        if carry.plan is None:
+            return limit
+        now = carry.position.time
+        visit = jnp.where(carry.plan.next_visit <= limit, carry.plan.next_visit, now)
+        return jnp.where(slot, jnp.maximum(visit, now), limit)
+
+    def hold_visit(carry: _Carry, row: Events) -> tuple[_Carry, Array, Any]:
+        assert rule is not None and carry.plan is not None
+        now, planned = carry.position.time, carry.plan.next_visit
+        due = (carry.status == Status.OK) & (planned <= row.time)
+        late = due & (planned < now)
+        record, after = rule.visit(Visit(now, outputs_of(carry.position)), carry.plan, subject)
+        plan = jax.tree.map(lambda new, old: jnp.where(due, new, old), after, carry.plan)
+        status = jnp.where(late, Status.LATE_VISIT, carry.status).astype(jnp.int32)
+        return carry._replace(plan=plan, status=status), due & ~late, record
+
+    def act(carry: _Carry, row: Events) -> _Carry:
+        amount = jnp.broadcast_to(row.amount, lanes).astype(dtype)
+        for number, order in enumerate(carry.plan.orders if carry.plan else ()):
+            amount = jnp.where(row.order == number, amount * order, amount)
+
+        def hits(kind: Kind, index: int) -> Array:
+            return (row.kind == kind) & (row.target == index)
+
+        def added(kind: Kind, index: int, value: Array) -> Array:
+            return value + jnp.where(hits(kind, index), amount, 0.0)
+
+        state = tuple(added(Kind.DOSE, i, value) for i, value in enumerate(carry.position.state))
+        return carry._replace(
+            position=carry.position._replace(state=state),
+            infusion=tuple(
+                added(Kind.RATE, compartment, rate)
+                for compartment, rate in zip(pattern.infused, carry.infusion, strict=True)
+            ),
+            inputs=tuple(
+                jnp.where(hits(Kind.INPUT, i), amount, value)
+                for i, value in enumerate(carry.inputs)
+            ),
+        )
+
+    def pass_row(carry: _Carry, row_slot_fresh: tuple[Events, Array, Array]) -> tuple[_Carry, Any]:
+        row, slot, fresh = row_slot_fresh
+        carry = advance_to(carry, target_of(carry, row, slot), fresh)
+        observed = jax.tree.leaves(outputs_of(carry.position))
+        if rule is None:
+            return act(carry, row), (observed, (), ())
+        no_record = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+            jax.eval_shape(hold_visit, carry, row)[2],
+        )
+        carry, held, record = lax.cond(
+            slot,
+            lambda carry: hold_visit(carry, row),
+            lambda carry: (carry, jnp.zeros(lanes, bool), no_record),
+            carry,
+        )
+        return act(carry, row), (observed, jnp.where(held, carry.position.time, jnp.nan), record)
+
+    zero = jnp.zeros(lanes, dtype)
+    state = tuple(jnp.broadcast_to(leaf, lanes).astype(dtype) for leaf in leaves)
+    finite = jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in state]), axis=0)
+    carry = _Carry(
+        position=Position(time=zero, size=jnp.full(lanes, jnp.inf, dtype), state=state, steps=zero),
+        status=jnp.where(finite, Status.OK, Status.NOT_FINITE).astype(jnp.int32),
+        infusion=tuple(zero for _ in pattern.infused),
+        inputs=tuple(zero for _ in model.Inputs._fields),
+        plan=None if rule is None else rule.start(subject),
+    )
+    rows = jax.tree.map(jnp.asarray, events)
+    jumped = jnp.concatenate([jnp.ones_like(rows.kind[:1]), rows.kind[:-1]]) != Kind.NONE
+    carry, (observed, visit_time, records) = lax.scan(
+        pass_row, carry, (rows, jnp.asarray(pattern.slots), jumped)
+    )
+    observing = np.asarray(pattern.observed, dtype=int)
+    slots = np.flatnonzero(pattern.slots)
+    output_structure = jax.tree.structure(outputs_of(carry.position))
+    return Walk(
+        outputs=jax.tree.unflatten(output_structure, [leaf[observing] for leaf in observed]),
+        visit_time=jnp.zeros((0, *lanes), dtype) if rule is None else visit_time[slots],
+        records=jax.tree.map(lambda leaf: leaf[slots], records),
+        status=carry.status,
+        stopped=carry.position.time,
+        steps=carry.position.steps,
+        state=named(carry.position.state),
+    )

@@ -1,0 +1,156 @@
+"""The words that a model's equations are written in.
+
+Each works alike on a Python float, on a traced scalar, on lanes (one array entry a patient) and
+inside one GPU kernel, because each is elementwise over patients. A quantity with several
+components (a chain of transit compartments, age groups) is a `Vector`: its components are kept
+apart instead of being stacked in an array, so that the compiler sees plain scalar arithmetic and
+the patients' axis stays the only array axis there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Value = Any
+"""A number for one patient: a float, a traced scalar, an array of lanes, or a `Vector` of them."""
+
+
+@jax.tree_util.register_pytree_node_class
+class Vector:
+    """A fixed number of components with elementwise arithmetic.
+
+    `Vector(a, b, c)` combines with another vector of equal length component by component, and with
+    anything else by using it for every component. Raises `ValueError` when lengths differ.
+    """
+
+    __slots__ = ("components",)
+
+    def __init__(self, *components: Value):
+        self.components = components
+
+    def __len__(self) -> int:
+        return len(self.components)
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self.components)
+
+    def __getitem__(self, index: int) -> Value:
+        return self.components[index]
+
+    def __repr__(self) -> str:
+        return f"Vector({', '.join(map(repr, self.components))})"
+
+    def __add__(self, other: Value) -> Vector:
+        return _combine(lambda a, b: a + b, self, other)
+
+    def __radd__(self, other: Value) -> Vector:
+        return _combine(lambda a, b: a + b, other, self)
+
+    def __sub__(self, other: Value) -> Vector:
+        return _combine(lambda a, b: a - b, self, other)
+
+    def __rsub__(self, other: Value) -> Vector:
+        return _combine(lambda a, b: a - b, other, self)
+
+    def __mul__(self, other: Value) -> Vector:
+        return _combine(lambda a, b: a * b, self, other)
+
+    def __rmul__(self, other: Value) -> Vector:
+        return _combine(lambda a, b: a * b, other, self)
+
+    def __truediv__(self, other: Value) -> Vector:
+        return _combine(lambda a, b: a / b, self, other)
+
+    def __rtruediv__(self, other: Value) -> Vector:
+        return _combine(lambda a, b: a / b, other, self)
+
+    def __neg__(self) -> Vector:
+        return Vector(*(-component for component in self.components))
+
+    def tree_flatten(self) -> tuple[tuple[Value, ...], None]:
+        return self.components, None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, components: Sequence[Value]) -> Vector:
+        return cls(*components)
+
+
+def _combine(function: Callable[..., Value], *arguments: Value) -> Vector:
+    lengths = {len(argument) for argument in arguments if isinstance(argument, Vector)}
+    if len(lengths) > 1:
+        raise ValueError(f"vectors of lengths {sorted(lengths)} cannot be combined")
+    (length,) = lengths
+    columns = [
+        argument.components if isinstance(argument, Vector) else (argument,) * length
+        for argument in arguments
+    ]
+    return Vector(*(function(*entries) for entries in zip(*columns, strict=True)))
+
+
+def _elementwise(function: Callable[..., Value]) -> Callable[..., Value]:
+    def apply(*arguments: Value) -> Value:
+        if any(isinstance(argument, Vector) for argument in arguments):
+            return _combine(function, *arguments)
+        return function(*arguments)
+
+    apply.__name__ = function.__name__
+    apply.__doc__ = f"Elementwise `{function.__name__}`."
+    return apply
+
+
+exp = _elementwise(jnp.exp)
+log = _elementwise(jnp.log)
+sqrt = _elementwise(jnp.sqrt)
+tanh = _elementwise(jnp.tanh)
+sin = _elementwise(jnp.sin)
+cos = _elementwise(jnp.cos)
+absolute = _elementwise(jnp.abs)
+minimum = _elementwise(jnp.minimum)
+maximum = _elementwise(jnp.maximum)
+where = _elementwise(jnp.where)
+
+
+def _power(base: Value, exponent: Value) -> Value:
+    positive = base > 0
+    return jnp.where(positive, jnp.exp(exponent * jnp.log(jnp.where(positive, base, 1.0))), 0.0)
+
+
+_power.__name__ = "power"
+power = _elementwise(_power)
+power.__doc__ = """`base ** exponent` for a base that cannot be negative and an exponent above 0.
+
+A base at or below zero (an amount that rounding pushed just under it) counts as zero, and both the
+value and its derivatives are finite there, which those of a plain `**` are not.
+"""
+
+
+def total(vector: Vector) -> Value:
+    """Sum of a vector's components."""
+    result = vector[0]
+    for component in vector.components[1:]:
+        result = result + component
+    return result
+
+
+def shift(vector: Vector, first: Value) -> Vector:
+    """Each component replaced by the one before it, the first by `first`: the inflow of a chain."""
+    return Vector(first, *vector.components[:-1])
+
+
+def matvec(matrix: np.ndarray, vector: Vector) -> Vector:
+    """A constant matrix times a vector; zero entries cost nothing."""
+    rows = np.asarray(matrix, dtype=float)
+    if rows.ndim != 2 or rows.shape[1] != len(vector):
+        raise ValueError(f"a matrix of shape {rows.shape} does not fit {len(vector)} components")
+    zero = 0.0 * vector[0]
+    return Vector(
+        *(
+            total(Vector(*(float(row[j]) * vector[j] for j in np.flatnonzero(row)))) if row.any() else zero
+            for row in rows
+        )
+    )
