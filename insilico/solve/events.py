@@ -35,7 +35,7 @@ class Events(NamedTuple):
     """Rows of one schedule, shared by all patients, (rows,), or of each patient, (rows, patients).
 
     `order` is -1, or the number of the rule's order that multiplies `amount`. The time of a slot row
-    is the latest time at which its visit may take place.
+    is the latest at which its visit may take place.
     """
 
     time: Array | np.ndarray

@@ -62,7 +62,7 @@ def _combine(weights: tuple[float, ...], stages: list[Components], index: int) -
     return total
 
 
-SAFETY = 0.9
+SAFETY = 0.97
 SMALLEST_FACTOR = 0.15
 LARGEST_FACTOR = 8.0
 

@@ -25,15 +25,13 @@ Advance = Callable[..., tuple[Position, Array]]
 
 
 class Plan(NamedTuple):
-    """What a rule has decided for each lane until its next visit.
+    """What a rule has decided for each lane so far.
 
-    - `next_visit`: its time; infinite where none is due.
-    - `orders`: the numbers that multiply the amounts of the rows that name them.
+    - `next_visit`: time of the next visit; infinite where none is due.
     - `memory`: the rule's own NamedTuple of lanes.
     """
 
     next_visit: Array
-    orders: tuple[Array, ...]
     memory: Any
 
 
@@ -56,7 +54,14 @@ class Rule(Protocol):
         ...
 
     def visit(self, visit: Visit, plan: Plan, subject: Any) -> tuple[Any, Plan]:
-        """What the visit puts on record (a NamedTuple of lanes), and the plan after it."""
+        """What the visit puts on record (a pytree of lanes), and the plan after it."""
+        ...
+
+    def administer(self, time: Array, plan: Plan, subject: Any) -> tuple[tuple[Array, ...], Plan]:
+        """The rule's orders at a row that asks for one, and the plan once they are given.
+
+        A row's amount is multiplied by the order whose number it names.
+        """
         ...
 
 
@@ -145,10 +150,19 @@ def walk(
         status = jnp.where(late, Status.LATE_VISIT, carry.status).astype(jnp.int32)
         return carry._replace(plan=plan, status=status), due & ~late, record
 
-    def act(carry: _Carry, row: Events) -> _Carry:
+    def ordered(carry: _Carry, row: Events) -> tuple[_Carry, Array]:
         amount = jnp.broadcast_to(row.amount, lanes).astype(dtype)
-        for number, order in enumerate(carry.plan.orders if carry.plan else ()):
+        if rule is None or carry.plan is None:
+            return carry, amount
+        orders, after = rule.administer(carry.position.time, carry.plan, subject)
+        for number, order in enumerate(orders):
             amount = jnp.where(row.order == number, amount * order, amount)
+        asked = (row.order >= 0) & (carry.status == Status.OK)
+        plan = jax.tree.map(lambda new, old: jnp.where(asked, new, old), after, carry.plan)
+        return carry._replace(plan=plan), amount
+
+    def act(carry: _Carry, row: Events) -> _Carry:
+        carry, amount = ordered(carry, row)
 
         def hits(kind: Kind, index: int) -> Array:
             return (row.kind == kind) & (row.target == index)

@@ -1,0 +1,104 @@
+"""What a published population is: typical values, variability and residual error in NumPyro.
+
+A population says how patients differ in the parameters of one structural model. It is written once,
+for one subject, and serves both sides: `Cohort` draws subjects from it, and a fit conditions
+`hierarchical` on data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpyro
+from jaxtyping import Array, Shaped
+
+from insilico.config import Name, Spec
+
+Values = Mapping[str, Shaped[Array, "..."]]
+
+
+class Number(NamedTuple):
+    """A published number: what it is, where it stands, and how sure that is.
+
+    `verified`: seen in the publication itself; `transcribed`: several independent transcriptions of
+    it agree; `unverified`: one transcription, or transcriptions that differ.
+    """
+
+    name: str
+    value: float
+    unit: str
+    meaning: str
+    source: str
+    status: Literal["verified", "transcribed", "unverified"]
+    relative_standard_error: float | None = None
+    """Of the published estimate; none for what was fixed or where none was found."""
+
+
+class Residual(NamedTuple):
+    """How a measured output scatters about the true one.
+
+    `additive`: measured = true + sd * epsilon; `proportional`: true * (1 + sd * epsilon);
+    `log_additive`: true * exp(sd * epsilon). `sd` names a field of the typical values.
+    """
+
+    kind: Literal["additive", "proportional", "log_additive"]
+    sd: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Population:
+    """One published population of one structural model.
+
+    - `model`: name of the structural model in `insilico.models`.
+    - `covariates`: those the parameters depend on; a source of covariates must have them.
+    - `Options`: the choices a config may make, each with its default and its reason.
+    - `typical_values(options)`: NumPyro model of the population's parameters; returns a NamedTuple
+      of scalars. Sites are deterministic unless the options ask for the published uncertainty.
+    - `individual(typical, covariates, options)`: NumPyro model of the parameters of one subject,
+      elementwise, so that it also runs in a plate over subjects; returns the model's `Parameters`.
+    - `residual`: residual error of each measured output.
+    - `numbers`: every published number used, with its place and status.
+    - `assumptions`, `validated`, `limits`: the evidence, one line each.
+    """
+
+    name: str
+    title: str
+    citation: str
+    model: str
+    covariates: Mapping[str, Name]
+    Options: type[Spec]
+    typical_values: Callable[[Any], Any]
+    individual: Callable[[Any, Values, Any], Any]
+    residual: Mapping[str, Residual]
+    numbers: tuple[Number, ...]
+    assumptions: tuple[str, ...] = ()
+    validated: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+
+    def hierarchical(self, covariates: Values, options: Any) -> Any:
+        """NumPyro model of the population and its subjects; what a fit conditions on data.
+
+        `covariates` are arrays (subjects,); the result is the model's `Parameters` of such arrays.
+        The sites of a subject's random effects lie in the plate `subject`.
+        """
+        typical = self.typical_values(options)
+        subjects = next(iter(covariates.values())).shape[0]
+        with numpyro.plate("subject", subjects):
+            return self.individual(typical, covariates, options)
+
+    def card(self, options: Any) -> dict[str, Any]:
+        """What a report says about the population: citation, choices, numbers and their evidence."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "citation": self.citation,
+            "model": self.model,
+            "options": options.model_dump(),
+            "numbers": [number._asdict() for number in self.numbers],
+            "unverified": [n.name for n in self.numbers if n.status != "verified"],
+            "assumptions": self.assumptions,
+            "validated": self.validated,
+            "limits": self.limits,
+        }

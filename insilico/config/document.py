@@ -1,0 +1,317 @@
+"""A config file that has been read: its values, where they stand, and its specs."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Sequence as SequenceABC
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from insilico.config import _positions, _translation, _types
+from insilico.config.expressions import Expression, Flaw, Gives
+from insilico.config.overrides import override
+from insilico.config.problems import (
+    ConfigError,
+    Path,
+    Problem,
+    Where,
+    did_you_mean,
+    dotted,
+    override_label,
+    shown,
+)
+from insilico.config.tree import Mapping, Node, Scalar, child, plain, read
+from insilico.config.vocabulary import Vocabulary
+
+LARGEST_FILE = 2**20
+"""Bytes a config file may have."""
+
+
+def load(path: str | os.PathLike[str], overrides: SequenceABC[str] = ()) -> "Document":
+    """Read a config file.
+
+    Args:
+        path: a YAML file in UTF-8, of at most 1 MiB.
+        overrides: `a.b.c=value` strings, put over the file's values in turn.
+
+    Returns:
+        The document. Mistakes that leave the rest of it readable (a key given twice, an infinite
+        number, an override that leads nowhere) wait in its `problems`, so that `Document.parse`
+        reports them together with its own.
+
+    Raises:
+        ConfigError: the file cannot be read, or not as YAML.
+    """
+    file = os.fspath(path)
+    reading = read(_text(file), file)
+    if reading.root is None and not reading.problems:
+        raise ConfigError([Problem(file, 1, 1, "", "the file is empty")])
+    if reading.root is None:
+        raise ConfigError(reading.problems)
+    if not isinstance(reading.root, Mapping):
+        where = reading.root.where
+        found = shown(plain(reading.root))
+        message = 'a config is made of "key: value" lines'
+        hint = 'put a space after each ":"' if found.startswith('"') and ":" in found else None
+        problem = Problem(file, where.line, where.column, "", message, found=found, hint=hint)
+        raise ConfigError([*reading.problems, problem])
+    root, problems, unread = reading.root, list(reading.problems), set(reading.unread)
+    for text in overrides:
+        changed = override(root, text)
+        assert isinstance(changed.root, Mapping)  # an override goes below the top
+        root = changed.root
+        problems += changed.problems
+        unread |= changed.unread
+    return Document(file, root, tuple(problems), frozenset(unread))
+
+
+@dataclass(frozen=True)
+class Document:
+    """The values of a config file, each with the place it stands at."""
+
+    file: str
+    root: Mapping
+    problems: tuple[Problem, ...] = ()
+    """Mistakes of the text; every use of the values but looking at them reports these first."""
+    unread: frozenset[Path] = frozenset()
+    """Paths of values that could not be read and stand as None in `data`."""
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The config as plain dicts, lists and scalars."""
+        return plain(self.root)
+
+    def where(self, path: Path) -> Where:
+        """Where a value stands: a single value itself, a section or a list at its key.
+
+        A path that the file does not have is where its nearest parent is.
+        """
+        return self._find(path)[1]
+
+    def key_where(self, path: Path) -> Where:
+        """Where the key of a value stands (an entry of a list: where the entry begins)."""
+        parent, where = self._find(path[:-1])
+        if isinstance(parent, Mapping) and path and path[-1] in parent.keys:
+            return parent.keys[str(path[-1])]
+        return self.where(path) if path else where
+
+    def has(self, path: Path) -> bool:
+        """Whether the file (or an override) gives a value at this path."""
+        return self._node(path) is not None
+
+    def value(self, path: Path) -> Any:
+        """The plain value at a path, None if there is none."""
+        node = self._node(path)
+        return None if node is None else plain(node)
+
+    def written(self, path: Path) -> str:
+        """A single value as the file has it, quotes and all; empty for anything else."""
+        node = self._node(path)
+        return node.written if isinstance(node, Scalar) else ""
+
+    def parse[S: BaseModel](self, spec: type[S], context: Any = None, *, path: Path = ()) -> S:
+        """The config, or the part of it at `path`, as a spec.
+
+        Args:
+            spec: the class to validate against.
+            context: handed to validators as pydantic's `info.context`.
+            path: the part to parse; one that is missing is taken as an empty section.
+
+        Raises:
+            ConfigError: with every problem of the file and of the values, in file order.
+        """
+        value = self.value(path) if self.has(path) else {}
+        # As JSON, so that in strict mode a list still becomes a tuple and text an enum.
+        content = json.dumps(_types.with_flags(_types.Slot.of(spec), value))
+        parsed, found = None, []
+        try:
+            parsed = spec.model_validate_json(content, context=context)
+        except ValidationError as error:
+            found = _translation.problems(self, spec, error, path)
+        problems = [*self.problems, *found]
+        if parsed is None or problems:
+            raise ConfigError(problems)
+        return parsed
+
+    def problem(
+        self,
+        path: Path,
+        message: str,
+        *,
+        found: str | None = None,
+        allowed: str | None = None,
+        hint: str | None = None,
+        key: bool = False,
+        offset: int | None = None,
+    ) -> Problem:
+        """A problem with the value at `path`, for checks that come after parsing.
+
+        Args:
+            path: the value; one the file does not have is reported at its nearest parent.
+            message: what is wrong, as one clause that follows the field's name.
+            found: what was found; default: the value as written, if it is a single one; "" for
+                nothing.
+            allowed: what is allowed there.
+            hint: how to mend it.
+            key: point at the value's key rather than at the value.
+            offset: point at this character of a text value.
+        """
+        where = self.key_where(path) if key else self.where(path)
+        node = self._node(path)
+        if offset is not None and isinstance(node, Scalar) and node.text_where is not None:
+            line, column = _positions.place(node.written, node.text_where, str(node.value), offset)
+            where = Where(line, column, where.override)
+        if found is None and isinstance(node, Scalar) and path not in self.unread:
+            found = _as_written(node)
+        file = self.file if where.override is None else override_label(where.override)
+        return Problem(
+            file, where.line, where.column, dotted(path), message, found or None, allowed, hint
+        )
+
+    def unknown(self, path: Path, name: str, choices: SequenceABC[str], what: str) -> Problem:
+        """The problem of a name that is none of `choices`, with the nearest of them.
+
+        Args:
+            path: where the name is given.
+            name: the name.
+            choices: the names there are.
+            what: what they name, in the singular: `population`, `arm`.
+        """
+        return self.problem(
+            path,
+            f"there is no {what} {shown(name)}",
+            found="",
+            allowed=", ".join(choices) or "none",
+            hint=did_you_mean(name, choices),
+        )
+
+    def check_expression(
+        self,
+        path: Path,
+        expression: Expression,
+        vocabulary: Vocabulary,
+        *,
+        gives: Gives | None = None,
+        at: str = "always",
+    ) -> list[Problem]:
+        """What is wrong with an expression that stands at `path`, at the exact place in the file.
+
+        Args:
+            path: where the expression stands.
+            expression: as parsed from there.
+            vocabulary: the names it may use.
+            gives: `"number"` or `"condition"`, what it has to give; default: either.
+            at: when it is evaluated; names available then or always may be used.
+        """
+        flaws = expression.check(vocabulary, gives=gives, at=at)
+        return [self.flaw(path, flaw) for flaw in flaws]
+
+    def flaw(self, path: Path, flaw: Flaw) -> Problem:
+        """The problem that a flaw of the expression at `path` is."""
+        return self.problem(
+            path,
+            flaw.message,
+            found=flaw.found or "",
+            allowed=flaw.allowed,
+            hint=flaw.hint,
+            offset=flaw.offset,
+        )
+
+    def resolved_json(self) -> str:
+        """The values as canonical JSON: keys sorted, nothing of layout or comments left.
+
+        Raises:
+            ConfigError: the text has mistakes, so its values are not all known.
+        """
+        if self.problems:
+            raise ConfigError(self.problems)
+        return json.dumps(self.data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def digest(self) -> str:
+        """SHA-256 of `resolved_json`, in hexadecimal; the same for the same values."""
+        return hashlib.sha256(self.resolved_json().encode()).hexdigest()
+
+    def _node(self, path: Path) -> Node | None:
+        node: Node | None = self.root
+        for step in path:
+            node = None if node is None else child(node, step)
+        return node
+
+    def _find(self, path: Path) -> tuple[Node, Where]:
+        """The value at `path` or its nearest parent, and where a message about it should point."""
+        node: Node = self.root
+        where = node.where
+        for step in path:
+            following = child(node, step)
+            if following is None:
+                break
+            key = (
+                node.keys.get(step) if isinstance(node, Mapping) and isinstance(step, str) else None
+            )
+            empty = isinstance(following, Scalar) and not following.written
+            single = isinstance(following, Scalar) and not empty
+            node, where = following, following.where if single or key is None else key
+        return node, where
+
+
+def _as_written(node: Scalar) -> str:
+    if isinstance(node.value, str) or not node.written:
+        return shown(node.value)
+    return node.written if len(node.written) < 40 else shown(node.value)
+
+
+def _text(file: str) -> str:
+    """The file's text.
+
+    Raises:
+        ConfigError: it is no readable text file of moderate size.
+    """
+
+    def refuse(
+        message: str, line: int = 1, column: int = 1, hint: str | None = None
+    ) -> ConfigError:
+        return ConfigError([Problem(file, line, column, "", message, hint=hint)])
+
+    try:
+        mode = os.stat(file).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait
+            raise refuse("the path is neither a file nor a folder")
+        with open(file, "rb") as stream:
+            content = stream.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise refuse("there is no such file", hint=_neighbour(file)) from None
+    except IsADirectoryError:
+        raise refuse("the path is a folder, not a file") from None
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise refuse(f"the file cannot be read: {reason}") from None
+    if len(content) > LARGEST_FILE:
+        raise refuse(
+            f"the file is larger than {LARGEST_FILE // 2**20} MiB, the most a config may have"
+        )
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise refuse("the file is UTF-16 text", hint="save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
+        byte = f"the byte 0x{content[error.start]:02x} is not UTF-8 text"
+        raise refuse(byte, line, column, hint="save the file as UTF-8") from None
+    if not text.strip():
+        raise refuse("the file is empty")
+    return text
+
+
+def _neighbour(file: str) -> str | None:
+    """The hint that names a file of nearly the same name in the same folder."""
+    try:
+        names = [entry.name for entry in os.scandir(os.path.dirname(file) or ".")]
+    except (OSError, ValueError):
+        return None
+    return did_you_mean(os.path.basename(file), names)

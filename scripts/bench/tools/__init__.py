@@ -1,0 +1,7 @@
+"""The tools that are compared. A new one is a `Tool` added to `TOOLS`."""
+
+from scripts.bench.tools import diffrax_solves, insilico_xla
+from scripts.bench.tools.protocol import Tool
+
+TOOLS: dict[str, Tool] = {tool.name: tool for tool in (insilico_xla.TOOL, *diffrax_solves.TOOLS)}
+"""Tools by name, in the order of the report."""

@@ -1,0 +1,58 @@
+"""The engine of this repository on XLA: the one place where the benchmark knows its API.
+
+`_prepare` maps a `Problem` to a model and a schedule of the engine, once, and returns two
+functions:
+
+* `run()` solves the first `patients` of `problem.parameters` (patients, parameters; columns as
+  `problem.parameter_names`) at `settings`' tolerances, over all of `settings.devices`, in float64,
+  and returns when every result is in memory. Its first call may compile; sorting or padding the
+  patients belongs inside it.
+* `gather(result)` gives `Solution(outputs, steps)`: outputs (patients, times, outputs) in the
+  patients' order, times as `problem.output_times`; steps (patients,) with rejected ones, or None.
+
+`insilico.solve.solve` returns numpy arrays, patients first, so that the copying which the other
+tools do in `gather` is inside the timed `run` here.
+"""
+
+import numpy as np
+
+from scripts.bench.problems import Problem
+from scripts.bench.tools.protocol import Prepared, Settings, Solution, Tool, Unavailable
+
+MODELS = {"P1": "indirect_response"}
+"""The engine's model of each problem; its parameters stand in the order of the problem's."""
+DOSED_COMPARTMENT = {"P1": "depot"}
+
+
+def _prepare(problem: Problem, patients: int, settings: Settings, lanes: int) -> Prepared:
+    try:
+        from insilico import models
+        from insilico.solve import LANES, Dose, Tolerances, schedule, solve
+    except ImportError as error:
+        raise Unavailable(f"insilico.solve cannot be imported: {error}") from error
+    if problem.name not in MODELS:
+        raise Unavailable(f"the adapter knows no model for {problem.name}")
+    if lanes != LANES:
+        raise Unavailable(f"the engine's blocks are of {LANES} patients, not {lanes}")
+
+    model = models.get(MODELS[problem.name])
+    rows = problem.rows
+    given = np.flatnonzero(rows.dose)
+    doses = [
+        Dose(float(rows.start[row]), DOSED_COMPARTMENT[problem.name], float(rows.dose[row]))
+        for row in given
+    ]
+    events, pattern = schedule(model, doses, observe=problem.output_times.tolist())
+    tolerances = Tolerances(settings.relative_tolerance, settings.absolute_tolerance)
+    parameters = model.Parameters(*problem.parameters[:patients].T)
+
+    def run():
+        return solve(model, parameters, events, pattern, tolerances=tolerances)
+
+    def gather(result) -> Solution:
+        return Solution(np.stack(list(result.outputs), axis=-1), np.asarray(result.steps))
+
+    return Prepared(run, gather)
+
+
+TOOL = Tool("insilico-xla", "this engine, adaptive steps on lanes", _prepare, 64)

@@ -1,0 +1,56 @@
+"""What a tool gives the harness."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from scripts.bench.problems import Problem
+
+
+class Unavailable(Exception):
+    """The tool cannot run here, or not this problem; the message says why."""
+
+
+class Settings(NamedTuple):
+    """What is asked of every tool alike."""
+
+    relative_tolerance: float
+    absolute_tolerance: float
+    devices: tuple[Any, ...]
+    """JAX host devices the patients are split over."""
+
+
+class Solution(NamedTuple):
+    """Outputs of all patients, in the order the patients were given."""
+
+    outputs: Float[np.ndarray, "patients times outputs"]
+    steps: Int[np.ndarray, " patients"] | None
+    """Steps taken for each patient, rejected ones included; None where the tool does not tell."""
+
+
+class Prepared(NamedTuple):
+    """A tool made ready for one set of patients. Only `run` is timed."""
+
+    run: Callable[[], Any]
+    """Solves all patients; returns when the results are in memory, in the tool's own layout."""
+    gather: Callable[[Any], Solution]
+    """Puts what `run` returned into the common layout."""
+
+
+class Tool(NamedTuple):
+    """One way to solve the patients.
+
+    `prepare(problem, patients, settings, lanes)` takes the first `patients` of the problem in
+    blocks of `lanes`, and raises `Unavailable` where it cannot.
+    """
+
+    name: str
+    description: str
+    prepare: Callable[[Problem, int, Settings, int], Prepared]
+    lanes: int
+    """Patients a block, where the tool leaves the choice; the best found on the machine class of
+    RESULTS.md."""
+    lane_choices: tuple[int, ...] = ()
+    """Block sizes that `--tune` tries."""

@@ -1,0 +1,139 @@
+"""What every estimator returns, and how an estimate with its standard error becomes it."""
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from trials.analyses._student_t import central_quantile, two_sided_p
+
+
+class Status(IntEnum):
+    """Whether a trial could be analysed; everything but `OK` is a counted failure."""
+
+    OK = 0
+    TOO_FEW = 1
+    """Fewer than two analysed subjects in an arm, or no residual degrees of freedom left."""
+    SINGULAR = 2
+    """The contrast is not estimable: the arm is confounded with strata or covariates."""
+    NO_VARIATION = 3
+    """The standard error is zero, so neither a test nor an interval exists."""
+    NO_EVENTS = 4
+    """An arm, or every stratum that has both arms, is without an event."""
+    NOT_CONVERGED = 5
+    """The iterations ended without a finite maximum."""
+    SHORT_FOLLOW_UP = 6
+    """Follow-up of an arm ends, censored, before the horizon of the estimand."""
+
+
+class Estimates(NamedTuple):
+    """One analysis of every trial. Where `status` is not `OK` only `n` and `mean` are numbers."""
+
+    estimate: Float[Array, " trial"]
+    """The contrast treatment minus reference, on the scale the estimator names."""
+    standard_error: Float[Array, " trial"]
+    degrees_of_freedom: Float[Array, " trial"]
+    """Of the t distribution that the test and interval refer to; infinite: the normal."""
+    lower: Float[Array, " trial"]
+    upper: Float[Array, " trial"]
+    p_value: Float[Array, " trial"]
+    """Two-sided, for the contrast being zero."""
+    n: Int[Array, "trial arm"]
+    """Analysed subjects of each arm."""
+    mean: Float[Array, "trial arm"]
+    """Unadjusted summary of each arm in the analysed subjects (each estimator names it)."""
+    status: Int[Array, " trial"]
+    """A `Status` code."""
+
+
+def arm_summaries(
+    value: Float[Array, "trial subject"],
+    arm: Int[Array, "trial subject"],
+    used: Bool[Array, "trial subject"],
+    arms: int,
+) -> tuple[Int[Array, "trial arm"], Float[Array, "trial arm"]]:
+    """Number of analysed subjects and mean of `value` in each arm (NaN in an empty arm)."""
+    belongs = used[..., None] & (arm[..., None] == jnp.arange(arms))
+    n = jnp.sum(belongs, axis=-2)
+    total = jnp.sum(jnp.where(belongs, value[..., None], 0.0), axis=-2)
+    return n, jnp.where(n > 0, total / jnp.maximum(n, 1), jnp.nan)
+
+
+def too_few(
+    n: Int[Array, "trial arm"], treatment: int | Int[Array, ""], reference: int | Int[Array, ""]
+) -> Bool[Array, " trial"]:
+    """Whether either arm of the contrast has fewer than two analysed subjects."""
+    return (n[..., treatment] < 2) | (n[..., reference] < 2)
+
+
+def first_failure(*failures: tuple[Bool[Array, "*trial"], Status]) -> Int[Array, "*trial"]:
+    """The code of the first condition that holds, `OK` where none does."""
+    conditions, codes = zip(*failures, strict=True)
+    return jnp.select(conditions, [jnp.int32(code) for code in codes], jnp.int32(Status.OK))
+
+
+def wald(
+    estimate: Float[Array, " trial"],
+    standard_error: Float[Array, " trial"],
+    degrees_of_freedom: Float[Array, " trial"],
+    level: float | Float[Array, ""],
+    n: Int[Array, "trial arm"],
+    mean: Float[Array, "trial arm"],
+    status: Int[Array, " trial"],
+) -> Estimates:
+    """Test and interval from an estimate, its standard error and a t (or normal) reference."""
+    usable = status == Status.OK
+    scale = jnp.where(usable, standard_error, 1.0)
+    freedom = jnp.where(usable, degrees_of_freedom, 1.0)
+    centre = jnp.where(usable, estimate, 0.0)
+    margin = central_quantile(level, freedom) * scale
+    p_value = two_sided_p(centre / scale, freedom)
+    return blank_failures(
+        Estimates(
+            centre, scale, freedom, centre - margin, centre + margin, p_value, n, mean, status
+        )
+    )
+
+
+def blank_failures(estimates: Estimates) -> Estimates:
+    """The same with NaN in every number that a failed trial does not have."""
+    usable = estimates.status == Status.OK
+    kept = {"n", "mean", "status"}
+    blanked = {
+        name: jnp.where(usable, value, jnp.nan)
+        for name, value in estimates._asdict().items()
+        if name not in kept
+    }
+    return estimates._replace(**blanked)
+
+
+def in_batches(
+    estimator: Callable[..., Estimates], *arrays: Array | None, width: int = 256, **options: object
+) -> Estimates:
+    """Apply `estimator` to trials in blocks of one fixed width, the last one padded.
+
+    So any number of trials runs on one compiled program, in bounded memory, and a trial's result
+    does not depend on how many others there are. `arrays` are the estimator's positional
+    arguments, each with the trial axis first (`None` passes through); `options` go to it as they
+    are. Padding is zeros, which every estimator reads as trials without analysed subjects.
+    """
+    present = [jnp.asarray(array) for array in arrays if array is not None]
+    trials = present[0].shape[0]
+    if any(array.shape[0] != trials for array in present):
+        found = [array.shape for array in present]
+        raise ValueError(f"arrays must share their first (trial) axis; found shapes {found}")
+    blocks = []
+    for start in range(0, max(trials, 1), width):
+        block = [None if array is None else _padded(array, start, width) for array in arrays]
+        blocks.append(estimator(*block, **options))
+    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:trials], *blocks)
+    return joined
+
+
+def _padded(array: Array, start: int, width: int) -> Array:
+    block = jnp.asarray(array)[start : start + width]
+    missing = width - block.shape[0]
+    return jnp.pad(block, [(0, missing)] + [(0, 0)] * (block.ndim - 1)) if missing else block

@@ -1,0 +1,54 @@
+"""Generalised inverses of symmetric matrices, which drop columns that repeat earlier ones."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+# A column is taken for a repetition of earlier ones when they explain all but this share of its
+# sum of squares. Rounding leaves about 1e-14 of a true repetition; a column kept at the limit
+# costs the estimates it enters 5 of their 15 digits (R's `lm` drops at 1e-14, SAS GLM at 1e-7).
+_REPEATED = 1e-10
+
+
+def generalised_inverse(
+    matrix: Float[Array, "columns columns"],
+) -> tuple[Float[Array, "columns columns"], Int[Array, ""]]:
+    """A reflexive generalised inverse of a positive semidefinite matrix, and its rank.
+
+    Columns are taken in order by the sweep operator (Goodnight, Am Stat 1979;33:149-158); one that
+    depends on those before it is left out: its row and column of the inverse are zero. An empty
+    stratum, a centre without subjects or a factor's redundant level is thus harmless, whichever
+    trial it happens in. Normal equations with centred columns, scaled to unit diagonal here, are
+    accurate enough in float64: trial covariates are far from collinear, and a whole fit of 37
+    columns to 600 subjects takes a quarter of the time of its batched Householder QR alone.
+    """
+    columns = matrix.shape[-1]
+    diagonal = jnp.diagonal(matrix)
+    scale = jnp.where(diagonal > 0, 1 / jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 0.0)
+    start = matrix * scale[:, None] * scale[None, :]
+
+    def sweep(
+        column: int, carry: tuple[Float[Array, "columns columns"], Bool[Array, " columns"]]
+    ) -> tuple[Float[Array, "columns columns"], Bool[Array, " columns"]]:
+        current, kept = carry
+        here = jnp.arange(columns) == column
+        pivot = current[column, column]
+        keep = pivot > _REPEATED
+        row = current[column] / jnp.where(keep, pivot, 1.0)
+        across = current[:, column]
+        swept = current - across[:, None] * row[None, :]
+        swept = jnp.where(here[None, :], -across[:, None] / jnp.where(keep, pivot, 1.0), swept)
+        swept = jnp.where(here[:, None], row[None, :], swept)
+        swept = jnp.where(here[:, None] & here[None, :], 1 / jnp.where(keep, pivot, 1.0), swept)
+        return jnp.where(keep, swept, current), kept | (here & keep)
+
+    swept, kept = jax.lax.fori_loop(0, columns, sweep, (start, jnp.zeros(columns, bool)))
+    inverse = jnp.where(kept[:, None] & kept[None, :], swept, 0.0)
+    return inverse * scale[:, None] * scale[None, :], jnp.sum(kept)
+
+
+def indicator_columns(
+    codes: Int[Array, "trial subject"], levels: int
+) -> Float[Array, "trial subject {levels}"]:
+    """One 0/1 column a level of a factor; redundant and empty levels are harmless."""
+    return (codes[..., None] == jnp.arange(levels)).astype(float)

@@ -1,0 +1,135 @@
+"""Difference in means, adjusted for stratification factors and covariates (ANCOVA)."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from trials.analyses._estimates import (
+    Estimates,
+    Status,
+    arm_summaries,
+    first_failure,
+    too_few,
+    wald,
+)
+from trials.analyses._least_squares import generalised_inverse
+
+# Residual sums of squares below this share of the outcome's own are rounding error.
+_NO_RESIDUAL = 1e-28
+
+# Largest error of c'GA = c' (relative to c) for a contrast c to count as estimable.
+_ESTIMABLE = 1e-6
+
+# A subject whose leverage is closer to 1 than this is fitted exactly, by a column of its own.
+_FITTED_EXACTLY = 1e-10
+
+
+@partial(jax.jit, static_argnames=("arms", "robust"))
+def mean_difference(
+    value: Float[Array, "trial subject"],
+    arm: Int[Array, "trial subject"],
+    used: Bool[Array, "trial subject"],
+    columns: Float[Array, "trial subject column"] | None = None,
+    *,
+    arms: int = 2,
+    treatment: int | Int[Array, ""] = 1,
+    reference: int | Int[Array, ""] = 0,
+    level: float | Float[Array, ""] = 0.95,
+    robust: bool = False,
+) -> Estimates:
+    """Adjusted mean of `treatment` minus `reference`, by least squares.
+
+    All arms stay in the model (one intercept, the given columns, one indicator an arm), so the
+    residual variance is pooled over them; mask other arms out of `used` for a pairwise analysis.
+
+    Args:
+        value: the outcome; what it holds where `used` is false does not matter.
+        arm: arm codes 0 … `arms` - 1.
+        used: subjects to analyse; padding and missing outcomes are false. Covariates must be
+            finite where it is true.
+        columns: covariates and indicators of stratification factors (`indicator_columns`), without
+            an intercept. Redundant or empty columns are dropped trial by trial.
+        arms: number of arms.
+        treatment, reference: the two arms compared.
+        level: of the confidence interval.
+        robust: standard error HC3 (MacKinnon & White, J Econometrics 1985;29:305-325), for
+            variances that differ between arms, instead of the classical one. Subjects who are
+            alone in their stratum are fitted exactly and add nothing to it.
+
+    Returns:
+        Test and interval by t with n - rank degrees of freedom, for either standard error;
+        `mean` is the unadjusted mean. `SINGULAR` where arms are confounded with the columns.
+    """
+    n, mean = arm_summaries(value, arm, used, arms)
+    if columns is None:
+        columns = jnp.zeros((*value.shape, 0))
+    fit = jax.vmap(partial(_fit, arms=arms, robust=robust), in_axes=(0, 0, 0, 0, None, None))
+    estimate, variance, freedom, estimable, residual_share = fit(
+        value, arm, used, columns, treatment, reference
+    )
+    status = first_failure(
+        (too_few(n, treatment, reference) | (freedom < 1), Status.TOO_FEW),
+        (~estimable, Status.SINGULAR),
+        ((residual_share <= _NO_RESIDUAL) | ~(variance > 0), Status.NO_VARIATION),
+    )
+    safe = jnp.where(status == Status.OK, variance, 1.0)
+    return wald(estimate, jnp.sqrt(safe), freedom, level, n, mean, status)
+
+
+def _fit(
+    value: Float[Array, " subject"],
+    arm: Int[Array, " subject"],
+    used: Bool[Array, " subject"],
+    columns: Float[Array, "subject column"],
+    treatment: int | Int[Array, ""],
+    reference: int | Int[Array, ""],
+    *,
+    arms: int,
+    robust: bool,
+) -> tuple[
+    Float[Array, ""], Float[Array, ""], Float[Array, ""], Bool[Array, ""], Float[Array, ""]
+]:
+    """Contrast, its variance, residual df, estimability, residual share of Σ value²."""
+    n = jnp.sum(used)
+    share = jnp.where(used, 1 / jnp.maximum(n, 1), 0.0)
+    others = jnp.arange(1, arms)
+    # Arms come last: where they are confounded with strata they are the ones to go, and the
+    # contrast is then reported as not estimable instead of taking the strata's effect for its own.
+    design = jnp.concatenate([columns, (arm[:, None] == others).astype(float)], axis=1)
+    design = jnp.where(used[:, None], design, 0.0)
+    design = jnp.where(used[:, None], design - share @ design, 0.0)
+    outcome = jnp.where(used, value, 0.0)
+    centred = jnp.where(used, outcome - share @ outcome, 0.0)
+
+    cross_products = design.T @ design
+    inverse, rank = generalised_inverse(cross_products)
+    coefficients = inverse @ (design.T @ centred)
+    residual = centred - design @ coefficients
+    # One step of iterative refinement gives back the digits the normal equations lost.
+    correction = inverse @ (design.T @ residual)
+    coefficients = coefficients + correction
+    residual = residual - design @ correction
+
+    contrast = jnp.concatenate(
+        [
+            jnp.zeros(columns.shape[1]),
+            (others == treatment).astype(float) - (others == reference).astype(float),
+        ]
+    )
+    weights = inverse @ contrast
+    reproduced = cross_products @ weights
+    estimable = jnp.all(jnp.abs(reproduced - contrast) <= _ESTIMABLE)
+
+    freedom = (n - 1 - rank).astype(float)
+    squares = jnp.sum(residual**2)
+    if robust:
+        leverage = share + jnp.sum((design @ inverse) * design, axis=1)
+        exact = 1 - leverage < _FITTED_EXACTLY
+        left_out = jnp.where(exact, 0.0, residual / jnp.where(exact, 1.0, 1 - leverage))
+        variance = jnp.sum((design @ weights * left_out) ** 2)
+    else:
+        variance = squares / jnp.maximum(freedom, 1) * (contrast @ weights)
+    largest = jnp.maximum(jnp.sum(outcome**2), jnp.finfo(float).tiny)
+    return contrast @ coefficients, variance, freedom, estimable, squares / largest

@@ -1,0 +1,97 @@
+"""The trial as it is run on patients whose outcomes are known: enrolment and randomisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from insilico.randomness import address, purpose_key
+from trials.config import TrialConfig
+from trials.enrolment import centre_shares, draw_centres, uniform_accrual
+from trials.randomisation import permuted_blocks, simple_randomisation
+
+
+class Conduct(NamedTuple):
+    """Who went where, arrays (trial, subject): arm, centre, stratum and time of enrolment (d)."""
+
+    arm: np.ndarray
+    centre: np.ndarray
+    stratum: np.ndarray
+    enrolment_time: np.ndarray
+
+
+def conduct(
+    config: TrialConfig, population: np.ndarray, trial: np.ndarray, factors: Mapping[str, np.ndarray]
+) -> Conduct:
+    """Enrol and randomise every simulated trial.
+
+    **Arguments:**
+
+    - `population`, `trial`: numbers of each simulated trial, (trial,).
+    - `factors`: the yes/no factors of randomisation, each (trial, subject).
+    """
+    subjects = config.trial.subjects
+    program = jax.jit(_conduct, static_argnums=(0, 1))
+    frozen = _Design(config)
+    columns = [jnp.asarray(factors[name]) for name in config.trial.randomisation.strata.by]
+    result = program(frozen, subjects, jnp.asarray(population), jnp.asarray(trial), columns)
+    return Conduct(*(np.asarray(column) for column in result))
+
+
+class _Design:
+    """The numbers of a design that shape its program."""
+
+    def __init__(self, config: TrialConfig):
+        spec = config.trial.randomisation
+        shares = spec.allocation or dict.fromkeys(config.arms, 1)
+        self.allocation = tuple(shares[name] for name in config.arms)
+        self.block_sizes = tuple(spec.block_sizes)
+        self.blocked = spec.method == "permuted_blocks"
+        self.by_centre = spec.strata.centre
+        self.centres = config.trial.centres.count
+        self.spread = config.trial.centres.spread
+        self.period = config.trial.enrolment.period
+        self.seed = config.seed
+
+
+def _conduct(
+    design: _Design, subjects: int, population: Array, trial: Array, factors: list[Array]
+) -> Conduct:
+    def keys(purpose: str) -> Array:
+        root = purpose_key(design.seed, purpose)
+        return jax.vmap(address, in_axes=(None, 0, 0))(root, population, trial)
+
+    def subject_keys(purpose: str) -> Array:
+        numbers = jnp.arange(subjects)
+        each = jax.vmap(address, in_axes=(None, 0))
+        return jax.vmap(each, in_axes=(0, None))(keys(purpose), numbers)
+
+    shares = centre_shares(keys("centre sizes"), design.centres, design.spread)
+    centre = draw_centres(subject_keys("centre"), shares)
+    time = uniform_accrual(subject_keys("enrolment"), design.period)
+    stratum = centre if design.by_centre else jnp.zeros_like(centre)
+    for factor in factors:
+        stratum = 2 * stratum + factor.astype(stratum.dtype)
+    enrolled = jnp.ones(stratum.shape, bool)
+    if len(design.allocation) == 1:
+        arm = jnp.zeros_like(stratum)
+    elif design.blocked:
+        arm = permuted_blocks(
+            keys("randomisation"),
+            stratum,
+            enrolled,
+            allocation=design.allocation,
+            block_sizes=design.block_sizes,
+            enrolment_time=time,
+        )
+    else:
+        numbers = jnp.broadcast_to(jnp.arange(subjects), stratum.shape)
+        arm = simple_randomisation(
+            keys("randomisation"), numbers, enrolled, allocation=design.allocation
+        )
+    return Conduct(arm, centre, stratum, time)

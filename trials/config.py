@@ -1,0 +1,365 @@
+"""What a trial's config file may say: every section, its fields, their units and limits.
+
+Field names are the file's keys. Times are stated with a unit (`28 d`); days count from 1, the day
+of the first dose. What only makes sense against other sections (that an arm names a titration that
+exists) is checked in `trials.protocol`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from cohorts import CohortSpec
+from insilico.config import Expression, Spec, quantity
+
+Days = Annotated[float, quantity("d")]
+PositiveDays = Annotated[float, quantity("d", gt=0)]
+HoursOfDay = Annotated[float, quantity("h", ge=0, lt=24)]
+DosePerDay = Annotated[float, quantity("mg", gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Percent = Annotated[float, quantity("%")]
+Day = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class CentresSpec(Spec):
+    """Where patients are enrolled."""
+
+    count: Annotated[int, Field(ge=1)] = Field(1, description="Number of centres")
+    spread: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Coefficient of variation of the centres' sizes; 0 makes them equal"
+    )
+
+
+class StrataSpec(Spec):
+    """What randomisation is stratified by."""
+
+    centre: bool = Field(False, description="Whether each centre is a stratum")
+    by: dict[Name, Expression] = Field(
+        default_factory=dict, description="Named yes/no criteria on covariates, each a factor"
+    )
+
+
+class RandomisationSpec(Spec):
+    """How patients are allocated to arms."""
+
+    method: Literal["permuted_blocks", "simple"] = Field("permuted_blocks")
+    allocation: dict[Name, Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="Relative size of each arm; equal where left out"
+    )
+    block_sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] = Field(
+        default=[4], description="One block size, or several drawn at random"
+    )
+    strata: StrataSpec = StrataSpec()
+
+
+class EnrolmentSpec(Spec):
+    period: PositiveDays = Field(365.0, description="Time over which patients arrive, evenly")
+
+
+class DropoutSpec(Spec):
+    """Leaving the trial at a constant hazard."""
+
+    share: Annotated[float, Field(ge=0, lt=1)] = Field(description="Share that has left ...")
+    by: PositiveDays = Field(description="... by this time since the first dose")
+
+
+class TrialSpec(Spec):
+    """The trial's size, length and conduct."""
+
+    subjects: Annotated[int, Field(ge=2)] = Field(description="Patients randomised in one trial")
+    replicates: Annotated[int, Field(ge=1)] = Field(200, description="Simulated trials")
+    population_draws: Annotated[int, Field(ge=1)] = Field(
+        1, description="Draws of the population's parameters, each with that many trials"
+    )
+    duration: PositiveDays = Field(description="From the first dose to the last visit")
+    centres: CentresSpec = CentresSpec()
+    randomisation: RandomisationSpec = RandomisationSpec()
+    enrolment: EnrolmentSpec = EnrolmentSpec()
+    dropout: DropoutSpec | None = None
+
+
+class AdherenceSpec(Spec):
+    """Share of doses taken: a beta distribution over patients, each dose independent."""
+
+    mean: Annotated[float, Field(gt=0, le=1)]
+    spread: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.0, description="Standard deviation between patients"
+    )
+
+
+class DrugSpec(Spec):
+    """The drug, how it enters the model, and what doses exist."""
+
+    name: str
+    compartment: str = Field(description="Model compartment that receives the dose")
+    fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Share of the stated dose that enters (an enantiomer, bioavailability)"
+    )
+    time_of_day: HoursOfDay = Field(8.0, description="When the dose is taken")
+    every: PositiveDays = Field(1.0, description="Dosing interval, whole days")
+    first_day: Day = 1
+    last_day: Day | None = Field(None, description="Day of the last dose; the trial's end if left out")
+    rounding: DosePerDay | None = Field(None, description="Each dose is a multiple of this")
+    weekly_rounding: DosePerDay | None = Field(
+        None, description="The dose of a week is a multiple of this"
+    )
+    lowest: DosePerDay | None = None
+    highest: DosePerDay | None = None
+    adherence: AdherenceSpec | None = None
+
+
+class VisitsSpec(Spec):
+    """When patients are seen and what is measured. Titration may add visits between."""
+
+    days: Annotated[list[Day], Field(min_length=1)] = Field(description="Scheduled days, increasing")
+    time_of_day: HoursOfDay = 9.0
+    measure: Annotated[list[str], Field(min_length=1)] = Field(description="Model outputs measured")
+    attendance: Share = Field(1.0, description="Probability that a visit is kept")
+    retry_after: PositiveDays = Field(1.0, description="A missed visit is made up this much later")
+    most: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Visits a patient may have at most; more is a failure. Default 16"
+    )
+
+
+class KnownSpec(Spec):
+    """Share of patients in whom something is known before the dose of a day."""
+
+    day: Day
+    share: Share
+
+
+class AvailabilitySpec(Spec):
+    """Covariates that are not known from the start, such as a genotype being typed."""
+
+    covariates: Annotated[list[str], Field(min_length=1)]
+    known: Annotated[list[KnownSpec], Field(min_length=1)] = Field(
+        description="Days in order, with the share in whom they are known before that day's dose"
+    )
+
+
+class FormulaSpec(Spec):
+    """A dose formula of the config's own."""
+
+    expression: Expression
+    unit: Annotated[str, Field(pattern=r"^m?g/(d|wk)$")] = Field(
+        "mg/d", description="Unit of the result: mg/d or mg/wk"
+    )
+    source: str = ""
+
+
+class QuantitySpec(Spec):
+    """A named number of a subject: an expression on covariates, or a formula's dose a day."""
+
+    expression: Expression | None = None
+    formula: str | None = None
+
+
+class BandSpec(Spec):
+    """One band of a titration table: what to do when the measured value lies in it."""
+
+    below: float | None = Field(None, description="Upper end of the band, excluded; the last has none")
+    change: Percent = Field(0.0, description="Relative change of the dose")
+    again: Percent | None = Field(
+        None, description="The change when the visit before was in the same band"
+    )
+    next_dose: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Factor on the next dose alone; 0 omits it"
+    )
+    hold: bool = Field(False, description="No doses until the next visit")
+    recheck: PositiveDays | None = Field(
+        None, description="Next visit after this time at the latest; whole days"
+    )
+
+
+class TitrationSpec(Spec):
+    """A table from a measured value to a relative change of dose."""
+
+    of: str
+    bands: Annotated[list[BandSpec], Field(min_length=1)]
+
+
+class RevisionSpec(Spec):
+    """A dose formula applied once, at the first visit on one of these days."""
+
+    days: Annotated[list[Day], Field(min_length=1)]
+    formulas: Annotated[list[str], Field(min_length=1)]
+
+
+class LoadingSpec(Spec):
+    """The dose of one day of loading."""
+
+    day: Day
+    dose: Expression = Field(
+        description="In mg, from `maintenance` (the starting dose), covariates and quantities"
+    )
+
+
+class ArmSpec(Spec):
+    """What one arm receives: a starting dose, then its revision, then its titration."""
+
+    label: str
+    start: Annotated[list[str], Field(min_length=1)] = Field(
+        description="Formulas for the first dose: the first whose covariates are known"
+    )
+    loading: list[LoadingSpec] = Field(
+        default=[], description="Doses of single days in place of the starting dose"
+    )
+    revision: RevisionSpec | None = None
+    titration: str | None = None
+
+
+class _EndpointSpec(Spec):
+    label: str = ""
+
+
+class TimeInRangeSpec(_EndpointSpec):
+    """Percentage of time in a range, by linear interpolation (Rosendaal 1993)."""
+
+    kind: Literal["time_in_range"]
+    of: str
+    low: float
+    high: float
+    from_day: Day = 1
+    to_day: Day | None = None
+    longest_gap: PositiveDays = 56.0
+
+
+class TimeToRangeSpec(_EndpointSpec):
+    """Time to the first measured value in a range, censored at the last visit."""
+
+    kind: Literal["time_to_range"]
+    of: str
+    low: float | None = None
+    high: float | None = None
+
+
+class AnyAboveSpec(_EndpointSpec):
+    """Whether any measured value reaches a threshold."""
+
+    kind: Literal["any_at_or_above"]
+    of: str
+    threshold: float
+    from_day: Day = 1
+    to_day: Day | None = None
+
+
+class LastSpec(_EndpointSpec):
+    """The value at the last visit that was kept."""
+
+    kind: Literal["last"]
+    of: str
+    from_day: Day = 1
+    to_day: Day | None = None
+
+
+class MeanSpec(_EndpointSpec):
+    """The mean of the measured values."""
+
+    kind: Literal["mean"]
+    of: str
+    from_day: Day = 1
+    to_day: Day | None = None
+
+
+EndpointSpec = Annotated[
+    TimeInRangeSpec | TimeToRangeSpec | AnyAboveSpec | LastSpec | MeanSpec,
+    Field(discriminator="kind"),
+]
+
+
+class AnalysisSpec(Spec):
+    """One estimate of the trial: an endpoint, a contrast of arms, an estimator."""
+
+    label: str = ""
+    endpoint: str
+    estimator: Literal[
+        "mean_difference", "risk_difference", "restricted_mean_difference", "hazard_ratio"
+    ]
+    contrast: Annotated[list[str], Field(min_length=2, max_length=2)] = Field(
+        description="The arm of interest, then the arm it is compared with"
+    )
+    adjust: Literal["none", "strata"] = "none"
+    subset: Expression | None = None
+    horizon: PositiveDays | None = None
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+
+class SuccessSpec(Spec):
+    """When the trial counts as a success."""
+
+    any_of: list[str] | None = None
+    all_of: list[str] | None = None
+
+
+class TruthSpec(Spec):
+    subjects: Annotated[int, Field(ge=1000)] = 100_000
+
+
+class SensitivitySpec(Spec):
+    """The same trial's true effects with some values of the config changed."""
+
+    label: str
+    set: dict[str, Any]
+    subjects: Annotated[int, Field(ge=1000)] = 20_000
+
+
+class PublishedArmSpec(Spec):
+    analysis: str
+    arm: str
+    value: float
+
+
+class PublishedEffectSpec(Spec):
+    analysis: str
+    value: float
+    lower: float | None = None
+    upper: float | None = None
+
+
+class PublishedSpec(Spec):
+    """What the real trial reported, shown beside the simulated numbers."""
+
+    source: str
+    arms: list[PublishedArmSpec] = []
+    effects: list[PublishedEffectSpec] = []
+
+
+class SolverSpec(Spec):
+    """How exactly patients are solved."""
+
+    relative_tolerance: Annotated[float, Field(gt=0, lt=0.1)] = 1e-6
+    absolute_tolerance: Annotated[float, Field(gt=0)] = 1e-8
+    max_steps: Annotated[int, Field(ge=10)] = 100_000
+
+
+class TrialConfig(Spec):
+    """A whole trial."""
+
+    title: str
+    description: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    model: str
+    cohort: CohortSpec
+    trial: TrialSpec
+    drug: DrugSpec
+    visits: VisitsSpec
+    availability: dict[Name, AvailabilitySpec] = Field(default_factory=dict)
+    quantities: dict[Name, QuantitySpec] = Field(default_factory=dict)
+    formulas: dict[Name, FormulaSpec] = Field(default_factory=dict)
+    titrations: dict[Name, TitrationSpec] = Field(default_factory=dict)
+    arms: Annotated[dict[Name, ArmSpec], Field(min_length=1)]
+    endpoints: Annotated[dict[Name, EndpointSpec], Field(min_length=1)]
+    analyses: Annotated[dict[Name, AnalysisSpec], Field(min_length=1)]
+    success: SuccessSpec | None = None
+    truth: TruthSpec = TruthSpec()
+    sensitivity: dict[Name, SensitivitySpec] = Field(default_factory=dict)
+    published: PublishedSpec | None = None
+    solver: SolverSpec = SolverSpec()
+    assumptions: list[str] = []
+    largest_failed_share: Share = Field(
+        0.001, description="The run fails when more subjects than this share cannot be solved"
+    )
+    keep: Literal["outcomes", "endpoints", "estimates"] = "outcomes"

@@ -1,0 +1,255 @@
+"""What the arms of a trial do to a patient: starting doses, revision, titration, rechecks.
+
+A rule of `insilico.solve`: elementwise over patients, with everything random handed in as tables by
+day. It decides on what was measured, never on the truth.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from insilico.config import Name
+from insilico.solve import Plan, Visit
+from trials.dosing.formulas import Formula, LateKnowledge, preferred_dose
+from trials.dosing.titration import Adjustment, Titration
+
+HOURS_A_DAY = 24.0
+
+LAGS = 4
+"""Doses of this many days back are at a revision formula's hand, as `dose_1` to `dose_4`."""
+
+Measure = Callable[[Any, Mapping[str, Array], Mapping[str, Array]], dict[str, Array]]
+"""From a model's outputs, standard normal draws and residual standard deviations to measured
+values, the latter three by output name."""
+
+
+class Person(NamedTuple):
+    """What the rule needs of each patient. Lanes are the last axis; days are the axis before.
+
+    - `values`: covariates and quantities by name.
+    - `start_dose`: dose of each day (mg) while no visit has changed it, (days, lanes).
+    - `unknown_until`: first day on which each late covariate is known.
+    - `noise`: standard normal draws for each measured output by day; `residual_sd`: the standard
+      deviation of its residual error.
+    - `attends`, `takes`: 1 where a visit on that day is kept, a dose taken.
+    - `leaves`: day, as a real number, on which the patient drops out; infinite for most.
+    """
+
+    values: dict[str, Array]
+    start_dose: Array
+    unknown_until: dict[str, Array]
+    noise: dict[str, Array]
+    residual_sd: dict[str, Array]
+    attends: Array
+    takes: Array
+    leaves: Array
+
+
+class Memory(NamedTuple):
+    """What is remembered of each patient between events.
+
+    `dose` is the daily dose that visits have arrived at, and counts once `changed` is 1;
+    `next_dose` is a factor on one dose; `recent` are the doses ordered last, latest first.
+    """
+
+    dose: Array
+    changed: Array
+    revised: Array
+    next_dose: Array
+    hold: Array
+    band: Array
+    recent: tuple[Array, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The days on which visits may be; day 1 starts at time 0."""
+
+    days: tuple[int, ...]
+    hour: float
+    retry_after: int
+    last_day: int
+
+    def time(self, day: Array | float) -> Array:
+        """Hours since the start of day 1 of a visit on `day`."""
+        return (jnp.asarray(day) - 1.0) * HOURS_A_DAY + self.hour
+
+    def next_scheduled(self, day: Array) -> Array:
+        """The next scheduled day after `day`; infinite after the last."""
+        following = jnp.full_like(day, math.inf)
+        for scheduled in reversed(self.days):
+            following = jnp.where(day < scheduled, float(scheduled), following)
+        return following
+
+
+@dataclasses.dataclass(frozen=True)
+class DoseSizes:
+    """Which doses exist: multiples a dose or a week, and limits of a dose (mg)."""
+
+    rounding: float | None
+    weekly_rounding: float | None
+    lowest: float | None
+    highest: float | None
+    doses_a_week: float = 7.0
+
+    def fit(self, dose: Array) -> Array:
+        """The nearest dose that exists."""
+        if self.weekly_rounding is not None:
+            week = dose * self.doses_a_week
+            dose = jnp.round(week / self.weekly_rounding) * self.weekly_rounding / self.doses_a_week
+        if self.rounding is not None:
+            dose = jnp.round(dose / self.rounding) * self.rounding
+        if self.lowest is not None or self.highest is not None:
+            dose = jnp.clip(dose, self.lowest, self.highest)
+        return dose
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmRule:
+    """One arm's dosing after the start: a revision by formula, then titration."""
+
+    revision_days: tuple[int, ...] = ()
+    revision: tuple[Formula, ...] = ()
+    titration: Titration | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DosingRule:
+    """The dosing of one arm, chosen by number among those of a trial (an `insilico.solve.Rule`).
+
+    The number may be traced: one compiled program serves all arms.
+    """
+
+    arm: Array | int
+    arms: tuple[ArmRule, ...]
+    schedule: Schedule
+    sizes: DoseSizes
+    measure: Measure
+    outputs: tuple[str, ...]
+    vocabulary: Mapping[str, Name]
+    late: LateKnowledge
+
+    def start(self, subject: Person) -> Plan:
+        nothing = jnp.zeros_like(subject.leaves)
+        first = self._within(jnp.full_like(nothing, float(self.schedule.days[0])), subject)
+        memory = Memory(
+            dose=nothing,
+            changed=nothing,
+            revised=nothing,
+            next_dose=nothing + 1.0,
+            hold=nothing,
+            band=nothing - 1.0,
+            recent=(nothing,) * LAGS,
+        )
+        return Plan(self.schedule.time(first), memory)
+
+    def administer(
+        self, time: Array, plan: Plan, subject: Person
+    ) -> tuple[tuple[Array, ...], Plan]:
+        memory: Memory = plan.memory
+        day = _day(time)
+        base = self._daily_dose(memory, day, subject)
+        special = (memory.next_dose != 1.0) | (memory.hold > 0)
+        ordered = jnp.where(special, base * memory.next_dose * (1.0 - memory.hold), base)
+        memory = memory._replace(
+            next_dose=jnp.ones_like(ordered), recent=(ordered, *memory.recent[:-1])
+        )
+        return (ordered * _on_day(subject.takes, day),), plan._replace(memory=memory)
+
+    def visit(self, visit: Visit, plan: Plan, subject: Person) -> tuple[dict[str, Array], Plan]:
+        memory: Memory = plan.memory
+        day = _day(visit.time)
+        kept = _on_day(subject.attends, day) > 0
+        noise = {name: _on_day(table, day) for name, table in subject.noise.items()}
+        measured = self.measure(visit.outputs, noise, subject.residual_sd)
+        current = self._daily_dose(memory, day, subject)
+
+        def of_arm(rule: ArmRule) -> Callable[[], tuple[Memory, Array]]:
+            return lambda: self._decide(rule, day, measured, current, memory, subject)
+
+        decided, recheck = lax.switch(self.arm, [of_arm(rule) for rule in self.arms])
+        memory = Memory(*_select(kept, tuple(decided), tuple(memory)))
+        wait = jnp.where(kept, recheck, float(self.schedule.retry_after))
+        following = jnp.minimum(self.schedule.next_scheduled(day), day + wait)
+        record = {
+            "attended": kept,
+            "daily_dose": self._daily_dose(memory, day, subject),
+            **{f"{name}_measured": measured[name] for name in self.outputs},
+            **{name: getattr(visit.outputs, name) for name in self.outputs},
+        }
+        return record, Plan(self.schedule.time(self._within(following, subject)), memory)
+
+    def _decide(
+        self,
+        rule: ArmRule,
+        day: Array,
+        measured: dict[str, Array],
+        current: Array,
+        memory: Memory,
+        subject: Person,
+    ) -> tuple[Memory, Array]:
+        """The memory after a kept visit, and the days until the next at the latest."""
+        never = jnp.full_like(day, math.inf)
+        dose, recheck = current, never
+        changed = jnp.zeros_like(day, bool)
+        revising = jnp.zeros_like(day, bool)
+        if rule.revision:
+            on_day = (day >= min(rule.revision_days)) & (day <= max(rule.revision_days))
+            revising = on_day & (memory.revised == 0)
+            lagged = {f"dose_{lag}": ordered for lag, ordered in enumerate(memory.recent, 1)}
+            unknown = {name: day < until for name, until in subject.unknown_until.items()}
+            values = {**subject.values, **measured, **lagged, "day": day, "dose": current}
+            revised = preferred_dose(rule.revision, values, self.vocabulary, self.late, unknown)
+            dose = jnp.where(revising, self.sizes.fit(revised), dose)
+            changed = changed | revising
+        adjustment: Adjustment | None = None
+        titrating = jnp.zeros_like(day, bool)
+        if rule.titration is not None:
+            titrating = (day > max(rule.revision_days, default=0)) & ~revising
+            adjustment = rule.titration.adjust(measured[rule.titration.of], memory.band)
+            dose = jnp.where(titrating, self.sizes.fit(current * adjustment.factor), dose)
+            changed = changed | titrating
+            recheck = jnp.where(titrating, adjustment.recheck, recheck)
+        after = memory._replace(
+            dose=jnp.where(changed, dose, memory.dose),
+            changed=jnp.where(changed, 1.0, memory.changed),
+            revised=jnp.where(revising, 1.0, memory.revised),
+        )
+        if adjustment is not None:
+            after = after._replace(
+                next_dose=jnp.where(titrating, adjustment.next_dose, memory.next_dose),
+                hold=jnp.where(titrating, adjustment.hold, memory.hold),
+                band=jnp.where(titrating, adjustment.band, memory.band),
+            )
+        return after, recheck
+
+    def _daily_dose(self, memory: Memory, day: Array, subject: Person) -> Array:
+        return jnp.where(memory.changed > 0, memory.dose, _on_day(subject.start_dose, day))
+
+    def _within(self, day: Array, subject: Person) -> Array:
+        """`day`, or infinity where the trial or the patient's part in it ends before."""
+        return jnp.where((day <= self.schedule.last_day) & (day < subject.leaves), day, math.inf)
+
+
+def _day(time: Array) -> Array:
+    """The day, from 1, that a time in hours falls on."""
+    return jnp.floor(time / HOURS_A_DAY + 1e-9) + 1.0
+
+
+def _on_day(table: Array, day: Array) -> Array:
+    """Each lane's entry of a table by day, (days, lanes); the last day's beyond its end."""
+    index = jnp.clip(day - 1.0, 0, table.shape[0] - 1).astype(jnp.int32)
+    return jnp.take_along_axis(table, index[None], axis=0)[0]
+
+
+def _select(mask: Array, new: Any, old: Any) -> Any:
+    return tuple(
+        _select(mask, a, b) if isinstance(a, tuple) else jnp.where(mask, a, b)
+        for a, b in zip(new, old, strict=True)
+    )

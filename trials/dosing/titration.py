@@ -1,0 +1,94 @@
+"""Titration: from the band a measured value lies in to a change of dose and the next visit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from trials.config import BandSpec, TitrationSpec
+
+
+class Adjustment(NamedTuple):
+    """What a titration table says, for each lane.
+
+    - `band`: number of the band, from the lowest.
+    - `factor`: on the dose from now on. `next_dose`: on the next dose alone. `hold`: 1 where no
+      dose is given until the next visit.
+    - `recheck`: days until the next visit at the latest; infinite where the band says nothing.
+    """
+
+    band: Array
+    factor: Array
+    next_dose: Array
+    hold: Array
+    recheck: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Titration:
+    """A titration table, lowest band first; `of` is the measured output it reads."""
+
+    of: str
+    bands: tuple[BandSpec, ...]
+
+    @classmethod
+    def from_spec(cls, spec: TitrationSpec) -> Titration:
+        return cls(spec.of, tuple(spec.bands))
+
+    @property
+    def shortest_recheck(self) -> float:
+        """Shortest recheck interval of the table (d); infinite where no band has one."""
+        return min((band.recheck for band in self.bands if band.recheck is not None), default=math.inf)
+
+    def adjust(self, value: Array, previous_band: Array) -> Adjustment:
+        """The adjustment for a measured `value`, where the visit before was in `previous_band`.
+
+        `previous_band` is -1 where there was no such visit.
+        """
+        uppers = jnp.array([band.below for band in self.bands[:-1]])
+        band = jnp.sum(value[..., None] >= uppers, axis=-1).astype(value.dtype)
+        repeated = band == previous_band
+
+        def column(numbers: list[float]) -> Array:
+            result = jnp.zeros_like(value)
+            for number, entry in enumerate(numbers):
+                result = jnp.where(band == number, entry, result)
+            return result
+
+        first = column([entry.change for entry in self.bands])
+        again = column(
+            [entry.change if entry.again is None else entry.again for entry in self.bands]
+        )
+        return Adjustment(
+            band=band,
+            factor=1.0 + jnp.where(repeated, again, first) / 100.0,
+            next_dose=column([entry.next_dose for entry in self.bands]),
+            hold=column([float(entry.hold) for entry in self.bands]),
+            recheck=column(
+                [math.inf if entry.recheck is None else entry.recheck for entry in self.bands]
+            ),
+        )
+
+
+def band_problems(bands: list[BandSpec]) -> list[str]:
+    """What is wrong with a table's bands (empty: nothing)."""
+    problems = []
+    bounds = [band.below for band in bands]
+    if bounds[-1] is not None:
+        problems.append("the last band must have no `below`, so that every value lies in a band")
+    missing = [number for number, bound in enumerate(bounds[:-1], 1) if bound is None]
+    if missing:
+        problems.append(f"band {missing[0]} has no `below`; only the last band may leave it out")
+    known = [bound for bound in bounds if bound is not None]
+    if known != sorted(set(known)):
+        problems.append(f"`below` must increase from band to band; found {known}")
+    for number, band in enumerate(bands, 1):
+        if min(band.change, band.change if band.again is None else band.again) <= -100:
+            problems.append(f"band {number}: a change must be above -100 %")
+        if band.recheck is not None and band.recheck % 1:
+            problems.append(f"band {number}: `recheck` must be whole days; found {band.recheck:g} d")
+    return problems

@@ -1,0 +1,232 @@
+"""What a trial estimates, and what it should have: analyses of a config on endpoints by arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from trials.analyses import (
+    Estimates,
+    Status,
+    hazard_ratio,
+    in_batches,
+    indicator_columns,
+    mean_difference,
+    restricted_mean_difference,
+    risk_difference_mantel_haenszel,
+    risk_difference_miettinen_nurminen,
+)
+from trials.config import AnalysisSpec, TrialConfig
+from trials.operating_characteristics import (
+    OperatingCharacteristics,
+    Simulated,
+    operating_characteristics,
+    proportion,
+)
+
+Endpoints = Mapping[str, Mapping[str, np.ndarray]]
+"""By endpoint, `value`, `valid` and, for a time to an event, `event`."""
+
+
+class Truth(NamedTuple):
+    """An estimand's value on independent subjects under both arms, with its Monte-Carlo error."""
+
+    value: float
+    mcse: float
+    subjects: int
+
+
+def observed(endpoints: Endpoints, arm: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Each subject's endpoints under the arm it was given.
+
+    Potential endpoints are (arm, trial, subject), `arm` is (trial, subject).
+    """
+    return {
+        name: {
+            part: np.take_along_axis(column, np.maximum(arm, 0)[None], axis=0)[0]
+            for part, column in parts.items()
+        }
+        for name, parts in endpoints.items()
+    }
+
+
+class Strata(NamedTuple):
+    """The factors of randomisation, (trial, subject) each, with their numbers of levels."""
+
+    codes: tuple[np.ndarray, ...]
+    levels: tuple[int, ...]
+
+    def columns(self) -> Array:
+        """Indicators of every factor's levels, (trial, subject, column)."""
+        each = [
+            indicator_columns(jnp.asarray(codes), levels)
+            for codes, levels in zip(self.codes, self.levels, strict=True)
+        ]
+        return jnp.concatenate(each, axis=-1)
+
+    def cells(self) -> tuple[Array, int]:
+        """One code for each combination of levels, and how many there are."""
+        code = jnp.zeros_like(jnp.asarray(self.codes[0]))
+        for codes, levels in zip(self.codes, self.levels, strict=True):
+            code = code * levels + jnp.asarray(codes)
+        return code, int(np.prod(self.levels))
+
+
+def strata_of(config: TrialConfig, centre: np.ndarray, factors: Mapping[str, np.ndarray]) -> Strata:
+    """What randomisation was stratified by, as factors of an analysis."""
+    spec = config.trial.randomisation.strata
+    codes = [centre] if spec.centre else []
+    levels = [config.trial.centres.count] if spec.centre else []
+    codes += [factors[name].astype(centre.dtype) for name in spec.by]
+    levels += [2] * len(spec.by)
+    return Strata(tuple(codes), tuple(levels))
+
+
+def analyse(
+    config: TrialConfig,
+    endpoints: Endpoints,
+    arm: np.ndarray,
+    analysable: np.ndarray,
+    subsets: Mapping[str, np.ndarray],
+    strata: Strata,
+) -> dict[str, Estimates]:
+    """Every analysis of every trial; arrays (trial, subject).
+
+    `endpoints` are the observed ones; `analysable` is false for subjects whose solve failed, who
+    are left out.
+    """
+    return {
+        name: _estimate(config, spec, endpoints[spec.endpoint], arm, used, strata)
+        for name, spec in config.analyses.items()
+        for used in [analysable & subsets.get(name, True)]
+    }
+
+
+def _estimate(
+    config: TrialConfig,
+    spec: AnalysisSpec,
+    outcome: Mapping[str, np.ndarray],
+    arm: np.ndarray,
+    used: np.ndarray,
+    strata: Strata,
+) -> Estimates:
+    treatment, reference = contrast_of(config, spec)
+    used = used & outcome["valid"] & np.isin(arm, (treatment, reference))
+    value = jnp.asarray(np.where(used, outcome["value"], 0.0))
+    adjusted = spec.adjust == "strata" and bool(strata.codes)
+    common: dict[str, Any] = {
+        "arms": len(config.arms),
+        "treatment": treatment,
+        "reference": reference,
+        "level": 1.0 - spec.alpha,
+    }
+    given = [jnp.asarray(arm), jnp.asarray(used)]
+    match spec.estimator:
+        case "mean_difference":
+            columns = [strata.columns()] if adjusted else []
+            return in_batches(mean_difference, value, *given, *columns, **common)
+        case "risk_difference" if adjusted:
+            cells, number = strata.cells()
+            return in_batches(
+                risk_difference_mantel_haenszel, value > 0.5, *given, cells,
+                strata=number, **common,
+            )  # fmt: skip
+        case "risk_difference":
+            return in_batches(risk_difference_miettinen_nurminen, value > 0.5, *given, **common)
+    event = jnp.asarray(np.where(used, outcome["event"], False))
+    if spec.estimator == "hazard_ratio":
+        return in_batches(hazard_ratio, value, event, *given, **common)
+    return in_batches(
+        restricted_mean_difference, value, event, *given, horizon=spec.horizon, **common
+    )
+
+
+def contrast_of(config: TrialConfig, spec: AnalysisSpec) -> tuple[int, int]:
+    """Numbers of the arm of interest and the arm it is compared with."""
+    arms = list(config.arms)
+    return arms.index(spec.contrast[0]), arms.index(spec.contrast[1])
+
+
+def true_values(
+    config: TrialConfig,
+    potential: Endpoints,
+    solved: np.ndarray,
+    subsets: Mapping[str, np.ndarray],
+) -> dict[str, Truth]:
+    """Each estimand's own summary on subjects seen under both arms; arrays (arm, subject).
+
+    For means and risks every subject is its own control, and the error is that of the paired
+    difference. A time to an event is summarised as the estimator does, with all subjects in both
+    arms; its error ignores the pairing and so is on the large side.
+    """
+    result = {}
+    for name, spec in config.analyses.items():
+        treatment, reference = contrast_of(config, spec)
+        outcome = potential[spec.endpoint]
+        both = solved[treatment] & solved[reference] & subsets.get(name, True)
+        if spec.estimator in ("mean_difference", "risk_difference"):
+            result[name] = _paired(outcome, both, treatment, reference)
+            continue
+        pair = (treatment, reference)
+        merged = {
+            part: np.concatenate([column[arm] for arm in pair])[None]
+            for part, column in outcome.items()
+        }
+        arm = np.repeat(np.array(pair), both.shape[-1])[None]
+        used = np.tile(both, 2)[None]
+        alone = Strata((), ())
+        estimate = _estimate(config, spec, merged, arm, used, alone)
+        result[name] = Truth(
+            float(estimate.estimate[0]), float(estimate.standard_error[0]), int(both.sum())
+        )
+    return result
+
+
+def _paired(
+    outcome: Mapping[str, np.ndarray], both: np.ndarray, treatment: int, reference: int
+) -> Truth:
+    valid = both & outcome["valid"][treatment] & outcome["valid"][reference]
+    difference = (outcome["value"][treatment] - outcome["value"][reference])[valid]
+    number = difference.size
+    if number < 2:
+        return Truth(float("nan"), float("nan"), number)
+    return Truth(
+        float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(number)), number
+    )
+
+
+def characteristics(
+    config: TrialConfig, estimates: Mapping[str, Estimates], truth: Mapping[str, Truth]
+) -> dict[str, OperatingCharacteristics]:
+    """How each analysis performs over the trials, against its true value."""
+    return {
+        name: operating_characteristics(
+            estimates[name], truth[name].value, truth[name].mcse, alpha=spec.alpha
+        )
+        for name, spec in config.analyses.items()
+    }
+
+
+def success(config: TrialConfig, estimates: Mapping[str, Estimates]) -> Simulated:
+    """Share of trials that count as a success, with its Monte-Carlo error.
+
+    A trial succeeds when any (or all) of the named analyses reach their own alpha; without a
+    definition, when the first analysis does. An analysis that could not be done reaches nothing.
+    """
+    spec = config.success
+    names = next(iter(config.analyses)),
+    if spec is not None:
+        names = tuple(spec.any_of or spec.all_of or names)
+    reached = jnp.stack(
+        [
+            (estimates[name].status == Status.OK)
+            & (estimates[name].p_value < config.analyses[name].alpha)
+            for name in names
+        ]
+    )
+    together = spec is not None and spec.all_of is not None
+    return proportion(jnp.all(reached, axis=0) if together else jnp.any(reached, axis=0))

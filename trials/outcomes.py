@@ -1,0 +1,338 @@
+"""The heavy half of a trial: subjects drawn, and each treated under every arm.
+
+Nothing here knows of randomisation. Subjects are addressed by number; every random number that acts
+inside a patient (measurement noise, missed visits, doses not taken, dropout, the day a genotype
+arrives) is drawn beforehand by key and handed to the solver as a table by nominal day, so that it is
+part of the subject's potential outcomes and the same under every arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from insilico.randomness import address, name_hash, purpose_key, subject_keys
+from insilico.solve import BLOCK, TolerancesAsNumbers, over_devices, solve_block
+from trials.config import AvailabilitySpec, TrialConfig
+from trials.dosing import Formula, Person, preferred_dose
+from trials.dosing.rule import HOURS_A_DAY
+from trials.endpoints import last_value, mean_value, time_in_range, time_to_range, visits_at_or_above
+from trials.enrolment import adherence, attendance, dropout_times
+from trials.protocol import Arm, Protocol
+
+MINUTES_A_DAY = 1440
+
+BLOCKS_A_DISPATCH = 8
+"""Blocks each device takes at a time: enough to even out, few enough to report progress."""
+
+
+class Addresses(NamedTuple):
+    """Which subjects: equal-shaped arrays of the numbers of population draw, trial and subject."""
+
+    population: np.ndarray
+    trial: np.ndarray
+    subject: np.ndarray
+
+
+class Drawn(NamedTuple):
+    """A block of subjects before treatment; every array ends in the subjects' axis.
+
+    - `covariates`: by name, as drawn. `quantities`: the config's named numbers. `factors`: yes/no
+      factors of randomisation and analysis subsets, by name.
+    - `attempts`: candidates it took to find an eligible one; 0 where there was none.
+    - `parameters`: the model's. `person`: what dosing needs, with starting doses (arms, days, …).
+    """
+
+    covariates: dict[str, Array]
+    quantities: dict[str, Array]
+    strata: dict[str, Array]
+    subsets: dict[str, Array]
+    attempts: Array
+    parameters: Any
+    person: Person
+
+
+class Treated(NamedTuple):
+    """A block of subjects under every arm: (arms, subjects) or (arms, subjects, visits).
+
+    - `time` (days since the first day's start), `attended`, and `values` by name at each visit in
+      order; `used` says which slots hold a visit that was due.
+    - `endpoints`: by name, a dict of value, valid and, for a time to an event, event.
+    - `status`, `stopped` (h), `steps` of the solver; `overflow`: visits beyond the room for them.
+    """
+
+    time: Array
+    used: Array
+    attended: Array
+    values: dict[str, Array]
+    endpoints: dict[str, dict[str, Array]]
+    status: Array
+    stopped: Array
+    steps: Array
+    overflow: Array
+
+
+def subsets_of(config: TrialConfig) -> dict[str, Any]:
+    """The criterion of each analysis that has one."""
+    return {name: spec.subset for name, spec in config.analyses.items() if spec.subset is not None}
+
+
+def make_draw(config: TrialConfig, protocol: Protocol) -> Callable[..., Drawn]:
+    """A compiled program that draws blocks of subjects; arguments `(cohort, seed, addresses)`."""
+
+    def block(cohort: Any, seed: Array, addresses: Addresses) -> Drawn:
+        return _draw(config, protocol, eqx.combine(cohort, static), seed, addresses)
+
+    numbers, static = eqx.partition(protocol.cohort, eqx.is_array)
+    program = over_devices(block, shared=2)
+    return lambda seed, addresses: program(numbers, jnp.asarray(seed), addresses)
+
+
+def make_treat(config: TrialConfig, protocol: Protocol) -> Callable[[Drawn], Treated]:
+    """A compiled program that treats blocks of drawn subjects under every arm of the trial."""
+
+    def block(tolerances: TolerancesAsNumbers, drawn: Drawn) -> Treated:
+        return _treat(config, protocol, tolerances, drawn)
+
+    program = over_devices(block, shared=1)
+    return lambda drawn: program(protocol.tolerances.numbers(), drawn)
+
+
+def dispatches(addresses: Addresses) -> Iterator[tuple[Addresses, int]]:
+    """The subjects cut into equal batches of whole blocks, each with how many of it are real.
+
+    The last is filled up with copies of the last subject.
+    """
+    total = len(addresses.subject)
+    devices = jax.local_device_count()
+    blocks = min(BLOCKS_A_DISPATCH, -(-total // (BLOCK * devices)))
+    size = BLOCK * devices * blocks
+    for start in range(0, total, size):
+        index = np.minimum(np.arange(start, start + size), total - 1)
+        yield (
+            Addresses(*(numbers[index].reshape(-1, BLOCK) for numbers in addresses)),
+            min(size, total - start),
+        )
+
+
+def _draw(
+    config: TrialConfig, protocol: Protocol, cohort: Any, seed: Array, addresses: Addresses
+) -> Drawn:
+    subjects, attempts = cohort.sample(seed, *addresses)
+    values: dict[str, Array] = {name: jnp.asarray(v) for name, v in subjects.covariates.items()}
+    quantities = {}
+    for name, quantity in protocol.quantities.items():
+        known = {**values, **quantities}
+        if isinstance(quantity, Formula):
+            drawn = quantity.dose(known, protocol.vocabulary)
+        else:
+            drawn = jnp.asarray(quantity.evaluate(known, protocol.vocabulary))
+        quantities[name] = jnp.broadcast_to(drawn, attempts.shape).astype(float)
+    known = {**values, **quantities}
+
+    def condition(expression: Any) -> Array:
+        holds = jnp.asarray(expression.evaluate(known, protocol.vocabulary))
+        return jnp.broadcast_to(holds.astype(bool), attempts.shape)
+
+    def keys(purpose: str) -> Array:
+        return subject_keys(purpose_key(seed, purpose), *addresses)
+
+    person = _person(config, protocol, known, subjects.residual_sd, keys)
+    return Drawn(
+        covariates=values,
+        quantities=quantities,
+        strata={name: condition(rule) for name, rule in protocol.strata.items()},
+        subsets={name: condition(rule) for name, rule in subsets_of(config).items()},
+        attempts=attempts,
+        parameters=subjects.parameters,
+        person=person,
+    )
+
+
+def _person(
+    config: TrialConfig,
+    protocol: Protocol,
+    values: dict[str, Array],
+    residual_sd: Mapping[str, Array],
+    keys: Callable[[str], Array],
+) -> Person:
+    """Every random table a subject's treatment needs, and its starting doses under every arm."""
+    trial, visits, drug = config.trial, config.visits, config.drug
+    days = jnp.arange(protocol.days, dtype=float)
+    seen_at = days + visits.time_of_day / 24.0
+    taken_at = days + drug.time_of_day / 24.0
+    shape = next(iter(values.values())).shape
+    noise = {
+        name: _normal_by_day(keys("residual error"), name, seen_at) for name in protocol.measured
+    }
+    takes = jnp.ones((protocol.days, *shape))
+    if drug.adherence is not None:
+        mean, spread = drug.adherence.mean, drug.adherence.spread
+        alike = spread**2 / (mean * (1.0 - mean)) if mean < 1 else 0.0
+        takes = jnp.moveaxis(adherence(keys("adherence"), taken_at, mean, alike), -1, 0)
+    leaves = jnp.full(shape, jnp.inf)
+    if trial.dropout is not None:
+        leaves = 1.0 + dropout_times(keys("dropout"), trial.dropout.share, trial.dropout.by)
+    unknown_until = {
+        name: arrival
+        for group, spec in config.availability.items()
+        for arrival in [_arrival_day(keys("availability"), group, spec)]
+        for name in spec.covariates
+    }
+    attends = attendance(keys("attendance"), seen_at, visits.attendance)
+    return Person(
+        values=values,
+        start_dose=jnp.stack(
+            [_starting_doses(protocol, arm, values, unknown_until) for arm in protocol.arms]
+        ),
+        unknown_until=unknown_until,
+        noise=noise,
+        residual_sd={name: residual_sd[name] for name in protocol.measured if name in residual_sd},
+        attends=jnp.moveaxis(attends, -1, 0).astype(float),
+        takes=takes.astype(float),
+        leaves=leaves,
+    )
+
+
+def _normal_by_day(keys: Array, name: str, days: Array) -> Array:
+    """Standard normal draws addressed by output and nominal time, (days, subjects)."""
+    minutes = jnp.round(days * MINUTES_A_DAY).astype(jnp.int32)
+
+    def one(key: Array) -> Array:
+        own = address(key, name_hash(name))
+        return jax.vmap(lambda minute: jax.random.normal(address(own, minute)))(minutes)
+
+    return jnp.moveaxis(jax.vmap(one)(keys), -1, 0)
+
+
+def _arrival_day(keys: Array, group: str, spec: AvailabilitySpec) -> Array:
+    """First day on which each subject's late covariates are known; infinite where never."""
+    drawn = jax.vmap(lambda key: jax.random.uniform(address(key, name_hash(group))))(keys)
+    day = jnp.full_like(drawn, jnp.inf)
+    for known in reversed(spec.known):
+        day = jnp.where(drawn < known.share, float(known.day), day)
+    return day
+
+
+def _starting_doses(
+    protocol: Protocol, arm: Arm, values: Mapping[str, Array], unknown_until: Mapping[str, Array]
+) -> Array:
+    """The dose of each day while no visit has changed it, (days, subjects), in mg."""
+    doses = []
+    for day in range(1, protocol.days + 1):
+        unknown = {name: day < until for name, until in unknown_until.items()}
+        dose = preferred_dose(arm.start, values, protocol.vocabulary, protocol.late, unknown)
+        if day in arm.loading:
+            known = {**protocol.late.masked(values, unknown), "maintenance": dose}
+            dose = jnp.asarray(arm.loading[day].evaluate(known, protocol.vocabulary), float)
+        doses.append(protocol.sizes.fit(jnp.broadcast_to(dose, next(iter(values.values())).shape)))
+    return jnp.stack(doses)
+
+
+def _treat(
+    config: TrialConfig, protocol: Protocol, tolerances: TolerancesAsNumbers, drawn: Drawn
+) -> Treated:
+    def one_arm(arm: Array) -> Treated:
+        person = drawn.person._replace(start_dose=drawn.person.start_dose[arm])
+        walked = solve_block(
+            protocol.model,
+            drawn.parameters,
+            protocol.events,
+            protocol.pattern,
+            tolerances,
+            rule=protocol.rule(arm),
+            subject=person,
+        )
+        visits, used, overflow = _compact(walked.visit_time, walked.records, protocol.most_visits)
+        time = (visits.pop("time") / HOURS_A_DAY).astype(jnp.float32)
+        attended = visits.pop("attended") & used
+        values = {name: value.astype(jnp.float32) for name, value in visits.items()}
+        # Endpoints are computed from what is stored, so that deriving them again gives the same.
+        return Treated(
+            time=time,
+            used=used,
+            attended=attended,
+            values=values,
+            endpoints=endpoints_of(config, time, attended, values),
+            status=walked.status,
+            stopped=walked.stopped,
+            steps=walked.steps,
+            overflow=overflow,
+        )
+
+    return jax.lax.map(one_arm, jnp.arange(len(protocol.arms)))
+
+
+def _compact(
+    time: Array, records: dict[str, Array], most: int
+) -> tuple[dict[str, Array], Array, Array]:
+    """Visits moved to the front of the slots: (subjects, most), and how many found no room."""
+    used = jnp.isfinite(time)
+    so_far = jnp.cumsum(used, axis=0)
+    count = so_far[-1]
+    # The k-th visit stands behind all slots up to which fewer than k were used.
+    place = jnp.stack([jnp.sum(so_far <= k, axis=0) for k in range(most)])
+    place = jnp.minimum(place, time.shape[0] - 1)
+    held = jnp.arange(most)[:, None] < count
+    visits = {
+        name: jnp.where(held, jnp.take_along_axis(column, place, axis=0), 0).T
+        for name, column in {"time": time, **records}.items()
+    }
+    visits = {name: column.astype(records["attended"].dtype) if name == "attended" else column
+              for name, column in visits.items()}  # fmt: skip
+    return visits, held.T, jnp.maximum(count - most, 0)
+
+
+def endpoints_of(
+    config: TrialConfig, time: Array, attended: Array, values: Mapping[str, Array]
+) -> dict[str, dict[str, Array]]:
+    """Every endpoint of a config from visits (…, visits); times in days since day 1 began."""
+    result: dict[str, dict[str, Array]] = {}
+    time = jnp.asarray(time, float)
+    for name, spec in config.endpoints.items():
+        measured = f"{spec.of}_measured" if f"{spec.of}_measured" in values else spec.of
+        if spec.of == "weekly_dose":
+            value = jnp.asarray(values["daily_dose"], float) * (7.0 / config.drug.every)
+        else:
+            value = jnp.asarray(values[measured], float)
+        # A window is stated in days: it opens and closes at the hour of the visits.
+        offset = config.visits.time_of_day / 24.0 - 1.0
+        last_day = getattr(spec, "to_day", None)
+        window = {
+            "start": getattr(spec, "from_day", 1) + offset - 1e-4,
+            "end": jnp.inf if last_day is None else last_day + offset + 1e-4,
+        }
+        match spec.kind:
+            case "time_in_range":
+                found = time_in_range(
+                    time, attended, value, low=spec.low, high=spec.high,
+                    longest_gap=spec.longest_gap, **window,
+                )  # fmt: skip
+                result[name] = {"value": found.within, "valid": found.valid}
+            case "time_to_range":
+                low = -jnp.inf if spec.low is None else spec.low
+                high = jnp.inf if spec.high is None else spec.high
+                to_event = time_to_range(time, attended, value, low=low, high=high, **window)
+                result[name] = {
+                    "value": to_event.time,
+                    "event": to_event.event,
+                    "valid": to_event.valid,
+                }
+            case "any_at_or_above":
+                seen = visits_at_or_above(
+                    time, attended, value, threshold=spec.threshold, **window
+                )
+                result[name] = {"value": seen.ever.astype(float), "valid": seen.valid}
+            case "last":
+                found = last_value(time, attended, value, **window)
+                result[name] = {"value": found.value, "valid": found.valid}
+            case "mean":
+                found = mean_value(time, attended, value, **window)
+                result[name] = {"value": found.value, "valid": found.valid}
+    return result

@@ -1,0 +1,344 @@
+"""Results as an ArviZ-style `DataTree`, with the field's axes: population, trial, arm, subject, visit.
+
+Groups (each with its own coordinates):
+
+- `/population`: the population's parameters at each draw.
+- `/subjects`: covariates, quantities, individual parameters, how many candidates each took.
+- `/randomisation`: arm, centre, stratum, enrolment and dropout of each subject in its trial.
+- `/outcomes`: potential outcomes at each visit under every arm (with `keep: outcomes`).
+- `/endpoints`: potential endpoints, their validity, and the solver's status, under every arm.
+- `/estimates`: every analysis of every trial.
+- `/truth`, `/operating_characteristics`: by analysis, each number with its Monte-Carlo error.
+- `/sensitivity`: true values by scenario. `/published`: what the trial itself reported.
+- `/failures`: the subjects that could not be solved, with their parameters. `/counts`: totals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from insilico.solve import DESCRIPTIONS, Status
+from trials.analyses import Estimates
+from trials.analyses import Status as AnalysisStatus
+from trials.conduct import Conduct
+from trials.estimation import Truth
+from trials.operating_characteristics import OperatingCharacteristics, Simulated
+from trials.study import Study
+
+if TYPE_CHECKING:
+    from trials.simulate import Patients
+
+SUBJECT_AXES = ("population", "trial", "subject")
+POTENTIAL_AXES = ("population", "trial", "arm", "subject")
+CHARACTERISTICS = (
+    "power", "power_favourable", "mean_estimate", "bias", "empirical_sd", "mean_se",
+    "relative_se_error", "coverage", "mse",
+)  # fmt: skip
+
+
+class Pieces(NamedTuple):
+    """What a run computed, before it is labelled."""
+
+    patients: Patients
+    conduct: Conduct
+    estimates: Mapping[str, Estimates]
+    truth: Mapping[str, Truth]
+    characteristics: Mapping[str, OperatingCharacteristics]
+    success: Simulated
+    sensitivity: Mapping[str, Mapping[str, Truth]]
+
+
+def tree(study: Study, pieces: Pieces) -> xr.DataTree:
+    """All groups of a run's results."""
+    config = study.config
+    builder = _Builder(study, pieces)
+    groups = {
+        "population": builder.population(),
+        "subjects": builder.subjects(),
+        "randomisation": builder.randomisation(),
+        "outcomes": builder.outcomes(),
+        "endpoints": builder.endpoints(),
+        "estimates": builder.estimates(),
+        "truth": builder.truth(),
+        "operating_characteristics": builder.characteristics(),
+        "sensitivity": builder.sensitivity(),
+        "published": builder.published(),
+        "failures": builder.failures(),
+        "counts": builder.counts(),
+    }
+    if config.keep != "outcomes":
+        del groups["outcomes"]
+    if config.keep == "estimates":
+        del groups["endpoints"]
+    root = xr.Dataset(attrs={"title": config.title, "model": config.model, "seed": config.seed})
+    return xr.DataTree.from_dict({"/": root, **groups})
+
+
+class _Builder:
+    def __init__(self, study: Study, pieces: Pieces):
+        self.study = study
+        self.config = study.config
+        self.pieces = pieces
+        spec = self.config.trial
+        self.shape = (spec.population_draws, spec.replicates, spec.subjects)
+        self.axes = {
+            "population": np.arange(spec.population_draws),
+            "trial": np.arange(spec.replicates),
+            "subject": np.arange(spec.subjects),
+            "arm": list(self.config.arms),
+        }
+        vocabulary = study.protocol.cohort.vocabulary
+        self.units = {name: entry.unit for name, entry in vocabulary.items()}
+        self.categories = {name: entry.categories for name, entry in vocabulary.items()}
+
+    def dataset(
+        self, variables: Mapping[str, tuple[tuple[str, ...], Any, dict[str, Any]]], *axes: str
+    ) -> xr.Dataset:
+        return xr.Dataset(dict(variables), coords={axis: self.axes[axis] for axis in axes})
+
+    def subject_column(self, column: np.ndarray, **attributes: Any) -> tuple:
+        return SUBJECT_AXES, column.reshape(self.shape), attributes
+
+    def potential_column(self, column: np.ndarray, **attributes: Any) -> tuple:
+        """An (arm, subject, …) column as (population, trial, arm, subject, …)."""
+        arms, extra = column.shape[0], column.shape[2:]
+        array = np.moveaxis(column.reshape(arms, *self.shape, *extra), 0, 2)
+        return (*POTENTIAL_AXES, *("visit",) * len(extra)), array, attributes
+
+    def population(self) -> xr.Dataset:
+        draws = self.axes["population"]
+        values = self.study.protocol.cohort.population_parameters(self.config.seed, draws)
+        return self.dataset(
+            {name: (("population",), np.asarray(column), {}) for name, column in values.items()},
+            "population",
+        )
+
+    def subjects(self) -> xr.Dataset:
+        drawn = self.pieces.patients.drawn
+        variables = {}
+        for name, column in {**drawn["covariates"], **drawn["quantities"]}.items():
+            categories = self.categories.get(name, ())
+            if categories:
+                variables[name] = self.subject_column(
+                    column.astype(np.int8), categories=list(categories), kind="category"
+                )
+            else:
+                variables[name] = self.subject_column(
+                    column.astype(np.float32), units=self.units.get(name, "")
+                )
+        units = self.study.protocol.model.quantities("Parameters")
+        for name, column in drawn["parameters"].items():
+            variables[f"parameter_{name}"] = self.subject_column(
+                column, units=units[name].unit, description=units[name].description
+            )
+        variables["attempts"] = self.subject_column(drawn["subject"]["attempts"].astype(np.int16))
+        return self.dataset(variables, *SUBJECT_AXES)
+
+    def randomisation(self) -> xr.Dataset:
+        conducted, drawn = self.pieces.conduct, self.pieces.patients.drawn
+        variables = {
+            "arm_number": self.subject_column(conducted.arm.astype(np.int8)),
+            "centre": self.subject_column(conducted.centre.astype(np.int16)),
+            "stratum": self.subject_column(conducted.stratum.astype(np.int32)),
+            "enrolment_time": self.subject_column(
+                conducted.enrolment_time.astype(np.float32), units="d"
+            ),
+            "dropout_time": self.subject_column(
+                drawn["subject"]["leaves"].astype(np.float32) - 1.0,
+                units="d",
+                description="since the first day; infinite: stays to the end",
+            ),
+        }
+        for name, column in {**drawn["strata"], **drawn["subsets"]}.items():
+            label = "factor" if name in drawn["strata"] else "subset"
+            variables[f"{label}_{name}"] = self.subject_column(column)
+        dataset = self.dataset(variables, *SUBJECT_AXES)
+        return dataset.assign_attrs(arms=list(self.config.arms))
+
+    def outcomes(self) -> xr.Dataset:
+        treated = self.pieces.patients.treated
+        units = {name: q.unit for name, q in self.study.protocol.model.quantities("Outputs").items()}
+        variables = {
+            "time": self.potential_column(
+                treated.time, units="d", description="since day 1 began; 0 where unused"
+            ),
+            "used": self.potential_column(treated.used),
+            "attended": self.potential_column(treated.attended),
+        }
+        for name, column in treated.values.items():
+            unit = "mg" if name == "daily_dose" else units.get(name.removesuffix("_measured"), "")
+            variables[name] = self.potential_column(column, units=unit)
+        dataset = self.dataset(variables, *POTENTIAL_AXES)
+        return dataset.assign_coords(visit=np.arange(treated.time.shape[-1]))
+
+    def endpoints(self) -> xr.Dataset:
+        patients = self.pieces.patients
+        variables = {}
+        for name, parts in patients.treated.endpoints.items():
+            spec = self.config.endpoints[name]
+            variables[name] = self.potential_column(
+                parts["value"], label=spec.label or name, kind=spec.kind, of=spec.of
+            )
+            for part in sorted(set(parts) - {"value"}):
+                variables[f"{name}_{part}"] = self.potential_column(parts[part])
+        variables["status"] = self.potential_column(
+            patients.treated.status.astype(np.int8),
+            meanings=[f"{int(code)}: {text}" for code, text in DESCRIPTIONS.items()],
+        )
+        variables["solved"] = self.potential_column(patients.solved)
+        variables["steps"] = self.potential_column(patients.treated.steps.astype(np.int32))
+        return self.dataset(variables, *POTENTIAL_AXES)
+
+    def estimates(self) -> xr.Dataset:
+        names = list(self.pieces.estimates)
+        trials = self.shape[:2]
+
+        def stacked(field: str) -> np.ndarray:
+            columns = [np.asarray(getattr(self.pieces.estimates[name], field)) for name in names]
+            array = np.stack(columns, axis=1)
+            return array.reshape(*trials, *array.shape[1:])
+
+        axes = ("population", "trial", "analysis")
+        variables: dict[str, Any] = {
+            field: (axes, stacked(field))
+            for field in (
+                "estimate", "standard_error", "degrees_of_freedom", "lower", "upper", "p_value",
+            )
+        }  # fmt: skip
+        variables["n"] = ((*axes, "arm"), stacked("n"))
+        variables["mean"] = ((*axes, "arm"), stacked("mean"))
+        meanings = [f"{code.value}: {code.name.lower()}" for code in AnalysisStatus]
+        variables["status"] = (axes, stacked("status").astype(np.int8), {"meanings": meanings})
+        dataset = self.dataset(variables, "population", "trial", "arm")
+        return dataset.assign_coords(self.analysis_coordinates())
+
+    def analysis_coordinates(self) -> dict[str, Any]:
+        specs = self.config.analyses
+        return {
+            "analysis": list(specs),
+            "label": ("analysis", [spec.label or name for name, spec in specs.items()]),
+            "endpoint": ("analysis", [spec.endpoint for spec in specs.values()]),
+            "estimator": ("analysis", [spec.estimator for spec in specs.values()]),
+            "alpha": ("analysis", [spec.alpha for spec in specs.values()]),
+            "treatment": ("analysis", [spec.contrast[0] for spec in specs.values()]),
+            "reference": ("analysis", [spec.contrast[1] for spec in specs.values()]),
+        }
+
+    def truth(self) -> xr.Dataset:
+        truths = [self.pieces.truth[name] for name in self.config.analyses]
+        variables = {
+            "value": ("analysis", [truth.value for truth in truths]),
+            "mcse": ("analysis", [truth.mcse for truth in truths]),
+            "n": ("analysis", [truth.subjects for truth in truths]),
+        }
+        return xr.Dataset(variables, coords=self.analysis_coordinates())
+
+    def characteristics(self) -> xr.Dataset:
+        found = [self.pieces.characteristics[name] for name in self.config.analyses]
+        variables: dict[str, Any] = {}
+        for field in CHARACTERISTICS:
+            numbers = [getattr(each, field) for each in found]
+            variables[field] = ("analysis", [float(number.value) for number in numbers])
+            variables[f"{field}_mcse"] = ("analysis", [float(number.mcse) for number in numbers])
+        variables["trials"] = ("analysis", [int(each.trials) for each in found])
+        variables["failures"] = ("analysis", [int(each.failures) for each in found])
+        variables["success"] = ((), float(self.pieces.success.value))
+        variables["success_mcse"] = ((), float(self.pieces.success.mcse))
+        return xr.Dataset(variables, coords=self.analysis_coordinates())
+
+    def sensitivity(self) -> xr.Dataset:
+        scenarios = self.pieces.sensitivity
+        axes = ("scenario", "analysis")
+
+        def table(field: str) -> np.ndarray:
+            rows = [
+                [getattr(truths[name], field) for name in self.config.analyses]
+                for truths in scenarios.values()
+            ]
+            return np.array(rows, float).reshape(len(scenarios), len(self.config.analyses))
+
+        dataset = xr.Dataset(
+            {
+                "value": (axes, table("value")),
+                "mcse": (axes, table("mcse")),
+                "n": (axes, table("subjects")),
+            },
+            coords=self.analysis_coordinates(),
+        )
+        labels = [self.config.sensitivity[name].label for name in scenarios]
+        return dataset.assign_coords(
+            scenario=np.array(list(scenarios), str),
+            scenario_label=("scenario", np.array(labels, str)),
+        )
+
+    def published(self) -> xr.Dataset:
+        spec = self.config.published
+        arms = [] if spec is None else spec.arms
+        effects = [] if spec is None else spec.effects
+        nothing = float("nan")
+
+        def limit(value: float | None) -> float:
+            return nothing if value is None else value
+
+        rows = [(e.analysis, e.arm, e.value, nothing, nothing) for e in arms] + [
+            (e.analysis, "", e.value, limit(e.lower), limit(e.upper)) for e in effects
+        ]
+        columns = list(zip(*rows, strict=True)) if rows else [()] * 5
+        return xr.Dataset(
+            {
+                "analysis": ("entry", np.array(columns[0], str)),
+                "arm": ("entry", np.array(columns[1], str)),
+                "value": ("entry", np.array(columns[2], float)),
+                "lower": ("entry", np.array(columns[3], float)),
+                "upper": ("entry", np.array(columns[4], float)),
+            },
+            attrs={"source": "" if spec is None else spec.source},
+        )
+
+    def failures(self) -> xr.Dataset:
+        """One entry for each subject and arm that was not solved."""
+        patients = self.pieces.patients
+        arm, subject = np.nonzero(~patients.solved)
+        population, trial, number = np.unravel_index(subject, self.shape)
+        status = patients.treated.status[arm, subject]
+        text = [DESCRIPTIONS[Status(code)] for code in status]
+        text = [
+            "no eligible candidate found" if attempts == 0
+            else "more visits than there is room for" if extra > 0
+            else reason
+            for reason, attempts, extra in zip(
+                text,
+                patients.drawn["subject"]["attempts"][subject],
+                patients.treated.overflow[arm, subject],
+                strict=True,
+            )
+        ]  # fmt: skip
+        variables: dict[str, Any] = {
+            "population": ("failure", population),
+            "trial": ("failure", trial),
+            "subject": ("failure", number),
+            "arm": ("failure", np.array(list(self.config.arms), str)[arm]),
+            "status": ("failure", np.array(text, str)),
+            "stopped": ("failure", patients.treated.stopped[arm, subject], {"units": "h"}),
+        }
+        for name, column in patients.drawn["parameters"].items():
+            variables[f"parameter_{name}"] = ("failure", column[subject])
+        return xr.Dataset(variables)
+
+    def counts(self) -> xr.Dataset:
+        patients = self.pieces.patients
+        attempts = patients.drawn["subject"]["attempts"]
+        values = {
+            "subjects": attempts.size,
+            "solves": patients.solved.size,
+            "failed": int((~patients.solved).sum()),
+            "attempts_mean": float(attempts.mean()),
+            "visits": int(patients.treated.attended.sum()),
+            "steps_mean": float(patients.treated.steps.mean()),
+            "truth_subjects": self.config.truth.subjects,
+        }
+        return xr.Dataset({name: ((), value) for name, value in values.items()})
