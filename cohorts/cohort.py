@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, Shaped
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from cohorts import covariates as covariate_models
 from cohorts import populations
-from cohorts._faults import Fault, Faults, raise_any
+from cohorts._faults import CohortError, Fault, Faults, raise_any
 from cohorts.addressing import addressed
 from cohorts.covariates import (
     NOTHING_STATED,
@@ -41,6 +41,10 @@ MAX_ATTEMPTS = 1000
 LANES = 1024
 """Subjects computed side by side, whatever the number asked for: a subject's bits then do not
 depend on it."""
+
+
+Seed = Any
+"""An integer, which may be traced."""
 
 
 class Subjects(NamedTuple):
@@ -148,7 +152,8 @@ class Cohort(eqx.Module):
                 with faults.at("covariates"):
                     _check_needed(population, source, vocabulary)
         faults.raise_if_any()
-        assert population is not None and source is not None and marginals is not None
+        assert population is not None and options is not None
+        assert source is not None and marginals is not None
         return cls(
             population=population,
             options=options,
@@ -166,7 +171,7 @@ class Cohort(eqx.Module):
 
     def sample(
         self,
-        seed: int | Int[Array, ""],
+        seed: Seed,
         population: Int[Array, " subjects"],
         trial: Int[Array, " subjects"],
         subject: Int[Array, " subjects"],
@@ -195,7 +200,7 @@ class Cohort(eqx.Module):
         return _in_blocks(jax.vmap(one), candidates, individuals, typical_keys, attempts), attempts
 
     def population_parameters(
-        self, seed: int | Int[Array, ""], population: Int[Array, " draws"]
+        self, seed: Seed, population: Int[Array, " draws"]
     ) -> dict[str, Float[Array, " draws"]]:
         """The population's parameters at each draw: by name, arrays (draws,)."""
         keys = jax.vmap(address, (None, 0))(purpose_key(seed, "population parameters"), population)
@@ -359,7 +364,11 @@ def _parse_options(
 ) -> Spec:
     if document is not None:
         return document.parse(population.Options, path=path)
-    return population.Options.model_validate(options)
+    try:
+        return population.Options.model_validate(options)
+    except ValidationError as error:
+        faults = [Fault(tuple(e["loc"]), e["msg"], str(e["input"])) for e in error.errors()]
+        raise CohortError(faults) from None
 
 
 def _check_needed(

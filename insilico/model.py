@@ -72,7 +72,7 @@ class Model:
     limits: tuple[str, ...] = ()
 
     def quantities(self, group: str) -> dict[str, Quantity]:
-        """The declared quantities of `"State"`, `"Parameters"`, `"Inputs"` or `"Outputs"`, in order."""
+        """The declared quantities of `"State"`, `"Parameters"`, `"Inputs"` or `"Outputs"`."""
         hints = get_type_hints(getattr(self, group), include_extras=True)
         return {name: _quantity(self.name, group, name, hint) for name, hint in hints.items()}
 
@@ -87,10 +87,15 @@ class Model:
         return names
 
     def compartment(self, name: str) -> int:
-        """Index of a state component that doses may enter. Raises `KeyError` with the valid names."""
+        """Index of a state component that doses may enter.
+
+        Raises `KeyError` with the valid names.
+        """
         names = self.components()
         if name not in names:
-            raise KeyError(f"model {self.name} has no compartment {name!r}; it has {', '.join(names)}")
+            raise KeyError(
+                f"model {self.name} has no compartment {name!r}; it has {', '.join(names)}"
+            )
         return names.index(name)
 
     def negligible(self) -> tuple[float, ...]:
@@ -103,17 +108,23 @@ class Model:
 
     def check_structure(self, parameters: Any) -> None:
         """Raise `TypeError` unless initial state and derivative have the declared structure."""
-        expected = len(self.components())
+        sizes = {name: quantity.size or 1 for name, quantity in self.quantities("State").items()}
         state = self.initial(parameters)
         inputs = self.Inputs(*(0.0 for _ in self.Inputs._fields))
         rates = self.derivative(0.0, state, parameters, inputs)
         for label, value in (("initial state", state), ("derivative", rates)):
-            found = len(jax.tree.leaves(value))
-            if not isinstance(value, self.State) or found != expected:
+            if not isinstance(value, self.State):
                 raise TypeError(
-                    f"{label} of model {self.name} must be a {self.State.__name__} of {expected} "
-                    f"components; found {type(value).__name__} of {found}"
+                    f"{label} of model {self.name} must be a {self.State.__name__}; "
+                    f"found {type(value).__name__}"
                 )
+            for (name, size), field in zip(sizes.items(), value, strict=True):
+                found = len(jax.tree.leaves(field))
+                if found != size:
+                    raise TypeError(
+                        f"{label} of model {self.name}: {name} must have {size} component(s); "
+                        f"found {found}"
+                    )
 
 
 def _quantity(model: str, group: str, name: str, hint: Any) -> Quantity:

@@ -30,6 +30,9 @@ class Vector:
 
     __slots__ = ("components",)
 
+    # A NumPy number on the left would take a vector for a sequence and return an array.
+    __array_ufunc__ = None
+
     def __init__(self, *components: Value):
         self.components = components
 
@@ -148,9 +151,5 @@ def matvec(matrix: np.ndarray, vector: Vector) -> Vector:
     if rows.ndim != 2 or rows.shape[1] != len(vector):
         raise ValueError(f"a matrix of shape {rows.shape} does not fit {len(vector)} components")
     zero = 0.0 * vector[0]
-    return Vector(
-        *(
-            total(Vector(*(float(row[j]) * vector[j] for j in np.flatnonzero(row)))) if row.any() else zero
-            for row in rows
-        )
-    )
+    products = [[float(row[j]) * vector[j] for j in np.flatnonzero(row)] for row in rows]
+    return Vector(*(total(Vector(*terms)) if terms else zero for terms in products))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -113,6 +113,7 @@ def _estimate(
     arm: np.ndarray,
     used: np.ndarray,
     strata: Strata,
+    run: Callable[..., Estimates] = in_batches,
 ) -> Estimates:
     treatment, reference = contrast_of(config, spec)
     used = used & outcome["valid"] & np.isin(arm, (treatment, reference))
@@ -128,19 +129,19 @@ def _estimate(
     match spec.estimator:
         case "mean_difference":
             columns = [strata.columns()] if adjusted else []
-            return in_batches(mean_difference, value, *given, *columns, **common)
+            return run(mean_difference, value, *given, *columns, **common)
         case "risk_difference" if adjusted:
             cells, number = strata.cells()
-            return in_batches(
+            return run(
                 risk_difference_mantel_haenszel, value > 0.5, *given, cells,
                 strata=number, **common,
             )  # fmt: skip
         case "risk_difference":
-            return in_batches(risk_difference_miettinen_nurminen, value > 0.5, *given, **common)
+            return run(risk_difference_miettinen_nurminen, value > 0.5, *given, **common)
     event = jnp.asarray(np.where(used, outcome["event"], False))
     if spec.estimator == "hazard_ratio":
-        return in_batches(hazard_ratio, value, event, *given, **common)
-    return in_batches(
+        return run(hazard_ratio, value, event, *given, **common)
+    return run(
         restricted_mean_difference, value, event, *given, horizon=spec.horizon, **common
     )
 
@@ -179,11 +180,16 @@ def true_values(
         arm = np.repeat(np.array(pair), both.shape[-1])[None]
         used = np.tile(both, 2)[None]
         alone = Strata((), ())
-        estimate = _estimate(config, spec, merged, arm, used, alone)
+        # One large trial, which must not be padded to a batch of them.
+        estimate = _estimate(config, spec, merged, arm, used, alone, _directly)
         result[name] = Truth(
             float(estimate.estimate[0]), float(estimate.standard_error[0]), int(both.sum())
         )
     return result
+
+
+def _directly(estimator: Callable[..., Estimates], *arrays: Array, **options: Any) -> Estimates:
+    return estimator(*arrays, **options)
 
 
 def _paired(

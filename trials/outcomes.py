@@ -104,15 +104,19 @@ def make_treat(config: TrialConfig, protocol: Protocol) -> Callable[[Drawn], Tre
     return lambda drawn: program(protocol.tolerances.numbers(), drawn)
 
 
-def dispatches(addresses: Addresses) -> Iterator[tuple[Addresses, int]]:
-    """The subjects cut into equal batches of whole blocks, each with how many of it are real.
+def blocks_a_dispatch(subjects: int) -> int:
+    """Blocks for each device to take at a time in a study of that many subjects."""
+    return min(BLOCKS_A_DISPATCH, -(-subjects // (BLOCK * jax.local_device_count())))
 
-    The last is filled up with copies of the last subject.
+
+def dispatches(addresses: Addresses, blocks: int) -> Iterator[tuple[Addresses, int]]:
+    """The subjects cut into batches of `blocks` a device, each with how many of it are real.
+
+    All batches have one shape, so that one compiled program serves every stage of a study; the
+    last is filled up with copies of the last subject.
     """
     total = len(addresses.subject)
-    devices = jax.local_device_count()
-    blocks = min(BLOCKS_A_DISPATCH, -(-total // (BLOCK * devices)))
-    size = BLOCK * devices * blocks
+    size = BLOCK * jax.local_device_count() * blocks
     for start in range(0, total, size):
         index = np.minimum(np.arange(start, start + size), total - 1)
         yield (
@@ -224,15 +228,15 @@ def _starting_doses(
     protocol: Protocol, arm: Arm, values: Mapping[str, Array], unknown_until: Mapping[str, Array]
 ) -> Array:
     """The dose of each day while no visit has changed it, (days, subjects), in mg."""
-    doses = []
-    for day in range(1, protocol.days + 1):
-        unknown = {name: day < until for name, until in unknown_until.items()}
-        dose = preferred_dose(arm.start, values, protocol.vocabulary, protocol.late, unknown)
-        if day in arm.loading:
-            known = {**protocol.late.masked(values, unknown), "maintenance": dose}
-            dose = jnp.asarray(arm.loading[day].evaluate(known, protocol.vocabulary), float)
-        doses.append(protocol.sizes.fit(jnp.broadcast_to(dose, next(iter(values.values())).shape)))
-    return jnp.stack(doses)
+    day = jnp.arange(1, protocol.days + 1)[:, None]
+    unknown = {name: day < until for name, until in unknown_until.items()}
+    dose = preferred_dose(arm.start, values, protocol.vocabulary, protocol.late, unknown)
+    known = {**protocol.late.masked(values, unknown), "maintenance": dose}
+    for number, expression in arm.loading.items():
+        loaded = jnp.asarray(expression.evaluate(known, protocol.vocabulary), float)
+        dose = jnp.where(day == number, loaded, dose)
+    subjects = next(iter(values.values())).shape
+    return protocol.sizes.fit(jnp.broadcast_to(dose, (protocol.days, *subjects)))
 
 
 def _treat(

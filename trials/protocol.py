@@ -340,7 +340,8 @@ class _Builder:
                 found[name] = formulas[spec.formula]
                 self.at_start((*path, "formula"), formulas[spec.formula], vocabulary, at_visit)
             names[name] = Name(description=spec.formula or "")
-        return found, names
+        # Without a cohort nothing can be said of names, rather than that all of them are wrong.
+        return found, names if vocabulary else {}
 
     def at_start(
         self,
@@ -480,8 +481,8 @@ class _Builder:
                 self.expression((*path, "subset"), spec.subset, vocabulary, "condition")
             if self.known((*path, "endpoint"), spec.endpoint, list(config.endpoints), "endpoint"):
                 self.estimator(path, spec, config.endpoints[spec.endpoint])
-            if spec.estimator == "restricted_mean_difference" and spec.horizon is None:
-                self.note(path, "needs `horizon`, the time up to which it counts", key=True)
+            if spec.estimator == "restricted_mean_difference":
+                self.horizon(path, spec)
         if config.success is not None:
             given = [key for key in ("any_of", "all_of") if getattr(config.success, key)]
             if len(given) != 1:
@@ -502,6 +503,18 @@ class _Builder:
                 (*path, "estimator"),
                 f"does not fit the endpoint {spec.endpoint} ({endpoint.kind})",
                 allowed=", ".join(allowed),
+            )
+
+    def horizon(self, path: Sequence[str], spec: AnalysisSpec) -> None:
+        """A mean is restricted to a time that patients are followed to."""
+        last = self.config.visits.days[-1] - 1.0 + self.config.visits.time_of_day / 24.0
+        if spec.horizon is None:
+            self.note(path, "needs `horizon`, the time up to which it counts", key=True)
+        elif spec.horizon > last:
+            self.note(
+                (*path, "horizon"),
+                "is after the last scheduled visit, so that nobody is followed to it",
+                allowed=f"up to {last:g} d",
             )
 
     def references(self) -> None:

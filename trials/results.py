@@ -30,7 +30,7 @@ from trials.operating_characteristics import OperatingCharacteristics, Simulated
 from trials.study import Study
 
 if TYPE_CHECKING:
-    from trials.simulate import Patients
+    from trials.simulation import Patients
 
 SUBJECT_AXES = ("population", "trial", "subject")
 POTENTIAL_AXES = ("population", "trial", "arm", "subject")

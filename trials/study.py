@@ -78,7 +78,7 @@ class Study:
 
     def changed(self, changes: Sequence[str]) -> Study:
         """The study with `key=value` changes applied on top of its own. Raises `ConfigError`."""
-        return read(self.document.file, [*self.overrides, *changes])
+        return _resolve(self.document.file, (*self.overrides, *changes))
 
 
 def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Study:
@@ -91,18 +91,14 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Study:
 
     Raises `ConfigError` with every problem found, each with its line.
     """
-    document = load(path, overrides)
-    config = document.parse(TrialConfig)
-    study = Study(document, config, build(config, document), tuple(overrides))
+    study = _resolve(path, tuple(overrides))
     problems = []
-    for name, scenario in config.sensitivity.items():
+    for name, scenario in study.config.sensitivity.items():
         try:
-            changes = changes_of(scenario.set)
-            scenario_document = load(path, [*overrides, *changes])
-            build(scenario_document.parse(TrialConfig), scenario_document)
+            study.changed(changes_of(scenario.set))
         except ConfigError as error:
             problems += [
-                document.problem(
+                study.document.problem(
                     ("sensitivity", name, "set"),
                     f"makes the config wrong: {problem.field}: {problem.message}",
                     found=problem.found or "",
@@ -114,6 +110,12 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Study:
     if problems:
         raise ConfigError(problems)
     return study
+
+
+def _resolve(path: str | os.PathLike[str], overrides: tuple[str, ...]) -> Study:
+    document = load(path, overrides)
+    config = document.parse(TrialConfig)
+    return Study(document, config, build(config, document), overrides)
 
 
 def changes_of(values: dict[str, object]) -> list[str]:

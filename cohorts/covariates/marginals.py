@@ -274,7 +274,7 @@ def _solve_offsets(
         offsets = offsets + step
         if np.abs(step).max() < 1e-9:
             break
-    return jnp.full(len(shares), NEVER).at[asked].set(offsets)
+    return jnp.full(len(shares), NEVER, float).at[asked].set(offsets)
 
 
 def _scores(model: CovariateModel, keys: jax.Array, marginals: Marginals, name: str) -> Any:

@@ -37,10 +37,9 @@ def rake(
     Raises `ImpossibleMargins` where a group with a share has no weight, or the margins contradict.
     """
     fitted = table / table.sum()
-    if not margins:
-        return fitted
+    worst_margin = ""
     for _ in range(MAX_SWEEPS):
-        worst, worst_margin = 0.0, ""
+        worst = 0.0
         for name, (axis, group, share) in margins.items():
             others = tuple(a for a in range(table.ndim) if a != axis)
             found = np.bincount(group, fitted.sum(axis=others), minlength=len(share))

@@ -130,7 +130,7 @@ def typical_values(options: Options) -> TypicalValues:
     published = [name for name in TypicalValues._fields if name in _NUMBERS]
     values = {name: _typical(_NUMBERS[name], options) for name in published}
     for name, sd in _spread(options).items():
-        values[name] = numpyro.deterministic(name, jnp.asarray(sd))
+        values[name] = _known(name, sd)
     return TypicalValues(**values)
 
 
@@ -159,11 +159,19 @@ def _spread(options: Options) -> dict[str, float]:
 def _typical(number: Number, options: Options) -> Float[Array, ""]:
     error = number.relative_standard_error
     if options.parameter_uncertainty == "none" or error is None:
-        return numpyro.deterministic(number.name, jnp.asarray(number.value))
+        return _known(number.name, number.value)
     if number.name in SIGNED:
-        return numpyro.sample(number.name, dist.Normal(number.value, error * number.value))
+        return _drawn(number.name, dist.Normal(number.value, error * number.value))
     scale = math.sqrt(math.log1p(error**2))
-    return numpyro.sample(number.name, dist.LogNormal(math.log(number.value), scale))
+    return _drawn(number.name, dist.LogNormal(math.log(number.value), scale))
+
+
+def _known(name: str, value: float) -> Float[Array, ""]:
+    return jnp.asarray(numpyro.deterministic(name, jnp.asarray(value)))
+
+
+def _drawn(name: str, distribution: dist.Distribution) -> Float[Array, "..."]:
+    return jnp.asarray(numpyro.sample(name, distribution))
 
 
 def individual(typical: TypicalValues, covariates: Values, options: Options) -> Parameters:
@@ -178,9 +186,11 @@ def individual(typical: TypicalValues, covariates: Values, options: Options) -> 
     }
     ageing = 1.0 - typical.age_effect * (covariates["age"] - typical.age_centre)
     varies = options.spread != "kinetic_dynamic"
-    eta_clearance = _random_effect("eta_clearance", typical.sd_clearance) if varies else 0.0
-    eta_volume = _random_effect("eta_volume", typical.sd_volume)
-    eta_half_effect = _random_effect("eta_half_effect", typical.sd_half_effect)
+    eta_clearance = (
+        _drawn("eta_clearance", dist.Normal(0.0, typical.sd_clearance)) if varies else 0.0
+    )
+    eta_volume = _drawn("eta_volume", dist.Normal(0.0, typical.sd_volume))
+    eta_half_effect = _drawn("eta_half_effect", dist.Normal(0.0, typical.sd_half_effect))
     clearance = _sum_of_alleles(CYP2C9, by_cyp2c9)[covariates["cyp2c9"]] * ageing
     half_effect = _sum_of_alleles(VKORC1, by_vkorc1)[covariates["vkorc1"]]
     same = jnp.ones_like(clearance)
@@ -196,10 +206,6 @@ def individual(typical: TypicalValues, covariates: Values, options: Options) -> 
         maximal_inr_shift=typical.maximal_inr_shift * same,
         baseline_inr=typical.baseline_inr * same,
     )
-
-
-def _random_effect(name: str, sd: Float[Array, ""]) -> Float[Array, "..."]:
-    return numpyro.sample(name, dist.Normal(0.0, sd))
 
 
 def _sum_of_alleles(

@@ -112,7 +112,7 @@ class _Checker:
             self.flaw(node, message, allowed=listed(usable) or "none", hint=hint)
             return "unknown"
         if not self.available(node.id):
-            message = f"{node.id} has a value only at {known.available}"
+            message = f"{node.id} is available only at {shown(known.available)}"
             self.flaw(node, message)
         return known.kind
 

@@ -52,7 +52,7 @@ def evaluate(tree: ast.expr, values: Mapping[str, Any], vocabulary: Vocabulary) 
     if all(isinstance(value, np.ndarray | np.generic | int | float) for value in used.values()):
         with np.errstate(all="ignore"):
             evaluation = _Evaluation(np, vocabulary)
-            result = evaluation.of(tree, {name: np.asarray(used[name]) for name in used})
+            result = evaluation.of(tree, {name: _double(used[name]) for name in used})
             return result if isinstance(result, np.ndarray | np.generic) else np.float64(result)
     # JAX takes a second to import, which a run that computes nothing should not wait for.
     import jax.numpy as jnp
@@ -108,13 +108,15 @@ class _Evaluation:
 
     def number(self, node: ast.expr, values: Mapping[str, Any]) -> Any:
         """A node's value as floats; conditions count as 0 and 1."""
-        value = self.of(node, values)
+        return self.floats(self.of(node, values))
+
+    def floats(self, value: Any) -> Any:
         if isinstance(value, float):
             return value
         if _is_boolean(value):
             # Weak-typed ones, so that single-precision values stay single.
             return self.library.where(value, 1.0, 0.0)
-        return value if value.dtype.kind == "f" or "float" in value.dtype.name else value * 1.0
+        return value if "float" in value.dtype.name else value * 1.0
 
     def condition(self, node: ast.expr, values: Mapping[str, Any]) -> Any:
         """A node's value as booleans; numbers are true where they are not 0."""
@@ -137,7 +139,7 @@ class _Evaluation:
             taken, other = values, values
         body, orelse = self.of(node.body, taken), self.of(node.orelse, other)
         if not (_is_boolean(body) and _is_boolean(orelse)):
-            body, orelse = self.number(node.body, taken), self.number(node.orelse, other)
+            body, orelse = self.floats(body), self.floats(orelse)
         return xp.where(test, body, orelse)
 
     def branch(self, taken: Any, node: ast.expr, values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -229,6 +231,12 @@ def _collect(node: ast.AST, found: dict[str, None]) -> None:
         inner_nodes = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
         for inner in inner_nodes:
             _collect(inner, found)
+
+
+def _double(value: Any) -> np.ndarray:
+    """Values as a NumPy array, floats in double precision."""
+    array = np.asarray(value)
+    return array.astype(np.float64) if "float" in array.dtype.name else array
 
 
 def _constant(node: ast.expr) -> float | None:

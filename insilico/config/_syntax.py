@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml import events as _events
@@ -13,13 +13,6 @@ from insilico.config.problems import Problem, shown
 
 # The parser leaks these on some malformed input (a stray byte-order mark, an odd %-directive).
 YAML_ERRORS = (YAMLError, ValueError, IndexError, AssertionError, AttributeError, TypeError)
-
-
-class Mark(NamedTuple):
-    """A place in a text, from 0, as ruamel.yaml counts."""
-
-    line: int
-    column: int
 
 
 def events(text: str) -> Iterator[Any]:
@@ -62,27 +55,26 @@ def tab_problems(text: str, file: str) -> list[Problem]:
 
 
 def translate(
-    error: Exception, text: str, problem_at: Callable[[Mark, str, str | None], Problem]
+    error: Exception, text: str, problem_at: Callable[[int, str, str | None], Problem]
 ) -> Problem:
-    """The problem that a parser's error stands for."""
+    """The problem that a parser's error stands for; `problem_at` takes an index in the text."""
     if isinstance(error, ReaderError):
-        before = text[: error.position]
-        mark = Mark(before.count("\n"), len(before) - before.rfind("\n") - 1)
         character = shown(text[error.position : error.position + 1])
         message = f"the character {character} is not allowed in YAML"
-        return problem_at(mark, message, "remove it")
+        return problem_at(error.position, message, "remove it")
     if not isinstance(error, MarkedYAMLError):
-        return problem_at(Mark(0, 0), "cannot be read as YAML", None)
-    mark = error.problem_mark or error.context_mark or Mark(0, 0)
+        return problem_at(0, "cannot be read as YAML", None)
+    mark = error.problem_mark or error.context_mark
+    index = 0 if mark is None else mark.index
     complaint = f"{error.context or ''} {error.problem or ''}"
-    line_before = text.split("\n")[mark.line][: mark.column]
+    line_before = text[text.rfind("\n", 0, index) + 1 : index]
     if "expected <block end>" in complaint and line_before.strip():
-        return problem_at(mark, "nothing can follow the value here", "put all of it in quotes")
+        return problem_at(index, "nothing can follow the value here", "put all of it in quotes")
     for pattern, message, hint, at_start in _WORDINGS:
         if match := re.search(pattern, complaint):
-            start = error.context_mark if at_start and error.context_mark else mark
+            start = error.context_mark.index if at_start and error.context_mark else index
             return problem_at(start, match.expand(message), hint and match.expand(hint))
-    return problem_at(mark, f"cannot be read as YAML: {error.problem or 'unknown reason'}", None)
+    return problem_at(index, f"cannot be read as YAML: {error.problem or 'unknown reason'}", None)
 
 
 # What the parser says -> what we say, how to mend it, and whether to point at where the construct

@@ -63,7 +63,8 @@ def _path(root: Mapping, steps: list[str]) -> Path | Problem:
             if following is None and not last:
                 message = f"{reached} has no key {shown(step)}"
                 near = did_you_mean(step, node.items)
-                whole = f"set the whole of it: --set '{dotted((*path, step))}={{{steps[number + 1]}: …}}'"
+                inside = f"{{{steps[number + 1]}: …}}"
+                whole = f"set the whole of it: --set '{dotted((*path, step))}={inside}'"
                 allowed = listed(node.items)
                 return Problem(label, 0, 0, "", message, allowed=allowed, hint=near or whole)
             path, node = (*path, step), following or node

@@ -6,6 +6,7 @@ code; aliases are counted as what they expand to before anything is expanded.
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -75,6 +76,8 @@ def read(text: str, file: str, override: Path | None = None) -> Reading:
         file: what messages call it.
         override: path the value will be put at, if the text is the value of an override.
     """
+    # The line ends of all systems count the same, so that lines are those an editor shows.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     builder = _Builder(text, file, override)
     if override is None and (tabs := _syntax.tab_problems(text, file)):
         return Reading(None, tuple(tabs), frozenset())
@@ -119,6 +122,7 @@ class _Builder:
         self.text = text
         self.file = file
         self.override = override
+        self.line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
         self.problems: list[Problem] = []
         self.unread: set[Path] = set()
         self.anchors: dict[str, Node | None] = {}
@@ -189,17 +193,19 @@ class _Builder:
         return replace(target, where=where)
 
     def scalar(self, event: Any, path: Path, where: Where) -> Scalar:
-        written = self.text[event.start_mark.index : event.end_mark.index]
+        start, end = event.start_mark.index, event.end_mark.index
+        if prefix := _PROPERTIES.match(self.text, start, end):
+            start, where = prefix.end(), self.at(prefix.end())
         if event.style:
-            value: Value = event.value
+            value: Value = _joined(event.value)
         else:
             value, message = resolve(event.value)
             if message:
                 self.spoil(path, where, message, found=event.value)
-        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        if isinstance(value, str) and _HALF.search(value):
             self.spoil(path, where, "holds half a character (a lone surrogate)", found=shown(value))
             value = None
-        return Scalar(where, value, written, where)
+        return Scalar(where, value, self.text[start:end], where)
 
     def sequence(self, path: Path, level: int, where: Where) -> Sequence:
         items: list[Node] = []
@@ -236,7 +242,7 @@ class _Builder:
             self.note(path, where, "a key must be text, not a list or a section")
             return None
         self.count(1, path, where)
-        value = event.value if event.style else resolve(event.value)[0]
+        value = _joined(event.value) if event.style else resolve(event.value)[0]
         if event.anchor is not None or event.tag is not None:
             self.note(path, where, "a key must not have an anchor or a tag")
             return None
@@ -248,7 +254,7 @@ class _Builder:
             found = event.value or "nothing"
             self.note(path, where, "a key must be text", found=found, hint=quoted)
             return None
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if _HALF.search(value):
             self.note(path, where, "a key holds half a character (a lone surrogate)")
             return None
         return value
@@ -260,16 +266,18 @@ class _Builder:
             self.refuse(path, where, message)
 
     def where(self, event: Any) -> Where:
-        return self.mark(event.start_mark)
+        return self.at(event.start_mark.index)
 
-    def mark(self, mark: Any) -> Where:
+    def at(self, index: int) -> Where:
+        """The place of a character of the text."""
         if self.override is not None:
             return Where(0, 0, dotted(self.override))
-        return Where(mark.line + 1, mark.column + 1)
+        line = bisect_right(self.line_starts, index)
+        return Where(line, index - self.line_starts[line - 1] + 1)
 
-    def problem_at(self, mark: Any, message: str, hint: str | None) -> Problem:
+    def problem_at(self, index: int, message: str, hint: str | None) -> Problem:
         """A problem of the text itself, for which no path is known."""
-        return self.problem(self.override or (), self.mark(mark), message, hint=hint)
+        return self.problem(self.override or (), self.at(index), message, hint=hint)
 
     def problem(self, path: Path, where: Where, message: str, **details: str | None) -> Problem:
         file = self.file if where.override is None else override_label(where.override)
@@ -289,6 +297,12 @@ class _Builder:
         self.note(path, where, message, **details)
         raise _Refused
 
+
+_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")
+"""Anchor and tag before a value."""
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character that UTF-16 needs two for."""
 
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -316,6 +330,13 @@ def resolve(text: str) -> tuple[Value, str | None]:
     if _NOT_FINITE.fullmatch(text):
         return None, "must be a finite number"
     return text, None
+
+
+def _joined(text: str) -> str:
+    """The text with halves of characters that were escaped one by one (`\\ud83d\\ude00`) joined."""
+    if not _HALF.search(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _extent(items: list[Node]) -> tuple[int, int]:

@@ -52,12 +52,14 @@ class Pattern:
     - `observed`: indices of the rows that observe, one an output time, in order.
     - `slots`: for each row, whether it is a free slot for a visit.
     - `infused`: the compartments that are ever infused.
+    - `start`: the time of the initial state.
     """
 
     rows: int
     observed: tuple[int, ...]
     slots: tuple[bool, ...]
     infused: tuple[int, ...]
+    start: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,19 +111,20 @@ def schedule(
       the time of a dose comes before it.
     - `shortest_recheck`: the shortest time a rule may leave between two visits; the number of slots
       follows from it.
+    - `start`: the time of the model's initial state.
 
-    Raises `ValueError` for times before `start`, a duration that is not positive, unsorted output
-    times, and `KeyError` for an unknown compartment or input.
+    Raises `ValueError` for times that are not finite or before `start`, a duration that is not
+    positive, unsorted output times, and `KeyError` for an unknown compartment or input.
     """
     raw: list[tuple[float, int, int, float, int]] = []
     for action in actions:
-        if action.time < start:
-            raise ValueError(f"{action} comes before the start at {start}")
+        if not start <= action.time < math.inf:
+            raise ValueError(f"{action}: its time must be finite and not before {start}")
         match action:
             case Dose(time, compartment, amount, order):
                 raw.append((time, Kind.DOSE, model.compartment(compartment), amount, order))
             case Infusion(time, compartment, amount, duration):
-                if not duration > 0:
+                if not 0 < duration < math.inf:
                     raise ValueError(f"{action}: an infusion's duration must be above 0")
                 index, rate = model.compartment(compartment), amount / duration
                 raw.append((time, Kind.RATE, index, rate, -1))
@@ -132,8 +135,9 @@ def schedule(
                     raise KeyError(f"model {model.name} has no input {name!r}; it has {fields}")
                 raw.append((time, Kind.INPUT, fields.index(name), value, -1))
     raw.sort(key=lambda row: row[0])
-    if list(observe) != sorted(observe) or (len(observe) and observe[0] < start):
-        raise ValueError("output times must be increasing and not before the start")
+    in_range = all(start <= time < math.inf for time in observe)
+    if list(observe) != sorted(observe) or not in_range:
+        raise ValueError(f"output times must be finite, increasing and not before {start}")
     rows = _merge(raw, list(observe))
     if visits_until is not None:
         if shortest_recheck is None or not shortest_recheck > 0:
@@ -144,6 +148,7 @@ def schedule(
         observed=tuple(index for index, row in enumerate(rows) if row.observes),
         slots=tuple(row.slot for row in rows),
         infused=tuple(sorted({row[2] for row in raw if row[1] == Kind.RATE})),
+        start=float(start),
     )
     events = Events(
         time=np.array([row.time for row in rows], float),

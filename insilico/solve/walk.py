@@ -68,8 +68,9 @@ class Rule(Protocol):
 class Walk(NamedTuple):
     """What came of a chunk of lanes.
 
-    - `outputs`: the model's, at the observing rows: (observations, lanes).
-    - `visit_time`: (slots, lanes), NaN where a slot went unused; `records`, the rule's, alike.
+    - `outputs`: the model's, at the observing rows: (observations, lanes); NaN once a lane failed.
+    - `visit_time`: (slots, lanes), NaN where a slot went unused; `records`, the rule's, alike, where
+      they are floating-point numbers (others mean nothing there).
     - `status`: (lanes,), a `Status`; `stopped`: the time reached; `steps`: trial steps taken.
     - `state`: the state at the last row.
     """
@@ -186,7 +187,10 @@ def walk(
     def pass_row(carry: _Carry, row_slot_fresh: tuple[Events, Array, Array]) -> tuple[_Carry, Any]:
         row, slot, fresh = row_slot_fresh
         carry = advance_to(carry, target_of(carry, row, slot), fresh)
-        observed = jax.tree.leaves(outputs_of(carry.position))
+        solved = carry.status == Status.OK
+        observed = [
+            jnp.where(solved, leaf, jnp.nan) for leaf in jax.tree.leaves(outputs_of(carry.position))
+        ]
         if rule is None:
             return act(carry, row), (observed, (), ())
         no_record = jax.tree.map(
@@ -199,13 +203,21 @@ def walk(
             lambda carry: (carry, jnp.zeros(lanes, bool), no_record),
             carry,
         )
+        record = jax.tree.map(
+            lambda leaf: (
+                jnp.where(held, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+            ),
+            record,
+        )
         return act(carry, row), (observed, jnp.where(held, carry.position.time, jnp.nan), record)
 
     zero = jnp.zeros(lanes, dtype)
     state = tuple(jnp.broadcast_to(leaf, lanes).astype(dtype) for leaf in leaves)
     finite = jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in state]), axis=0)
     carry = _Carry(
-        position=Position(time=zero, size=jnp.full(lanes, jnp.inf, dtype), state=state, steps=zero),
+        position=Position(
+            time=zero + pattern.start, size=jnp.full(lanes, jnp.inf, dtype), state=state, steps=zero
+        ),
         status=jnp.where(finite, Status.OK, Status.NOT_FINITE).astype(jnp.int32),
         infusion=tuple(zero for _ in pattern.infused),
         inputs=tuple(zero for _ in model.Inputs._fields),
@@ -218,12 +230,17 @@ def walk(
     )
     observing = np.asarray(pattern.observed, dtype=int)
     slots = np.flatnonzero(pattern.slots)
+    status = carry.status
+    if carry.plan is not None and len(slots):
+        # No later slot is left to find out that a visit had none.
+        unheld = (status == Status.OK) & (carry.plan.next_visit <= rows.time[slots[-1]])
+        status = jnp.where(unheld, Status.LATE_VISIT, status).astype(jnp.int32)
     output_structure = jax.tree.structure(outputs_of(carry.position))
     return Walk(
         outputs=jax.tree.unflatten(output_structure, [leaf[observing] for leaf in observed]),
         visit_time=jnp.zeros((0, *lanes), dtype) if rule is None else visit_time[slots],
         records=jax.tree.map(lambda leaf: leaf[slots], records),
-        status=carry.status,
+        status=status,
         stopped=carry.position.time,
         steps=carry.position.steps,
         state=named(carry.position.state),

@@ -13,8 +13,18 @@ def model() -> covariates.CovariateModel:
 
 
 @pytest.fixture(scope="session")
-def drawn(model: covariates.CovariateModel) -> dict[str, np.ndarray]:
-    """Covariates of 200,000 people with the source's own margins."""
+def people(model: covariates.CovariateModel):
+    """Covariates of the same 200,000 people under given margins, in one compiled program."""
+    sample = jax.jit(model.sample)
     keys = jax.random.split(jax.random.key(20100401), 200_000)
-    values = jax.jit(model.sample)(keys, covariates.state_marginals(model))
-    return {name: np.asarray(value) for name, value in values.items()}
+
+    def people(marginals: covariates.Marginals) -> dict[str, np.ndarray]:
+        return {name: np.asarray(value) for name, value in sample(keys, marginals).items()}
+
+    return people
+
+
+@pytest.fixture(scope="session")
+def drawn(model: covariates.CovariateModel, people) -> dict[str, np.ndarray]:
+    """The people with the source's own margins."""
+    return people(covariates.state_marginals(model))

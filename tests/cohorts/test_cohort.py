@@ -198,3 +198,8 @@ def test_wrong_options_are_reported_where_they_stand(write):
     with pytest.raises(ConfigError) as caught:
         Cohort.from_spec(document.parse(CohortSpec, path=("cohort",)), document)
     assert any(p.line == 4 and "variance" in str(p) for p in caught.value.problems)
+
+
+def test_wrong_options_without_a_config_are_reported_too():
+    with pytest.raises(CohortError, match="options.spread"):
+        Cohort.from_spec(spec(options={"spread": "variances"}))

@@ -33,13 +33,12 @@ def test_stated_margins_are_met_to_rounding(model):
         assert younger == pytest.approx(share, abs=1e-10)
 
 
-def test_sampled_ages_have_the_stated_quartiles_and_limits(model):
+def test_sampled_ages_have_the_stated_quartiles_and_limits(model, people):
     age = AGE.model_copy(update={"maximum": 85.0})
-    keys = jax.random.split(jax.random.key(3), 100_000)
-    ages = jax.jit(model.sample)(keys, state_marginals(model, age, SHARES))["age"]
+    ages = people(state_marginals(model, age, SHARES))["age"]
     assert ages.min() >= 18 and ages.max() <= 85
-    # Four standard errors of a share are 0.0055; the density is about 0.02 a year at the quartiles.
-    np.testing.assert_allclose(np.quantile(ages, [0.25, 0.5, 0.75]), [46.5, 58, 70], atol=0.3)
+    # Four standard errors of a share are 0.004; the density is about 0.02 a year at the quartiles.
+    np.testing.assert_allclose(np.quantile(ages, [0.25, 0.5, 0.75]), [46.5, 58, 70], atol=0.2)
 
 
 def test_raking_keeps_the_odds_ratios_of_the_data(model):
@@ -53,14 +52,13 @@ def test_raking_keeps_the_odds_ratios_of_the_data(model):
         np.testing.assert_allclose(new, old, atol=1e-6)
 
 
-def test_shares_of_age_bins_are_met(model):
+def test_shares_of_age_bins_are_met(model, people):
     shares = {"60-69": 0.4, "70-79": 0.6}
     marginals = state_marginals(model, AgeMargin(shares=shares))
     table, edges = joint(marginals).sum(axis=(0, 1)), np.asarray(marginals.age_edges)
     assert table[edges[:-1] == 60].sum() == pytest.approx(0.4)
     assert table[edges[:-1] == 70].sum() == pytest.approx(0.6)
-    keys = jax.random.split(jax.random.key(4), 1000)
-    ages = model.sample(keys, marginals)["age"]
+    ages = people(marginals)["age"]
     assert ages.min() >= 60 and ages.max() <= 80
 
 
@@ -72,22 +70,19 @@ def test_without_margins_the_table_is_the_source(model):
     )
 
 
-def test_shares_of_regressed_covariates_are_met_and_dependence_stays(model):
+def test_shares_of_regressed_covariates_are_met_and_dependence_stays(model, people):
     shares = SHARES | {
         "indication": {"atrial_fibrillation": 0.22, "dvt": 0.36, "pe": 0.22, "other": 0.2},
         "diabetes": 0.3,
     }
-    marginals = state_marginals(model, AGE, shares)
-    keys = jax.random.split(jax.random.key(5), 100_000)
-    drawn = jax.jit(model.sample)(keys, marginals)
-    found = np.bincount(drawn["indication"], minlength=8) / 100_000
-    # Monte-Carlo error of the 100,000 here and of the 65,536 the offsets were solved on: each
-    # 0.2 percentage points at most, so 1 point is more than three of both together.
+    drawn = people(state_marginals(model, AGE, shares))
+    found = np.bincount(drawn["indication"], minlength=8) / 200_000
+    # Standard errors of the 200,000 here and of the 65,536 the offsets were solved on: 0.1 and 0.2
+    # percentage points at most, so 1 point is more than four of both together.
     np.testing.assert_allclose(found, [0.22, 0.36, 0.22, 0, 0, 0, 0, 0.2], atol=0.01)
     assert np.mean(drawn["diabetes"]) == pytest.approx(0.3, abs=0.01)
-    fibrillation = np.asarray(drawn["indication"]) == 0
-    ages = np.asarray(drawn["age"])
-    assert ages[fibrillation].mean() > ages[~fibrillation].mean() + 5
+    fibrillation = drawn["indication"] == 0
+    assert drawn["age"][fibrillation].mean() > drawn["age"][~fibrillation].mean() + 5
 
 
 def test_margins_change_arguments_and_never_the_compiled_program(model):

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from trials.analyses._student_t import central_quantile, two_sided_p
+from trials.analyses._student_t import normal_p, normal_quantile, student_p, student_quantile
 
 
 class Status(IntEnum):
@@ -77,23 +78,28 @@ def first_failure(*failures: tuple[Bool[Array, "*trial"], Status]) -> Int[Array,
 
 def wald(
     estimate: Float[Array, " trial"],
-    standard_error: Float[Array, " trial"],
-    degrees_of_freedom: Float[Array, " trial"],
+    variance: Float[Array, " trial"],
     level: float | Float[Array, ""],
     n: Int[Array, "trial arm"],
     mean: Float[Array, "trial arm"],
     status: Int[Array, " trial"],
+    degrees_of_freedom: Float[Array, " trial"] | None = None,
 ) -> Estimates:
-    """Test and interval from an estimate, its standard error and a t (or normal) reference."""
+    """Test and interval from an estimate and its variance, by t or (by default) by z."""
     usable = status == Status.OK
-    scale = jnp.where(usable, standard_error, 1.0)
-    freedom = jnp.where(usable, degrees_of_freedom, 1.0)
+    error = jnp.sqrt(jnp.where(usable, variance, 1.0))
     centre = jnp.where(usable, estimate, 0.0)
-    margin = central_quantile(level, freedom) * scale
-    p_value = two_sided_p(centre / scale, freedom)
+    if degrees_of_freedom is None:
+        freedom = jnp.full_like(centre, jnp.inf)
+        margin = normal_quantile(level) * error
+        p_value = normal_p(centre / error)
+    else:
+        freedom = jnp.where(usable, degrees_of_freedom, 1.0)
+        margin = student_quantile(level, freedom) * error
+        p_value = student_p(centre / error, freedom)
     return blank_failures(
         Estimates(
-            centre, scale, freedom, centre - margin, centre + margin, p_value, n, mean, status
+            centre, error, freedom, centre - margin, centre + margin, p_value, n, mean, status
         )
     )
 
@@ -111,7 +117,10 @@ def blank_failures(estimates: Estimates) -> Estimates:
 
 
 def in_batches(
-    estimator: Callable[..., Estimates], *arrays: Array | None, width: int = 256, **options: object
+    estimator: Callable[..., Estimates],
+    *arrays: Array | np.ndarray | None,
+    width: int = 256,
+    **options: object,
 ) -> Estimates:
     """Apply `estimator` to trials in blocks of one fixed width, the last one padded.
 
@@ -120,20 +129,21 @@ def in_batches(
     arguments, each with the trial axis first (`None` passes through); `options` go to it as they
     are. Padding is zeros, which every estimator reads as trials without analysed subjects.
     """
-    present = [jnp.asarray(array) for array in arrays if array is not None]
-    trials = present[0].shape[0]
-    if any(array.shape[0] != trials for array in present):
-        found = [array.shape for array in present]
-        raise ValueError(f"arrays must share their first (trial) axis; found shapes {found}")
+    # Cut and joined by numpy: every slice of its own would be a program of its own to XLA.
+    whole = [None if array is None else np.asarray(array) for array in arrays]
+    sizes = {array.shape[0] for array in whole if array is not None}
+    if len(sizes) != 1:
+        shapes = [array.shape for array in whole if array is not None]
+        raise ValueError(f"arrays must share their first (trial) axis; found shapes {shapes}")
+    trials = sizes.pop()
     blocks = []
     for start in range(0, max(trials, 1), width):
-        block = [None if array is None else _padded(array, start, width) for array in arrays]
+        block = [None if array is None else _block(array, start, width) for array in whole]
         blocks.append(estimator(*block, **options))
-    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:trials], *blocks)
-    return joined
+    return jax.tree.map(lambda *parts: jnp.asarray(np.concatenate(parts)[:trials]), *blocks)
 
 
-def _padded(array: Array, start: int, width: int) -> Array:
-    block = jnp.asarray(array)[start : start + width]
-    missing = width - block.shape[0]
-    return jnp.pad(block, [(0, missing)] + [(0, 0)] * (block.ndim - 1)) if missing else block
+def _block(array: np.ndarray, start: int, width: int) -> Array:
+    rows = array[start : start + width]
+    missing = width - rows.shape[0]
+    return jnp.asarray(np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1)))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from trials.analyses._risk_sets import risk_sets
-from trials.analyses._student_t import central_quantile
+from trials.analyses._student_t import normal_quantile
 
 
 class Curve(NamedTuple):
@@ -96,7 +96,7 @@ def _report(
     survival = jnp.where(known, survival, jnp.nan)
     inner = (survival > 0) & (survival < 1)
     logarithm = jnp.log(jnp.where(inner, survival, 0.5))
-    spread = jnp.exp(central_quantile(level, jnp.full_like(at, jnp.inf)) * relative / -logarithm)
+    spread = jnp.exp(normal_quantile(level) * relative / -logarithm)
     return KaplanMeier(
         survival=survival,
         standard_error=survival * relative,

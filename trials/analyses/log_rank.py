@@ -59,9 +59,8 @@ def log_rank(
         (too_few(n, treatment, reference), Status.TOO_FEW),
         (~(variance > 0), Status.NO_EVENTS),
     )
-    safe = jnp.where(status == Status.OK, variance, 1.0)
-    infinite = jnp.full_like(safe, jnp.inf)
-    return wald(excess / safe, 1 / jnp.sqrt(safe), infinite, level, n, mean, status)
+    information = jnp.where(status == Status.OK, variance, 1.0)
+    return wald(excess / information, 1 / information, level, n, mean, status)
 
 
 def _score(

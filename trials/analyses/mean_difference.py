@@ -74,8 +74,7 @@ def mean_difference(
         (~estimable, Status.SINGULAR),
         ((residual_share <= _NO_RESIDUAL) | ~(variance > 0), Status.NO_VARIATION),
     )
-    safe = jnp.where(status == Status.OK, variance, 1.0)
-    return wald(estimate, jnp.sqrt(safe), freedom, level, n, mean, status)
+    return wald(estimate, variance, level, n, mean, status, freedom)
 
 
 def _fit(

@@ -62,10 +62,8 @@ def restricted_mean_difference(
         (~(complete[..., treatment] & complete[..., reference]), Status.SHORT_FOLLOW_UP),
         (~(total > 0), Status.NO_VARIATION),
     )
-    safe = jnp.where(status == Status.OK, total, 1.0)
-    infinite = jnp.full_like(safe, jnp.inf)
     mean = jnp.where((n > 0) & complete, mean, jnp.nan)
-    return wald(estimate, jnp.sqrt(safe), infinite, level, n, mean, status)
+    return wald(estimate, total, level, n, mean, status)
 
 
 def _restricted_mean(

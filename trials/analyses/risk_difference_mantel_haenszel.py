@@ -73,9 +73,7 @@ def risk_difference_mantel_haenszel(
         (confounded, Status.SINGULAR),
         (~(variance > 0), Status.NO_VARIATION),
     )
-    safe = jnp.where(status == Status.OK, variance, 1.0)
-    infinite = jnp.full_like(estimate, jnp.inf)
-    return wald(estimate, jnp.sqrt(safe), infinite, level, n, mean, status)
+    return wald(estimate, variance, level, n, mean, status)
 
 
 def _per_stratum(

@@ -14,7 +14,7 @@ from trials.analyses._estimates import (
     first_failure,
     too_few,
 )
-from trials.analyses._student_t import central_quantile, two_sided_p
+from trials.analyses._student_t import normal_p, normal_quantile
 
 # Halvings of an interval no longer than 2: leaves 1e-16.
 _BISECTIONS = 54
@@ -53,7 +53,7 @@ def risk_difference_miettinen_nurminen(
     risk1, risk0 = (jnp.nan_to_num(mean[..., which]) for which in (treatment, reference))
     estimate = risk1 - risk0
     infinite = jnp.full_like(estimate, jnp.inf)
-    z = central_quantile(level, infinite)
+    z = normal_quantile(level)
 
     def bound(end: float) -> Float[Array, " trial"]:
         """Where the score falls to -z (towards 1) or rises to z (towards -1)."""
@@ -73,7 +73,7 @@ def risk_difference_miettinen_nurminen(
     error = jnp.sqrt(risk1 * (1 - risk1) / n1 + risk0 * (1 - risk0) / n0)
     status = first_failure((too_few(n, treatment, reference), Status.TOO_FEW))
     null = _score(risk1, risk0, n1, n0, jnp.zeros_like(estimate))
-    p_value = two_sided_p(null, infinite)
+    p_value = normal_p(null)
     return blank_failures(
         Estimates(estimate, error, infinite, bound(-1.0), bound(1.0), p_value, n, mean, status)
     )

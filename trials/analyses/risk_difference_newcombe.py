@@ -14,7 +14,7 @@ from trials.analyses._estimates import (
     first_failure,
     too_few,
 )
-from trials.analyses._student_t import central_quantile, two_sided_p
+from trials.analyses._student_t import normal_p, normal_quantile
 
 
 @partial(jax.jit, static_argnames=("arms",))
@@ -51,7 +51,7 @@ def risk_difference_newcombe(
     risk1, risk0 = (jnp.nan_to_num(mean[..., which]) for which in (treatment, reference))
     estimate = risk1 - risk0
     infinite = jnp.full_like(estimate, jnp.inf)
-    z = central_quantile(level, infinite)
+    z = normal_quantile(level)
 
     lower1, upper1 = _wilson(risk1, n1, z)
     lower0, upper0 = _wilson(risk0, n0, z)
@@ -64,14 +64,14 @@ def risk_difference_newcombe(
     statistic = jnp.where(varied, estimate / jnp.sqrt(jnp.where(varied, null_variance, 1.0)), 0.0)
     error = jnp.sqrt(risk1 * (1 - risk1) / n1 + risk0 * (1 - risk0) / n0)
     status = first_failure((too_few(n, treatment, reference), Status.TOO_FEW))
-    p_value = two_sided_p(statistic, infinite)
+    p_value = normal_p(statistic)
     return blank_failures(
         Estimates(estimate, error, infinite, lower, upper, p_value, n, mean, status)
     )
 
 
 def _wilson(
-    risk: Float[Array, " trial"], n: Float[Array, " trial"], z: Float[Array, " trial"]
+    risk: Float[Array, " trial"], n: Float[Array, " trial"], z: Float[Array, ""]
 ) -> tuple[Float[Array, " trial"], Float[Array, " trial"]]:
     """Wilson's score interval of one risk (JASA 1927;22:209-212)."""
     centre = risk + z**2 / (2 * n)

@@ -166,15 +166,15 @@ def test_spread_of_the_dose_needed_agrees_with_stable_patients():
             "dose": raw["Therapeutic Dose of Warfarin"],
             "inr": raw["INR on Reported Therapeutic Dose of Warfarin"],
             "age": raw["Age"].str[:2].astype(float) + 5,
-            "cyp2c9": pd.Categorical(raw["CYP2C9 consensus"], CYP2C9).codes,
-            "vkorc1": pd.Categorical(raw["VKORC1 -1639 consensus"], VKORC1).codes,
+            "cyp2c9": pd.Index(CYP2C9).get_indexer(np.asarray(raw["CYP2C9 consensus"])),
+            "vkorc1": pd.Index(VKORC1).get_indexer(np.asarray(raw["VKORC1 -1639 consensus"])),
         }
     )
     white = raw["Race (OMB)"] == "White"
     reached = raw["Subject Reached Stable Dose of Warfarin"] == 1
     typed = (stable[["cyp2c9", "vkorc1"]] >= 0).all(axis=1)
     of_stable = stable[white & reached & typed & stable["inr"].between(2, 3)].dropna()
-    values = {name: of_stable[name].to_numpy() for name in stable.columns}
+    values = {name: np.asarray(of_stable[name]) for name in stable.columns}
     typical = parameters(values["age"], values["cyp2c9"], values["vkorc1"], typical=True)
     needed = np.asarray(typical.clearance * typical.half_effect_concentration)
     residual = np.log(values["dose"] / needed)

@@ -25,6 +25,7 @@ from trials.outcomes import (
     Addresses,
     Drawn,
     Treated,
+    blocks_a_dispatch,
     dispatches,
     make_draw,
     make_treat,
@@ -90,9 +91,10 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     treat = make_treat(config, study.protocol)
     draw = make_draw(config, study.protocol)
     keep_visits = config.keep == "outcomes"
+    blocks = blocks_a_dispatch(subject.size)
     patients = _patients(
-        config.seed, draw, treat, Addresses(population, trial, subject), "patients", report,
-        keep_visits=keep_visits,
+        config.seed, draw, treat, Addresses(population, trial, subject), blocks, "patients",
+        report, keep_visits=keep_visits,
     )  # fmt: skip
 
     report("trials", 0, draws * replicates)
@@ -116,7 +118,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     )
     report("trials", draws * replicates, draws * replicates)
 
-    truth = _truth(study, draw, treat, config.truth.subjects, "truth", report)
+    truth = _truth(study, draw, treat, config.truth.subjects, blocks, "truth", report)
     sensitivity: dict[str, dict[str, Truth]] = {}
     for name, scenario in config.sensitivity.items():
         changed = study.changed(changes_of(scenario.set))
@@ -126,6 +128,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
             make_draw(changed.config, changed.protocol),
             treat if same else make_treat(changed.config, changed.protocol),
             scenario.subjects,
+            blocks,
             f"sensitivity: {name}",
             report,
         )
@@ -158,7 +161,13 @@ def _same_treatment(study: Study, other: Study) -> bool:
 
 
 def _truth(
-    study: Study, draw: Any, treat: Any, subjects: int, stage: str, report: Progress
+    study: Study,
+    draw: Callable[..., Drawn],
+    treat: Callable[[Drawn], Treated],
+    subjects: int,
+    blocks: int,
+    stage: str,
+    report: Progress,
 ) -> dict[str, Truth]:
     """The estimands on independent subjects, shared out evenly over the population's draws."""
     config = study.config
@@ -168,7 +177,9 @@ def _truth(
         np.full(subjects, TRUTH_TRIAL),
         numbers // config.trial.population_draws,
     )
-    patients = _patients(config.seed, draw, treat, addresses, stage, report, keep_visits=False)
+    patients = _patients(
+        config.seed, draw, treat, addresses, blocks, stage, report, keep_visits=False
+    )
     return true_values(
         config, patients.treated.endpoints, patients.solved, patients.drawn["subsets"]
     )
@@ -179,6 +190,7 @@ def _patients(
     draw: Callable[..., Drawn],
     treat: Callable[[Drawn], Treated],
     addresses: Addresses,
+    blocks: int,
     stage: str,
     report: Progress,
     *,
@@ -190,7 +202,7 @@ def _patients(
     treated_parts: list[Treated] = []
     done = 0
     waiting: tuple[Any, int] | None = None
-    for batch, real in [*dispatches(addresses), (None, 0)]:
+    for batch, real in [*dispatches(addresses, blocks), (None, 0)]:
         # One batch computes while the one before is brought to the host.
         launched = None
         if batch is not None:

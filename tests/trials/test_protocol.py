@@ -1,0 +1,112 @@
+"""Configs resolved: what only makes sense between sections is checked, all at once, with its place."""
+
+from pathlib import Path
+
+import pytest
+
+from insilico.config import ConfigError
+from insilico.solve import Kind
+from trials import read
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+COAG = CONFIGS / "warfarin_coag.yaml"
+
+
+def problems(*overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(COAG, overrides)
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_is_right(path):
+    study = read(path)
+    assert study.protocol.arms
+    study.check()
+
+
+def test_coag_is_what_its_config_says():
+    protocol = read(COAG).protocol
+    assert [arm.name for arm in protocol.arms] == ["genotype_guided", "clinically_guided"]
+    assert [formula.name for formula in protocol.arms[0].start] == [
+        "gage2008_pharmacogenetic",
+        "gage2008_clinical",
+    ]
+    doses = protocol.events.kind == Kind.DOSE
+    # One dose every evening from day 1; that of day 28 comes after the last visit and is left out.
+    assert doses.sum() == 27
+    assert protocol.events.amount[doses].tolist() == [0.5] * 27
+    assert protocol.days == 28
+    assert set(protocol.late.codes) == {"vkorc1", "cyp2c9"}
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model=warfarin_hamberg", 'there is no model "warfarin_hamberg"'),
+        ("model=warfarin_hamberg", 'did you mean "warfarin_hamberg2010"'),
+        ("cohort.population=hamberg2010", 'found "hamberg2010"'),
+        ("drug.compartment=guts", 'did you mean "gut"'),
+        ("visits.measure=[inrr]", 'did you mean "inr"'),
+        ("visits.days=[1, 4, 35]", "visits.days.2: is after the trial's end on day 28"),
+        ("visits.days=[4, 1]", "days must increase"),
+        ("arms.genotype_guided.start=[gage2008_pharmacogenetics]", "gage2008_pharmacogenetic"),
+        ("arms.genotype_guided.start=[lenzini2010_clinical]", "nobody has measured before the first"),
+        ("arms.genotype_guided.titration=by_int", 'did you mean "by_inr"'),
+        ("arms.genotype_guided.revision.days=[40]", "is after the trial's end"),
+        ("titrations.by_inr.of=concentration", "there is no measured output"),
+        ("titrations.by_inr.bands.0.below=5", "must increase from band to band"),
+        ("trial.randomisation.allocation={genotype_guided: 1}", "says nothing of the arm"),
+        ("trial.randomisation.block_sizes=[3]", "multiples of 2"),
+        ('trial.randomisation.strata.by={black: ancestri == "black"}', 'did you mean "ancestry"'),
+        ('trial.randomisation.strata.by={black: ancestry == "blak"}', 'did you mean "black"'),
+        ("analyses.primary.endpoint=ttrr", 'did you mean "ttr"'),
+        ("analyses.primary.contrast=[genotype_guided, genotype_guided]", "an arm with itself"),
+        ("analyses.primary.contrast=[genotype_guided, clinical_guided]", "clinically_guided"),
+        ("analyses.primary.estimator=hazard_ratio", "does not fit the endpoint ttr"),
+        ("analyses.first_in_range.horizon=28 d", "after the last scheduled visit"),
+        ("analyses.black.subset=inr > 2", "inr"),
+        ("endpoints.ttr.high=1", "must be above `low`"),
+        ("endpoints.ttr.to_day=30", "is after the trial's end"),
+        ("success.any_of=[primary, secondary]", 'there is no analysis "secondary"'),
+        ("availability.genotype.covariates=[age]", "must be a covariate with categories"),
+        ("availability.genotype.known=[{day: 2, share: 0.9}, {day: 4, share: 0.5}]", "not fall"),
+        ("cohort.eligibility=[ages >= 18]", 'did you mean "age"'),
+        ("quantities.predicted_dose_clinical={}", "needs one of `expression` and `formula`"),
+        (
+            "sensitivity.spreads_as_standard_deviations.set={cohort.options.spread: sd}",
+            "makes the config wrong",
+        ),
+        ("trial.subjects=-5", "trial.subjects"),
+        ("trial.duration=28", "the unit is missing"),
+        ("trial.duration=28 mg", "must be a time"),
+        ("trial.subject=10", 'did you mean "subjects"'),
+    ],
+)
+def test_one_mistake_gives_a_message_that_says_where_and_how_to_mend_it(override, said):
+    found = problems(override)
+    assert any(said in message for message in found), found
+    assert all(message.startswith(("--set", str(COAG))) for message in found)
+
+
+def test_a_missing_covariate_is_named_with_the_formula_that_needs_it():
+    found = problems("cohort.covariates.stated={target_inr: {value: 2.5}}")
+    assert any("lenzini2010_clinical reads stroke" in message for message in found), found
+
+
+def test_all_mistakes_come_at_once_in_the_order_of_the_file():
+    found = problems("model=x", "drug.compartment=y", "analyses.primary.endpoint=z")
+    for said in ("no model", "no endpoint"):
+        assert any(said in message for message in found)
+
+
+def test_nobody_eligible_names_the_criterion():
+    study = read(COAG, ["cohort.eligibility=[age >= 18, age > 150]"])
+    with pytest.raises(ConfigError, match=r"lets none of \d+ candidates pass"):
+        study.check()
+
+
+def test_a_division_by_zero_for_some_subjects_is_found_before_the_run():
+    study = read(COAG, ["quantities.ratio={expression: 1 / amiodarone}"])
+    with pytest.raises(ConfigError, match="divides by zero for some subjects: amiodarone is 0"):
+        study.check()
