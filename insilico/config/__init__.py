@@ -14,7 +14,9 @@ from insilico.config.problems import (
     Where,
     did_you_mean,
     dotted,
+    listed,
     nearest,
+    shown,
 )
 from insilico.config.specs import Spec, json_schema, walk
 from insilico.config.units import Quantity, conversion_factor, dimensions, quantity, to_unit
@@ -40,9 +42,11 @@ __all__ = [
     "dimensions",
     "dotted",
     "json_schema",
+    "listed",
     "load",
     "nearest",
     "quantity",
+    "shown",
     "to_unit",
     "walk",
 ]

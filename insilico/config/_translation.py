@@ -49,8 +49,9 @@ class _Translation:
 
     def add(self, path: Path, message: str, **details: Any) -> None:
         """Note a problem, unless the value could not even be read, which has been said already."""
-        unread = self.document.unread
-        if not any(path[:length] in unread for length in range(len(path) + 1)):
+        # A key stands beside an unread value, not in it.
+        until = len(path) if details.get("key") else len(path) + 1
+        if not any(path[:length] in self.document.unread for length in range(until)):
             self.problems.append(self.document.problem(path, message, **details))
 
     def of(self, slot: Slot, errors: list[_Located], path: Path) -> None:
@@ -69,9 +70,7 @@ class _Translation:
                 self.value(slot, here, path)
                 self.mapping(slot, below, path)
             case "list":
-                self.value(slot, here, path)
-                for index, inner in _grouped(below):
-                    self.of(slot.item(index), inner, (*path, index))
+                self.list(slot, here, below, path)
             case _:
                 self.value(slot, [error for _, error in errors], path)
 
@@ -151,6 +150,18 @@ class _Translation:
         hint = f"add {key}: … ({what.rstrip('.')})"
         self.add(path, f"the required key {shown(key)} is missing", found="", hint=hint)
 
+    def list(self, slot: Slot, here: list[dict], below: list[_Located], path: Path) -> None:
+        """The entries of a list."""
+        kinds = {error["type"] for error in here}
+        kinds |= {error["type"] for location, error in below if len(location) == 1}
+        if slot.length is not None and kinds & {"missing", "too_long"}:
+            entries = "entry" if slot.length == 1 else "entries"
+            self.add(path, f"must have {slot.length} {entries}", found=self.found(path))
+            return
+        self.value(slot, here, path)
+        for index, inner in _grouped(below):
+            self.of(slot.item(index), inner, (*path, index))
+
     def mapping(self, slot: Slot, below: list[_Located], path: Path) -> None:
         """Keys that the file chooses, and their values."""
         for key, inner in _grouped(below):
@@ -196,11 +207,8 @@ class _Translation:
             return str(cause).strip().splitlines()[0] if str(cause).strip() else "is not valid", {}
         if kind in ("literal_error", "enum"):
             message, allowed = _one_of(slot.words)
-            hint = (
-                did_you_mean(value, [str(word) for word in slot.words if isinstance(value, str)])
-                if isinstance(value, str)
-                else None
-            )
+            word = value if isinstance(value, str) else ""
+            hint = did_you_mean(word, map(str, slot.words))
             return message, {"allowed": allowed, "hint": hint, "found": self.found(path)}
         if "min_length" in context or "max_length" in context:
             return _length(context, value)
@@ -208,6 +216,8 @@ class _Translation:
             return f"must match the pattern {context.get('pattern')}", {}
         if kind == "multiple_of":
             return f"must be a multiple of {context.get('multiple_of')}", {}
+        if slot.quantity is not None and bounds(slot):
+            return f"must be {bounds(slot)} {slot.quantity.unit}", {}
         if kind.endswith(("_type", "_parsing", "_from_float", "_number")) or bounds(slot):
             return f"must be {describe(slot)}", {
                 "found": self.found(path),

@@ -97,6 +97,13 @@ class Slot:
         return ()
 
     @property
+    def length(self) -> int | None:
+        """The number of entries of a tuple, None for what may have any."""
+        arguments = get_args(self.annotation)
+        fixed = get_origin(self.annotation) is tuple and Ellipsis not in arguments
+        return len(arguments) if fixed else None
+
+    @property
     def key(self) -> "Slot":
         """The slot of a mapping's keys."""
         return Slot.of((get_args(self.annotation) or (str, Any))[0])
@@ -106,8 +113,8 @@ class Slot:
         arguments = get_args(self.annotation)
         if self.form == "mapping":
             return Slot.of(arguments[1] if len(arguments) == 2 else Any)
-        if (get_origin(self.annotation) or self.annotation) is tuple and Ellipsis not in arguments:
-            fits = isinstance(step, int) and step < len(arguments)
+        if self.length is not None:
+            fits = isinstance(step, int) and step < self.length
             return Slot.of(arguments[step] if fits else Any)
         return Slot.of(arguments[0] if arguments else Any)
 

@@ -35,7 +35,7 @@ _DEFINITIONS = (
 # What a misspelt unit is compared with.
 _COMMON = re.split(
     r"\s+",
-    "s min h hr hour d day wk week mo month yr year mg g kg ug mcg ng pg L mL dL uL cm mm m mol "
+    "s min minutes h hr hours d days wk weeks mo months yr years mg g kg ug mcg ng pg L mL dL uL cm mm m mol "
     "mmol umol nmol pmol IU mmHg kPa degC K % 1/h 1/d mg/L mg/h mL/min L/h kg/m^2 m^2 cells",
 )
 
@@ -106,7 +106,8 @@ class Quantity:
         return core_schema.no_info_plain_validator_function(
             self.validate,
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: f"{value!r} {self.unit}".strip(), when_used="json"
+                lambda value: value if self.unit in ("", "1") else f"{value!r} {self.unit}",
+                when_used="json",
             ),
         )
 

@@ -35,7 +35,7 @@ def reference(
     patients' axis last. Slower than lanes by an order of magnitude; use it to check them, or for a
     solver that lanes do not have.
     """
-    advance = functools.partial(_advance, solver or diffrax.Dopri8())
+    advance = functools.partial(_advance, solver or diffrax.Dopri8(), tolerances.max_steps)
 
     def alone(parameters: Any, events: Events, subject: Any) -> Walk:
         return walk(
@@ -53,6 +53,7 @@ def reference(
 
 def _advance(
     solver: diffrax.AbstractAdaptiveSolver,
+    max_steps: int,
     field: tsit5.Field,
     position: Position,
     target: Array,
@@ -61,23 +62,30 @@ def _advance(
     negligible: tuple[float, ...],
 ) -> tuple[Position, Array]:
     del fresh
+    rates = jnp.stack(field(position.time, position.state))
+    started = jnp.all(jnp.isfinite(rates))
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda time, state, _: field(time, state)),
         solver,
         position.time,
-        target,
+        # Without finite rates it would look for a first step until its steps are spent.
+        jnp.where(started, target, position.time),
         None,
         position.state,
         # diffrax knows one absolute tolerance; the strictest serves every state.
         stepsize_controller=diffrax.PIDController(
-            rtol=tolerances.relative, atol=tolerances.absolute * min(negligible)
+            rtol=tolerances.relative,
+            atol=tolerances.absolute * min(negligible),
+            dtmin=1e-14 * jnp.maximum(jnp.abs(target), 1e-3),
         ),
-        max_steps=None,
+        max_steps=max_steps,
         throw=False,
     )
     assert solution.ys is not None
     state = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-    finite = jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in state]), axis=0)
-    status = jnp.where(finite, Status.OK, Status.NOT_FINITE).astype(jnp.int32)
+    spent = solution.result == diffrax.RESULTS.max_steps_reached
+    solved = (solution.result == diffrax.RESULTS.successful) & started
+    failure = jnp.where(spent, Status.STEP_LIMIT, Status.NOT_FINITE)
+    status = jnp.where(solved | (target <= position.time), Status.OK, failure).astype(jnp.int32)
     steps = position.steps + solution.stats["num_steps"]
     return Position(target, position.size, state, steps), status

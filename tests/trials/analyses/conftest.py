@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import pytest
 
@@ -53,20 +52,3 @@ def draw_trials() -> Callable[..., Trials]:
         )
 
     return draw
-
-
-class Compilations:
-    """How many programs XLA has compiled since the listener was put in place."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def listen(self, event: str, _seconds: float, **_details: object) -> None:
-        self.count += event == "/jax/core/compile/backend_compile_duration"
-
-
-@pytest.fixture(scope="session")
-def compilations() -> Compilations:
-    counter = Compilations()
-    jax.monitoring.register_event_duration_secs_listener(counter.listen)
-    return counter

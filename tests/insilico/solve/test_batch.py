@@ -1,0 +1,202 @@
+"""A patient's numbers do not depend, to the last bit, on who is solved beside it, or where."""
+
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from insilico import models
+from insilico.solve import Dose, Infusion, Plan, Tolerances, schedule, solve
+
+MODEL = models.get("indirect_response")
+TYPICAL = (0.8, 4.0, 30.0, 6.0, 60.0, 5.0, 0.05, 0.9, 0.7)
+MANY = 10_000
+
+
+def _schedule():
+    return schedule(
+        MODEL,
+        [
+            Dose(0.0, "depot", 100.0),
+            Infusion(20.0, "central", 50.0, 7.0),
+            Dose(24.0, "depot", 100.0),
+        ],
+        observe=[6.0, 24.0, 36.0],
+    )
+
+
+@pytest.fixture(scope="module")
+def crowd(patients):
+    """Parameters of 10,000 patients and their solution in one batch."""
+    parameters = patients(MODEL, TYPICAL, MANY)
+    return parameters, solve(MODEL, parameters, *_schedule())
+
+
+def _numbers(solution) -> np.ndarray:
+    """Everything that came of each patient: (patients, numbers)."""
+    leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(solution)]
+    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
+
+
+def _some(parameters, index):
+    return MODEL.Parameters(*(values[index] for values in parameters))
+
+
+@pytest.mark.parametrize("patient", [0, 63, 64, 5_123, MANY - 1])
+def test_a_patient_alone_is_the_same_to_the_last_bit(crowd, patient):
+    parameters, together = crowd
+    alone = solve(MODEL, _some(parameters, slice(patient, patient + 1)), *_schedule())
+    np.testing.assert_array_equal(_numbers(alone)[0], _numbers(together)[patient])
+
+
+@pytest.mark.parametrize("count", [65, 1_025])
+def test_a_smaller_batch_is_the_same_to_the_last_bit(crowd, count):
+    parameters, together = crowd
+    part = solve(MODEL, _some(parameters, slice(0, count)), *_schedule())
+    np.testing.assert_array_equal(_numbers(part), _numbers(together)[:count])
+
+
+def test_the_order_of_patients_does_not_matter(crowd):
+    parameters, together = crowd
+    order = np.random.default_rng(3).permutation(MANY)
+    shuffled = solve(MODEL, _some(parameters, order), *_schedule())
+    np.testing.assert_array_equal(_numbers(shuffled), _numbers(together)[order])
+
+
+def test_crowded_out_patients_differ(crowd):
+    """The comparisons above would hold of constants, too."""
+    numbers = _numbers(crowd[1])
+    assert len(np.unique(numbers[:, 0])) == MANY
+
+
+def test_schedules_of_each_patient_give_the_bits_of_one_for_all(crowd):
+    parameters, together = crowd
+    events, pattern = _schedule()
+    count = 100
+    own = type(events)(*(np.repeat(column[:, None], count, axis=1) for column in events))
+    found = solve(MODEL, _some(parameters, slice(0, count)), own, pattern)
+    np.testing.assert_array_equal(_numbers(found), _numbers(together)[:count])
+
+
+def test_the_number_of_host_devices_does_not_matter(crowd, tmp_path: Path):
+    parameters, together = crowd
+    count = 1_500
+    devices = 1 if jax.local_device_count() > 1 else 2
+    np.savez(tmp_path / "in.npz", *_some(parameters, slice(0, count)))
+    script = f"""
+        import jax, numpy as np
+        from insilico.devices import use_host_devices
+        assert use_host_devices({devices}) == {devices}
+        from insilico import models
+        from insilico.solve import Dose, Infusion, schedule, solve
+        model = models.get("indirect_response")
+        with np.load("in.npz") as archive:
+            parameters = model.Parameters(*(archive[name] for name in archive.files))
+        actions = [
+            Dose(0.0, "depot", 100.0),
+            Infusion(20.0, "central", 50.0, 7.0),
+            Dose(24.0, "depot", 100.0),
+        ]
+        events, pattern = schedule(model, actions, observe=[6.0, 24.0, 36.0])
+        solution = solve(model, parameters, events, pattern)
+        leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(solution)]
+        np.save("out.npy", np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1))
+    """
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    environment.pop("XLA_FLAGS", None)
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=tmp_path, env=environment, check=True, timeout=120,
+    )  # fmt: skip
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), _numbers(together)[:count])
+
+
+class Twice:
+    """Doubles the dose from the visit at 12 h on."""
+
+    def start(self, subject):
+        return Plan(12.0 + 0.0 * subject, 1.0 + 0.0 * subject)
+
+    def visit(self, visit, plan, subject):
+        return visit.outputs.response, Plan(np.inf + 0.0 * subject, 2.0 * plan.memory)
+
+    def administer(self, time, plan, subject):
+        return (plan.memory * subject,), plan
+
+
+def test_with_a_rule_too_a_patient_alone_is_the_same_to_the_last_bit(crowd):
+    parameters, _ = crowd
+    events, pattern = schedule(
+        MODEL,
+        [Dose(0.0, "depot", 100.0, order=0), Dose(24.0, "depot", 100.0, order=0)],
+        observe=[36.0],
+        visits_until=24.0,
+        shortest_recheck=12.0,
+    )
+    rule, count = Twice(), 1_100
+    subject = np.linspace(0.5, 2.0, count)
+    together = solve(
+        MODEL, _some(parameters, slice(0, count)), events, pattern, rule=rule, subject=subject
+    )
+    alone = solve(
+        MODEL, _some(parameters, slice(700, 701)), events, pattern, rule=rule, subject=subject[700:701]
+    )
+    np.testing.assert_array_equal(_numbers(alone)[0], _numbers(together)[700])
+
+
+def test_other_numbers_of_the_same_shape_compile_nothing(crowd, caplog):
+    parameters, _ = crowd
+    events, pattern = _schedule()
+    few = _some(parameters, slice(0, 200))
+    solve(MODEL, few, events, pattern)
+    changed = events._replace(time=events.time * 1.5, amount=events.amount * 0.5)
+    with jax.log_compiles(), caplog.at_level(logging.DEBUG, logger="jax"):
+        solve(
+            MODEL, MODEL.Parameters(*(1.1 * values for values in few)), changed, pattern,
+            tolerances=Tolerances(relative=1e-5, absolute=1e-7, max_steps=50_000),
+        )  # fmt: skip
+        again = [record.message for record in caplog.records if "ompiling" in record.message]
+        solve(MODEL, _some(parameters, slice(0, 77)), events, pattern)
+        other = [record.message for record in caplog.records if "ompiling" in record.message]
+    assert again == []
+    assert other, "the log does not show compilations, so the test above says nothing"
+
+
+def test_numbers_and_arrays_may_be_mixed(crowd):
+    parameters, _ = crowd
+    events, pattern = _schedule()
+    mixed = MODEL.Parameters(*(values[0] for values in parameters))._replace(
+        clearance=parameters.clearance[:3]
+    )
+    full = MODEL.Parameters(*(np.full(3, values[0]) for values in parameters))._replace(
+        clearance=parameters.clearance[:3]
+    )
+    np.testing.assert_array_equal(
+        _numbers(solve(MODEL, mixed, events, pattern)), _numbers(solve(MODEL, full, events, pattern))
+    )
+
+
+def test_arrays_of_different_lengths_are_refused(crowd):
+    parameters, _ = crowd
+    events, pattern = _schedule()
+    few = _some(parameters, slice(0, 10))
+    with pytest.raises(ValueError, match="lengths"):
+        solve(MODEL, few._replace(clearance=parameters.clearance[:9]), events, pattern)
+
+
+@pytest.mark.parametrize("wrong", [9, 11])
+def test_events_or_subjects_of_another_length_are_refused(crowd, wrong):
+    parameters, _ = crowd
+    events, pattern = _schedule()
+    few = _some(parameters, slice(0, 10))
+    own = type(events)(*(np.repeat(column[:, None], wrong, axis=1) for column in events))
+    with pytest.raises(ValueError, match="lengths"):
+        solve(MODEL, few, own, pattern)
+    with pytest.raises(ValueError, match="lengths"):
+        solve(MODEL, few, events, pattern, rule=Twice(), subject=np.ones(wrong))

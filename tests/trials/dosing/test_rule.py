@@ -1,0 +1,210 @@
+"""The dosing of an arm, visit by visit and dose by dose."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from insilico.config import Expression, Name
+from insilico.solve import Plan, Visit
+from trials.config import BandSpec
+from trials.dosing import (
+    ArmRule,
+    DoseSizes,
+    DosingRule,
+    Formula,
+    LateKnowledge,
+    Person,
+    Schedule,
+    Titration,
+)
+
+DAYS = 30
+
+
+class Outputs(NamedTuple):
+    inr: jax.Array
+
+
+TITRATION = Titration(
+    "inr",
+    (
+        BandSpec(below=2.0, change=10.0, next_dose=2.0, recheck="3 d"),
+        BandSpec(below=3.0, change=0.0, recheck="14 d"),
+        BandSpec(below=5.0, change=-10.0, next_dose=0.0),
+        BandSpec(change=-20.0, hold=True, recheck="2 d"),
+    ),
+)
+REVISED = Formula("revised", Expression("4 / inr + 0*dose_2"), "mg/d")
+SCHEDULE = Schedule(days=(4, 7, 14, 28), hour=9.0, retry_after=1, last_day=28)
+NO_LIMITS = DoseSizes(None, None, None, None)
+
+
+def rule(*arms: ArmRule, arm: int = 0, sizes: DoseSizes = NO_LIMITS) -> DosingRule:
+    return DosingRule(
+        arm=arm,
+        arms=arms,
+        schedule=SCHEDULE,
+        sizes=sizes,
+        measure=lambda outputs, noise, spread: {"inr": outputs.inr * jnp.exp(0.1 * noise["inr"])},
+        outputs=("inr",),
+        vocabulary={"inr": Name(), "dose_2": Name()},
+        late=LateKnowledge({}),
+    )
+
+
+def person(lanes: int = 1, **changes: object) -> Person:
+    everyone = jnp.ones((DAYS, lanes))
+    return Person(
+        values={"age": jnp.full(lanes, 60.0)},
+        start_dose=5.0 * everyone,
+        unknown_until={},
+        noise={"inr": 0.0 * everyone},
+        residual_sd={"inr": jnp.full(lanes, 0.1)},
+        attends=everyone,
+        takes=everyone,
+        leaves=jnp.full(lanes, math.inf),
+    )._replace(**changes)
+
+
+def at(day: float, inr: float) -> Visit:
+    return Visit(jnp.array([(day - 1) * 24 + 9.0]), Outputs(jnp.array([inr])))
+
+
+def given(dosing: DosingRule, plan: Plan, day: int, subject: Person) -> tuple[float, Plan]:
+    (order,), plan = dosing.administer(jnp.array([(day - 1) * 24 + 18.0]), plan, subject)
+    return float(order[0]), plan
+
+
+def next_day(plan: Plan) -> float:
+    return float((plan.next_visit[0] - 9.0) / 24 + 1)
+
+
+def test_the_first_visit_is_the_first_scheduled_one():
+    assert next_day(rule(ArmRule()).start(person())) == 4
+
+
+def test_starting_doses_hold_until_a_visit_changes_them():
+    dosing, subject = rule(ArmRule()), person(start_dose=jnp.arange(1.0, DAYS + 1)[:, None])
+    plan = dosing.start(subject)
+    assert [given(dosing, plan, day, subject)[0] for day in (1, 2, 9)] == [1.0, 2.0, 9.0]
+
+
+def test_titration_changes_the_dose_from_then_on_and_the_next_dose_alone():
+    dosing, subject = rule(ArmRule(titration=TITRATION)), person()
+    record, plan = dosing.visit(at(4, 1.5), dosing.start(subject), subject)
+    assert float(record["daily_dose"][0]) == pytest.approx(5.5)
+    assert next_day(plan) == 7
+    doubled, plan = given(dosing, plan, 4, subject)
+    after, plan = given(dosing, plan, 5, subject)
+    assert (doubled, after) == pytest.approx((11.0, 5.5))
+
+
+def test_a_recheck_comes_before_the_next_scheduled_visit_never_after():
+    dosing, subject = rule(ArmRule(titration=TITRATION)), person()
+    start = dosing.start(subject)
+    assert next_day(dosing.visit(at(7, 1.5), start, subject)[1]) == 10
+    assert next_day(dosing.visit(at(7, 2.5), start, subject)[1]) == 14
+
+
+def test_the_last_visit_is_the_last():
+    dosing, subject = rule(ArmRule(titration=TITRATION)), person()
+    assert math.isinf(dosing.visit(at(28, 1.5), dosing.start(subject), subject)[1].next_visit[0])
+
+
+def test_an_omitted_dose_and_a_hold_until_the_next_visit():
+    dosing, subject = rule(ArmRule(titration=TITRATION)), person()
+    _, plan = dosing.visit(at(4, 3.5), dosing.start(subject), subject)
+    omitted, plan = given(dosing, plan, 4, subject)
+    after, _ = given(dosing, plan, 5, subject)
+    assert (omitted, after) == pytest.approx((0.0, 4.5))
+    _, plan = dosing.visit(at(4, 6.0), dosing.start(subject), subject)
+    held = []
+    for day in (4, 5):
+        order, plan = given(dosing, plan, day, subject)
+        held.append(order)
+    assert held == [0.0, 0.0]
+    assert next_day(plan) == 6
+    _, plan = dosing.visit(at(6, 2.5), plan, subject)
+    assert given(dosing, plan, 6, subject)[0] == pytest.approx(4.0)
+
+
+def test_revision_is_by_formula_once_and_titration_starts_after_its_days():
+    arm = ArmRule(revision_days=(4, 5), revision=(REVISED,), titration=TITRATION)
+    dosing, subject = rule(arm), person()
+    _, plan = dosing.visit(at(4, 1.6), dosing.start(subject), subject)
+    assert given(dosing, plan, 4, subject)[0] == pytest.approx(2.5)
+    # Day 5 is a day of revision too, but this patient's is done.
+    _, again = dosing.visit(at(5, 1.0), plan, subject)
+    assert given(dosing, again, 5, subject)[0] == pytest.approx(2.5)
+    _, plan = dosing.visit(at(7, 1.0), plan, subject)
+    assert float(plan.memory.dose[0]) == pytest.approx(2.75)
+
+
+def test_the_formula_sees_the_doses_ordered_on_the_days_before():
+    lagged = Formula("lagged", Expression("dose_1 + 10*dose_2 + 100*dose_3 + 1000*dose_4"), "mg/d")
+    dosing = rule(ArmRule(revision_days=(4,), revision=(lagged,)))
+    dosing = DosingRule(
+        **{**dosing.__dict__, "vocabulary": {f"dose_{lag}": Name() for lag in range(1, 5)}}
+    )
+    subject = person(start_dose=jnp.arange(1.0, DAYS + 1)[:, None], takes=jnp.zeros((DAYS, 1)))
+    plan = dosing.start(subject)
+    for day in (1, 2, 3):
+        taken, plan = given(dosing, plan, day, subject)
+        assert taken == 0.0
+    # The order counts, whether or not it was taken: it is what the clinician knows.
+    _, plan = dosing.visit(at(4, 1.0), plan, subject)
+    assert float(plan.memory.dose[0]) == pytest.approx(3 + 20 + 100)
+
+
+def test_a_missed_visit_measures_and_changes_nothing_and_is_made_up():
+    dosing = rule(ArmRule(titration=TITRATION))
+    subject = person(attends=jnp.ones((DAYS, 1)).at[3].set(0.0))
+    record, plan = dosing.visit(at(4, 1.0), dosing.start(subject), subject)
+    assert not bool(record["attended"][0])
+    assert next_day(plan) == 5
+    assert given(dosing, plan, 4, subject)[0] == 5.0
+
+
+def test_nobody_is_seen_after_leaving():
+    dosing, subject = rule(ArmRule(titration=TITRATION)), person(leaves=jnp.array([6.5]))
+    assert next_day(dosing.start(subject)) == 4
+    assert math.isinf(dosing.visit(at(4, 1.0), dosing.start(subject), subject)[1].next_visit[0])
+
+
+def test_decisions_are_made_on_what_is_measured_not_on_the_truth():
+    dosing = rule(ArmRule(titration=TITRATION))
+    subject = person(noise={"inr": jnp.full((DAYS, 1), 10 * math.log(2.5 / 1.5))})
+    record, plan = dosing.visit(at(4, 1.5), dosing.start(subject), subject)
+    assert float(record["inr_measured"][0]) == pytest.approx(2.5)
+    assert float(record["inr"][0]) == 1.5
+    assert float(plan.memory.dose[0]) == pytest.approx(5.0)
+
+
+def test_a_traced_arm_number_chooses_the_arm():
+    arms = (ArmRule(), ArmRule(titration=TITRATION))
+    subject = person()
+
+    @jax.jit
+    def dose(arm: jax.Array) -> jax.Array:
+        dosing = rule(*arms, arm=arm)
+        return dosing.visit(at(4, 1.0), dosing.start(subject), subject)[0]["daily_dose"]
+
+    assert float(dose(jnp.array(0))[0]) == 5.0
+    assert float(dose(jnp.array(1))[0]) == pytest.approx(5.5)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dose", "fitted"),
+    [
+        (DoseSizes(0.5, None, None, None), 5.3, 5.5),
+        (DoseSizes(None, 1.0, None, None), 5.3, 37 / 7),
+        (DoseSizes(0.5, None, 1.0, 10.0), 0.2, 1.0),
+        (DoseSizes(0.5, None, 1.0, 10.0), 12.0, 10.0),
+        (DoseSizes(None, 10.0, None, None, doses_a_week=1.0), 26.0, 30.0),
+    ],
+)
+def test_doses_are_those_that_exist(sizes, dose, fitted):
+    assert float(sizes.fit(jnp.array(dose))) == pytest.approx(fitted)
