@@ -208,7 +208,7 @@ class Cohort(eqx.Module):
 
     def eligible_share(self, seed: int = 0, n: int = 4096) -> EligibleShare:
         """Shares of `n` candidates that are eligible, overall and by criterion."""
-        return self._share(self._candidates(seed, n), n)
+        return self._share(self.candidates(seed, n), n)
 
     def _share(self, drawn: Mapping[str, Array], n: int) -> EligibleShare:
         passed = {c.text: np.asarray(self._holds(c, drawn)) for c in self.criteria}
@@ -228,7 +228,7 @@ class Cohort(eqx.Module):
         Raises `ConfigError` (without a document `CohortError`) where no candidate is eligible,
         naming the criteria that let nobody pass, and where a criterion divides by zero.
         """
-        drawn = self._candidates(seed, n)
+        drawn = self.candidates(seed, n)
         share = self._share(drawn, n)
         faults = Faults(document, path)
         with faults.at("eligibility"):
@@ -271,7 +271,8 @@ class Cohort(eqx.Module):
             )
         ]
 
-    def _candidates(self, seed: int, n: int) -> dict[str, Array]:
+    def candidates(self, seed: int, n: int) -> dict[str, Array]:
+        """Covariates of `n` people before anybody is judged eligible: by name, arrays (n,)."""
         zeros = jnp.zeros(n, jnp.int32)
         keys = subject_keys(purpose_key(seed, "covariates"), zeros, zeros, jnp.arange(n))
         keys = jax.vmap(address, (0, None))(keys, 0)

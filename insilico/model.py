@@ -109,10 +109,8 @@ class Model:
     def check_structure(self, parameters: Any) -> None:
         """Raise `TypeError` unless initial state and derivative have the declared structure."""
         sizes = {name: quantity.size or 1 for name, quantity in self.quantities("State").items()}
-        state = self.initial(parameters)
-        inputs = self.Inputs(*(0.0 for _ in self.Inputs._fields))
-        rates = self.derivative(0.0, state, parameters, inputs)
-        for label, value in (("initial state", state), ("derivative", rates)):
+
+        def check(label: str, value: Any) -> None:
             if not isinstance(value, self.State):
                 raise TypeError(
                     f"{label} of model {self.name} must be a {self.State.__name__}; "
@@ -125,6 +123,11 @@ class Model:
                         f"{label} of model {self.name}: {name} must have {size} component(s); "
                         f"found {found}"
                     )
+
+        state = self.initial(parameters)
+        check("initial state", state)
+        inputs = self.Inputs(*(0.0 for _ in self.Inputs._fields))
+        check("derivative", self.derivative(0.0, state, parameters, inputs))
 
 
 def _quantity(model: str, group: str, name: str, hint: Any) -> Quantity:

@@ -52,7 +52,7 @@ class TimeToEvent(NamedTuple):
 class Occurrences(NamedTuple):
     """How often something was seen at a subject's visits."""
 
-    count: Int[Array, "*batch"]
+    number: Int[Array, "*batch"]
     """Visits at which it was seen; 0 where not `valid`."""
     ever: Bool[Array, "*batch"]
     """Whether it was seen at all."""
@@ -79,14 +79,14 @@ def time_in_range(
     last measured value, within the window [`start`, `end`]; where a window's edge falls between
     two visits the value there is interpolated, so visits outside the window still count for it.
 
-    Args:
-        time, used, value: the visits.
-        low, high: the range, both ends included; `low` ≤ `high`.
-        start, end: the window (d).
-        longest_gap: two visits further apart than this (d) are not interpolated between.
+    **Arguments:**
 
-    Returns:
-        Not valid with fewer than two values or no interpolated time within the window.
+    - `time`, `used`, `value`: the visits.
+    - `low`, `high`: the range, both ends included; `low` ≤ `high`.
+    - `start`, `end`: the window (d).
+    - `longest_gap`: two visits further apart than this (d) are not interpolated between.
+
+    Not valid with fewer than two values or no interpolated time within the window.
     """
     before = _previous_used(used)
     linked = used & (before >= 0)
@@ -165,9 +165,9 @@ def visits_at_or_above(
     """Visits in the window [`start`, `end`] (d) with a value of `threshold` or more."""
     seen = _seen(time, used, start, end)
     valid = jnp.any(seen, axis=-1) & _complete(time, used, value)
-    count = jnp.sum(seen & (value >= _column(threshold)), axis=-1)
-    count = jnp.where(valid, count, 0)
-    return Occurrences(count, count > 0, jnp.sum(seen, axis=-1), valid)
+    number = jnp.sum(seen & (value >= _column(threshold)), axis=-1)
+    number = jnp.where(valid, number, 0)
+    return Occurrences(number, number > 0, jnp.sum(seen, axis=-1), valid)
 
 
 def last_value(
@@ -239,7 +239,10 @@ def _column(number: Number) -> Float[Array, "*batch 1"]:
 
 
 def _seen(
-    time: Float[Array, "*batch visit"], used: Bool[Array, "*batch visit"], start: Number, end: Number
+    time: Float[Array, "*batch visit"],
+    used: Bool[Array, "*batch visit"],
+    start: Number,
+    end: Number,
 ) -> Bool[Array, "*batch visit"]:
     """Used visits in a window."""
     return used & (time >= _column(start)) & (time <= _column(end))

@@ -85,14 +85,14 @@ def dropout_times(
 ) -> Float[Array, "..."]:
     """Days from randomisation to dropout, under a constant hazard.
 
-    Args:
-        keys: one a subject.
-        share: share of subjects, in [0, 1), who have dropped out by `by_day`; an array broadcasts
-            against `keys` (arms with different shares then share each subject's luck).
-        by_day: the day the share refers to (d, > 0).
+    **Arguments:**
 
-    Returns:
-        Times (d) of the broadcast shape; infinite where `share` is 0.
+    - `keys`: one a subject.
+    - `share`: share of subjects, in [0, 1), who have dropped out by `by_day`; an array broadcasts
+      against `keys` (arms with different shares then share each subject's luck).
+    - `by_day`: the day the share refers to (d, > 0).
+
+    Times (d) of the broadcast shape; infinite where `share` is 0.
     """
     hazard = -jnp.log1p(-jnp.asarray(share, float)) / by_day
     unit = _each(lambda key: jax.random.exponential(key), keys)
@@ -111,11 +111,12 @@ def adherence(
     `share` · (1 - `share`), so `correlation` is that of any two doses of one subject: 0 makes
     subjects alike, towards 1 they take all or nothing.
 
-    Args:
-        keys: one a subject.
-        nominal_days: scheduled times (d since randomisation), no two within a minute.
-        share: expected share of doses taken, in [0, 1].
-        correlation: in [0, 1).
+    **Arguments:**
+
+    - `keys`: one a subject.
+    - `nominal_days`: scheduled times (d since randomisation), no two within a minute.
+    - `share`: expected share of doses taken, in [0, 1].
+    - `correlation`: in [0, 1).
     """
     share = jnp.asarray(share, float)
     correlation = jnp.asarray(correlation, float)
@@ -138,10 +139,11 @@ def attendance(
 ) -> Bool[Array, "*subjects visit"]:
     """Whether each subject attends each visit, independently.
 
-    Args:
-        keys: one a subject.
-        nominal_days: scheduled times (d since randomisation), no two within a minute.
-        share: probability of attending, in [0, 1], of all visits or of each.
+    **Arguments:**
+
+    - `keys`: one a subject.
+    - `nominal_days`: scheduled times (d since randomisation), no two within a minute.
+    - `share`: probability of attending, in [0, 1], of all visits or of each.
     """
     return _each(lambda key: _on_days(key, nominal_days) < share, keys)
 

@@ -68,16 +68,17 @@ def operating_characteristics(
 ) -> OperatingCharacteristics:
     """Summarise `estimates` over their trial axis.
 
-    Args:
-        estimates: arrays (…, trial), `n` and `mean` (…, trial, arm).
-        truth: true value of the estimand, on the estimates' scale.
-        truth_mcse: its own Monte-Carlo standard error (it is itself a mean over simulated
-            potential outcomes), taken as independent of the trials. It enters the errors of bias
-            and mean squared error; coverage refers to `truth` as given, so it should be small
-            against the trials' standard errors.
-        alpha: two-sided significance level. A p-value of exactly `alpha` is not a success.
-        favourable: +1 if positive estimates favour the treatment, -1 if negative ones do.
-        counted: false for padding, which is no trial at all.
+    **Arguments:**
+
+    - `estimates`: arrays (…, trial), `n` and `mean` (…, trial, arm).
+    - `truth`: true value of the estimand, on the estimates' scale.
+    - `truth_mcse`: its own Monte-Carlo standard error (it is itself a mean over simulated
+      potential outcomes), taken as independent of the trials. It enters the errors of bias
+      and mean squared error; coverage refers to `truth` as given, so it should be small
+      against the trials' standard errors.
+    - `alpha`: two-sided significance level. A p-value of exactly `alpha` is not a success.
+    - `favourable`: +1 if positive estimates favour the treatment, -1 if negative ones do.
+    - `counted`: false for padding, which is no trial at all.
     """
     p_value = estimates.p_value
     counted = jnp.ones(p_value.shape, bool) if counted is None else counted
@@ -148,7 +149,8 @@ def assurance(power: Float[Array, "*batch population"]) -> Simulated:
 
 
 def rejected_by_split(
-    p_value: Float[Array, "*batch hypothesis"], alphas: Sequence[float] | Float[Array, " hypothesis"]
+    p_value: Float[Array, "*batch hypothesis"],
+    alphas: Sequence[float] | Float[Array, " hypothesis"],
 ) -> Bool[Array, "*batch hypothesis"]:
     """Hypotheses rejected when each is tested at its own share of alpha (p < its alpha).
 
@@ -159,7 +161,8 @@ def rejected_by_split(
 
 
 def rejected_by_fallback(
-    p_value: Float[Array, "*batch hypothesis"], alphas: Sequence[float] | Float[Array, " hypothesis"]
+    p_value: Float[Array, "*batch hypothesis"],
+    alphas: Sequence[float] | Float[Array, " hypothesis"],
 ) -> Bool[Array, "*batch hypothesis"]:
     """Hypotheses rejected by the fallback procedure (Wiens, Pharm Stat 2003;2:211-215).
 

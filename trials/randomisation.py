@@ -19,19 +19,16 @@ _ORDER = name_hash("order in block")
 
 def check_allocation(allocation: Sequence[int], block_sizes: Sequence[int] = ()) -> list[str]:
     """What is wrong with an allocation ratio and the block sizes for it (empty: nothing)."""
-    problems = []
     if len(allocation) < 2 or any(share < 1 for share in allocation):
-        problems.append(
-            f"allocation: two or more arms with whole numbers of 1 or more; found {list(allocation)}"
-        )
-        return problems
+        found = list(allocation)
+        return [f"allocation: two or more arms, each a whole number of 1 or more; found {found}"]
     whole = sum(allocation)
     wrong = [size for size in block_sizes if size < 1 or size % whole]
     if wrong:
-        problems.append(
+        return [
             f"block sizes: multiples of {whole} (the sum of the allocation ratio); found {wrong}"
-        )
-    return problems
+        ]
+    return []
 
 
 def permuted_blocks(
@@ -48,17 +45,17 @@ def permuted_blocks(
     Every block holds the arms in exactly the ratio of `allocation`, each order equally likely.
     With several `block_sizes` every block's size is drawn from them with equal probability.
 
-    Args:
-        keys: one key a trial.
-        stratum: stratum of each subject, any integers 0 or more; only the strata that occur cost
-            anything.
-        enrolled: false for padding, who get arm -1 and take no place in a block.
-        allocation: whole-number ratio of the arms, such as (1, 1) or (2, 1, 1).
-        block_sizes: each a multiple of the ratio's sum.
-        enrolment_time: order of enrolment (ties: by position). Default: the order of the axis.
+    **Arguments:**
 
-    Raises:
-        ValueError: for an impossible `allocation` or block size.
+    - `keys`: one key a trial.
+    - `stratum`: stratum of each subject, any integers 0 or more; only the strata that occur cost
+      anything.
+    - `enrolled`: false for padding, who get arm -1 and take no place in a block.
+    - `allocation`: whole-number ratio of the arms, such as (1, 1) or (2, 1, 1).
+    - `block_sizes`: each a multiple of the ratio's sum.
+    - `enrolment_time`: order of enrolment (ties: by position). Default: the order of the axis.
+
+    Raises `ValueError` for an impossible `allocation` or block size.
     """
     problems = check_allocation(allocation, block_sizes)
     if not block_sizes:
@@ -94,14 +91,14 @@ def simple_randomisation(
 ) -> Int[Array, "trial subject"]:
     """Arms drawn independently, with probabilities in the ratio of `allocation`.
 
-    Args:
-        keys: one key a trial.
-        subject: each subject's number, which addresses its draw.
-        enrolled: false for padding, who get arm -1.
-        allocation: whole-number ratio of the arms.
+    **Arguments:**
 
-    Raises:
-        ValueError: for an impossible `allocation`.
+    - `keys`: one key a trial.
+    - `subject`: each subject's number, which addresses its draw.
+    - `enrolled`: false for padding, who get arm -1.
+    - `allocation`: whole-number ratio of the arms.
+
+    Raises `ValueError` for an impossible `allocation`.
     """
     if problems := check_allocation(allocation):
         raise ValueError("; ".join(problems))

@@ -7,13 +7,16 @@ import json
 import os
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
 
-from insilico.config import ConfigError, Document, Expression, load
+from insilico.config import ConfigError, Document, Expression, Path, load
 from trials.config import TrialConfig
 from trials.dosing import Formula
 from trials.protocol import Protocol, build
+
+
+SAMPLE = 4096
+"""Candidates that a config is tried on."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,52 +32,60 @@ class Study:
         """Try the config on sample candidates.
 
         Raises `ConfigError` where nobody is eligible, and where an expression divides by zero for
-        somebody.
+        somebody or at a visit that may happen.
         """
-        self.protocol.cohort.check(self.document)
-        candidates = self.protocol.cohort._candidates(self.config.seed, 4096)
-        values = {name: np.asarray(column) for name, column in candidates.items()}
-        problems = []
-        for path, expression in self._expressions(values):
-            for divisor in expression.denominators:
-                if not set(divisor.names) <= set(values):
-                    continue
-                found = jnp.asarray(divisor.evaluate(values, self.protocol.vocabulary))
-                if bool(jnp.any(found == 0)):
-                    problems.append(
-                        self.document.problem(
-                            path,
-                            f"divides by zero for some subjects: {divisor} is 0",
-                            hint="guard it with `a if c else b`",
-                        )
-                    )
+        protocol, config = self.protocol, self.config
+        protocol.cohort.check(self.document)
+        values = {
+            name: np.asarray(column)
+            for name, column in protocol.cohort.candidates(config.seed, SAMPLE).items()
+        }
+        found: list[tuple[Path, Expression]] = []
+        for name, quantity in protocol.quantities.items():
+            formula = isinstance(quantity, Formula)
+            found.append((("quantities", name), quantity.expression if formula else quantity))
+            if formula:
+                value = quantity.dose(values, protocol.vocabulary)
+            else:
+                value = quantity.evaluate(values, protocol.vocabulary)
+            values[name] = np.broadcast_to(np.asarray(value, float), (SAMPLE,))
+        for name, spec in config.formulas.items():
+            found.append((("formulas", name, "expression"), spec.expression))
+        for name, spec in config.analyses.items():
+            if spec.subset is not None:
+                found.append((("analyses", name, "subset"), spec.subset))
+        for name, expression in protocol.strata.items():
+            found.append((("trial", "randomisation", "strata", "by", name), expression))
+        for name, arm in config.arms.items():
+            for index, entry in enumerate(arm.loading):
+                found.append((("arms", name, "loading", index, "dose"), entry.dose))
+        values |= self._visit_samples()
+        problems = [
+            self.document.problem(
+                path,
+                f"divides by zero for some subjects: {divisor} is 0",
+                found="",
+                hint="guard it with `a if c else b`",
+            )
+            for path, expression in found
+            for divisor in expression.denominators
+            if np.any(np.asarray(divisor.evaluate(values, protocol.rule_vocabulary)) == 0)
+        ]
         if problems:
             raise ConfigError(problems)
 
-    def _expressions(
-        self, values: dict[str, np.ndarray]
-    ) -> list[tuple[tuple[str | int, ...], Expression]]:
-        """Expressions on subjects, each with its place; adds the config's quantities to `values`."""
-        found: list[tuple[tuple[str | int, ...], Expression]] = []
-        for name, quantity in self.protocol.quantities.items():
-            expression = quantity.expression if isinstance(quantity, Formula) else quantity
-            found.append((("quantities", name), expression))
-            if isinstance(quantity, Formula):
-                value = quantity.dose(values, self.protocol.vocabulary)
-            else:
-                value = quantity.evaluate(values, self.protocol.vocabulary)
-            values[name] = np.broadcast_to(np.asarray(value, float), next(iter(values.values())).shape)
-        for name, spec in self.config.formulas.items():
-            found.append((("formulas", name, "expression"), spec.expression))
-        for name, spec in self.config.analyses.items():
-            if spec.subset is not None:
-                found.append((("analyses", name, "subset"), spec.subset))
-        for name, expression in self.protocol.strata.items():
-            found.append((("trial", "randomisation", "strata", "by", name), expression))
-        for name, arm in self.config.arms.items():
-            for index, entry in enumerate(arm.loading):
-                found.append((("arms", name, "loading", index, "dose"), entry.dose))
-        return found
+    def _visit_samples(self) -> dict[str, np.ndarray]:
+        """Values that a visit may meet: measured ones to one decimal, doses from none to large."""
+        index = np.arange(SAMPLE)
+        samples = {"maintenance": 0.5 + index % 40 / 2.0}
+        for name in self.protocol.rule_vocabulary:
+            if name in self.protocol.measured:
+                samples[name] = np.round(0.1 * (index * 7 % 200), 1)
+            elif name == "day":
+                samples[name] = 1.0 + index % self.protocol.days
+            elif name == "dose" or name.startswith("dose_"):
+                samples[name] = (index * (3 + len(name)) % 41) / 2.0
+        return samples
 
     def changed(self, changes: Sequence[str]) -> Study:
         """The study with `key=value` changes applied on top of its own. Raises `ConfigError`."""

@@ -70,7 +70,7 @@ class _Translation:
                 self.value(slot, here, path)
                 self.mapping(slot, below, path)
             case "list":
-                self.list(slot, here, below, path)
+                self.entries(slot, here, below, path)
             case _:
                 self.value(slot, [error for _, error in errors], path)
 
@@ -150,13 +150,13 @@ class _Translation:
         hint = f"add {key}: … ({what.rstrip('.')})"
         self.add(path, f"the required key {shown(key)} is missing", found="", hint=hint)
 
-    def list(self, slot: Slot, here: list[dict], below: list[_Located], path: Path) -> None:
+    def entries(self, slot: Slot, here: list[dict], below: list[_Located], path: Path) -> None:
         """The entries of a list."""
         kinds = {error["type"] for error in here}
         kinds |= {error["type"] for location, error in below if len(location) == 1}
         if slot.length is not None and kinds & {"missing", "too_long"}:
-            entries = "entry" if slot.length == 1 else "entries"
-            self.add(path, f"must have {slot.length} {entries}", found=self.found(path))
+            noun = "entry" if slot.length == 1 else "entries"
+            self.add(path, f"must have {slot.length} {noun}", found=self.found(path))
             return
         self.value(slot, here, path)
         for index, inner in _grouped(below):

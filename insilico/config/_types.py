@@ -2,7 +2,8 @@
 
 import enum
 import types
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_origin
 
@@ -74,7 +75,7 @@ class Slot:
         origin = get_origin(self.annotation) or self.annotation
         if _is_class(origin, Mapping):
             return "mapping"
-        if _is_class(origin, Sequence | Set) and not _is_class(origin, str | bytes):
+        if _is_class(origin, Sequence | AbstractSet) and not _is_class(origin, str | bytes):
             return "list"
         return "single"
 

@@ -35,8 +35,9 @@ _DEFINITIONS = (
 # What a misspelt unit is compared with.
 _COMMON = re.split(
     r"\s+",
-    "s min minutes h hr hours d days wk weeks mo months yr years mg g kg ug mcg ng pg L mL dL uL cm mm m mol "
-    "mmol umol nmol pmol IU mmHg kPa degC K % 1/h 1/d mg/L mg/h mL/min L/h kg/m^2 m^2 cells",
+    "s min minutes h hr hours d days wk weeks mo months yr years mg g kg ug mcg ng pg L mL dL uL "
+    "cm mm m mol mmol umol nmol pmol IU mmHg kPa degC K % 1/h 1/d mg/L mg/h mL/min L/h kg/m^2 "
+    "m^2 cells",
 )
 
 # Dimensions (powers of pint's base dimensions) -> what a trial designer calls them.

@@ -1,4 +1,47 @@
-"""S-warfarin kinetics and the INR: Hamberg et al., Clin Pharmacol Ther 2010; 87:727-734."""
+"""S-warfarin kinetics and the INR: Hamberg et al., Clin Pharmacol Ther 2010; 87:727-734.
+
+**Kinetics** (one compartment; the adult model has no effect of body weight):
+
+    gut' = −KA·gut,  central' = KA·gut − CL·C,  C = central / V
+
+A dose is the amount of S-warfarin, half of the racemic tablet's; CL and V are apparent (F = 1).
+
+**Response** (two chains of three compartments with a common input, each starting at 1):
+
+    E = EMAX·C^γ / (EC50^γ + C^γ)
+    first' = KTR·(1 − E − first),  second' = KTR·(first − second),  third' = KTR·(second − third)
+    KTR = 3 / MTT, with MTT1 for the fast chain and MTT2 for the slow one
+    INR = BASE + INRMAX·(1 − (third of fast + third of slow) / 2)
+
+Published typical values and where they stand:
+
+| parameter | value | source |
+|---|---|---|
+| CL | sum over CYP2C9 alleles *1 0.174, *2 0.0879, *3 0.0422 L/h at 71 years; × (1 − 0.00571·(age − 71)) | Table 2 |
+| V | 14.3 L | Table 2 |
+| KA | 2.0 /h | fixed |
+| EC50 | sum over VKORC1 −1639 alleles G 2.05, A 0.96 mg/L | Table 4, data set C |
+| γ | 1.15 | Table 4, data set C |
+| MTT1, MTT2 | 28.6 h, 118.3 h | Table 4, data set C |
+| EMAX, INRMAX | 1, 20 | fixed |
+| BASE | 1 | see below |
+
+None of this was seen in the paper: values and places are those that independent transcriptions of
+it give (ReiL's `HambergPKPD2010`; the code of Augustin et al., Front Pharmacol 2023; 14:1270443;
+M. Crawford's R simulation; Xia et al., Sci Rep 2024; 14:14894, Table 3, for the kinetics). They
+agree on the equations, CL, V, KA, EC50, EMAX and INRMAX. They do not on
+
+- γ, MTT1, MTT2: later papers quote 1.39, 27.2 h and 110.9 h as of 2010, presumably another data
+  set's column of Table 4. Columns must not be mixed.
+- BASE: 1 in two of them, 1.03 in a comment of a third.
+- data set C being fitted to doses and INR alone, with KDE = CL/V and EDK50 = CL·EC50 in place of
+  kinetics. At typical values both forms are the same up to the absorption; their between-subject
+  variability is not.
+- the sign of the age effect, wrong in one of them: clearance falls with age.
+
+The model of 2007 (Clin Pharmacol Ther 2007; 81:529-538) is another: two compartments, chains of six
+and one, the product of their ends instead of the mean, and an exponent of 3.61.
+"""
 
 from typing import Annotated, NamedTuple
 
@@ -73,4 +116,21 @@ MODEL = Model(
     derivative=derivative,
     outputs=outputs,
     fastest_rate=lambda parameters: parameters.absorption_rate,
+    validated=(
+        "concentration: closed form of 28 daily doses, to 1e-7",
+        "concentration and INR: SBML encoding of Augustin et al. (Front Pharmacol 2023; "
+        "14:1270443), simulated by libRoadRunner for six patients over 28 days, to 1e-6",
+        "maintenance dose of the typical *1/*1 patient of 71 years for an INR of 2.5 (7.71, 5.66 "
+        "and 3.61 mg a day with VKORC1 G/G, A/G and A/A), worked out by hand from the published "
+        "typical values; the model of 2007 gives 7.72, 5.06 and 3.68 at 70 years (its Table 5)",
+    ),
+    limits=(
+        "equations and values are transcriptions by others; the paper's tables were not seen",
+        "no figure or table of the paper itself is reproduced",
+        "S-warfarin concentration at an INR of 2.5 lies about a fifth to a third below what Linder "
+        "et al. (2009) measured at the target INR (0.46, 0.34, 0.22 against 0.68, 0.48, 0.27 mg/L)",
+        "clearance falls linearly with age and knows no body weight: not for children",
+        "no vitamin K, no interacting drugs, no R-warfarin",
+        "no bound on the INR but its baseline plus 20",
+    ),
 )

@@ -1,7 +1,7 @@
 """What all tests of trials share."""
 
-from jax import monitoring
 import pytest
+from jax import monitoring
 
 
 class Compilations:
@@ -10,7 +10,7 @@ class Compilations:
     def __init__(self) -> None:
         self.count = 0
 
-    def listen(self, event: str, _seconds: float, **_details: object) -> None:
+    def listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         self.count += event == "/jax/core/compile/backend_compile_duration"
 
 

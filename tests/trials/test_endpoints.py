@@ -5,18 +5,17 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from trials.endpoints import (
-    largest_value,
-    last_value,
-    mean_value,
-    time_in_range,
-    time_to_range,
-    value_at,
-    visits_at_or_above,
-)
+from trials import endpoints
+from trials.endpoints import time_in_range
 
 SLOTS = 12
 _in_range = jax.jit(time_in_range)
+largest_value = jax.jit(endpoints.largest_value)
+last_value = jax.jit(endpoints.last_value)
+mean_value = jax.jit(endpoints.mean_value)
+time_to_range = jax.jit(endpoints.time_to_range)
+value_at = jax.jit(endpoints.value_at)
+visits_at_or_above = jax.jit(endpoints.visits_at_or_above)
 
 
 def _record(times, values, slots=SLOTS, where=None):
@@ -119,7 +118,7 @@ windows = st.tuples(st.floats(0, 60), st.floats(10, 300)).map(lambda w: (w[0], w
 @given(visits(), windows)
 def test_equals_a_fine_grid(record, window):
     times, values = record
-    expected, days = _by_grid(times, values, 2.0, 3.0, *window, 56.0)
+    expected, days = _by_grid(times, values, 2.0, 3.0, window[0], window[1], 56.0)
     assume(days > 1)
     found = _ttr(times, values, start=window[0], end=window[1])
     # The grid misses at most one step at each end and crossing of each segment (four at most).
@@ -131,7 +130,8 @@ def test_equals_a_fine_grid(record, window):
 @settings(max_examples=60, deadline=None)
 @given(visits(), windows)
 def test_percentages_add_up_to_100(record, window):
-    found = _ttr(*record, start=window[0], end=window[1])
+    times, values = record
+    found = _ttr(times, values, start=window[0], end=window[1])
     assume(bool(found.valid))
     shares = np.array([found.within, found.above, found.below])
     assert np.all(shares >= 0) and abs(shares.sum() - 100) < 1e-10
@@ -175,7 +175,7 @@ def test_every_subject_may_have_its_own_range_and_window():
     time, used, value = (jnp.stack(parts) for parts in zip(*records, strict=True))
     low, high = jnp.array([2.0, 2.5, 2.0]), jnp.array([3.0, 3.5, 3.0])
     end = jnp.array([20.0, 20.0, 10.0])
-    found = time_in_range(time, used, value, low=low, high=high, end=end)
+    found = _in_range(time, used, value, low=low, high=high, end=end)
     np.testing.assert_allclose(found.within, [50, 50, 50])
     np.testing.assert_allclose(found.above, [25, 0, 0], atol=1e-12)
 
@@ -184,10 +184,11 @@ def test_time_in_range_has_a_finite_gradient():
     time, used, value = _record([0.0, 10.0, 20.0, 30.0], [1.5, 2.5, 2.5, 3.4])
     value = jnp.where(used, value, 0.0)
 
+    @jax.jit
     def within(shift):
         return time_in_range(jnp.nan_to_num(time), used, value + shift, low=2.0, high=3.0).within
 
-    slope = jax.grad(within)(0.0)
+    slope = jax.jit(jax.grad(within))(0.0)
     np.testing.assert_allclose(slope, (within(1e-6) - within(-1e-6)) / 2e-6, rtol=1e-6)
 
 
@@ -208,9 +209,9 @@ def test_time_to_range_is_the_first_visit_in_it_or_the_last_of_all():
 def test_visits_at_or_above_count_the_threshold_itself():
     record = _record([1.0, 4.0, 8.0, 15.0], [4.0, 3.9, 5.0, 4.0], where=[0, 3, 4, 9])
     found = visits_at_or_above(*record, threshold=4.0)
-    assert (found.count, found.ever, found.visits, found.valid) == (3, True, 4, True)
+    assert (found.number, found.ever, found.visits, found.valid) == (3, True, 4, True)
     window = visits_at_or_above(*record, threshold=4.0, start=2.0, end=7.0)
-    assert (window.count, window.ever, window.visits, window.valid) == (0, False, 1, True)
+    assert (window.number, window.ever, window.visits, window.valid) == (0, False, 1, True)
     assert not visits_at_or_above(*record, threshold=4.0, start=20.0).valid
 
 

@@ -5,25 +5,25 @@ import pytest
 from scipy import stats
 
 from insilico.randomness import address, purpose_key
-from trials.enrolment import (
-    adherence,
-    attendance,
-    centre_shares,
-    draw_centres,
-    dropout_times,
-    enrolment_rank,
-    poisson_accrual,
-    uniform_accrual,
-)
+from trials import enrolment
 
 TRIALS, SUBJECTS = 20, 500
 
+adherence = jax.jit(enrolment.adherence)
+attendance = jax.jit(enrolment.attendance)
+centre_shares = jax.jit(enrolment.centre_shares, static_argnums=1)
+draw_centres = jax.jit(enrolment.draw_centres)
+dropout_times = jax.jit(enrolment.dropout_times)
+enrolment_rank = jax.jit(enrolment.enrolment_rank)
+poisson_accrual = jax.jit(enrolment.poisson_accrual)
+uniform_accrual = jax.jit(enrolment.uniform_accrual)
 
-def _keys(*shape, purpose="enrolment"):
-    flat = jax.vmap(address, in_axes=(None, 0))(
-        purpose_key(1, purpose), jnp.arange(int(np.prod(shape)))
-    )
-    return flat.reshape(shape)
+_addressed = jax.jit(jax.vmap(address, in_axes=(None, 0)))
+
+
+def _keys(*shape):
+    flat = _addressed(purpose_key(1, "enrolment"), np.arange(TRIALS * SUBJECTS))
+    return flat[: int(np.prod(shape))].reshape(shape)
 
 
 def test_equal_centres_have_equal_shares_and_subjects_follow_them():
@@ -68,7 +68,9 @@ def test_poisson_accrual_has_independent_exponential_gaps():
     gaps = np.diff(time, axis=1)
     assert np.all(gaps > 0)
     assert stats.kstest(gaps.ravel() * 2.5, "expon").pvalue > 1e-3
-    assert abs(np.corrcoef(gaps[:, :-1].ravel(), gaps[:, 1:].ravel())[0, 1]) < 4 / np.sqrt(gaps.size)
+    assert abs(np.corrcoef(gaps[:, :-1].ravel(), gaps[:, 1:].ravel())[0, 1]) < 4 / np.sqrt(
+        gaps.size
+    )
 
 
 def test_rank_counts_those_enrolled_before():
@@ -107,28 +109,32 @@ def test_adherence_has_its_mean_and_within_subject_correlation(share, correlatio
 @pytest.mark.parametrize("share", [0.0, 1.0])
 @pytest.mark.parametrize("correlation", [0.0, 0.4])
 def test_never_and_always_are_exact(share, correlation):
-    assert np.all(np.asarray(adherence(_keys(300), DAYS, share, correlation)) == bool(share))
-    assert np.all(np.asarray(attendance(_keys(300), DAYS, share)) == bool(share))
+    assert np.all(np.asarray(adherence(_keys(4000), DAYS, share, correlation)) == bool(share))
+    assert np.all(np.asarray(attendance(_keys(4000), DAYS, share)) == bool(share))
 
 
 def test_draws_belong_to_the_nominal_time_and_not_to_the_position():
-    keys = _keys(300)
-    scheme = np.array([-7.0, 0.0, 0.5, 1.0, 3.0])
-    denser = np.array([-7.0, -1.0, 0.0, 0.25, 0.5, 1.0, 3.0])
-    same = np.isin(denser, scheme)
+    keys = _keys(4000)
+    scheme = np.arange(28.0)
+    other = np.roll(np.where(scheme % 3 == 0, scheme, scheme - 13.5), 5)  # negative times as well
+    common, here, there = np.intersect1d(scheme, other, return_indices=True)
+    assert common.size == 10
     for table in (
         lambda days: adherence(keys, jnp.asarray(days), 0.7, 0.2),
         lambda days: attendance(keys, jnp.asarray(days), 0.7),
     ):
-        np.testing.assert_array_equal(np.asarray(table(denser))[:, same], table(scheme))
-        columns = np.asarray(table(denser)).T
-        assert len({tuple(column) for column in columns}) == denser.size, "a day's draw recurs"
+        first, second = np.asarray(table(scheme)), np.asarray(table(other))
+        np.testing.assert_array_equal(first[:, here], second[:, there])
+        everything = np.concatenate([first.T, second.T])
+        assert len({tuple(column) for column in everything}) == 2 * 28 - 10, "a day's draw recurs"
 
 
 def test_a_subject_does_not_depend_on_its_neighbours():
-    keys = _keys(300)
+    keys = _keys(4000)
     whole = adherence(keys, DAYS, 0.7, 0.2)
-    np.testing.assert_array_equal(adherence(keys[100:400], DAYS, 0.7, 0.2), whole[100:400])
+    np.testing.assert_array_equal(adherence(keys[::-1], DAYS, 0.7, 0.2), whole[::-1])
+    alone = adherence(keys[:1], DAYS, 0.7, 0.2)
+    np.testing.assert_array_equal(alone, whole[:1])
 
 
 def test_visits_may_have_their_own_attendance():

@@ -1,6 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from trials.analyses import Estimates, Status
 from trials.operating_characteristics import (
@@ -12,14 +13,14 @@ from trials.operating_characteristics import (
 )
 
 
-def _estimates(estimate, error=1.0, p_value=0.5, status=None, n=(10, 12)):
+def _estimates(estimate, error: ArrayLike = 1.0, p_value: ArrayLike = 0.5, status=None):
     estimate = np.asarray(estimate, float)
     shape = estimate.shape
-    error = np.broadcast_to(error, shape).astype(float)
+    error = np.broadcast_to(np.asarray(error, float), shape)
     status = np.zeros(shape, int) if status is None else np.asarray(status)
     fields = (
         estimate, error, np.full(shape, np.inf), estimate - 2 * error, estimate + 2 * error,
-        np.broadcast_to(p_value, shape).astype(float), np.broadcast_to(n, (*shape, 2)),
+        np.broadcast_to(np.asarray(p_value, float), shape), np.broadcast_to((10, 12), (*shape, 2)),
         np.zeros((*shape, 2)), status,
     )  # fmt: skip
     return Estimates(*map(jnp.asarray, fields))
@@ -81,9 +82,7 @@ def test_the_truths_own_error_enters_bias_and_mean_squared_error():
     blurred = operating_characteristics(_estimates(estimate), 0.1, 0.3)
     np.testing.assert_allclose(blurred.bias.mcse, np.hypot(exact.bias.mcse, 0.3), rtol=1e-12)
     slope = 2 * float(exact.bias.value)
-    np.testing.assert_allclose(
-        blurred.mse.mcse, np.hypot(exact.mse.mcse, slope * 0.3), rtol=1e-12
-    )
+    np.testing.assert_allclose(blurred.mse.mcse, np.hypot(exact.mse.mcse, slope * 0.3), rtol=1e-12)
     assert blurred.mean_estimate.mcse == exact.mean_estimate.mcse
 
 

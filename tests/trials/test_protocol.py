@@ -110,3 +110,9 @@ def test_a_division_by_zero_for_some_subjects_is_found_before_the_run():
     study = read(COAG, ["quantities.ratio={expression: 1 / amiodarone}"])
     with pytest.raises(ConfigError, match="divides by zero for some subjects: amiodarone is 0"):
         study.check()
+
+
+def test_a_division_by_what_a_visit_may_measure_is_found_too():
+    study = read(COAG, ["formulas={odd: {expression: 5 / (inr - 2), unit: mg/d}}"])
+    with pytest.raises(ConfigError, match=r"divides by zero for some subjects: inr - 2 is 0"):
+        study.check()

@@ -12,9 +12,11 @@ from trials.randomisation import check_allocation, permuted_blocks, simple_rando
 TRIALS, SUBJECTS, STRATA = 200, 120, 36  # 18 centres × 2
 
 
+_trial_keys = jax.jit(jax.vmap(address, in_axes=(None, 0)))
+
+
 def _keys(trials, seed=1):
-    root = purpose_key(seed, "randomisation")
-    return jax.vmap(address, in_axes=(None, 0))(root, jnp.arange(trials))
+    return _trial_keys(purpose_key(seed, "randomisation"), np.arange(trials))
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +34,7 @@ def _lists(arm, stratum):
             yield arm[trial][stratum[trial] == level]
 
 
-@pytest.mark.parametrize(
-    ("allocation", "size"), [((1, 1), 4), ((2, 1), 6), ((1, 2, 3), 6), ((1, 1, 1, 1), 8)]
-)
+@pytest.mark.parametrize(("allocation", "size"), [((2, 1), 6), ((1, 1, 2), 4)])
 def test_every_completed_block_holds_the_arms_in_their_ratio(allocation, size):
     stratum = jnp.asarray(np.random.default_rng(3).integers(0, 3, (TRIALS, SUBJECTS)))
     arm = _blocks(
@@ -68,12 +68,13 @@ def test_drawn_block_sizes_balance_at_the_ends_of_some_blocks_only():
 
     P(balanced after 2) = 1/2 · 1 + 1/2 · (4 of the 6 orders of a block of four) = 5/6.
     """
-    stratum = jnp.zeros((4000, 2), int)
+    stratum = jnp.tile(jnp.arange(SUBJECTS) // 2, (TRIALS, 1))
     arm = _blocks(
-        _keys(4000), stratum, jnp.ones(stratum.shape, bool), allocation=(1, 1), block_sizes=(2, 4)
+        _keys(TRIALS), stratum, jnp.ones(stratum.shape, bool), allocation=(1, 1), block_sizes=(2, 4)
     )
-    balanced = np.sum(np.asarray(arm).sum(axis=1) == 1)
-    assert stats.binomtest(int(balanced), 4000, 5 / 6).pvalue > 1e-3
+    pairs = np.asarray(arm).reshape(-1, 2)
+    balanced = np.sum(pairs.sum(axis=1) == 1)
+    assert stats.binomtest(int(balanced), len(pairs), 5 / 6).pvalue > 1e-3
 
 
 def test_all_orders_of_a_block_are_equally_likely_and_blocks_independent():
@@ -135,21 +136,16 @@ def test_order_of_enrolment_is_by_time_where_times_are_given(stratum):
 
 def test_simple_randomisation_has_the_stated_probabilities_and_no_memory():
     subject = jnp.tile(jnp.arange(500), (40, 1))
-    arm = np.asarray(
-        simple_randomisation(
-            _keys(40), subject, subject < 499, allocation=(1, 2, 1)
-        )
-    )  # fmt: skip
+    draw = jax.jit(partial(simple_randomisation, allocation=(1, 2, 1)))
+    arm = np.asarray(draw(_keys(40), subject, subject < 499))
     assert np.all(arm[:, 499] == -1)
     counts = np.bincount(arm[:, :499].ravel())
     assert stats.chisquare(counts, counts.sum() * np.array([0.25, 0.5, 0.25])).pvalue > 1e-3
     pairs = np.bincount((3 * arm[:, :498:2] + arm[:, 1:499:2]).ravel(), minlength=9)
     share = np.outer([0.25, 0.5, 0.25], [0.25, 0.5, 0.25]).ravel()
     assert stats.chisquare(pairs, pairs.sum() * share).pvalue > 1e-3
-    later = simple_randomisation(
-        _keys(40), subject[:, 100:], subject[:, 100:] < 499, allocation=(1, 2, 1)
-    )
-    np.testing.assert_array_equal(later, arm[:, 100:])
+    later = np.asarray(draw(_keys(40), (subject + 100) % 500, subject >= 0))
+    np.testing.assert_array_equal(later[:, :399], arm[:, 100:499])
 
 
 def test_second_call_of_a_shape_compiles_nothing(stratum, compilations):
@@ -176,7 +172,5 @@ def test_second_call_of_a_shape_compiles_nothing(stratum, compilations):
 def test_impossible_designs_are_refused_by_name(allocation, sizes, message):
     stratum = jnp.zeros((1, 4), int)
     with pytest.raises(ValueError, match=message):
-        permuted_blocks(
-            _keys(1), stratum, stratum == 0, allocation=allocation, block_sizes=sizes
-        )
+        permuted_blocks(_keys(1), stratum, stratum == 0, allocation=allocation, block_sizes=sizes)
     assert check_allocation((2, 1), (3, 6)) == []

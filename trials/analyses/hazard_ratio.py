@@ -49,21 +49,21 @@ def hazard_ratio(
 ) -> Estimates:
     """Log hazard ratio of `treatment` to `reference` by Cox regression, ties by Efron's method.
 
-    Args:
-        time: time to event or censoring, any unit, where `used`.
-        event: whether the event was seen.
-        arm: arm codes 0 … `arms` - 1.
-        used: subjects to analyse; covariates must be finite where it is true.
-        columns: covariates; redundant or empty columns are dropped trial by trial.
-        stratum: stratum codes (any integers), each with a baseline hazard of its own.
-        arms: number of arms.
-        treatment, reference: the two arms compared; others do not enter.
-        level: of the confidence interval.
+    **Arguments:**
 
-    Returns:
-        `estimate` and interval are *log* hazard ratios, by z (Wald); `mean` is the share of
-        subjects with an event. `NO_EVENTS` where an arm has none (the ratio is 0 or infinite),
-        `NOT_CONVERGED` where the likelihood rises for ever for another reason.
+    - `time`: time to event or censoring, any unit, where `used`.
+    - `event`: whether the event was seen.
+    - `arm`: arm codes 0 … `arms` - 1.
+    - `used`: subjects to analyse; covariates must be finite where it is true.
+    - `columns`: covariates; redundant or empty columns are dropped trial by trial.
+    - `stratum`: stratum codes (any integers), each with a baseline hazard of its own.
+    - `arms`: number of arms.
+    - `treatment`, `reference`: the two arms compared; others do not enter.
+    - `level`: of the confidence interval.
+
+    `estimate` and interval are *log* hazard ratios, by z (Wald); `mean` is the share of subjects
+    with an event. `NO_EVENTS` where an arm has none (the ratio is 0 or infinite), `NOT_CONVERGED`
+    where the likelihood rises for ever for another reason.
     """
     n, mean = arm_summaries(event.astype(float), arm, used, arms)
     compared = used & ((arm == treatment) | (arm == reference))

@@ -63,12 +63,13 @@ def kaplan_meier(
 ) -> KaplanMeier:
     """Survival of one group of subjects (mask others out of `used`) in every trial.
 
-    Args:
-        time: time to event or censoring, any unit, where `used`.
-        event: whether the event was seen.
-        used: subjects of the group.
-        at: times to report, same unit.
-        level: of the confidence limits.
+    **Arguments:**
+
+    - `time`: time to event or censoring, any unit, where `used`.
+    - `event`: whether the event was seen.
+    - `used`: subjects of the group.
+    - `at`: times to report, same unit.
+    - `level`: of the confidence limits.
     """
     return jax.vmap(partial(_report, at=at, level=level))(time, event, used)
 

@@ -35,20 +35,20 @@ def log_rank(
     Observed minus expected events O - E and their hypergeometric variance V are summed over event
     times and strata; the statistic is (O - E) / √V, so `p_value` is that of the chi-square test.
 
-    Args:
-        time: time to event or censoring, any unit, where `used`.
-        event: whether the event was seen.
-        arm: arm codes 0 … `arms` - 1.
-        used: subjects to analyse.
-        stratum: stratum codes; any integers. Default: one stratum.
-        arms: number of arms.
-        treatment, reference: the two arms compared; others do not enter.
-        level: of the confidence interval.
+    **Arguments:**
 
-    Returns:
-        `estimate` is Peto's one-step log hazard ratio (O - E) / V, close to the maximum likelihood
-        one where the effect is small (use `hazard_ratio` where it may not be); `standard_error` is
-        1 / √V; `mean` is the share of subjects with an event.
+    - `time`: time to event or censoring, any unit, where `used`.
+    - `event`: whether the event was seen.
+    - `arm`: arm codes 0 … `arms` - 1.
+    - `used`: subjects to analyse.
+    - `stratum`: stratum codes; any integers. Default: one stratum.
+    - `arms`: number of arms.
+    - `treatment`, `reference`: the two arms compared; others do not enter.
+    - `level`: of the confidence interval.
+
+    `estimate` is Peto's one-step log hazard ratio (O - E) / V, close to the maximum likelihood one
+    where the effect is small (use `hazard_ratio` where it may not be); `standard_error` is 1 / √V;
+    `mean` is the share of subjects with an event.
     """
     n, mean = arm_summaries(event.astype(float), arm, used, arms)
     compared = used & ((arm == treatment) | (arm == reference))

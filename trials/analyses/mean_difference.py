@@ -44,23 +44,23 @@ def mean_difference(
     All arms stay in the model (one intercept, the given columns, one indicator an arm), so the
     residual variance is pooled over them; mask other arms out of `used` for a pairwise analysis.
 
-    Args:
-        value: the outcome; what it holds where `used` is false does not matter.
-        arm: arm codes 0 … `arms` - 1.
-        used: subjects to analyse; padding and missing outcomes are false. Covariates must be
-            finite where it is true.
-        columns: covariates and indicators of stratification factors (`indicator_columns`), without
-            an intercept. Redundant or empty columns are dropped trial by trial.
-        arms: number of arms.
-        treatment, reference: the two arms compared.
-        level: of the confidence interval.
-        robust: standard error HC3 (MacKinnon & White, J Econometrics 1985;29:305-325), for
-            variances that differ between arms, instead of the classical one. Subjects who are
-            alone in their stratum are fitted exactly and add nothing to it.
+    **Arguments:**
 
-    Returns:
-        Test and interval by t with n - rank degrees of freedom, for either standard error;
-        `mean` is the unadjusted mean. `SINGULAR` where arms are confounded with the columns.
+    - `value`: the outcome; what it holds where `used` is false does not matter.
+    - `arm`: arm codes 0 … `arms` - 1.
+    - `used`: subjects to analyse; padding and missing outcomes are false. Covariates must be
+      finite where it is true.
+    - `columns`: covariates and indicators of stratification factors (`indicator_columns`), without
+      an intercept. Redundant or empty columns are dropped trial by trial.
+    - `arms`: number of arms.
+    - `treatment`, `reference`: the two arms compared.
+    - `level`: of the confidence interval.
+    - `robust`: standard error HC3 (MacKinnon & White, J Econometrics 1985;29:305-325), for
+      variances that differ between arms, instead of the classical one. Subjects who are
+      alone in their stratum are fitted exactly and add nothing to it.
+
+    Test and interval by t with n - rank degrees of freedom, for either standard error; `mean` is
+    the unadjusted mean. `SINGULAR` where arms are confounded with the columns.
     """
     n, mean = arm_summaries(value, arm, used, arms)
     if columns is None:
@@ -87,9 +87,7 @@ def _fit(
     *,
     arms: int,
     robust: bool,
-) -> tuple[
-    Float[Array, ""], Float[Array, ""], Float[Array, ""], Bool[Array, ""], Float[Array, ""]
-]:
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""], Bool[Array, ""], Float[Array, ""]]:
     """Contrast, its variance, residual df, estimability, residual share of Σ value²."""
     n = jnp.sum(used)
     share = jnp.where(used, 1 / jnp.maximum(n, 1), 0.0)

@@ -35,19 +35,19 @@ def restricted_mean_difference(
     The area under each arm's Kaplan-Meier curve; its variance sums, over event times, the squared
     area still to come times d / (n (n - d)) (Royston & Parmar, BMC Med Res Methodol 2013;13:152).
 
-    Args:
-        time: time to event or censoring, any unit, where `used`.
-        event: whether the event was seen.
-        arm: arm codes 0 … `arms` - 1.
-        used: subjects to analyse.
-        horizon: the τ to which time is counted, same unit, > 0.
-        arms: number of arms.
-        treatment, reference: the two arms compared; others do not enter.
-        level: of the confidence interval.
+    **Arguments:**
 
-    Returns:
-        Test and interval by z; `mean` is each arm's restricted mean. `SHORT_FOLLOW_UP` where the
-        last time of either arm is a censored one before `horizon`: the curve is unknown from there.
+    - `time`: time to event or censoring, any unit, where `used`.
+    - `event`: whether the event was seen.
+    - `arm`: arm codes 0 … `arms` - 1.
+    - `used`: subjects to analyse.
+    - `horizon`: the τ to which time is counted, same unit, > 0.
+    - `arms`: number of arms.
+    - `treatment`, `reference`: the two arms compared; others do not enter.
+    - `level`: of the confidence interval.
+
+    Test and interval by z; `mean` is each arm's restricted mean. `SHORT_FOLLOW_UP` where the last
+    time of either arm is a censored one before `horizon`: the curve is unknown from there.
     """
     n, _ = arm_summaries(time, arm, used, arms)
     in_arm = used[..., None, :] & (arm[..., None, :] == jnp.arange(arms)[:, None])

@@ -34,17 +34,17 @@ def risk_difference_mantel_haenszel(
     The variance (Sato, Greenland & Robins, Biometrics 1989;45:1323-1324) is consistent both for
     few large and for many small strata; strata that lack one of the two arms have no weight.
 
-    Args:
-        response: whether the subject responded.
-        arm: arm codes 0 … `arms` - 1.
-        used: subjects to analyse; padding and missing outcomes are false.
-        stratum: stratum codes 0 … `strata` - 1.
-        strata, arms: numbers of strata and arms.
-        treatment, reference: the two arms compared; others do not enter.
-        level: of the confidence interval.
+    **Arguments:**
 
-    Returns:
-        Test and interval by z; `mean` is the unstratified share of responders.
+    - `response`: whether the subject responded.
+    - `arm`: arm codes 0 … `arms` - 1.
+    - `used`: subjects to analyse; padding and missing outcomes are false.
+    - `stratum`: stratum codes 0 … `strata` - 1.
+    - `strata`, `arms`: numbers of strata and arms.
+    - `treatment`, `reference`: the two arms compared; others do not enter.
+    - `level`: of the confidence interval.
+
+    Test and interval by z; `mean` is the unstratified share of responders.
     """
     n, mean = arm_summaries(response.astype(float), arm, used, arms)
 

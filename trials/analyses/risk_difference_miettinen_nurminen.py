@@ -36,17 +36,17 @@ def risk_difference_miettinen_nurminen(
     Miettinen & Nurminen, Stat Med 1985;4:213-226, with their variance factor N / (N - 1). Test and
     interval agree: the interval leaves out 0 exactly when p < 1 - `level`.
 
-    Args:
-        response: whether the subject responded.
-        arm: arm codes 0 … `arms` - 1.
-        used: subjects to analyse; padding and missing outcomes are false.
-        arms: number of arms.
-        treatment, reference: the two arms compared; others do not enter.
-        level: of the confidence interval.
+    **Arguments:**
 
-    Returns:
-        `p_value` of the score test (1 where nobody or everybody responds); `standard_error` is the
-        unpooled Wald one, for description only. `mean` is the share of responders.
+    - `response`: whether the subject responded.
+    - `arm`: arm codes 0 … `arms` - 1.
+    - `used`: subjects to analyse; padding and missing outcomes are false.
+    - `arms`: number of arms.
+    - `treatment`, `reference`: the two arms compared; others do not enter.
+    - `level`: of the confidence interval.
+
+    `p_value` of the score test (1 where nobody or everybody responds); `standard_error` is the
+    unpooled Wald one, for description only. `mean` is the share of responders.
     """
     n, mean = arm_summaries(response.astype(float), arm, used, arms)
     n1, n0 = (jnp.maximum(n[..., which], 1).astype(float) for which in (treatment, reference))

@@ -33,18 +33,18 @@ def risk_difference_newcombe(
     Newcombe, Stat Med 1998;17:873-890, method 10, without continuity correction. It exists for
     every table, also where nobody or everybody responds.
 
-    Args:
-        response: whether the subject responded.
-        arm: arm codes 0 … `arms` - 1.
-        used: subjects to analyse; padding and missing outcomes are false.
-        arms: number of arms.
-        treatment, reference: the two arms compared; others do not enter.
-        level: of the confidence interval.
+    **Arguments:**
 
-    Returns:
-        `p_value` is Pearson's chi-square test without continuity correction (1 where nobody or
-        everybody responds), `standard_error` the unpooled Wald one; neither defines the interval.
-        `mean` is the share of responders.
+    - `response`: whether the subject responded.
+    - `arm`: arm codes 0 … `arms` - 1.
+    - `used`: subjects to analyse; padding and missing outcomes are false.
+    - `arms`: number of arms.
+    - `treatment`, `reference`: the two arms compared; others do not enter.
+    - `level`: of the confidence interval.
+
+    `p_value` is Pearson's chi-square test without continuity correction (1 where nobody or
+    everybody responds), `standard_error` the unpooled Wald one; neither defines the interval.
+    `mean` is the share of responders.
     """
     n, mean = arm_summaries(response.astype(float), arm, used, arms)
     n1, n0 = (jnp.maximum(n[..., which], 1).astype(float) for which in (treatment, reference))

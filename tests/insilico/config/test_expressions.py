@@ -499,9 +499,9 @@ def test_formulas_mean_what_python_means_by_them(text: str, x: int, y: int) -> N
 PIECES = st.sampled_from(
     re.findall(
         r"\S+",
-        "( ) [ ] { } + - * / ** ^ % // == != < <= > = := , . : ; # \\ ' \" ''' f' b' 1 0 9 1e9 1e999 "
-        "x age sex exp( log( min( max( if else and or not in is lambda for await yield None True "
-        "... @ $ ? ! & | ~ é “ ≥ \0 \ud800 ( ( ( - - -",
+        "( ) [ ] { } + - * / ** ^ % // == != < <= > = := , . : ; # \\ ' \" ''' f' b' 1 0 9 "
+        "1e9 1e999 x age sex exp( log( min( max( if else and or not in is lambda for await yield "
+        "None True ... @ $ ? ! & | ~ é “ ≥ \0 \ud800 ( ( ( - - -",
     )
 ) | st.sampled_from([" ", "\n", "\t", "\r\n"])
 

@@ -51,7 +51,7 @@ class Arm(Spec):
 class Analysis(Spec):
     alpha: float = Field(0.05, gt=0, lt=1)
     stop: Annotated[float, quantity("d")] | Literal["never"] = "never"
-    weights: dict[str, float] = {}
+    weights: dict[str, float] = Field(default_factory=dict)
 
 
 class Trial(Spec):
@@ -62,13 +62,13 @@ class Trial(Spec):
     from_: int | None = Field(None, alias="from")
     limits: tuple[float, float] | None = None
     rule: Regimen | Expression | None = None
-    flags: dict[str, bool] = {}
+    flags: dict[str, bool] = Field(default_factory=dict)
 
 
 class Root(Spec):
     trial: Trial
-    arms: list[Arm] = Field(default=[], min_length=1)
-    analyses: dict[str, Analysis] = {}
+    arms: list[Arm] = Field(default_factory=list, min_length=1)
+    analyses: dict[str, Analysis] = Field(default_factory=dict)
     first: Regimen | None = None
 
 
@@ -131,8 +131,10 @@ def analysis(inside: str) -> str:
         ),
         (
             "analyses: {}\ntrial:\n  blinded: yes\n",
-            '2:1: trial: the required key "replicates" is missing; '
-            "add replicates: … (Number of simulated trials)",
+            (
+                '2:1: trial: the required key "replicates" is missing; '
+                "add replicates: … (Number of simulated trials)"
+            ),
         ),
         (
             "first: {dose: 5 mg}\ntrial: {replicates: 1}\n",
@@ -145,8 +147,10 @@ def analysis(inside: str) -> str:
         ),
         (
             trial("qqq: 1"),
-            "1:24: trial.qqq: unknown key; allowed: replicates, blinded, method, side, from, "
-            "limits, rule, flags",
+            (
+                "1:24: trial.qqq: unknown key; allowed: replicates, blinded, method, side, from, "
+                "limits, rule, flags"
+            ),
         ),
         # Numbers.
         (
@@ -179,13 +183,17 @@ def analysis(inside: str) -> str:
         ),
         (
             analysis('{alpha: "0.1"}'),
-            "3:14: analyses.a.alpha: must be a number, more than 0 and less than 1; "
-            'found "0.1"; write 0.1, without quotes',
+            (
+                "3:14: analyses.a.alpha: must be a number, more than 0 and less than 1; "
+                'found "0.1"; write 0.1, without quotes'
+            ),
         ),
         (
             analysis("{weights: {a: 5 kg}}"),
-            '3:20: analyses.a.weights.a: must be a number; found "5 kg"; '
-            "write the number without a unit",
+            (
+                '3:20: analyses.a.weights.a: must be a number; found "5 kg"; '
+                "write the number without a unit"
+            ),
         ),
         # Other plain types.
         (trial("blinded: 1"), "1:33: trial.blinded: must be yes or no; found 1"),
@@ -193,8 +201,10 @@ def analysis(inside: str) -> str:
         (trial("flags: {a: x}"), '1:35: trial.flags.a: must be yes or no; found "x"'),
         (
             trial("method: wold"),
-            '1:32: trial.method: must be "wald", "score" or "exact"; found "wold"; '
-            'did you mean "wald"?',
+            (
+                '1:32: trial.method: must be "wald", "score" or "exact"; found "wold"; '
+                'did you mean "wald"?'
+            ),
         ),
         (trial("method: 3"), '1:32: trial.method: must be "wald", "score" or "exact"; found 3'),
         (
@@ -223,20 +233,26 @@ def analysis(inside: str) -> str:
         # Alternatives told apart by their kind: only the one meant.
         (
             arm("{kind: fixd, dose: 5 mg}"),
-            '4:21: arms.0.regimen.kind: must be "fixed" or "titrated"; found "fixd"; '
-            'did you mean "fixed"?',
+            (
+                '4:21: arms.0.regimen.kind: must be "fixed" or "titrated"; found "fixd"; '
+                'did you mean "fixed"?'
+            ),
         ),
         (arm("{kind: 3}"), '4:21: arms.0.regimen.kind: must be "fixed" or "titrated"; found 3'),
         (arm("5"), "4:14: arms.0.regimen: must be a section; found 5"),
         (
             arm("{kind: fixed, doze: 5 mg, every: 1 d}"),
-            "4:28: arms.0.regimen.doze: unknown key; allowed: kind, dose, every; "
-            'did you mean "dose"?',
+            (
+                "4:28: arms.0.regimen.doze: unknown key; allowed: kind, dose, every; "
+                'did you mean "dose"?'
+            ),
         ),
         (
             arm("{kind: titrated, start: 1, steps: [1 mg, 2 kgg]}"),
-            '4:55: arms.0.regimen.steps.1: there is no unit "kgg"; found "2 kgg"; '
-            'allowed: units of mass; did you mean "kg"?',
+            (
+                '4:55: arms.0.regimen.steps.1: there is no unit "kgg"; found "2 kgg"; '
+                'allowed: units of mass; did you mean "kg"?'
+            ),
         ),
         (
             trial("rule: {kind: titrated}"),
@@ -249,8 +265,10 @@ def analysis(inside: str) -> str:
         # Alternatives without one: the one that the value looks like.
         (
             analysis("{stop: nevr}"),
-            '3:13: analyses.a.stop: must be a time such as 1 d or "never"; found "nevr"; '
-            'did you mean "never"?',
+            (
+                '3:13: analyses.a.stop: must be a time such as 1 d or "never"; found "nevr"; '
+                'did you mean "never"?'
+            ),
         ),
         (
             analysis("{stop: 5}"),
@@ -271,8 +289,10 @@ def analysis(inside: str) -> str:
         ),
         (
             arm("{kind: titrated, start: '2 * exq(1)'}"),
-            '4:43: arms.0.regimen.start: there is no function "exq"; allowed: exp, log, log2, '
-            'log10, sqrt, abs, round, floor, ceil, min, max, clip; did you mean "exp"?',
+            (
+                '4:43: arms.0.regimen.start: there is no function "exq"; allowed: exp, log, log2, '
+                'log10, sqrt, abs, round, floor, ceil, min, max, clip; did you mean "exp"?'
+            ),
         ),
         (
             arm("{kind: titrated, start: yes or}"),

@@ -57,7 +57,7 @@ def _score_by_search(x1, n1, x0, n0, difference):
 
 
 def test_miettinen_nurminen_bounds_are_where_the_score_meets_the_quantile(draw_trials):
-    """statsmodels is no judge here: its restricted estimate is off where the arms' sizes differ."""
+    """Not compared with statsmodels: its restricted estimate is off where arms differ in size."""
     data = draw_trials(50, 60, effect=0.8, seed=2)
     arrays = [jnp.asarray(array) for array in (data.response, data.arm, data.used)]
     found = risk_difference_miettinen_nurminen(*arrays, level=0.9)
@@ -78,7 +78,9 @@ def test_score_test_and_interval_agree(draw_trials):
     assert 0 < outside.sum() < 400
 
 
-@pytest.mark.parametrize("estimator", [risk_difference_newcombe, risk_difference_miettinen_nurminen])
+@pytest.mark.parametrize(
+    "estimator", [risk_difference_newcombe, risk_difference_miettinen_nurminen]
+)
 @pytest.mark.parametrize("responders", [(0, 0), (10, 12), (10, 0), (0, 12), (3, 0)])
 def test_score_intervals_exist_at_the_edges(estimator, responders):
     found = estimator(*_table(responders, (10, 12)))

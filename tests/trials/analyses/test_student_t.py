@@ -1,9 +1,14 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
-from trials.analyses._student_t import normal_p, normal_quantile, student_p, student_quantile
+from trials.analyses import _student_t
+from trials.analyses._student_t import normal_p, normal_quantile
+
+student_p = jax.jit(_student_t.student_p)
+student_quantile = jax.jit(_student_t.student_quantile)
 
 FREEDOM = np.array([1, 1.5, 2, 3, 5, 10, 30, 132, 598, 1e4, 1e6])
 

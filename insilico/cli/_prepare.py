@@ -1,0 +1,80 @@
+"""From a config file to a study that is ready to run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trials import Study
+
+
+def prepare(config: Path, overrides: Sequence[str], *, cache: bool) -> Study:
+    """Read a config and check it on sample candidates.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    prepare_devices(cache=cache)
+    import trials
+
+    study = trials.read(config, tuple(overrides))
+    study.check()
+    return study
+
+
+def prepare_devices(*, cache: bool) -> None:
+    """Use all cores and, if wanted, programs compiled by earlier runs. Comes before JAX starts."""
+    from insilico.devices import use_host_devices
+
+    use_host_devices()
+    if cache:
+        use_compilation_cache(cache_folder())
+
+
+def cache_folder() -> Path:
+    """The folder for this processor's compiled programs, which may be deleted at any time."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The specification has relative paths ignored.
+    root = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~")) / ".cache"
+    return root / "insilico" / "compiled" / _processor()
+
+
+def use_compilation_cache(folder: Path) -> None:
+    """Let JAX keep compiled programs in `folder`; leave it be where that cannot be written.
+
+    Programs from the cache give the same bits as fresh ones, and JAX compiles anew where an entry
+    is damaged.
+    """
+    import jax
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if not os.access(folder, os.W_OK):
+        return
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _processor() -> str:
+    """A name for what this processor can execute.
+
+    A home folder may be shared by machines of several kinds, and a program compiled for one need
+    not run on another.
+    """
+    abilities = platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
+            abilities += next((line for line in stream if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        abilities += platform.processor()
+    return hashlib.sha256(abilities.encode()).hexdigest()[:12]

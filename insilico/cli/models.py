@@ -1,0 +1,82 @@
+"""`insilico models`: the library of structural models and their populations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from insilico.cli._errors import BadInput, reported
+
+if TYPE_CHECKING:
+    from cohorts import Population
+    from insilico.model import Model
+
+models = typer.Typer(help="The library of models.", no_args_is_help=True)
+
+
+@models.command("list")
+def list_models() -> None:
+    """The models that come with the library, each with its populations."""
+    with reported():
+        from insilico.models import get, names
+
+        populations = _populations()
+        width = max(map(len, names()))
+        for name in names():
+            typer.echo(f"{name:<{width}}  {get(name).title}")
+            for population in populations.get(name, []):
+                typer.echo(f"{'':<{width}}  population {population.name}: {population.title}")
+
+
+@models.command("show")
+def show_model(name: Annotated[str, typer.Argument(help="A model.", show_default=False)]) -> None:
+    """What a model is: its source, its quantities with units, its evidence."""
+    with reported():
+        from insilico.config import did_you_mean
+        from insilico.models import get, names
+
+        if name not in names():
+            hint = did_you_mean(name, names())
+            raise BadInput(
+                f'there is no model "{name}"; allowed: {", ".join(names())}'
+                + (f"; {hint}" if hint else "")
+            )
+        typer.echo("\n".join(_card(get(name), _populations().get(name, []))))
+
+
+def _populations() -> dict[str, list[Population]]:
+    """The populations of each model, by the model's name."""
+    from cohorts import populations
+
+    found: dict[str, list[Population]] = {}
+    for name in populations.names():
+        population = populations.get(name)
+        found.setdefault(population.model, []).append(population)
+    return found
+
+
+def _card(model: Model, populations: list[Population]) -> list[str]:
+    lines = [model.name, model.title, model.citation]
+    for group in ("State", "Parameters", "Inputs", "Outputs"):
+        quantities = model.quantities(group)
+        if not quantities:
+            continue
+        width = max(map(len, quantities))
+        lines += ["", f"{group} (time in {model.time_unit})" if group == "State" else group]
+        for name, quantity in quantities.items():
+            unit = "" if quantity.unit == "1" else quantity.unit
+            times = f"{quantity.size} x " if quantity.size else ""
+            lines.append(f"  {name:<{width}}  {times}{quantity.description}"
+                         + (f" [{unit}]" if unit else ""))  # fmt: skip
+    lines += _listed("Validated", model.validated) + _listed("Limits", model.limits)
+    for population in populations:
+        lines += ["", f"Population {population.name}", f"  {population.title}",
+                  f"  {population.citation}"]  # fmt: skip
+        lines += _listed("  Assumptions", population.assumptions)
+        lines += _listed("  Limits", population.limits)
+    return lines
+
+
+def _listed(title: str, entries: tuple[str, ...]) -> list[str]:
+    return ["", title, *(f"  - {entry}" for entry in entries)] if entries else []

@@ -1,0 +1,40 @@
+"""`insilico report`: the report of a finished run, rendered anew."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insilico.cli._errors import BadInput, Failed, reported
+from insilico.cli._options import Debug
+
+
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A finished run's folder.", show_default=False)
+    ],
+    debug: Debug = False,
+) -> None:
+    """Render report.html of a finished run again, without simulating."""
+    with reported(debug):
+        from insilico.runs import RunFolder, RunFolderError
+
+        try:
+            folder = RunFolder.open(run)
+            folder.check({"report.html"})
+        except RunFolderError as error:
+            raise BadInput(str(error)) from None
+
+        from insilico.cli._prepare import prepare_devices
+
+        prepare_devices(cache=False)
+        import trials
+        from trials.report import render
+
+        study = trials.read(folder.path / "config.yaml")
+        text = render(folder.results(), study, folder.manifest)
+        try:
+            folder.replace("report.html", text)
+        except RunFolderError as error:
+            raise Failed(str(error)) from None
+        typer.echo(folder.path / "report.html")

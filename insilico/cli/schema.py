@@ -1,0 +1,31 @@
+"""`insilico schema`: the JSON schema of configs, for editors."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insilico.cli._errors import BadInput, reported
+
+
+def schema(
+    out: Annotated[
+        Path | None, typer.Option(help="File to write it to.", show_default="standard output")
+    ] = None,
+) -> None:
+    """The JSON schema of configs, with which editors complete and check them."""
+    with reported():
+        from insilico.config import json_schema
+        from trials.config import TrialConfig
+
+        text = json.dumps(json_schema(TrialConfig), indent=2, ensure_ascii=False) + "\n"
+        if out is None:
+            typer.echo(text, nl=False)
+            return
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise BadInput(f"{out}: the file cannot be written: {reason}") from None

@@ -1,0 +1,74 @@
+"""A run's config as a file of its own: the user's text with the overrides written into it."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from insilico.config import ConfigError, Document, load
+
+
+def resolved_text(document: Document, overrides: Sequence[str] = ()) -> str:
+    """A config text whose values are those of `document`.
+
+    Without overrides it is the file as it stands; with them, the file with the changed values and
+    its comments. Where that does not give the same values (the file has changed since it was
+    read, or an override reached into a part that aliases share), it is the values alone.
+
+    Args:
+        document: as loaded with the overrides.
+        overrides: the `a.b.c=value` strings.
+    """
+    try:
+        with open(document.file, encoding="utf-8-sig") as stream:
+            text = stream.read()
+        text = _with_values(text, document, overrides) if overrides else text
+        if _digest(text) == document.digest():
+            return text
+    except (OSError, UnicodeError, YAMLError, ConfigError, KeyError, IndexError, TypeError):
+        pass  # whatever is odd about the text, the values are at hand
+    return _dump(document.data)
+
+
+def _with_values(text: str, document: Document, overrides: Sequence[str]) -> str:
+    tree = _yaml().load(text)
+    for override in overrides:
+        steps = override.partition("=")[0].strip().split(".")
+        path: tuple[str | int, ...] = ()
+        node = tree
+        for step in steps[:-1]:
+            key = int(step) if isinstance(node, list) else step
+            path, node = (*path, key), node[key]
+        key = int(steps[-1]) if isinstance(node, list) else steps[-1]
+        node[key] = document.value((*path, key))
+    return _dump(tree)
+
+
+def _digest(text: str) -> str:
+    """The digest that a file of this text would have."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "config.yaml")
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        return load(path).digest()
+
+
+def _dump(values: Any) -> str:
+    stream = io.StringIO()
+    _yaml().dump(values, stream)
+    return stream.getvalue()
+
+
+def _yaml() -> YAML:
+    yaml = YAML(typ="rt")
+    yaml.version = None
+    yaml.preserve_quotes = True
+    yaml.width = 4096  # folding a line would change text within it
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml

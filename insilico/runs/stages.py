@@ -1,0 +1,34 @@
+"""How long the stages of a run took."""
+
+import time
+from collections.abc import Callable
+
+Watch = Callable[[str, int, int], None]
+"""Called as work goes on: the stage, and how much of how much of it is done."""
+
+
+class Stages:
+    """Counts the seconds of each stage, and passes progress on to whoever watches.
+
+    All time is somebody's: what passes between two calls counts for the stage of the later one.
+    """
+
+    def __init__(self, watch: Watch | None = None, clock: Callable[[], float] = time.perf_counter):
+        self.seconds: dict[str, float] = {}
+        """By stage, in the order in which they began."""
+        self._watch = watch
+        self._clock = clock
+        self._start = self._last = clock()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Note that `done` of `total` of a stage are done now."""
+        now = self._clock()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+        if self._watch is not None:
+            self._watch(stage, done, total)
+
+    @property
+    def total(self) -> float:
+        """Seconds since the beginning."""
+        return self._clock() - self._start

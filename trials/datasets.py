@@ -1,0 +1,457 @@
+"""Analysis datasets: a run's results as tables in the shape of CDISC's Analysis Data Model.
+
+They hold what a trial would have: each subject under the arm it was given, measured values at the
+visits it kept. What only a simulation knows (true values, the outcomes under the other arms) stays
+in the results tree. Variables have ADaM's names and at most eight characters; `SIMDRAW`,
+`SIMTRIAL` and `SIMSUBJ` are the subject's place in the tree. Days count from 1, the day of the
+first dose.
+
+- ADSL: subjects, one row each, of every simulated trial.
+- ADEFF: endpoints, one row a subject and endpoint, of every simulated trial.
+- ADLB: measured values, one row a subject, visit and measurement.
+- ADEX: prescribed doses, one row a subject and visit.
+
+The last two are of the first trials only (by default one): of hundreds, the tree is the place to
+look. Labels and units are in `frame.attrs`, and in the metadata of the parquet files' columns.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xarray as xr
+
+from insilico.config import Name
+from trials.config import TrialConfig
+from trials.study import Study
+
+NAME_LENGTH = 8
+"""Characters of a variable's name that submission formats allow."""
+
+_TERMS = {
+    "ancestry": ("RACE", {"black": "BLACK OR AFRICAN AMERICAN"}),
+    "sex": ("SEX", {"female": "F", "male": "M", "unknown": "U"}),
+}
+"""Categorical covariates that have a controlled terminology, and where it is not the upper case."""
+
+_BASELINES = {
+    "age": "AGE", "height": "HEIGHTBL", "weight": "WEIGHTBL", "bmi": "BMIBL", "bsa": "BSABL",
+}  # fmt: skip
+
+
+class _Column(NamedTuple):
+    name: str
+    label: str
+    values: Any
+    unit: str = ""
+
+
+def adsl(tree: xr.DataTree, study: Study) -> pd.DataFrame:
+    """ADSL, the subjects of every simulated trial.
+
+    Args:
+        tree: results with the groups `/subjects` and `/randomisation`; `/endpoints` where kept.
+        study: the study they are of.
+    """
+    config = study.config
+    people, randomised = tree["subjects"].to_dataset(), tree["randomisation"].to_dataset()
+    who = _Who.of(tree, study)
+    # Out of the trial before its end; times count from the start of the first day.
+    left = randomised["dropout_time"].values.ravel()
+    discontinued = left < config.trial.duration
+    columns = [
+        *who.columns(),
+        _Column("ARM", "Description of Planned Arm", who.arms()),
+        _Column("ARMCD", "Planned Arm Code", who.arms(name.upper() for name in config.arms)),
+        _Column("TRT01P", "Planned Treatment for Period 01", who.arms()),
+        _Column("TRT01PN", "Planned Treatment for Period 01 (N)", who.arm + 1),
+        _Column("TRT01A", "Actual Treatment for Period 01", who.arms()),
+        _Column("TRT01AN", "Actual Treatment for Period 01 (N)", who.arm + 1),
+        _Column("ITTFL", "Intent-To-Treat Population Flag", _flag(who.arm >= 0)),
+    ]
+    if "endpoints" in tree.children:
+        solved = who.given(tree["endpoints"]["solved"].values)
+        columns.append(_Column("SOLVFL", "Simulated Without Failure Flag", _flag(solved)))
+    columns += [
+        _Column(
+            "ENRLDY", "Day of Enrolment Since the Trial Opened",
+            randomised["enrolment_time"].values.ravel(), "d",
+        ),
+        _Column("EOSSTT", "End of Study Status", _coded(
+            discontinued.astype(int), ("COMPLETED", "DISCONTINUED")
+        )),
+        _Column(
+            "EOSDY", "End of Study Day",
+            np.floor(np.minimum(left, config.trial.duration - 1)).astype(np.int32) + 1,
+        ),
+    ]  # fmt: skip
+    columns += [
+        _Column(
+            "STRATARN", "Strata Used for Randomization (N)", randomised["stratum"].values.ravel()
+        )
+    ]
+    taken = [column.name for column in columns]
+    columns += _covariates(people, study.protocol.vocabulary, taken)
+    flags = {
+        name: f"{what}: {name.split('_', 1)[1]}"
+        for prefix, what in (("factor_", "Stratum"), ("subset_", "Subset of analysis"))
+        for name in map(str, randomised.data_vars)
+        if name.startswith(prefix)
+    }
+    taken = [column.name for column in columns]
+    short = _short_names([name.split("_", 1)[1] for name in flags], taken, suffix="FL")
+    columns += [
+        _Column(code, label, _flag(randomised[name].values.ravel()))
+        for code, (name, label) in zip(short, flags.items(), strict=True)
+    ]
+    return _frame("Subject-Level Analysis Dataset", columns)
+
+
+def adeff(tree: xr.DataTree, study: Study) -> pd.DataFrame:
+    """ADEFF, the endpoints of every subject of every simulated trial.
+
+    `ANL01FL` marks the rows that the trial's analyses use. `CNSR` is 0 for an event and 1 where a
+    time was censored, and missing for endpoints that are no time to an event.
+
+    Args:
+        tree: results with the groups `/randomisation` and `/endpoints`.
+        study: the study they are of.
+    """
+    who = _Who.of(tree, study)
+    endpoints = tree["endpoints"].to_dataset()
+    solved = who.given(endpoints["solved"].values)
+    specs = study.config.endpoints
+    codes = _short_names(list(specs), [])
+    parts = []
+    for name in specs:
+        parts.append(
+            {
+                "value": who.given(endpoints[name].values).astype(float),
+                "valid": who.given(endpoints[f"{name}_valid"].values) & solved & (who.arm >= 0),
+                "event": who.given(endpoints[f"{name}_event"].values)
+                if f"{name}_event" in endpoints
+                else None,
+            }
+        )
+    rows = who.size
+    censored = np.concatenate(
+        [
+            np.full(rows, np.nan) if part["event"] is None else (~part["event"]).astype(float)
+            for part in parts
+        ]
+    )
+    which = np.repeat(np.arange(len(specs)), rows)
+    labels = [spec.label or name for name, spec in specs.items()]
+    columns = [
+        *who.columns(np.tile(np.arange(rows), len(specs))),
+        _Column("TRTP", "Planned Treatment", who.arms(index=np.tile(np.arange(rows), len(specs)))),
+        _Column("PARAMCD", "Parameter Code", _coded(which, codes)),
+        _Column("PARAM", "Parameter", _coded(which, labels)),
+        _Column("AVAL", "Analysis Value", np.concatenate([part["value"] for part in parts])),
+        _Column("CNSR", "Censor", pd.array(censored, dtype="Int8")),
+        _Column(
+            "ANL01FL", "Analysis Flag 01", _flag(np.concatenate([part["valid"] for part in parts]))
+        ),
+    ]
+    return _frame("Efficacy Analysis Dataset", columns)
+
+
+def adlb(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
+    """ADLB, the measured values at the visits that were kept.
+
+    The baseline is the last value before the first dose.
+
+    Args:
+        tree: results with the groups `/randomisation` and `/outcomes`.
+        study: the study they are of.
+        trials: how many simulated trials of each draw of the population, from the first.
+    """
+    visits = _Visits.of(tree, study, trials)
+    measured = list(study.protocol.measured)
+    codes = _short_names(measured, [])
+    units = study.protocol.model.quantities("Outputs")
+    drug = study.config.drug
+    first_dose = drug.first_day - 1 + drug.time_of_day / 24.0
+    tables = [
+        visits.table(
+            f"{name}_measured", code, _with_unit(name.upper(), units[name].unit), first_dose
+        )
+        for name, code in zip(measured, codes, strict=True)
+    ]
+    return _frame("Laboratory Analysis Dataset", _stacked(tables))
+
+
+def adex(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
+    """ADEX, the dose that was prescribed at each visit.
+
+    Arguments as of `adlb`.
+    """
+    visits = _Visits.of(tree, study, trials)
+    label = f"Prescribed dose of {study.config.drug.name} (mg)"
+    return _frame(
+        "Exposure Analysis Dataset", visits.table("daily_dose", "DOSE", label, baseline_before=None)
+    )
+
+
+def datasets(tree: xr.DataTree, study: Study, trials: int = 1) -> dict[str, pd.DataFrame]:
+    """The datasets that the kept results allow, by name, in a fixed order.
+
+    Arguments as of `adlb`.
+    """
+    found = {"adsl": adsl(tree, study)}
+    if "endpoints" in tree.children:
+        found["adeff"] = adeff(tree, study)
+    if "outcomes" in tree.children:
+        found["adlb"] = adlb(tree, study, trials)
+        found["adex"] = adex(tree, study, trials)
+    return found
+
+
+def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a dataset as parquet; its label, and labels and units of its columns, as metadata.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    labels, units = frame.attrs["labels"], frame.attrs["units"]
+    fields = []
+    for field in table.schema:
+        metadata = {"label": labels[field.name]}
+        if units.get(field.name):
+            metadata["unit"] = units[field.name]
+        fields.append(field.with_metadata(metadata))
+    schema = pa.schema(fields, {"label": frame.attrs["label"]})
+    pq.write_table(table.cast(schema), Path(path), compression="zstd")
+
+
+class _Who:
+    """Every subject of a run in one row, and the arm it was given; -1 where it was given none."""
+
+    def __init__(self, study: Study, arm: np.ndarray, centre: np.ndarray):
+        self.study = study
+        self.shape = arm.shape
+        self.size = arm.size
+        self.arm = arm.ravel().astype(np.int32)
+        self.centre = centre.ravel()
+
+    @classmethod
+    def of(cls, tree: xr.DataTree, study: Study, trials: int | None = None) -> _Who:
+        randomised = tree["randomisation"]
+        return cls(
+            study,
+            randomised["arm_number"].values[:, :trials],
+            randomised["centre"].values[:, :trials],
+        )
+
+    def arms(
+        self, labels: Iterable[str] | None = None, index: np.ndarray | None = None
+    ) -> pd.Categorical:
+        names = labels or (spec.label for spec in self.study.config.arms.values())
+        return _coded(self.arm if index is None else self.arm[index], list(names))
+
+    def given(self, potential: np.ndarray) -> np.ndarray:
+        """Of (population, trial, arm, subject, …), what happened: (population·trial·subject, …)."""
+        draws, trials, subjects = self.shape
+        arm = np.maximum(self.arm.reshape(self.shape), 0)
+        draw, trial, subject = np.ix_(np.arange(draws), np.arange(trials), np.arange(subjects))
+        chosen = potential[draw, trial, arm, subject]
+        return chosen.reshape(self.size, *potential.shape[4:])
+
+    def columns(self, index: np.ndarray | None = None) -> list[_Column]:
+        """Who each row is about; `index` picks the subject of each row."""
+        draw, trial, subject = np.unravel_index(np.arange(self.size), self.shape)
+        study_id = study_identifier(self.study.config)
+        several = self.shape[0] > 1
+        unique = [
+            f"{study_id}-{d + 1}-{t + 1:04d}-{s + 1:05d}" if several
+            else f"{study_id}-{t + 1:04d}-{s + 1:05d}"
+            for d, t, s in zip(draw.tolist(), trial.tolist(), subject.tolist(), strict=True)
+        ]  # fmt: skip
+        if index is None:
+            index = np.arange(self.size)
+        names = pd.array(unique, dtype="str").take(index)
+        numbers = [f"{number + 1:05d}" for number in range(self.shape[2])]
+        centres = [f"{c + 1:03d}" for c in range(int(self.centre.max(initial=0)) + 1)]
+        return [
+            _Column("STUDYID", "Study Identifier", _coded(np.zeros(len(index), int), [study_id])),
+            _Column("USUBJID", "Unique Subject Identifier", names),
+            _Column(
+                "SUBJID", "Subject Identifier for the Study", _coded(subject[index], numbers)
+            ),
+            _Column("SITEID", "Study Site Identifier", _coded(self.centre[index], centres)),
+            _Column("SIMDRAW", "Simulated Population Draw", draw[index].astype(np.int32)),
+            _Column("SIMTRIAL", "Simulated Trial", trial[index].astype(np.int32)),
+            _Column("SIMSUBJ", "Simulated Subject", subject[index].astype(np.int32)),
+        ]  # fmt: skip
+
+
+class _Visits:
+    """The visits that were kept under the arm that was given, a row each."""
+
+    def __init__(self, who: _Who, outcomes: Mapping[str, np.ndarray]):
+        self.who = who
+        self.outcomes = outcomes
+        self.time = who.given(outcomes["time"]).astype(float)
+        kept = who.given(outcomes["attended"]) & (who.arm >= 0)[:, None]
+        self.row, self.slot = np.nonzero(kept)
+
+    @classmethod
+    def of(cls, tree: xr.DataTree, study: Study, trials: int) -> _Visits:
+        group = tree["outcomes"]
+        outcomes = {str(name): group[name].values[:, :trials] for name in group.data_vars}
+        return cls(_Who.of(tree, study, trials), outcomes)
+
+    def table(
+        self, name: str, code: str, label: str, baseline_before: float | None
+    ) -> list[_Column]:
+        """The rows of one measurement, with a baseline where a time (d) for it is given."""
+        value = self.who.given(self.outcomes[name]).astype(float)[self.row, self.slot]
+        time = self.time[self.row, self.slot]
+        day = np.floor(time).astype(np.int32) + 1
+        same = np.zeros(len(day), int)
+        columns = [
+            *self.who.columns(self.row),
+            _Column("TRTP", "Planned Treatment", self.who.arms(index=self.row)),
+            _Column("TRTA", "Actual Treatment", self.who.arms(index=self.row)),
+            _Column("PARAMCD", "Parameter Code", _coded(same, [code])),
+            _Column("PARAM", "Parameter", _coded(same, [label])),
+            _Column("AVAL", "Analysis Value", value),
+            _Column("AVISIT", "Analysis Visit", _days(day)),
+            _Column("AVISITN", "Analysis Visit (N)", day),
+            _Column("ADY", "Analysis Relative Day", day),
+            _Column("ARELTM", "Analysis Relative Time Since the First Day Began", time, "d"),
+            _Column("VISITNUM", "Visit Number", (self.slot + 1).astype(np.int32)),
+        ]
+        if baseline_before is not None:
+            is_baseline = self._last_before(time, baseline_before)
+            base = np.full(self.who.size, np.nan)
+            base[self.row[is_baseline]] = value[is_baseline]
+            base = base[self.row]
+            columns += [
+                _Column("ABLFL", "Baseline Record Flag", _coded(is_baseline - 1, ["Y"])),
+                _Column("BASE", "Baseline Value", base),
+                _Column("CHG", "Change from Baseline", value - base),
+            ]
+        columns.append(_Column("ANL01FL", "Analysis Flag 01", _coded(same, ["Y"])))
+        return columns
+
+    def _last_before(self, time: np.ndarray, limit: float) -> np.ndarray:
+        """Which rows are their subject's last at or before a time."""
+        before = time <= limit
+        # Rows of a subject stand together in order of time, so the last is followed by a later
+        # row or by somebody else's.
+        following = np.append(before[1:] & (self.row[1:] == self.row[:-1]), False)
+        return before & ~following
+
+
+def study_identifier(config: TrialConfig) -> str:
+    """STUDYID: the trial's title up to a colon, in capitals, at most 20 characters."""
+    words = re.sub(r"[^A-Z0-9]+", "-", config.title.partition(":")[0].upper())
+    return words[:20].strip("-") or "STUDY"
+
+
+def _covariates(
+    people: xr.Dataset, vocabulary: Mapping[str, Name], taken: Sequence[str]
+) -> list[_Column]:
+    known = {name: entry for name, entry in vocabulary.items() if name in people}
+    standard = {**_BASELINES, **{name: code for name, (code, _) in _TERMS.items()}}
+    taken = [*taken, *standard.values(), "AGEU"]
+    others = [name for name in known if name not in standard]
+    is_flag = {name: known[name].kind == "flag" for name in others}
+    plain = _short_names([name for name in others if not is_flag[name]], taken)
+    flags = _short_names([n for n in others if is_flag[n]], [*taken, *plain], suffix="FL")
+    codes = dict(standard)
+    codes.update(zip([n for n in others if not is_flag[n]], plain, strict=True))
+    codes.update(zip([n for n in others if is_flag[n]], flags, strict=True))
+    columns = []
+    for name, entry in known.items():
+        values = people[name].values.ravel()
+        label = _sentence(entry.description or name)
+        match entry.kind:
+            case "category":
+                special = _TERMS.get(name)
+                terms = [
+                    special[1].get(text, text.upper()) if special else text
+                    for text in entry.categories
+                ]
+                values = _coded(values.astype(int), terms)
+            case "flag":
+                values = _flag(values > 0.5)
+        columns.append(_Column(codes[name], label, values, entry.unit))
+        if name == "age":
+            years = _coded(np.zeros(len(values), int), ["YEARS"])
+            columns.append(_Column("AGEU", "Age Units", years))
+    return columns
+
+
+def _short_names(words: Sequence[str], taken: Iterable[str], suffix: str = "") -> list[str]:
+    """Names of at most eight characters for words, in capitals, all different."""
+    used, names = set(taken), []
+    for word in words:
+        stem = re.sub(r"[^A-Z0-9]", "", word.upper())
+        name, number = stem[: NAME_LENGTH - len(suffix)] + suffix, 2
+        while name in used:
+            tail = f"{number}{suffix}"
+            name, number = stem[: NAME_LENGTH - len(tail)] + tail, number + 1
+        used.add(name)
+        names.append(name)
+    return names
+
+
+def _flag(values: np.ndarray) -> pd.Categorical:
+    return _coded(values.astype(int), ("N", "Y"))
+
+
+def _coded(codes: np.ndarray, labels: Sequence[str]) -> pd.Categorical:
+    """Text as codes into a list of labels, which may hold one twice; a negative code is missing."""
+    distinct = list(dict.fromkeys(labels))
+    merged = np.array([distinct.index(label) for label in labels] or [0])
+    codes = np.where(codes < 0, -1, merged[np.maximum(codes, 0)])
+    return pd.Categorical.from_codes(codes, categories=distinct)
+
+
+def _days(day: np.ndarray) -> pd.Categorical:
+    last = int(day.max(initial=0))
+    return _coded(day, [f"Day {number}" for number in range(last + 1)])
+
+
+def _with_unit(label: str, unit: str) -> str:
+    return label if unit in ("", "1") else f"{label} ({unit})"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _stacked(tables: Sequence[list[_Column]]) -> list[_Column]:
+    """Tables of the same columns below one another."""
+    if len(tables) == 1:
+        return tables[0]
+    result = []
+    for columns in zip(*tables, strict=True):
+        series = [pd.Series(column.values) for column in columns]
+        if isinstance(series[0].dtype, pd.CategoricalDtype):
+            values = pd.api.types.union_categoricals(series)
+        else:
+            values = pd.concat(series, ignore_index=True)
+        result.append(columns[0]._replace(values=values))
+    return result
+
+
+def _frame(label: str, columns: Sequence[_Column]) -> pd.DataFrame:
+    frame = pd.DataFrame({column.name: column.values for column in columns})
+    frame.attrs = {
+        "label": label,
+        "labels": {column.name: column.label for column in columns},
+        "units": {column.name: column.unit for column in columns if column.unit},
+    }
+    return frame

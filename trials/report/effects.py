@@ -1,0 +1,259 @@
+"""Every analysis at a glance: what trials find, what is true, and what was published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from trials.report import plotting
+from trials.report.arms import by_endpoint
+from trials.report.blocks import Cell, Column, Figure, Row, Section, Table, absent
+from trials.report.numbers import Measured
+from trials.report.view import AnalysisView, View
+
+ROW_HEIGHT = 42
+PANEL_GAP = 92
+PUBLISHED_BELOW = 0.28
+
+
+def section(view: View) -> Section:
+    """The forest of all effects and its numbers."""
+    title = "Effects"
+    shown = [a for a in view.analyses if a.available or np.isfinite(a.truth)]
+    if not shown:
+        return Section("effects", title, [absent("No analysis has an estimate in any trial.")])
+    return Section("effects", title, [_figure(view, shown), _table(view)])
+
+
+def panels(analyses: list[AnalysisView]) -> list[tuple[str, list[AnalysisView]]]:
+    """Analyses that share an endpoint and a scale, each group with its title."""
+    found: dict[tuple[str, str], list[AnalysisView]] = {}
+    for analysis in analyses:
+        found.setdefault((analysis.spec.endpoint, analysis.effect_unit), []).append(analysis)
+    return [(group[0].endpoint_label, group) for group in found.values()]
+
+
+def _figure(view: View, shown: list[AnalysisView]) -> Figure:
+    published = any(analysis.published for analysis in shown)
+    spec, height = _spec(panels(shown))
+    diamonds = " Open diamond and thin bar: as published, with its interval." if published else ""
+    alt = "; ".join(
+        f"{a.endpoint_label}, {a.label}: simulated {effect(a)} {a.effect_unit}, "
+        f"true {a.scale.effect(a.truth, a.truth_mcse).value}"
+        + (f", published {published_effect(a)}" if a.published else "")
+        for a in shown
+    )
+    return Figure(
+        key="effects",
+        caption="Effects of every analysis: simulated trials, truth"
+        + (" and published trial" if published else ""),
+        alt=f"Forest plot. {alt}.",
+        note=(
+            "Dot: mean estimate over the simulated trials. Thick bar: a typical trial's confidence "
+            "interval (mean of the lower and of the upper limits, at each analysis' own level). "
+            f"Black tick: true value.{diamonds} Dotted line: no effect."
+        ),
+        source="/estimates, /truth, /published" if published else "/estimates, /truth",
+        spec=spec,
+        height=height,
+    )
+
+
+def effect(analysis: AnalysisView) -> str:
+    """The mean estimate over trials with its typical interval, as text."""
+    found = analysis.characteristics
+    shown = analysis.scale.effect(
+        found.get("mean_estimate", np.nan), found.get("mean_estimate_mcse", np.nan)
+    )
+    return f"{shown.value} ({analysis.scale.interval(*analysis.typical_interval())})"
+
+
+def published_effect(analysis: AnalysisView) -> str:
+    """The published effect with its interval, as text."""
+    entry = analysis.published
+    if entry is None:
+        return "–"
+    value = float(analysis.scale.shown(entry.value))
+    text = f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
+    if not np.isfinite(entry.lower):
+        return text
+    return f"{text} ({analysis.scale.interval(entry.lower, entry.upper)})"
+
+
+def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any], int]:
+    heights = [ROW_HEIGHT * (len(analyses) + 0.4) for _, analyses in groups]
+    high = plotting.stacked(heights, PANEL_GAP)
+    everything = [analysis for _, analyses in groups for analysis in analyses]
+    published = any(analysis.published for analysis in everything)
+    traces = _legend(["simulated", "true", *(["published"] if published else [])])
+    axes, titles, shapes = {}, [], []
+    for panel, (endpoint, analyses) in enumerate(groups):
+        x, y = plotting.numbered("x", panel), plotting.numbered("y", panel)
+        rows = [(len(analyses) - 1 - row, analysis) for row, analysis in enumerate(analyses)]
+        traces += _panel(rows, x, y)
+        same = len({analysis.contrast for analysis in analyses}) == 1
+        names = [a.label if same else f"{a.label} ({a.contrast})" for _, a in rows]
+        unit = analyses[0].effect_unit
+        what = analyses[0].contrast if same else "first arm minus second"
+        ratio = analyses[0].scale.ratio
+        axes[plotting.numbered("xaxis", panel)] = plotting.axis(
+            plotting.safe(f"{what} ({unit})" if unit else what),
+            anchor=y,
+            type="log" if ratio else "linear",
+            **({"dtick": "D2"} if ratio else {"nticks": 9}),
+        )
+        axes[plotting.numbered("yaxis", panel)] = plotting.axis(
+            anchor=x,
+            domain=high[panel],
+            tickvals=[position for position, _ in rows],
+            ticktext=[plotting.wrapped(name) for name in names],
+            range=[-0.7, len(rows) - 0.3],
+            showgrid=False,
+            showline=False,
+            ticks="",
+        )
+        null = analyses[0].scale.null
+        shapes.append(
+            plotting.line(panel, null, vertical=True, colour=plotting.MUTED, dash="dot", width=1.4)
+        )
+        titles.append(plotting.title(endpoint, 0, high[panel][1]))
+    height = int(sum(heights) + PANEL_GAP * (len(groups) - 1) + 140)
+    look = plotting.layout(
+        height,
+        **axes,
+        shapes=shapes,
+        annotations=titles,
+        showlegend=True,
+        margin={"l": 20, "r": 20, "t": 76, "b": 56},
+    )
+    return {"data": traces, "layout": look}, height
+
+
+def _panel(rows: list[tuple[int, AnalysisView]], x: str, y: str) -> list[dict[str, Any]]:
+    simulated = [
+        (at, a, a.characteristics.get("mean_estimate", np.nan), *a.typical_interval())
+        for at, a in rows
+        if a.available
+    ]
+    true = [(at, a, a.truth, np.nan, np.nan) for at, a in rows if np.isfinite(a.truth)]
+    reported = [(at - PUBLISHED_BELOW, a, *a.published) for at, a in rows if a.published is not None]
+    return [
+        {
+            **_look(kind),
+            **_points(entries, error, colour),
+            "xaxis": x,
+            "yaxis": y,
+            "showlegend": False,
+        }
+        for kind, entries, error, colour in (
+            ("simulated", simulated, {"thickness": 4, "width": 0}, plotting.SIMULATED),
+            ("true", true, {"visible": False}, plotting.TRUTH),
+            ("published", reported, {"thickness": 1.6, "width": 4}, plotting.PUBLISHED),
+        )
+        if entries
+    ]
+
+
+def _look(kind: str) -> dict[str, Any]:
+    """Name and marker of a kind of number, as the legend shows it."""
+    names = {
+        "simulated": "simulated trials, typical interval",
+        "true": "true value",
+        "published": "published",
+    }
+    markers = {
+        "simulated": {"size": 10, "color": plotting.SIMULATED},
+        "true": {
+            "symbol": "line-ns-open",
+            "size": 20,
+            "color": plotting.TRUTH,
+            "line": {"width": 2.6},
+        },
+        "published": {
+            "symbol": "diamond-open",
+            "size": 11,
+            "color": plotting.PUBLISHED,
+            "line": {"width": 2},
+        },
+    }
+    return {"type": "scatter", "mode": "markers", "name": names[kind], "marker": markers[kind]}
+
+
+def _legend(kinds: list[str]) -> list[dict[str, Any]]:
+    """Traces without points that only stand in the legend."""
+    return [{**_look(kind), "x": [None], "y": [None], "showlegend": True} for kind in kinds]
+
+
+def _points(
+    entries: list[tuple[float, AnalysisView, float, float, float]],
+    error: dict[str, Any],
+    colour: str,
+) -> dict[str, Any]:
+    value, lower, upper = (
+        np.array([float(entry[1].scale.shown(entry[index])) for entry in entries])
+        for index in (2, 3, 4)
+    )
+    return {
+        "x": plotting.plain_list(value),
+        "y": [entry[0] for entry in entries],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": plotting.plain_list(upper - value),
+            "arrayminus": plotting.plain_list(value - lower),
+            "color": colour,
+            **error,
+        },
+        "customdata": [
+            [
+                plotting.safe(analysis.label),
+                f"({analysis.scale.interval(low, high)})" if np.isfinite(low) else "",
+            ]
+            for _, analysis, _, low, high in entries
+        ],
+        "hovertemplate": "%{customdata[0]}: %{x:.3g} %{customdata[1]}<extra>%{fullData.name}</extra>",
+    }
+
+
+def _table(view: View) -> Table:
+    published = any(analysis.published for analysis in view.analyses)
+    columns = [
+        Column("Endpoint and patients"),
+        Column("Effect in"),
+        Column("True value", number=True),
+        Column("Mean estimate", number=True),
+        Column("Typical interval", number=True),
+        Column("Level", number=True),
+    ]
+    if published:
+        columns.append(Column("Published (interval)", number=True))
+    rows = []
+    for endpoint, analyses in by_endpoint(view):
+        rows.append(Row([endpoint], span=True))
+        for analysis in analyses:
+            found = analysis.characteristics
+            mean: Cell = Measured("n/a")
+            if analysis.available:
+                mean = analysis.scale.effect(found["mean_estimate"], found["mean_estimate_mcse"])
+            cells: list[Cell] = [
+                analysis.label if len(view.arms) <= 2 else f"{analysis.label}: {analysis.contrast}",
+                analysis.effect_unit,
+                analysis.scale.effect(analysis.truth, analysis.truth_mcse),
+                mean,
+                analysis.scale.interval(*analysis.typical_interval()),
+                analysis.percent,
+            ]
+            if published:
+                cells.append(published_effect(analysis))
+            rows.append(Row(cells, indent=True))
+    contrast = view.analyses[0].contrast
+    same = all(analysis.contrast == contrast for analysis in view.analyses)
+    return Table(
+        f"Effects: {contrast}" if same else "Effects",
+        columns,
+        rows,
+        "/estimates, /truth, /published" if published else "/estimates, /truth",
+        "True value: from subjects that are each treated under both arms. Typical interval: mean "
+        "limits over the trials. ±: Monte-Carlo standard error.",
+    )

@@ -1,0 +1,102 @@
+"""On what scale an analysis is shown: units, words for its direction, and how it is transformed.
+
+Results hold risks as fractions and hazard ratios as logarithms, as the estimators do; readers are
+shown percentage points and ratios.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from trials.config import AnalysisSpec, DrugSpec, EndpointSpec
+from trials.report.numbers import Measured, interval, measured
+
+POINTS = "percentage points"
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How the numbers of one analysis are shown.
+
+    - `unit`, `arm_unit`: of the effect and of an arm's mean, as shown; empty for none.
+    - `factor`, `arm_factor`: shown number for a stored one of 1.
+    - `ratio`: stored as a logarithm, shown as a ratio, with 1 for no effect.
+    - `more`, `less`: words for a positive and a negative effect.
+    """
+
+    unit: str
+    arm_unit: str
+    factor: float = 1.0
+    arm_factor: float = 1.0
+    ratio: bool = False
+    more: str = "higher"
+    less: str = "lower"
+
+    @property
+    def null(self) -> float:
+        """The shown value of no effect."""
+        return 1.0 if self.ratio else 0.0
+
+    @property
+    def stored_unit(self) -> str:
+        """Unit of bias and standard errors, which are not transformed to a ratio."""
+        return "log hazard ratio" if self.ratio else self.unit
+
+    def shown(self, stored: np.ndarray | float) -> np.ndarray:
+        """Stored effects as they are shown."""
+        array = np.asarray(stored, float)
+        return np.exp(array) if self.ratio else array * self.factor
+
+    def effect(self, stored: float, error: float) -> Measured:
+        """An effect with its Monte-Carlo error (delta method for a ratio)."""
+        value = float(self.shown(stored))
+        return measured(value, error * (value if self.ratio else self.factor))
+
+    def interval(self, lower: float, upper: float) -> str:
+        """A stored interval as it is shown."""
+        return interval(float(self.shown(lower)), float(self.shown(upper)))
+
+    def published(self, reported: float) -> float:
+        """A reported effect as results would store it.
+
+        Ratios are reported as ratios; everything else on the estimator's scale.
+        """
+        return math.log(reported) if self.ratio and reported > 0 else reported
+
+    def with_unit(self, text: str) -> str:
+        """`text` followed by the unit."""
+        return f"{text} {self.unit}".strip()
+
+
+def scale_of(
+    analysis: AnalysisSpec, endpoint: EndpointSpec, units: Mapping[str, str], drug: DrugSpec
+) -> Scale:
+    """The scale of an analysis of that endpoint; `units` are those of the model's outputs."""
+    if analysis.estimator == "hazard_ratio":
+        return Scale("", "%", arm_factor=100.0, ratio=True)
+    match endpoint.kind:
+        case "time_in_range":
+            return Scale(POINTS, "%")
+        case "any_at_or_above":
+            return Scale(
+                POINTS, "%", factor=100.0, arm_factor=100.0,
+                more="more frequent", less="less frequent",
+            )  # fmt: skip
+        case "time_to_range":
+            return Scale("d", "d", more="longer", less="shorter")
+    unit = unit_of(endpoint.of, units, drug)
+    return Scale(unit, unit)
+
+
+def unit_of(output: str, units: Mapping[str, str], drug: DrugSpec) -> str:
+    """Unit of a measured output or of a record of doses; empty for a pure number."""
+    if output == "weekly_dose":
+        return "mg/wk"
+    if output == "daily_dose":
+        return "mg/d" if drug.every == 1 else "mg a dose"
+    unit = units.get(output.removesuffix("_measured"), "")
+    return "" if unit == "1" else unit

@@ -1,0 +1,296 @@
+"""The results of a run, read once into what a report is written from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
+from trials.report.scales import Scale, scale_of, unit_of
+from trials.study import Study
+
+ARM_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+"""Okabe & Ito's palette, distinguishable with colour-blindness; an arm keeps its colour."""
+
+MOST_POOLED = 200_000
+"""Subjects that summaries over trials are taken from; percentiles do not get better with more."""
+
+NORMAL_95 = 1.959964
+
+
+class ArmView(NamedTuple):
+    """An arm with its one colour."""
+
+    name: str
+    label: str
+    colour: str
+
+    @property
+    def mention(self) -> str:
+        """The arm inside a sentence: "the genotype-guided arm"."""
+        return f"the {inline(self.label).removesuffix(' arm')} arm"
+
+
+class Published(NamedTuple):
+    """A reported effect on the estimator's scale; NaN limits where none were reported."""
+
+    value: float
+    lower: float
+    upper: float
+
+    @property
+    def standard_error(self) -> float:
+        """Half the interval over 1.96: it is taken for a 95 % interval."""
+        return (self.upper - self.lower) / (2 * NORMAL_95)
+
+
+@dataclasses.dataclass(frozen=True)
+class AnalysisView:
+    """One analysis over all simulated trials; arrays are (trial,) or (trial, arm)."""
+
+    name: str
+    label: str
+    spec: AnalysisSpec
+    endpoint: EndpointSpec
+    endpoint_label: str
+    scale: Scale
+    treatment: ArmView
+    reference: ArmView
+    truth: float
+    truth_mcse: float
+    truth_subjects: float
+    characteristics: Mapping[str, float]
+    estimate: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    p_value: np.ndarray
+    status: np.ndarray
+    n: np.ndarray
+    mean: np.ndarray
+    published: Published | None
+    published_arms: Mapping[str, float]
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Trials that gave an estimate."""
+        return (self.status == 0) & np.isfinite(self.estimate)
+
+    @property
+    def available(self) -> bool:
+        """Whether any trial did."""
+        return bool(self.usable.any())
+
+    @property
+    def significant(self) -> np.ndarray:
+        """Trials whose p-value is below alpha."""
+        return self.usable & (self.p_value < self.spec.alpha)
+
+    @property
+    def percent(self) -> str:
+        """The level of the intervals, such as `95 %`."""
+        return f"{100 * (1 - self.spec.alpha):g} %"
+
+    @property
+    def contrast(self) -> str:
+        """What is compared with what."""
+        joined = " against " if self.scale.ratio else " minus "
+        return f"{self.treatment.label}{joined}{self.reference.label}"
+
+    @property
+    def effect_unit(self) -> str:
+        """What the effect is measured in, for axes and headings."""
+        return "hazard ratio" if self.scale.ratio else self.scale.unit
+
+    def typical_interval(self) -> tuple[float, float]:
+        """Mean limits over trials, on the stored scale; NaN without any estimate."""
+        if not self.available:
+            return float("nan"), float("nan")
+        return float(self.lower[self.usable].mean()), float(self.upper[self.usable].mean())
+
+
+class View:
+    """The results of a study with everything that a report asks of them.
+
+    Groups that a run did not keep are `None`; nothing here fails for a group that is missing.
+    """
+
+    def __init__(self, tree: xr.DataTree, study: Study):
+        self.tree = tree
+        self.study = study
+        self.config: TrialConfig = study.config
+        self.arms = tuple(
+            ArmView(name, spec.label, ARM_COLOURS[index % len(ARM_COLOURS)])
+            for index, (name, spec) in enumerate(study.config.arms.items())
+        )
+
+    @cached_property
+    def units(self) -> dict[str, str]:
+        """Units of the model's outputs."""
+        quantities = self.study.protocol.model.quantities("Outputs")
+        return {name: quantity.unit for name, quantity in quantities.items()}
+
+    def group(self, name: str) -> xr.Dataset | None:
+        """A group of the results, or `None` where the run has none or an empty one."""
+        if name not in self.tree.children:
+            return None
+        dataset = self.tree.children[name].to_dataset()
+        return dataset if dataset.data_vars else None
+
+    def arm(self, name: str) -> ArmView:
+        """The arm of that name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    @cached_property
+    def trials(self) -> int:
+        """Simulated trials, over all draws of the population's parameters."""
+        return self.config.trial.replicates * self.config.trial.population_draws
+
+    def unit(self, output: str) -> str:
+        """Unit of an output or of a record of doses."""
+        return unit_of(output, self.units, self.config.drug)
+
+    def output_label(self, name: str) -> str:
+        """An output in the field's words, as the model describes it."""
+        quantity = self.study.protocol.model.quantities("Outputs").get(name)
+        short = name.upper() if len(name) <= 4 else readable(name)
+        return f"{short} ({quantity.description})" if quantity else short
+
+    @cached_property
+    def pooled(self) -> dict[str, slice]:
+        """The trials that pooled summaries are taken from, at most `MOST_POOLED` subjects."""
+        each = self.config.trial.subjects * self.config.trial.population_draws
+        return {"trial": slice(0, max(1, MOST_POOLED // each))}
+
+    @cached_property
+    def pooled_words(self) -> str:
+        """Says from how many trials a pooled summary is."""
+        shown = min(self.pooled["trial"].stop, self.config.trial.replicates)
+        subjects = shown * self.config.trial.subjects * self.config.trial.population_draws
+        which = "all" if shown == self.config.trial.replicates else f"the first {shown:,}"
+        return f"{subjects:,} subjects of {which} trials"
+
+    @cached_property
+    def assigned(self) -> np.ndarray | None:
+        """Number of the arm each pooled subject was given, (population, trial, subject)."""
+        dataset = self.group("randomisation")
+        if dataset is None:
+            return None
+        return np.asarray(dataset["arm_number"].isel(self.pooled).values, int)
+
+    def observed(self, dataset: xr.Dataset, name: str) -> np.ndarray | None:
+        """A potential outcome of the pooled subjects under the arm each was given.
+
+        The arm's axis of (population, trial, arm, subject, …) is taken out.
+        """
+        if self.assigned is None or name not in dataset:
+            return None
+        column = np.asarray(dataset[name].isel(self.pooled).values)
+        index = np.maximum(self.assigned, 0)[:, :, None]
+        index = index.reshape(*index.shape, *(1,) * (column.ndim - 4))
+        return np.take_along_axis(column, index, axis=2)[:, :, 0]
+
+    @cached_property
+    def analyses(self) -> tuple[AnalysisView, ...]:
+        """Every analysis of the config that the results hold, in the config's order."""
+        estimates = self.group("estimates")
+        if estimates is None or "analysis" not in estimates.coords:
+            return ()
+        held = set(map(str, estimates["analysis"].values))
+        return tuple(
+            self._analysis(name, spec, estimates)
+            for name, spec in self.config.analyses.items()
+            if name in held
+        )
+
+    @cached_property
+    def decisive(self) -> tuple[AnalysisView, ...]:
+        """The analyses that success rests on, the primary one first."""
+        spec = self.config.success
+        names = [] if spec is None else list(spec.any_of or spec.all_of or ())
+        by_name = {analysis.name: analysis for analysis in self.analyses}
+        named = tuple(by_name[name] for name in names if name in by_name)
+        return named or self.analyses[:1]
+
+    @cached_property
+    def success(self) -> tuple[float, float]:
+        """Probability of success and its Monte-Carlo error."""
+        dataset = self.group("operating_characteristics")
+        if dataset is None or "success" not in dataset:
+            return float("nan"), float("nan")
+        return float(dataset["success"]), float(dataset["success_mcse"])
+
+    def _analysis(self, name: str, spec: AnalysisSpec, estimates: xr.Dataset) -> AnalysisView:
+        endpoint = self.config.endpoints[spec.endpoint]
+        scale = scale_of(spec, endpoint, self.units, self.config.drug)
+        one = estimates.sel(analysis=name)
+
+        def flat(variable: str) -> np.ndarray:
+            column = np.asarray(one[variable].values)
+            return column.reshape(-1, *column.shape[2:])
+
+        truth, characteristics = self.group("truth"), self.group("operating_characteristics")
+        true = {} if truth is None else _numbers(truth.sel(analysis=name))
+        return AnalysisView(
+            name=name,
+            label=spec.label or readable(name),
+            spec=spec,
+            endpoint=endpoint,
+            endpoint_label=endpoint.label or readable(spec.endpoint),
+            scale=scale,
+            treatment=self.arm(spec.contrast[0]),
+            reference=self.arm(spec.contrast[1]),
+            truth=true.get("value", float("nan")),
+            truth_mcse=true.get("mcse", float("nan")),
+            truth_subjects=true.get("n", float("nan")),
+            characteristics={}
+            if characteristics is None
+            else _numbers(characteristics.sel(analysis=name)),
+            published=self._published(name, scale),
+            published_arms=self._published_arms(name),
+            **{
+                variable: flat(variable)
+                for variable in (
+                    "estimate", "lower", "upper", "p_value", "status", "n", "mean",
+                )
+            },
+        )  # fmt: skip
+
+    def _published(self, analysis: str, scale: Scale) -> Published | None:
+        for name, arm, value, lower, upper in self._entries():
+            if name == analysis and not arm:
+                return Published(*(scale.published(number) for number in (value, lower, upper)))
+        return None
+
+    def _published_arms(self, analysis: str) -> dict[str, float]:
+        return {arm: value for name, arm, value, *_ in self._entries() if name == analysis and arm}
+
+    def _entries(self) -> list[tuple[str, str, float, float, float]]:
+        dataset = self.group("published")
+        if dataset is None or dataset.sizes.get("entry", 0) == 0:
+            return []
+        columns = [dataset[name].values for name in ("analysis", "arm", "value", "lower", "upper")]
+        return [
+            (str(name), str(arm), float(value), float(lower), float(upper))
+            for name, arm, value, lower, upper in zip(*columns, strict=True)
+        ]
+
+
+def _numbers(dataset: xr.Dataset) -> dict[str, float]:
+    return {str(name): float(column) for name, column in dataset.data_vars.items()}
+
+
+def readable(name: str) -> str:
+    """A config's name as words: `final_dose` is "Final dose"."""
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def inline(label: str) -> str:
+    """A label inside a sentence: its first letter small, unless it starts with an acronym."""
+    acronym = len(label) < 2 or not label[1].islower()
+    return label if acronym else label[0].lower() + label[1:]
