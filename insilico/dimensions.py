@@ -93,7 +93,9 @@ def _check(function: Callable[..., Any], arguments: tuple[Any, ...], expected: A
     code = getattr(function, "__code__", None)
     follower = _Follower(code.co_filename if code else "")
     found = follower.follow(closed, given)
-    labels = [jax.tree_util.keystr(path).lstrip(".") for path, _ in jax.tree.leaves_with_path(shape)]
+    labels = [
+        jax.tree_util.keystr(path).lstrip(".") for path, _ in jax.tree.leaves_with_path(shape)
+    ]
     wanted = [leaf.dimension for leaf in jax.tree.leaves(expected)]
     problems = list(follower.problems)
     if len(found) != len(wanted):

@@ -78,7 +78,7 @@ def adsl(tree: xr.DataTree, study: Study) -> pd.DataFrame:
         _Column("ITTFL", "Intent-To-Treat Population Flag", _flag(who.arm >= 0)),
     ]
     if "endpoints" in tree.children:
-        solved = who.given(tree["endpoints"]["solved"].values)
+        solved = who.given(tree["endpoints"].to_dataset()["solved"].values)
         columns.append(_Column("SOLVFL", "Simulated Without Failure Flag", _flag(solved)))
     columns += [
         _Column(
@@ -182,7 +182,10 @@ def adlb(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
     first_dose = drug.first_day - 1 + drug.time_of_day / 24.0
     tables = [
         visits.table(
-            f"{name}_measured", code, _with_unit(name.upper(), units[name].unit), first_dose
+            f"{name}_measured",
+            code,
+            _with_unit(_sentence(units[name].description or name), units[name].unit),
+            first_dose,
         )
         for name, code in zip(measured, codes, strict=True)
     ]
@@ -245,7 +248,7 @@ class _Who:
 
     @classmethod
     def of(cls, tree: xr.DataTree, study: Study, trials: int | None = None) -> _Who:
-        randomised = tree["randomisation"]
+        randomised = tree["randomisation"].to_dataset()
         return cls(
             study,
             randomised["arm_number"].values[:, :trials],
@@ -306,8 +309,8 @@ class _Visits:
 
     @classmethod
     def of(cls, tree: xr.DataTree, study: Study, trials: int) -> _Visits:
-        group = tree["outcomes"]
-        outcomes = {str(name): group[name].values[:, :trials] for name in group.data_vars}
+        group = tree["outcomes"].to_dataset()
+        outcomes = {str(name): column.values[:, :trials] for name, column in group.items()}
         return cls(_Who.of(tree, study, trials), outcomes)
 
     def table(

@@ -135,7 +135,7 @@ def adherence(
 def attendance(
     keys: Key[Array, "*subjects"],
     nominal_days: Float[Array, " visit"],
-    share: float | Float[Array, " visit"],
+    share: float | Float[Array, ""] | Float[Array, " visit"],
 ) -> Bool[Array, "*subjects visit"]:
     """Whether each subject attends each visit, independently.
 

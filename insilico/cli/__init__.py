@@ -1,5 +1,6 @@
 """The commands. Only typer is imported here: everything heavy is imported inside the commands."""
 
+import io
 import sys
 
 import typer
@@ -50,6 +51,6 @@ def main() -> None:
     """The console script."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a substitute rather than an error.
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     app()

@@ -17,9 +17,7 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
-]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")]
 Cache = Annotated[
     bool,
     typer.Option(

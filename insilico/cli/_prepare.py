@@ -59,7 +59,7 @@ def use_compilation_cache(folder: Path) -> None:
         return
     if not os.access(folder, os.W_OK):
         return
-    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
+    warnings.filterwarnings("ignore", message="Error .* persistent compilation cache")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -74,7 +74,8 @@ def _processor() -> str:
     abilities = platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
-            abilities += next((line for line in stream if line.startswith(("flags", "Features"))), "")
+            listed = (line for line in stream if line.startswith(("flags", "Features")))
+            abilities += next(listed, "")
     except OSError:
         abilities += platform.processor()
     return hashlib.sha256(abilities.encode()).hexdigest()[:12]

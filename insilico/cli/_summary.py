@@ -32,7 +32,7 @@ def show(
     if study.config.success is not None:
         probability = share(*view.success, view.trials)
         console.print(f"Success of the trial: {probability} %")
-    counts = tree["counts"]
+    counts = tree["counts"].to_dataset()
     failed, solves = int(counts["failed"]), int(counts["solves"])
     console.print(
         f"{view.trials:,} trials, {int(counts['subjects']):,} subjects, {solves:,} solves, "

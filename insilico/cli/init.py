@@ -19,7 +19,8 @@ def init(
 ) -> None:
     """Write a commented config to start from. An existing file is left alone."""
     with reported():
-        text = importlib.resources.files("insilico.cli").joinpath(STARTING_CONFIG).read_text("utf-8")
+        shipped = importlib.resources.files("insilico.cli").joinpath(STARTING_CONFIG)
+        text = shipped.read_text("utf-8")
         try:
             with file.open("x", encoding="utf-8") as stream:
                 stream.write(text)

@@ -29,10 +29,10 @@ def report(
 
         prepare_devices(cache=False)
         import trials
-        from trials.report import render
+        from insilico.cli._page import page
 
         study = trials.read(folder.path / "config.yaml")
-        text = render(folder.results(), study, folder.manifest)
+        text = page(folder.results(), study, folder.manifest)
         try:
             folder.replace("report.html", text)
         except RunFolderError as error:

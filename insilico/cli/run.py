@@ -106,10 +106,10 @@ def _write(
     started: datetime.datetime,
     failure: str | None,
 ) -> RunFolder:
+    from insilico.cli._page import page
     from insilico.runs import manifest, resolved_text
     from insilico.runs.store import write_tree
     from trials import datasets
-    from trials.report import render
 
     with new.writing("config.yaml") as path:
         path.write_text(resolved_text(study.document, changes), encoding="utf-8")
@@ -133,7 +133,7 @@ def _write(
         failure=failure,
     )
     with new.writing("report.html") as path:
-        path.write_text(render(tree, study, told), encoding="utf-8")
+        path.write_text(page(tree, study, told), encoding="utf-8")
     stages("report", 1, 1)
     told["seconds"] = {stage: round(value, 3) for stage, value in stages.seconds.items()}
     return new.finish(told)
@@ -141,9 +141,9 @@ def _write(
 
 def _counts(tree: xr.DataTree) -> dict[str, Any]:
     """The run's totals, and its failures by cause."""
-    causes = tree["failures"]["status"].values.tolist()
+    causes = tree["failures"].to_dataset()["status"].values.tolist()
     by_cause = {cause: causes.count(cause) for cause in sorted(set(causes))}
     return {
-        **{str(name): column.item() for name, column in tree["counts"].data_vars.items()},
+        **{str(name): column.item() for name, column in tree["counts"].to_dataset().items()},
         "failed_by_cause": by_cause,
     }

@@ -55,7 +55,9 @@ def derivative(time: Value, state: State, parameters: Parameters, inputs: Value)
     forth = p.intercompartmental_clearance / p.central_volume * state.central
     back = p.intercompartmental_clearance / p.peripheral_volume * state.peripheral
     concentration = state.central / p.central_volume
-    inhibition = p.maximal_inhibition * concentration / (p.half_inhibition_concentration + concentration)
+    inhibition = (
+        p.maximal_inhibition * concentration / (p.half_inhibition_concentration + concentration)
+    )
     return State(
         depot=-absorbed,
         central=absorbed - out + back,

@@ -17,7 +17,8 @@ Published typical values and where they stand:
 
 | parameter | value | source |
 |---|---|---|
-| CL | sum over CYP2C9 alleles *1 0.174, *2 0.0879, *3 0.0422 L/h at 71 years; × (1 − 0.00571·(age − 71)) | Table 2 |
+| CL at 71 years | sum over CYP2C9 alleles *1 0.174, *2 0.0879, *3 0.0422 L/h | Table 2 |
+| effect of age | CL × (1 − 0.00571·(age − 71)) | Table 2 |
 | V | 14.3 L | Table 2 |
 | KA | 2.0 /h | fixed |
 | EC50 | sum over VKORC1 −1639 alleles G 2.05, A 0.96 mg/L | Table 4, data set C |

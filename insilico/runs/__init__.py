@@ -1,4 +1,4 @@
-"""What every run shares: its folder, what the folder says about itself, how long its stages took."""
+"""What every run shares: its folder, what that says about itself, how long its stages took."""
 
 from insilico.runs.folder import NewRun, RunFolder, RunFolderError
 from insilico.runs.manifest import manifest, peak_memory

@@ -39,15 +39,16 @@ def resolved_text(document: Document, overrides: Sequence[str] = ()) -> str:
 def _with_values(text: str, document: Document, overrides: Sequence[str]) -> str:
     tree = _yaml().load(text)
     for override in overrides:
-        steps = override.partition("=")[0].strip().split(".")
-        path: tuple[str | int, ...] = ()
-        node = tree
-        for step in steps[:-1]:
-            key = int(step) if isinstance(node, list) else step
-            path, node = (*path, key), node[key]
-        key = int(steps[-1]) if isinstance(node, list) else steps[-1]
-        node[key] = document.value((*path, key))
+        node, path = tree, ()
+        *steps, last = override.partition("=")[0].strip().split(".")
+        for step in steps:
+            path, node = (*path, _key(node, step)), node[_key(node, step)]
+        node[_key(node, last)] = document.value((*path, _key(node, last)))
     return _dump(tree)
+
+
+def _key(node: Any, step: str) -> Any:
+    return int(step) if isinstance(node, list) else step
 
 
 def _digest(text: str) -> str:

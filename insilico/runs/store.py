@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 from zarr.codecs import BloscCodec
 
 CHUNK_BYTES = 8 * 2**20
@@ -34,11 +35,12 @@ def write_tree(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
         for group in tree.subtree
     }
     with warnings.catch_warnings():
-        # Text of a fixed width has no settled zarr 3 specification yet; zarr and xarray read it.
-        warnings.filterwarnings("ignore", message=".*Zarr V3 specification.*")
-        tree.to_zarr(
-            Path(path), mode="w-", encoding=encoding, consolidated=True, zarr_format=3
-        )
+        # Neither text of a fixed width nor metadata in one place is settled in zarr's third format;
+        # zarr and xarray read both.
+        warnings.filterwarnings("ignore", message="(?i).*zarr (v3|format 3) specification.*")
+        tree.to_zarr(Path(path), mode="w-", encoding=encoding, consolidated=False, zarr_format=3)
+        # Once at the end: xarray would do it after each group, over all groups so far.
+        zarr.consolidate_metadata(str(path))
 
 
 def read_tree(path: str | os.PathLike[str]) -> xr.DataTree:

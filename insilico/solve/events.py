@@ -34,8 +34,9 @@ class Kind(enum.IntEnum):
 class Events(NamedTuple):
     """Rows of one schedule, shared by all patients, (rows,), or of each patient, (rows, patients).
 
-    `order` is -1, or the number of the rule's order that multiplies `amount`. The time of a slot row
-    is the latest at which its visit may take place.
+    `order` is -1, or the number of the rule's order that multiplies `amount`. The time of a slot
+    row is the latest at which its visit may take place. Times do not fall; rows that a patient has
+    no use for are of kind `NONE`, at the time of the row before.
     """
 
     time: Array | np.ndarray
@@ -95,7 +96,7 @@ def schedule(
     model: Model,
     actions: Iterable[Dose | Infusion | Input] = (),
     *,
-    observe: Sequence[float] = (),
+    observe: Sequence[float] | np.ndarray = (),
     visits_until: float | None = None,
     shortest_recheck: float | None = None,
     start: float = 0.0,

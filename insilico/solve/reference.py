@@ -32,9 +32,9 @@ def reference(
     """Solve patients one by one with `solver` (default `diffrax.Dopri8()`), vectorised by `vmap`.
 
     Arguments and result as for `insilico.solve.walk`, except that all leaves of the result have the
-    patients' axis last, that `max_steps` holds between two rows instead of in all, and that a failed
-    patient's `stopped` is the end of the interval it failed in. Slower than lanes by an order of magnitude; use it to check them, or for a
-    solver that lanes do not have.
+    patients' axis last, that `max_steps` holds between two rows instead of in all, and that a
+    failed patient's `stopped` is the end of the interval it failed in. Slower than lanes by an
+    order of magnitude; use it to check them, or for a solver that lanes do not have.
     """
     advance = functools.partial(_advance, solver or diffrax.Dopri8(), tolerances.max_steps)
 

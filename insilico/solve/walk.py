@@ -69,8 +69,8 @@ class Walk(NamedTuple):
     """What came of a chunk of lanes.
 
     - `outputs`: the model's, at the observing rows: (observations, lanes); NaN once a lane failed.
-    - `visit_time`: (slots, lanes), NaN where a slot went unused; `records`, the rule's, alike, where
-      they are floating-point numbers (others mean nothing there).
+    - `visit_time`: (slots, lanes), NaN where a slot went unused; `records`, the rule's, alike,
+      where they are floating-point numbers (others mean nothing there).
     - `status`: (lanes,), a `Status`; `stopped`: the time reached; `steps`: trial steps taken.
     - `state`: the state at the last row.
     """

@@ -135,7 +135,9 @@ def maintained():
     parameters = _typical(0.348, np.array([HALF_EFFECTS[name] for name in DOSES_FOR_INR_2_5]))
     steady = 24.0 * 120
     hours = steady + np.arange(25.0)
-    infusion, infused = schedule(MODEL, [Infusion(0.0, "central", steady, steady)], observe=[steady])
+    infusion, infused = schedule(
+        MODEL, [Infusion(0.0, "central", steady, steady)], observe=[steady]
+    )
     tablets, taken = schedule(
         MODEL, [Dose(24.0 * day, "gut", 1.0) for day in range(121)], observe=hours
     )

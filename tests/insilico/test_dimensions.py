@@ -53,9 +53,7 @@ def _initial(p: Parameters) -> State:
 
 
 def _derivative(time: Value, s: State, p: Parameters, inputs: Value) -> State:
-    return State(
-        -p.clearance / p.volume * s.amount, p.rate * (shift(s.chain, 1.0) - s.chain)
-    )
+    return State(-p.clearance / p.volume * s.amount, p.rate * (shift(s.chain, 1.0) - s.chain))
 
 
 SOUND = Model(
@@ -97,9 +95,11 @@ SOUND_RATES = {
     "functions of pure numbers": lambda t, s, p: (
         -p.rate * s.amount * exp(-p.rate * t) * tanh(log(p.hill)) * total(s.chain)
     ),
-    "comparison of like with like": lambda t, s, p: where(
-        s.amount / p.volume > p.half, 2.0, 1.0
-    ) * absolute(minimum(-p.rate, -p.clearance / p.volume)) * s.amount,
+    "comparison of like with like": lambda t, s, p: (
+        where(s.amount / p.volume > p.half, 2.0, 1.0)
+        * absolute(minimum(-p.rate, -p.clearance / p.volume))
+        * s.amount
+    ),
 }
 
 
@@ -115,7 +115,10 @@ WRONG_RATES = {
         lambda t, s, p: p.rate * (s.amount + s.amount / p.volume),
         "add of mass and length^-3·mass",
     ),
-    "a number added to a mass": (lambda t, s, p: p.rate * (s.amount + 1.0), "add of mass and a pure"),
+    "a number added to a mass": (
+        lambda t, s, p: p.rate * (s.amount + 1.0),
+        "add of mass and a pure",
+    ),
     "exponential of a time": (lambda t, s, p: p.rate * s.amount * exp(-t), "exp of time"),
     "logarithm of a mass": (lambda t, s, p: p.rate * s.amount * log(s.amount), "log of mass"),
     "power of a concentration": (

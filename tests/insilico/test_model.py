@@ -60,7 +60,9 @@ def test_a_compartment_is_found_by_the_name_of_its_component():
 
 @pytest.mark.parametrize("name", ["liver", "transit", "Gut", ""])
 def test_an_unknown_compartment_is_an_error_that_lists_the_known(name: str):
-    with pytest.raises(KeyError, match=r"example has no compartment .*gut, transit\[0\], .*central"):
+    with pytest.raises(
+        KeyError, match=r"example has no compartment .*gut, transit\[0\], .*central"
+    ):
         MODEL.compartment(name)
 
 
@@ -79,8 +81,14 @@ def test_a_sound_structure_passes():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"initial": lambda p: (0.0, Vector(1.0, 1.0, 1.0), 0.0)}, "initial state .* State; .*tuple"),
-        ({"initial": lambda p: State(0.0, Vector(1.0, 1.0), 0.0)}, "initial state .*transit must have 3"),
+        (
+            {"initial": lambda p: (0.0, Vector(1.0, 1.0, 1.0), 0.0)},
+            "initial state .* State; .*tuple",
+        ),
+        (
+            {"initial": lambda p: State(0.0, Vector(1.0, 1.0), 0.0)},
+            "initial state .*transit must have 3",
+        ),
         ({"derivative": lambda t, s, p, i: (0.0, 0.0, 0.0)}, "derivative .* State; found tuple"),
         ({"derivative": lambda t, s, p, i: State(0.0, 0.0, 0.0)}, "transit must have 3 .*found 1"),
         (

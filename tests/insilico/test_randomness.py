@@ -19,7 +19,12 @@ def _bits(key) -> tuple[int, ...]:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("", 1188227382), ("covariates", 558433035), ("residual error", 1498902054), ("η", 2110642322)],
+    [
+        ("", 1188227382),
+        ("covariates", 558433035),
+        ("residual error", 1498902054),
+        ("η", 2110642322),
+    ],
 )
 def test_the_number_of_a_name_never_changes(name: str, value: int):
     """Pinned: another value would silently change every simulated trial."""

@@ -105,7 +105,9 @@ def test_functions_are_numpys_on_numbers_and_on_components(name: str):
     values = [0.3, 1.0, 2.7]
     rest = (1.5,) if name in ("minimum", "maximum") else ()
     # JAX and NumPy take their elementary functions from different libraries.
-    np.testing.assert_allclose(list(ours(Vector(*values), *rest)), numpys(values, *rest), rtol=1e-14)
+    np.testing.assert_allclose(
+        list(ours(Vector(*values), *rest)), numpys(values, *rest), rtol=1e-14
+    )
     np.testing.assert_allclose(ours(values[2], *rest), numpys(values[2], *rest), rtol=1e-14)
 
 
@@ -137,9 +139,7 @@ def test_a_power_at_or_below_zero_is_zero_with_finite_gradients(base, exponent):
 def test_gradients_of_a_power_are_those_of_calculus(base, exponent):
     by_base, by_exponent = jax.grad(power, argnums=(0, 1))(base, exponent)
     np.testing.assert_allclose(by_base, exponent * base ** (exponent - 1.0), rtol=1e-12)
-    np.testing.assert_allclose(
-        by_exponent, np.log(base) * base**exponent, rtol=1e-12, atol=1e-15
-    )
+    np.testing.assert_allclose(by_exponent, np.log(base) * base**exponent, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))

@@ -167,7 +167,7 @@ def test_where_the_padding_stands_does_not_matter(record, window, data):
     )  # fmt: skip
     plain = _ttr(times, values, start=window[0], end=window[1])
     moved = _ttr(times, values, start=window[0], end=window[1], where=slots)
-    np.testing.assert_allclose(moved, plain, rtol=1e-13)
+    np.testing.assert_allclose(moved, plain, atol=1e-10)  # sums in another order
 
 
 def test_every_subject_may_have_its_own_range_and_window():

@@ -147,6 +147,8 @@ def test_fallback_hands_the_level_of_a_rejection_on():
     p_value = jnp.array([[0.03, 0.045], [0.045, 0.009], [0.045, 0.03], [np.nan, 0.02]])
     rejected = rejected_by_fallback(p_value, (0.04, 0.01))
     assert rejected.tolist() == [[True, True], [False, True], [False, False], [False, False]]
+    edge = rejected_by_fallback(jnp.array([[0.04, 0.001], [0.03, 0.05]]), (0.04, 0.01))
+    assert edge.tolist() == [[False, True], [True, False]], "exactly at its level"
     chain = rejected_by_fallback(jnp.array([0.005, 0.015, 0.02]), (0.01, 0.01, 0.03))
     assert chain.tolist() == [True, True, True]
 

@@ -28,7 +28,8 @@ def generalised_inverse(
     start = matrix * scale[:, None] * scale[None, :]
 
     def sweep(
-        column: int, carry: tuple[Float[Array, "columns columns"], Bool[Array, " columns"]]
+        column: Int[Array, ""],
+        carry: tuple[Float[Array, "columns columns"], Bool[Array, " columns"]],
     ) -> tuple[Float[Array, "columns columns"], Bool[Array, " columns"]]:
         current, kept = carry
         here = jnp.arange(columns) == column

@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import betainc, ndtr, ndtri
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 # Newton's method on (log t, log tail) needs at most this many steps from the normal quantile to
 # machine precision, for 1 degree of freedom or more and levels up to 0.999999.
@@ -46,7 +46,7 @@ def student_quantile(
         - 0.5 * jnp.log(degrees_of_freedom * jnp.pi)
     )
 
-    def newton(_: int, log_t: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    def newton(_: Int[Array, ""], log_t: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         t = jnp.exp(log_t)
         reached = student_p(t, degrees_of_freedom)
         power = (degrees_of_freedom + 1) / 2

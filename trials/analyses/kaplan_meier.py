@@ -84,7 +84,7 @@ def _report(
     steps = curve(time, event, used)
     remaining = steps.at_risk * (steps.at_risk - steps.events)
     greenwood = jnp.cumsum(
-        jnp.where(remaining > 0, steps.events / jnp.where(remaining > 0, remaining, 1.0), 0.0)
+        jnp.where(remaining > 0, steps.events / jnp.maximum(remaining, 1.0), 0.0)
     )
     passed = jnp.searchsorted(steps.time, at, side="right")
     before = jnp.searchsorted(steps.time, at, side="left")

@@ -79,8 +79,8 @@ def _restricted_mean(
     slices = steps.survival * (end - start)
     to_come = jnp.cumsum(slices[::-1])[::-1]
     remaining = steps.at_risk * (steps.at_risk - steps.events)
-    counted = (steps.time <= horizon) & (remaining > 0)
-    increments = jnp.where(counted, steps.events / jnp.where(counted, remaining, 1.0), 0.0)
+    # Where the last at risk have their event nothing is to come, nor is there after the horizon.
+    increments = jnp.where(remaining > 0, steps.events / jnp.maximum(remaining, 1.0), 0.0)
     last = jnp.max(jnp.where(steps.used, steps.time, -jnp.inf), initial=-jnp.inf)
     complete = (last >= horizon) | (steps.survival[-1] == 0)
     return start[0] + to_come[0], jnp.sum(to_come**2 * increments), complete

@@ -50,7 +50,7 @@ def risk_difference_mantel_haenszel(
 
     def counts(
         which: int | Int[Array, ""],
-    ) -> tuple[Float[Array, "trial {strata}"], Float[Array, "trial {strata}"]]:
+    ) -> tuple[Float[Array, "trial stratum"], Float[Array, "trial stratum"]]:
         belongs = used & (arm == which)
         return _per_stratum(belongs, stratum, strata), _per_stratum(
             belongs & response, stratum, strata
@@ -63,10 +63,10 @@ def risk_difference_mantel_haenszel(
     confounded = ~(weight > 0)
     weight = jnp.where(confounded, 1.0, weight)
     estimate = jnp.sum((x1 * n0 - x0 * n1) / total, axis=-1) / weight
+    # A stratum without one of the arms adds nothing to either sum.
     p = (n1**2 * x0 - n0**2 * x1 + n1 * n0 * (n0 - n1) / 2) / total**2
-    both = (n1 > 0) & (n0 > 0)
-    q = jnp.where(both, x1 * (n0 - x0) + x0 * (n1 - x1), 0.0) / (2 * total)
-    variance = (estimate * jnp.sum(jnp.where(both, p, 0.0), -1) + jnp.sum(q, -1)) / weight**2
+    q = (x1 * (n0 - x0) + x0 * (n1 - x1)) / (2 * total)
+    variance = (estimate * jnp.sum(p, axis=-1) + jnp.sum(q, axis=-1)) / weight**2
 
     status = first_failure(
         (too_few(n, treatment, reference), Status.TOO_FEW),
@@ -78,7 +78,7 @@ def risk_difference_mantel_haenszel(
 
 def _per_stratum(
     counted: Bool[Array, "trial subject"], stratum: Int[Array, "trial subject"], strata: int
-) -> Float[Array, "trial {strata}"]:
+) -> Float[Array, "trial stratum"]:
     """Number of counted subjects in each stratum (whole numbers: any order of adding is exact)."""
 
     def one(counted: Bool[Array, " subject"], stratum: Int[Array, " subject"]) -> Array:

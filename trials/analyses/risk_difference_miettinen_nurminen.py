@@ -59,7 +59,7 @@ def risk_difference_miettinen_nurminen(
         """Where the score falls to -z (towards 1) or rises to z (towards -1)."""
 
         def halve(
-            _: int, bracket: tuple[Float[Array, " trial"], Float[Array, " trial"]]
+            _: Int[Array, ""], bracket: tuple[Float[Array, " trial"], Float[Array, " trial"]]
         ) -> tuple[Float[Array, " trial"], Float[Array, " trial"]]:
             inside, outside = bracket
             middle = (inside + outside) / 2

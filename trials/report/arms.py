@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,7 +139,7 @@ def _axis_label(analysis: AnalysisView) -> str:
         what = f"{what}: patients with the event"
     elif analysis.spec.estimator == "restricted_mean_difference":
         what = f"{what}, restricted mean"
-    return f"{what} ({analysis.scale.arm_unit})" if analysis.scale.arm_unit else what
+    return plotting.with_unit(what, analysis.scale.arm_unit)
 
 
 def _spec(
@@ -219,7 +220,7 @@ def _labels(names: list[str]) -> dict[str, Any]:
 
 
 def _table(view: View) -> Table:
-    columns = [Column("Endpoint and patients"), Column("Unit")]
+    columns = [Column("Endpoint and patients")]
     compared = [a for a in view.arms if any(a in (x.treatment, x.reference) for x in view.analyses)]
     published = any(analysis.published_arms for analysis in view.analyses)
     for arm in compared:
@@ -231,11 +232,11 @@ def _table(view: View) -> Table:
         if published:
             columns.append(Column("Published", number=True, group=arm.label))
     rows = []
-    for endpoint, analyses in by_endpoint(view):
-        rows.append(Row([endpoint], span=True))
+    for heading, analyses in under_headings(view.analyses, lambda a: a.scale.arm_unit):
+        rows.append(Row([heading], span=True))
         for analysis in analyses:
             found = groups(analysis, view.arms)
-            cells: list[Cell] = [analysis.label, analysis.scale.arm_unit]
+            cells: list[Cell] = [analysis.label]
             for arm in compared:
                 cells += _cells(found.get(arm.name), published=published)
             rows.append(Row(cells, indent=True))
@@ -263,9 +264,14 @@ def _cells(group: Group | None, *, published: bool) -> list[Cell]:
     return cells
 
 
-def by_endpoint(view: View) -> list[tuple[str, list[AnalysisView]]]:
-    """Analyses under their endpoints' labels, in the config's order."""
-    found: dict[str, list[AnalysisView]] = {}
-    for analysis in view.analyses:
-        found.setdefault(analysis.spec.endpoint, []).append(analysis)
-    return [(analyses[0].endpoint_label, analyses) for analyses in found.values()]
+def under_headings(
+    analyses: Sequence[AnalysisView], unit: Callable[[AnalysisView], str]
+) -> list[tuple[str, list[AnalysisView]]]:
+    """Analyses under their endpoint and unit as one heading, in the config's order."""
+    found: dict[tuple[str, str], list[AnalysisView]] = {}
+    for analysis in analyses:
+        found.setdefault((analysis.spec.endpoint, unit(analysis)), []).append(analysis)
+    return [
+        (plotting.with_unit(group[0].endpoint_label, named), group)
+        for (_, named), group in found.items()
+    ]

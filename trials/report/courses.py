@@ -97,7 +97,9 @@ def _figure(
         return absent(f"{label}: no scheduled day has {FEWEST} values or more in any arm.")
     unit = view.unit(output)
     low, high, of = _band(view, output)
-    spec, height = _spec(arms, found, _with_unit(label.split(" (")[0], unit), (low, high))
+    spec, height = _spec(
+        arms, found, plotting.with_unit(label.split(" (")[0], unit), (low, high)
+    )
     shading = (
         f" The green band is the range that “{of}” counts ({plain(low)} to {plain(high)})."
         if of and low is not None and high is not None
@@ -117,10 +119,6 @@ def _figure(
         height=height,
         table=_table(arms, found, label, unit),
     )
-
-
-def _with_unit(label: str, unit: str) -> str:
-    return f"{label} ({unit})" if unit else label
 
 
 def _band(view: View, output: str) -> tuple[float | None, float | None, str]:
@@ -230,8 +228,8 @@ def _alt(arms: list[ArmView], found: dict[str, Course], label: str, unit: str) -
         course = found[arm.name]
         first, last = course.percentiles[2][0], course.percentiles[2][-1]
         parts.append(
-            f"{arm.label}: median {_with_unit(significant(first), unit)} on day {course.days[0]}, "
-            f"{_with_unit(significant(last), unit)} on day {course.days[-1]}"
+            f"{arm.label}: median {significant(first)} {unit} on day {course.days[0]}, "
+            f"{significant(last)} {unit} on day {course.days[-1]}"
         )
     return f"{label} by day, one panel an arm. " + "; ".join(parts) + "."
 

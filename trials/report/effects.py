@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from trials.report import plotting
-from trials.report.arms import by_endpoint
+from trials.report.arms import under_headings
 from trials.report.blocks import Cell, Column, Figure, Row, Section, Table, absent
 from trials.report.numbers import Measured
 from trials.report.view import AnalysisView, View
@@ -28,10 +28,8 @@ def section(view: View) -> Section:
 
 def panels(analyses: list[AnalysisView]) -> list[tuple[str, list[AnalysisView]]]:
     """Analyses that share an endpoint and a scale, each group with its title."""
-    found: dict[tuple[str, str], list[AnalysisView]] = {}
-    for analysis in analyses:
-        found.setdefault((analysis.spec.endpoint, analysis.effect_unit), []).append(analysis)
-    return [(group[0].endpoint_label, group) for group in found.values()]
+    found = under_headings(analyses, lambda a: a.effect_unit)
+    return [(group[0].endpoint_label, group) for _, group in found]
 
 
 def _figure(view: View, shown: list[AnalysisView]) -> Figure:
@@ -98,7 +96,7 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
         what = analyses[0].contrast if same else "first arm minus second"
         ratio = analyses[0].scale.ratio
         axes[plotting.numbered("xaxis", panel)] = plotting.axis(
-            plotting.safe(f"{what} ({unit})" if unit else what),
+            plotting.safe(plotting.with_unit(what, unit)),
             anchor=y,
             type="log" if ratio else "linear",
             **({"dtick": "D2"} if ratio else {"nticks": 9}),
@@ -220,7 +218,6 @@ def _table(view: View) -> Table:
     published = any(analysis.published for analysis in view.analyses)
     columns = [
         Column("Endpoint and patients"),
-        Column("Effect in"),
         Column("True value", number=True),
         Column("Mean estimate", number=True),
         Column("Typical interval", number=True),
@@ -229,8 +226,8 @@ def _table(view: View) -> Table:
     if published:
         columns.append(Column("Published (interval)", number=True))
     rows = []
-    for endpoint, analyses in by_endpoint(view):
-        rows.append(Row([endpoint], span=True))
+    for heading, analyses in under_headings(view.analyses, lambda a: a.effect_unit):
+        rows.append(Row([heading], span=True))
         for analysis in analyses:
             found = analysis.characteristics
             mean: Cell = Measured("n/a")
@@ -238,7 +235,6 @@ def _table(view: View) -> Table:
                 mean = analysis.scale.effect(found["mean_estimate"], found["mean_estimate_mcse"])
             cells: list[Cell] = [
                 analysis.label if len(view.arms) <= 2 else f"{analysis.label}: {analysis.contrast}",
-                analysis.effect_unit,
                 analysis.scale.effect(analysis.truth, analysis.truth_mcse),
                 mean,
                 analysis.scale.interval(*analysis.typical_interval()),

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from trials.report import plotting
-from trials.report.arms import by_endpoint
+from trials.report.arms import under_headings
 from trials.report.blocks import Block, Cell, Column, Figure, Row, Section, Table, absent
 from trials.report.numbers import fixed, measured, share, whole
 from trials.report.view import AnalysisView, View
 
-MOST_PANELS = 12
+MOST_PANELS = 6
+"""Panels of one figure, so that it fits on a printed page."""
+
 FEWEST_BINS, MOST_BINS = 8, 40
-PANEL_HEIGHT = 190
+PANEL_HEIGHT = 165
+PANEL_GAP = 118
 
 
 def section(view: View) -> Section:
@@ -22,13 +27,17 @@ def section(view: View) -> Section:
     title = "What single trials find"
     if not view.analyses:
         return Section("estimates", title, [absent("The results hold no analysis.")])
+    decisive = {analysis.name for analysis in view.decisive}
     shown = [analysis for analysis in view.analyses if analysis.available]
-    first = [analysis for analysis in view.decisive if analysis.available]
-    shown = [*first, *(analysis for analysis in shown if analysis not in first)][:MOST_PANELS]
-    blocks: list[Block] = []
-    if shown:
-        blocks.append(_figure(shown))
-    else:
+    blocks: list[Block] = [
+        _figure(some, f"estimates-{key}-{number}", which)
+        for key, which, members in (
+            ("decisive", "what success rests on", [a for a in shown if a.name in decisive]),
+            ("other", "other analyses", [a for a in shown if a.name not in decisive]),
+        )
+        for number, some in enumerate(itertools.batched(members, MOST_PANELS), 1)
+    ]
+    if not blocks:
         blocks.append(absent("No trial gave an estimate, so there is no distribution to show."))
     blocks.append(_table(view))
     return Section("estimates", title, blocks)
@@ -42,13 +51,13 @@ def directions(analysis: AnalysisView) -> tuple[float, float]:
     return float(up), float(down)
 
 
-def _figure(shown: list[AnalysisView]) -> Figure:
+def _figure(shown: Sequence[AnalysisView], key: str, which: str) -> Figure:
     spec, height = _spec(shown)
     published = any(analysis.published for analysis in shown)
     alt = "; ".join(f"{a.endpoint_label}, {a.label}: {_significance(a)}" for a in shown)
     return Figure(
-        key="estimates",
-        caption="Estimates of the simulated trials",
+        key=key,
+        caption=f"Estimates of the simulated trials: {which}",
         alt=f"Histograms. {alt}.",
         note=(
             "Each trial counts once. Dark: significant at the analysis' own level (two-sided). "
@@ -69,40 +78,40 @@ def _significance(analysis: AnalysisView) -> str:
     return f"{words} ({', '.join(named)})" if named else words
 
 
-def _spec(shown: list[AnalysisView]) -> tuple[dict[str, Any], int]:
+def _spec(shown: Sequence[AnalysisView]) -> tuple[dict[str, Any], int]:
     across = plotting.columns_of(len(shown), 2)
     down = -(-len(shown) // across)
     wide = plotting.domains(across, 0.07)
-    gap = 106
-    high = plotting.stacked([PANEL_HEIGHT] * down, gap)
+    high = plotting.stacked([PANEL_HEIGHT] * down, PANEL_GAP)
     traces = _legend(any(analysis.published for analysis in shown))
     axes, titles, shapes = {}, [], []
     for panel, analysis in enumerate(shown):
         column, row = panel % across, panel // across
         x, y = plotting.numbered("x", panel), plotting.numbered("y", panel)
-        traces += _bars(analysis, x, y)
+        edges = bin_edges(analysis.scale.shown(analysis.estimate[analysis.usable]))
+        traces += _bars(analysis, edges, x, y)
+        marks = _marks(analysis)
+        ends = [edges[0], edges[-1], *(value for value, *_ in marks)]
+        margin = 0.03 * (max(ends) - min(ends))
+        low, high_end = min(ends) - margin, max(ends) + margin
+        # Left to itself, plotly puts ticks of few bars at their middles, which are no round numbers.
         axes[plotting.numbered("xaxis", panel)] = plotting.axis(
-            plotting.safe(_axis_label(analysis)), domain=wide[column], anchor=y, nticks=7
+            plotting.safe(_axis_label(analysis)),
+            domain=wide[column],
+            anchor=y,
+            range=[low, high_end],
+            tickvals=plotting.round_values(low, high_end, 6),
         )
         axes[plotting.numbered("yaxis", panel)] = plotting.axis(
             "trials" if column == 0 else "", domain=high[row], anchor=x, nticks=5, rangemode="tozero"
         )
-        heading = (
-            f"<b>{plotting.safe(_short(analysis))}</b><br>"
-            f"<span style='color:{plotting.MUTED}'>{plotting.safe(_significance(analysis))}</span>"
-        )
+        heading = _heading(analysis)
         titles.append(plotting.title(heading, wide[column][0], high[row][1], markup=True))
-        marks = [(analysis.scale.null, plotting.MUTED, "dot", 1.4)]
-        if analysis.published is not None:
-            value = float(analysis.scale.shown(analysis.published.value))
-            marks.append((value, plotting.PUBLISHED, "dash", 2.2))
-        if np.isfinite(analysis.truth):
-            marks.append((float(analysis.scale.shown(analysis.truth)), plotting.TRUTH, "solid", 2.2))
         shapes += [
             plotting.line(panel, value, vertical=True, colour=colour, dash=dash, width=width)
             for value, colour, dash, width in marks
         ]
-    height = down * PANEL_HEIGHT + (down - 1) * gap + 160
+    height = down * PANEL_HEIGHT + (down - 1) * PANEL_GAP + 168
     look = plotting.layout(
         height,
         **axes,
@@ -111,27 +120,41 @@ def _spec(shown: list[AnalysisView]) -> tuple[dict[str, Any], int]:
         barmode="stack",
         bargap=0.04,
         showlegend=True,
-        margin={"l": 60, "r": 16, "t": 96, "b": 56},
+        margin={"l": 60, "r": 16, "t": 112, "b": 56},
     )
     return {"data": traces, "layout": look}, height
 
 
-def _short(analysis: AnalysisView, most: int = 48) -> str:
-    same = analysis.label.lower() in analysis.endpoint_label.lower()
-    text = analysis.endpoint_label if same else f"{analysis.endpoint_label}: {analysis.label}"
-    if len(text) > most:
-        text = analysis.label
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _marks(analysis: AnalysisView) -> list[tuple[float, str, str, float]]:
+    """What estimates are to be seen against: place, colour, dash and width of each line."""
+    marks = [(analysis.scale.null, plotting.MUTED, "dot", 1.4)]
+    if analysis.published is not None:
+        value = float(analysis.scale.shown(analysis.published.value))
+        marks.append((value, plotting.PUBLISHED, "dash", 2.2))
+    if np.isfinite(analysis.truth):
+        marks.append((float(analysis.scale.shown(analysis.truth)), plotting.TRUTH, "solid", 2.2))
+    return marks
+
+
+def _heading(analysis: AnalysisView, most: int = 46) -> str:
+    """A panel's title: the analysis, its endpoint where that is another name, and what was found."""
+
+    def cut(text: str) -> str:
+        return plotting.safe(text if len(text) <= most else f"{text[: most - 1].rstrip()}…")
+
+    same = analysis.title in (analysis.label, analysis.endpoint_label)
+    names = [analysis.title] if same else [analysis.label, analysis.endpoint_label]
+    rest = "<br>".join(cut(text) for text in (*names[1:], _significance(analysis)))
+    return f"<b>{cut(names[0])}</b><br><span style='color:{plotting.MUTED}'>{rest}</span>"
 
 
 def _axis_label(analysis: AnalysisView) -> str:
     return f"estimate ({analysis.effect_unit})" if analysis.effect_unit else "estimate"
 
 
-def _bars(analysis: AnalysisView, x: str, y: str) -> list[dict[str, Any]]:
+def _bars(analysis: AnalysisView, edges: np.ndarray, x: str, y: str) -> list[dict[str, Any]]:
     values = analysis.scale.shown(analysis.estimate[analysis.usable])
     bright = analysis.significant[analysis.usable]
-    edges = np.histogram_bin_edges(values, bins=_bins(values))
     width = float(edges[1] - edges[0])
     middles = (edges[:-1] + edges[1:]) / 2
     traces = []
@@ -156,14 +179,17 @@ def _bars(analysis: AnalysisView, x: str, y: str) -> list[dict[str, Any]]:
     return traces
 
 
-def _bins(values: np.ndarray) -> int:
-    """Freedman and Diaconis' number of bins, within what can be read."""
-    low, high = np.percentile(values, (25, 75))
-    spread = float(values.max() - values.min())
-    if not high > low or not spread > 0:
-        return FEWEST_BINS
-    wanted = spread / (2 * (high - low) / len(values) ** (1 / 3))
-    return int(np.clip(np.ceil(wanted), FEWEST_BINS, MOST_BINS))
+def bin_edges(values: np.ndarray) -> np.ndarray:
+    """Round edges of equal bins: about as wide as Freedman and Diaconis' rule has them."""
+    low, high = float(values.min()), float(values.max())
+    if not high > low:
+        low, high = low - 0.5 * abs(low or 1.0), high + 0.5 * abs(high or 1.0)
+    first, third = np.percentile(values, (25, 75))
+    wanted = MOST_BINS
+    if third > first:
+        wanted = (high - low) / (2 * (third - first) / len(values) ** (1 / 3))
+    step = plotting.step_of(high - low, float(np.clip(wanted, FEWEST_BINS, MOST_BINS)))
+    return step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
 
 
 def _legend(published: bool) -> list[dict[str, Any]]:
@@ -194,8 +220,8 @@ def _legend(published: bool) -> list[dict[str, Any]]:
 def _table(view: View) -> Table:
     columns = [
         Column("Endpoint and patients"),
+        Column("α", number=True),
         Column("Power", "%", number=True),
-        Column("Unit"),
         Column("Bias", number=True),
         Column("Empirical SD", number=True),
         Column("Mean SE", number=True),
@@ -205,8 +231,8 @@ def _table(view: View) -> Table:
         Column("Failed", number=True),
     ]
     rows = []
-    for endpoint, analyses in by_endpoint(view):
-        rows.append(Row([endpoint], span=True))
+    for heading, analyses in under_headings(view.analyses, lambda a: a.scale.stored_unit):
+        rows.append(Row([heading], span=True))
         rows += [Row(_cells(analysis), indent=True) for analysis in analyses]
     return Table(
         "Operating characteristics by analysis",
@@ -230,11 +256,10 @@ def _cells(analysis: AnalysisView) -> list[Cell]:
     def number(name: str, by: float) -> Cell:
         return measured(by * found.get(name, nan), by * found.get(f"{name}_mcse", nan))
 
-    label = f"{analysis.label} (α = {analysis.spec.alpha:g})"
     return [
-        label,
+        analysis.label,
+        f"{analysis.spec.alpha:g}",
         share(found.get("power", nan), found.get("power_mcse", nan), trials),
-        analysis.scale.stored_unit,
         number("bias", factor),
         number("empirical_sd", factor),
         number("mean_se", factor),

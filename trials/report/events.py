@@ -153,12 +153,13 @@ def _spec(arms: list[ArmView], found: dict[str, Curves]) -> dict[str, Any]:
                 "hovertemplate": "after %{x:.3g} d: %{y:.3g} %<extra>%{fullData.name}</extra>",
             }
         )
+    last = float(found[arms[0].name].times[-1])
     top = max(float(np.nanmax(found[arm.name].high)) for arm in arms)
     return {
         "data": traces,
         "layout": plotting.layout(
             HEIGHT,
-            xaxis=plotting.axis("days since the first day", rangemode="tozero"),
+            xaxis=plotting.axis("days since the first day", range=[0, 1.03 * last]),
             yaxis=plotting.axis(
                 "patients with the event (%)", range=[0, 100] if top > 40 else [0, 1.1 * top]
             ),

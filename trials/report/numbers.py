@@ -9,12 +9,18 @@ NOT_AVAILABLE = "n/a"
 
 
 class Measured(NamedTuple):
-    """A number and its Monte-Carlo error as text; the error is empty where there is none."""
+    """A number and its Monte-Carlo error as text; both are empty where there is none.
+
+    `bound` stands in place of an error that cannot be estimated: `below 7.2`.
+    """
 
     value: str
     error: str = ""
+    bound: str = ""
 
     def __str__(self) -> str:
+        if self.bound:
+            return f"{self.value} ({self.bound})"
         return f"{self.value} ± {self.error}" if self.error else self.value
 
 
@@ -53,7 +59,7 @@ def plain(value: float) -> str:
     """A number as somebody would write it, with the digits it has."""
     if not math.isfinite(value):
         return NOT_AVAILABLE
-    text = f"{value:g}"
+    text = f"{value:,g}"
     return significant(value) if "e" in text else text.replace("-", "\N{MINUS SIGN}")
 
 
@@ -91,17 +97,17 @@ def share(value: float, error: float, trials: float) -> Measured:
     if value in (0.0, 1.0) and trials >= 1:
         missing = 100 * (1 - 0.05 ** (1 / trials))
         if value == 0.0:
-            return Measured(f"0 (below {significant(missing, 2)})")
-        return Measured(f"100 (above {fixed(100 - missing, decimals_for(missing))})")
+            return Measured("0", bound=f"below {significant(missing, 2)}")
+        return Measured("100", bound=f"above {fixed(100 - missing, decimals_for(missing))}")
     return measured(100 * value, 100 * error)
 
 
 def interval(lower: float, upper: float) -> str:
-    """Both ends with the decimals that its width deserves."""
+    """Both ends with the decimals that half its width deserves."""
     if not (math.isfinite(lower) and math.isfinite(upper)):
         return NOT_AVAILABLE
-    width = abs(upper - lower)
-    decimals = 2 if width == 0 else min(max(1 - math.floor(math.log10(width)), 0), 9)
+    half = abs(upper - lower) / 2
+    decimals = 2 if half == 0 else min(max(1 - math.floor(math.log10(half)), 0), 9)
     return f"{fixed(lower, decimals)} to {fixed(upper, decimals)}"
 
 

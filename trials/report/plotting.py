@@ -96,7 +96,9 @@ def legend(**changes: Any) -> dict[str, Any]:
     """A legend in one line above the figure."""
     look: dict[str, Any] = {
         "orientation": "h",
+        "traceorder": "normal",
         "x": 0,
+        "xref": "container",
         "xanchor": "left",
         "y": 1,
         "yref": "container",
@@ -161,6 +163,29 @@ def stacked(heights: Sequence[float], gap: float) -> list[tuple[float, float]]:
         found.append(((top - height) / total, top / total))
         top -= height + gap
     return found
+
+
+def with_unit(label: str, unit: str) -> str:
+    """A label and its unit, in brackets unless the label ends with some of its own."""
+    if not unit:
+        return label
+    return f"{label}, {unit}" if label.endswith(")") else f"{label} ({unit})"
+
+
+def step_of(width: float, pieces: float) -> float:
+    """The 1, 2 or 5 times a power of ten that cuts a width into about so many pieces."""
+    if not width > 0:
+        return 1.0
+    rough = width / pieces
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * size for size in (1, 2, 5, 10) if power * size >= 0.999 * rough)
+
+
+def round_values(low: float, high: float, pieces: float) -> list[float]:
+    """Round numbers between two ends, about as many as asked for."""
+    step = step_of(high - low, pieces)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [float(f"{step * at:.10g}") for at in range(first, last + 1)]
 
 
 def spaced(values: Sequence[float], share: float) -> list[float]:

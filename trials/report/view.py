@@ -17,7 +17,7 @@ from trials.study import Study
 ARM_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Okabe & Ito's palette, distinguishable with colour-blindness; an arm keeps its colour."""
 
-MOST_POOLED = 200_000
+MOST_POOLED = 250_000
 """Subjects that summaries over trials are taken from; percentiles do not get better with more."""
 
 NORMAL_95 = 1.959964
@@ -74,6 +74,15 @@ class AnalysisView:
     mean: np.ndarray
     published: Published | None
     published_arms: Mapping[str, float]
+
+    @property
+    def title(self) -> str:
+        """The endpoint and the analysis, named once where they are the same."""
+        endpoint, label = self.endpoint_label.lower(), self.label.lower()
+        if endpoint in label:
+            return self.label
+        same = label in endpoint
+        return self.endpoint_label if same else f"{self.endpoint_label}: {self.label}"
 
     @property
     def usable(self) -> np.ndarray:
@@ -146,9 +155,39 @@ class View:
         return next(arm for arm in self.arms if arm.name == name)
 
     @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Draws of the population, trials of each and subjects of a trial, as the results have them."""
+        spec = self.config.trial
+        found = {
+            "population": spec.population_draws,
+            "trial": spec.replicates,
+            "subject": spec.subjects,
+        }
+        for name in ("estimates", "randomisation"):
+            dataset = self.group(name)
+            if dataset is not None:
+                found |= {axis: size for axis, size in dataset.sizes.items() if axis in found}
+        return found
+
+    @property
     def trials(self) -> int:
         """Simulated trials, over all draws of the population's parameters."""
-        return self.config.trial.replicates * self.config.trial.population_draws
+        return self.sizes["population"] * self.sizes["trial"]
+
+    @property
+    def subjects(self) -> int:
+        """Subjects of one trial."""
+        return self.sizes["subject"]
+
+    def words(self, name: str) -> str:
+        """A config's name as words, with the model's outputs as they are written: "Target INR"."""
+        outputs = {output: self.output_short(output) for output in self.units}
+        words = [outputs.get(word, word) for word in name.split("_")]
+        return readable(" ".join(words))
+
+    def output_short(self, name: str) -> str:
+        """An output in a word: short names are taken for acronyms."""
+        return name.upper() if len(name) <= 4 else readable(name)
 
     def unit(self, output: str) -> str:
         """Unit of an output or of a record of doses."""
@@ -157,22 +196,22 @@ class View:
     def output_label(self, name: str) -> str:
         """An output in the field's words, as the model describes it."""
         quantity = self.study.protocol.model.quantities("Outputs").get(name)
-        short = name.upper() if len(name) <= 4 else readable(name)
+        short = self.output_short(name)
         return f"{short} ({quantity.description})" if quantity else short
 
     @cached_property
     def pooled(self) -> dict[str, slice]:
         """The trials that pooled summaries are taken from, at most `MOST_POOLED` subjects."""
-        each = self.config.trial.subjects * self.config.trial.population_draws
+        each = self.sizes["subject"] * self.sizes["population"]
         return {"trial": slice(0, max(1, MOST_POOLED // each))}
 
     @cached_property
     def pooled_words(self) -> str:
         """Says from how many trials a pooled summary is."""
-        shown = min(self.pooled["trial"].stop, self.config.trial.replicates)
-        subjects = shown * self.config.trial.subjects * self.config.trial.population_draws
-        which = "all" if shown == self.config.trial.replicates else f"the first {shown:,}"
-        return f"{subjects:,} subjects of {which} trials"
+        shown = min(self.pooled["trial"].stop, self.sizes["trial"])
+        draws = self.sizes["population"]
+        which = "all" if shown == self.sizes["trial"] else "the first"
+        return f"{shown * self.subjects * draws:,} subjects of {which} {shown * draws:,} trials"
 
     @cached_property
     def assigned(self) -> np.ndarray | None:

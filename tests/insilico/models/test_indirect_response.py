@@ -38,8 +38,8 @@ def test_the_response_settles_where_production_meets_loss():
     )
     found = solve(MODEL, PARAMETERS, events, pattern, tolerances=TIGHT).outputs
     p, concentration = PARAMETERS, 2.0 / PARAMETERS.clearance
-    inhibition = p.maximal_inhibition * concentration / (
-        p.half_inhibition_concentration + concentration
+    inhibition = (
+        p.maximal_inhibition * concentration / (p.half_inhibition_concentration + concentration)
     )
     # After 50 mean life times of the response and twenty half-lives of the drug.
     np.testing.assert_allclose(found.central[0, -1], concentration * p.central_volume, rtol=1e-7)

@@ -52,7 +52,9 @@ def test_lanes_are_patients_side_by_side(model):
         own = model.Parameters(*(float(values[index]) for values in parameters))
         alone = model.derivative(1.0, model.initial(own), own, inputs)
         for name, ours, theirs in zip(model.State._fields, lanes, alone, strict=True):
-            ours = [np.asarray(part)[..., index] if np.ndim(part) else part for part in _parts(ours)]
+            ours = [
+                np.asarray(part)[..., index] if np.ndim(part) else part for part in _parts(ours)
+            ]
             # Vectorised and scalar elementary functions may round differently.
             np.testing.assert_allclose(ours, _parts(theirs), rtol=1e-13, atol=1e-15, err_msg=name)
 

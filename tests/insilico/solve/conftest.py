@@ -51,7 +51,9 @@ ONE_COMPARTMENT = Model(
     Outputs=Outputs,
     initial=lambda parameters: State(*[0.0 * parameters.volume] * 3),
     derivative=derivative,
-    outputs=lambda time, state, parameters: Outputs(*state, state.central / parameters.volume),
+    outputs=lambda time, state, parameters: Outputs(
+        state.depot, state.central, state.eliminated, state.central / parameters.volume
+    ),
     fastest_rate=lambda parameters: parameters.absorption_rate,
 )
 

@@ -51,7 +51,7 @@ def daily_doses():
     return model, *schedule(
         model,
         [Dose(24.0 * day, "depot", 100.0) for day in range(7)],
-        observe=12.0 * np.arange(15),
+        observe=[12.0 * half_day for half_day in range(15)],
     )
 
 
@@ -161,7 +161,9 @@ def test_a_failed_patient_has_outputs_until_it_failed_and_none_after(troubled):
 def test_failing_neighbours_change_no_bit(troubled):
     healthy, mixed = troubled
     for ours, theirs in zip(
-        (healthy.outputs.position, healthy.steps), (mixed.outputs.position, mixed.steps), strict=True
+        (healthy.outputs.position, healthy.steps),
+        (mixed.outputs.position, mixed.steps),
+        strict=True,
     ):
         np.testing.assert_array_equal(
             np.delete(ours, FAILING, axis=0), np.delete(theirs, FAILING, axis=0)

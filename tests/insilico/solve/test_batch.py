@@ -145,7 +145,12 @@ def test_with_a_rule_too_a_patient_alone_is_the_same_to_the_last_bit(crowd):
         MODEL, _some(parameters, slice(0, count)), events, pattern, rule=rule, subject=subject
     )
     alone = solve(
-        MODEL, _some(parameters, slice(700, 701)), events, pattern, rule=rule, subject=subject[700:701]
+        MODEL,
+        _some(parameters, slice(700, 701)),
+        events,
+        pattern,
+        rule=rule,
+        subject=subject[700:701],
     )
     np.testing.assert_array_equal(_numbers(alone)[0], _numbers(together)[700])
 
@@ -178,7 +183,8 @@ def test_numbers_and_arrays_may_be_mixed(crowd):
         clearance=parameters.clearance[:3]
     )
     np.testing.assert_array_equal(
-        _numbers(solve(MODEL, mixed, events, pattern)), _numbers(solve(MODEL, full, events, pattern))
+        _numbers(solve(MODEL, mixed, events, pattern)),
+        _numbers(solve(MODEL, full, events, pattern)),
     )
 
 

@@ -3,12 +3,26 @@
 import numpy as np
 import pytest
 
-from insilico.solve import Dose, Events, Infusion, Input, Kind, Status, Tolerances, schedule, solve
+from insilico.solve import (
+    Dose,
+    Events,
+    Infusion,
+    Input,
+    Kind,
+    Pattern,
+    Status,
+    Tolerances,
+    schedule,
+    solve,
+)
 
 TYPICAL = (1.2, 3.0, 30.0)
 TIGHT = Tolerances(relative=1e-10, absolute=1e-10)
-ROUNDING = dict(rtol=1e-8, atol=1e-7)
-"""Errors of single steps (1e-10) add up over tens of steps; amounts are about 100."""
+
+
+def _assert_close(found, expected):
+    """Errors of single steps (1e-10) add up over tens of steps; amounts are about 100."""
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-7)
 
 
 def _solve(model, parameters, actions, observe, **options):
@@ -58,9 +72,8 @@ def solved(one_compartment):
         schedule(one_compartment, actions, observe=OBSERVE)[0] for actions in SCHEDULES.values()
     ]
     longest = 8
-    pattern = schedule(one_compartment, [], observe=OBSERVE)[1]
     rows, columns = len(OBSERVE) * longest, []
-    for actions, table in zip(SCHEDULES.values(), tables, strict=True):
+    for table in tables:
         # Row k·longest observes output k; what happens from then on follows; the rest is NONE.
         column = Events(
             time=np.repeat(OBSERVE, longest).astype(float),
@@ -82,7 +95,7 @@ def solved(one_compartment):
             column.time[place + 1 : start + longest] = table.time[index]
         columns.append(column)
     events = Events(*(np.stack(fields, axis=1) for fields in zip(*columns, strict=True)))
-    pattern = type(pattern)(
+    pattern = Pattern(
         rows=rows,
         observed=tuple(range(0, rows, longest)),
         slots=(False,) * rows,
@@ -98,7 +111,7 @@ def test_every_schedule_gives_the_exact_answer(name, solved, exact):
     index = list(SCHEDULES).index(name)
     assert solved.status[index] == Status.OK
     found = np.stack([output[index] for output in solved.outputs], axis=-1)
-    np.testing.assert_allclose(found, exact(TYPICAL, SCHEDULES[name], OBSERVE), **ROUNDING)
+    _assert_close(found, exact(TYPICAL, SCHEDULES[name], OBSERVE))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +124,7 @@ def test_a_schedule_shared_by_all_patients_gives_the_exact_answer(
     solution = _solve(one_compartment, parameters, SCHEDULES[name], OBSERVE)
     for index, own in enumerate(zip(*parameters, strict=True)):
         found = np.stack([output[index] for output in solution.outputs], axis=-1)
-        np.testing.assert_allclose(found, exact(own, SCHEDULES[name], OBSERVE), **ROUNDING)
+        _assert_close(found, exact(own, SCHEDULES[name], OBSERVE))
 
 
 def test_an_infusion_follows_the_textbook_formula(solved):
@@ -125,7 +138,7 @@ def test_an_infusion_follows_the_textbook_formula(solved):
         during, after = np.minimum(since, duration), np.maximum(since - duration, 0.0)
         plateau = amount / duration / clearance
         expected += plateau * (1 - np.exp(-elimination * during)) * np.exp(-elimination * after)
-    np.testing.assert_allclose(solved.outputs.concentration[index], expected, **ROUNDING)
+    _assert_close(solved.outputs.concentration[index], expected)
 
 
 def test_no_drug_is_lost_or_made(solved):
@@ -157,11 +170,13 @@ def test_an_observation_at_the_time_of_a_dose_sees_the_state_before(solved):
 def test_a_start_other_than_zero_is_when_the_initial_state_holds(one_compartment, exact):
     observe = [-10.0, -4.0, 0.0, 5.0]
     actions = [Dose(-10.0, "depot", 100.0), Dose(-1.0, "central", 10.0)]
-    solution = _solve(one_compartment, one_compartment.Parameters(*TYPICAL), actions, observe, start=-10.0)
+    solution = _solve(
+        one_compartment, one_compartment.Parameters(*TYPICAL), actions, observe, start=-10.0
+    )
     shifted = [Dose(action.time + 10.0, action.compartment, action.amount) for action in actions]
     expected = exact(TYPICAL, shifted, [time + 10.0 for time in observe])
     found = np.stack([output[0] for output in solution.outputs], axis=-1)
-    np.testing.assert_allclose(found, expected, **ROUNDING)
+    _assert_close(found, expected)
 
 
 def test_an_observation_shares_the_row_of_the_first_action_at_its_time(one_compartment):
@@ -171,7 +186,14 @@ def test_an_observation_shares_the_row_of_the_first_action_at_its_time(one_compa
         observe=[0.0, 1.0, 2.0, 2.0],
     )
     assert events.time.tolist() == [0.0, 1.0, 1.0, 2.0, 2.0, 5.0]
-    assert events.kind.tolist() == [Kind.NONE, Kind.DOSE, Kind.DOSE, Kind.RATE, Kind.NONE, Kind.RATE]
+    assert events.kind.tolist() == [
+        Kind.NONE,
+        Kind.DOSE,
+        Kind.DOSE,
+        Kind.RATE,
+        Kind.NONE,
+        Kind.RATE,
+    ]
     assert pattern.observed == (0, 1, 3, 4)
     assert pattern.infused == (1,)
     assert events.amount.tolist() == [0.0, 5.0, 7.0, 2.0, 0.0, -2.0]

@@ -34,7 +34,11 @@ class Titration:
         noise = jnp.take_along_axis(subject["noise"], day[None], axis=0)[0]
         measured = visit.outputs.concentration * noise
         after, wait = titrate(jnp, plan.memory, measured, subject["target"])
-        record = {"measured": measured, "level": after.level, "risen": measured > plan.memory.measured}
+        record = {
+            "measured": measured,
+            "level": after.level,
+            "risen": measured > plan.memory.measured,
+        }
         return record, Plan(visit.time + wait, after)
 
     def administer(self, time, plan: Plan, subject):
@@ -65,7 +69,7 @@ def simulated_alone(patient, first, target, noise):
     visits, rows = [], []
     # At one instant: a visit, then an observation, then doses.
     points = [(time, 1, None) for time in OBSERVE] + [(dose.time, 2, dose) for dose in DAILY]
-    for time, what, dose in sorted(points, key=lambda point: point[:2]):
+    for time, _, dose in sorted(points, key=lambda point: point[:2]):
         while plan_next <= min(time, UNTIL):
             patient.go_to(plan_next)
             measured = patient.outputs[3] * noise[min(int(plan_next // 24.0), 9)]
@@ -74,15 +78,13 @@ def simulated_alone(patient, first, target, noise):
             visits.append((plan_next, measured, memory.level, risen))
             plan_next += wait
         patient.go_to(time)
-        if what == 1:
+        if dose is None:
             rows.append(patient.outputs)
             continue
         amount = dose.amount * {-1: 1.0, 0: memory.level, 1: 0.5 * memory.level}[dose.order]
-        patient.state["depot central".split().index(dose.compartment)] += amount
+        patient.state[0 if dose.compartment == "depot" else 1] += amount
         if dose.order >= 0:
-            memory = memory._replace(
-                orders=memory.orders + 1, given=memory.given + memory.level
-            )
+            memory = memory._replace(orders=memory.orders + 1, given=memory.given + memory.level)
     while plan_next <= UNTIL:
         raise AssertionError("the last row comes after the last visit in this schedule")
     return np.array(visits), np.array(rows), memory
@@ -169,9 +171,7 @@ class Regular:
         memory = plan.memory
         record = {"central": visit.outputs.central, "orders": memory.orders}
         after = memory._replace(visits=memory.visits + 1.0)
-        following = jnp.where(
-            after.visits < subject["most"], visit.time + subject["gap"], jnp.inf
-        )
+        following = jnp.where(after.visits < subject["most"], visit.time + subject["gap"], jnp.inf)
         return record, Plan(following, after)
 
     def administer(self, time, plan: Plan, subject):

@@ -1,19 +1,28 @@
 """Makes `patients.csv`, `doses.csv` and `answers.csv`; see the README beside it.
 
-    python make.py .../hamberg2010_model.sbml.xml
+python make.py .../hamberg2010_model.sbml.xml
 """
 
 import csv
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parent
 DAYS = 28
 PARAMETERS = (
-    "clearance volume absorption_rate transit_rate_fast transit_rate_slow "
-    "half_effect_concentration hill maximal_effect maximal_inr_shift baseline_inr"
-).split()
+    "clearance",
+    "volume",
+    "absorption_rate",
+    "transit_rate_fast",
+    "transit_rate_slow",
+    "half_effect_concentration",
+    "hill",
+    "maximal_effect",
+    "maximal_inr_shift",
+    "baseline_inr",
+)
 
 # S-warfarin, 71 years: CYP2C9 and VKORC1 as named; the last three leave the published values, so
 # that no two parameters could be mistaken for one another.
@@ -89,7 +98,7 @@ def simulate(sbml: str, parameters: dict[str, float], doses: list[float]) -> lis
     """Rows of time, concentration and INR every 12 h, by CVODE at a tolerance of 1e-12."""
     import roadrunner
 
-    runner = roadrunner.RoadRunner(with_absorption(sbml, parameters))
+    runner: Any = roadrunner.RoadRunner(with_absorption(sbml, parameters))
     runner.integrator.relative_tolerance = 1e-12
     runner.integrator.absolute_tolerance = 1e-15
     runner.integrator.maximum_num_steps = 1_000_000
@@ -98,7 +107,8 @@ def simulate(sbml: str, parameters: dict[str, float], doses: list[float]) -> lis
     for day, dose in enumerate(doses):
         runner.setValue("gut", runner.getValue("gut") + dose)
         rows += runner.simulate(24.0 * day, 24.0 * (day + 1), points=3).tolist()[:2]
-    rows.append([24.0 * len(doses), *(runner.getValue(name) for name in ("[s_warfarin]", "inr"))])
+    last = [runner.getValue(name) for name in ("[s_warfarin]", "inr")]
+    rows.append([24.0 * len(doses), *last])
     return rows
 
 

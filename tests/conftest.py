@@ -1,0 +1,54 @@
+"""What all tests share: the machine's cores, and one small run of a whole trial."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from insilico.devices import use_host_devices
+from insilico.runs import Stages
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from trials import Study
+
+# Before anything computes, as the commands do it.
+use_host_devices()
+
+COAG = Path(__file__).parents[1] / "configs" / "warfarin_coag.yaml"
+SMALL = ("trial.subjects=150", "trial.replicates=4", "truth.subjects=2000", "sensitivity={}")
+
+
+@pytest.fixture(scope="session")
+def coag() -> Path:
+    """The config of the COAG trial."""
+    return COAG
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[str, ...]:
+    """Overrides that make a run of it take seconds."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def coag_study(coag: Path, small: tuple[str, ...]) -> "Study":
+    """A small COAG trial."""
+    import trials
+
+    return trials.read(coag, small)
+
+
+@pytest.fixture(scope="session")
+def coag_stages() -> Stages:
+    """What watched the run that gave `coag_tree`."""
+    return Stages()
+
+
+@pytest.fixture(scope="session")
+def coag_tree(coag_study: "Study", coag_stages: Stages) -> "xr.DataTree":
+    """The results of a small COAG trial. Not to be changed."""
+    import trials
+
+    return trials.simulate(coag_study, coag_stages)

@@ -1,0 +1,52 @@
+"""Results survive being stored, and others can read them."""
+
+import arviz
+import numpy as np
+import pytest
+import xarray as xr
+
+from insilico.runs.store import CHUNK_BYTES, _chunks, read_tree, write_tree
+
+
+def test_a_tree_comes_back_as_it_was(tmp_path, tree):
+    write_tree(tree, tmp_path / "results.zarr")
+    found = read_tree(tmp_path / "results.zarr")
+    xr.testing.assert_identical(found, tree)
+    assert found["outcomes"]["inr"].dtype == np.float32
+    assert found["outcomes"]["attended"].dtype == bool
+
+
+@pytest.mark.parametrize("reader", [xr.open_datatree, arviz.from_zarr])
+def test_xarray_and_arviz_open_it(tmp_path, tree, reader):
+    write_tree(tree, tmp_path / "results.zarr")
+    options = {"engine": "zarr"} if reader is xr.open_datatree else {}
+    found = reader(tmp_path / "results.zarr", **options)
+    assert set(found.children) == set(tree.children)
+    assert found.attrs["title"] == "a trial"
+    np.testing.assert_array_equal(found["outcomes"]["inr"], tree["outcomes"]["inr"])
+
+
+def test_numbers_are_compressed(tmp_path):
+    zeros = xr.Dataset({"zeros": (("trial", "subject"), np.zeros((100, 1000)))})
+    write_tree(xr.DataTree.from_dict({"/outcomes": zeros}), tmp_path / "results.zarr")
+    written = sum(p.stat().st_size for p in (tmp_path / "results.zarr").rglob("*") if p.is_file())
+    assert written < 0.05 * zeros.nbytes
+
+
+def test_an_existing_store_is_not_overwritten(tmp_path, tree):
+    write_tree(tree, tmp_path / "results.zarr")
+    with pytest.raises(FileExistsError):
+        write_tree(tree, tmp_path / "results.zarr")
+
+
+def test_what_is_no_store_is_an_os_error(tmp_path):
+    with pytest.raises(OSError):  # noqa: PT011 - of any kind
+        read_tree(tmp_path / "results.zarr")
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (3, 0, 5), (200, 2, 1015, 16), (3, 10**8)])
+def test_chunks_fit_the_array_and_the_limit(shape):
+    chunks = _chunks(shape, np.dtype(np.float32))
+    assert len(chunks) == len(shape)
+    assert all(1 <= chunk <= max(length, 1) for chunk, length in zip(chunks, shape, strict=True))
+    assert np.prod(chunks, dtype=int) * 4 <= CHUNK_BYTES

@@ -1,0 +1,245 @@
+"""The answer in plain words, written from the numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from trials.report.estimates import directions
+from trials.report.numbers import Measured, interval, share, whole
+from trials.report.published import distance, in_words
+from trials.report.view import AnalysisView, View, inline
+
+
+class Tile(NamedTuple):
+    """One number that is seen first."""
+
+    label: str
+    number: Measured
+    unit: str
+    note: str
+
+
+def paragraph(view: View) -> str:
+    """The whole answer in one paragraph."""
+    if not view.decisive:
+        return "This run holds no analysis, so it answers no question about an effect."
+    primary, *others = view.decisive
+    sentences = [_finding(view, primary)]
+    if primary.available:
+        sentences.append(
+            f"A typical trial's {primary.percent} confidence interval ran from "
+            f"{_range(primary, *primary.typical_interval())}."
+        )
+    sentences += [_truth(primary), _power(primary)]
+    for other in others:
+        sentences.append(f"In the co-primary analysis, {_about(other)}: {_short(other)}.")
+    sentences += [_success(view), _published(primary)]
+    sentences += [_published(other) for other in others if other.published is not None]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def lead(view: View) -> str:
+    """The answer in one line: how likely this design is to succeed."""
+    value, error = view.success
+    if not math.isfinite(value):
+        return "The probability of success is not available."
+    chance = (
+        "would rarely succeed" if value < 0.2
+        else "would fail more often than succeed" if value < 0.5
+        else "would succeed more often than fail" if value < 0.8
+        else "would probably succeed"
+    )  # fmt: skip
+    percent = share(value, error, view.trials).value
+    return f"As designed, this trial {chance}: {percent} % of simulated trials did."
+
+
+def tiles(view: View) -> list[Tile]:
+    """The numbers that are seen first."""
+    found = []
+    if view.decisive:
+        primary = view.decisive[0]
+        effect = primary.scale.effect(primary.truth, primary.truth_mcse)
+        unit = primary.effect_unit
+        found.append(Tile("True effect", effect, unit, f"{primary.label}: {primary.contrast}"))
+    for position, analysis in enumerate(view.decisive[:3]):
+        power = _power_of(analysis)
+        role = "primary" if position == 0 else "co-primary"
+        note = f"{analysis.label}, α = {analysis.spec.alpha:g}"
+        found.append(Tile(f"Power, {role}", power, "%", note))
+    value, error = view.success
+    if len(view.decisive) > 1 and math.isfinite(value):
+        note = f"{_rule(view)} of {len(view.decisive)} significant"
+        found.append(Tile("Success", share(value, error, view.trials), "%", note))
+    if view.decisive and view.decisive[0].published is not None:
+        primary, entry = view.decisive[0], view.decisive[0].published
+        number = Measured(f"{float(primary.scale.shown(entry.value)):.3g}".replace("-", "\u2212"))
+        limits = primary.scale.interval(entry.lower, entry.upper)
+        note = f"interval {limits}" if math.isfinite(entry.lower) else "no interval given"
+        found.append(Tile("Published effect", number, primary.effect_unit, note))
+    return found
+
+
+def warnings(view: View) -> list[str]:
+    """What a reader has to know before anything else; empty for a run without trouble."""
+    found = []
+    counts = view.group("counts")
+    failed = 0 if counts is None or "failed" not in counts else int(counts["failed"])
+    if counts is not None and failed:
+        solves = int(counts["solves"])
+        allowed = view.config.largest_failed_share
+        text = (
+            f"{failed:,} of {solves:,} solves of a subject under an arm failed "
+            f"({100 * failed / solves:.3g} %). They are listed under “Failures” and are left out of "
+            "every analysis."
+        )
+        if failed > allowed * solves:
+            text = (
+                f"THIS RUN FAILED: the config allows at most {100 * allowed:g} % of failed solves. "
+                f"{text} Its numbers should not be used."
+            )
+        found.append(text)
+    for analysis in view.analyses:
+        missing = int((~analysis.usable).sum())
+        if missing == len(analysis.usable):
+            found.append(f"“{analysis.label}” has no estimate in any trial.")
+        elif missing:
+            found.append(
+                f"“{analysis.label}” has no estimate in {missing:,} of {len(analysis.usable):,} "
+                "trials; they count against its power."
+            )
+        if not math.isfinite(analysis.truth):
+            found.append(f"The true value of “{analysis.label}” is not available.")
+    if 0 < view.trials < 100 and view.analyses:
+        found.append(
+            f"Only {view.trials} trials were simulated: power and coverage are rough, as their "
+            "Monte-Carlo errors say."
+        )
+    return found
+
+
+def difference_in_words(analysis: AnalysisView, stored: float, error: float) -> str:
+    """An effect with its direction: `3.2 ± 0.1 percentage points higher in … than in …`."""
+    shown = analysis.scale.effect(stored, error)
+    than = f"in {analysis.treatment.mention} than in {analysis.reference.mention}"
+    if analysis.scale.ratio:
+        return (
+            f"{shown} times as frequent per unit of time in {analysis.treatment.mention} as in "
+            f"{analysis.reference.mention} (hazard ratio)"
+        )
+    size = Measured(shown.value.lstrip("\N{MINUS SIGN}"), shown.error)
+    if not any(digit in "123456789" for digit in size.value):
+        return f"the same {than.replace(' than in ', ' and in ')} to within {shown.error or 'rounding'}"
+    direction = analysis.scale.more if stored > 0 else analysis.scale.less
+    return f"{analysis.scale.with_unit(str(size))} {direction} {than}"
+
+
+def _finding(view: View, analysis: AnalysisView) -> str:
+    trials = f"{view.trials:,} simulated trial{'s' if view.trials != 1 else ''}"
+    subjects = f"{view.subjects:,} patients"
+    draws = view.sizes["population"]
+    over = f", over {draws:,} draws of the population's parameters" if draws > 1 else ""
+    among = "" if analysis.spec.subset is None else f" (analysis “{analysis.label}”)"
+    start = f"In {trials} of {subjects} each{over}, "
+    if not analysis.available:
+        return f"{start}no trial gave an estimate of {inline(analysis.endpoint_label)}{among}."
+    found = analysis.characteristics
+    words = difference_in_words(
+        analysis, found["mean_estimate"], found.get("mean_estimate_mcse", float("nan"))
+    )
+    return f"{start}{inline(analysis.endpoint_label)}{among} was on average {words}."
+
+
+def _range(analysis: AnalysisView, lower: float, upper: float) -> str:
+    text = analysis.scale.interval(lower, upper)
+    return analysis.scale.with_unit(text) if not analysis.scale.ratio else text
+
+
+def _truth(analysis: AnalysisView) -> str:
+    if not math.isfinite(analysis.truth):
+        return "The true effect is not available."
+    effect = analysis.scale.effect(analysis.truth, analysis.truth_mcse)
+    none = abs(analysis.truth) < 2 * analysis.truth_mcse
+    size = effect._replace(value=effect.value.lstrip("\N{MINUS SIGN}"))
+    direction = analysis.scale.more if analysis.truth > 0 else analysis.scale.less
+    words = (
+        f"{analysis.scale.with_unit(str(effect))}, which cannot be told from no effect" if none
+        else f"a hazard ratio of {effect}" if analysis.scale.ratio
+        else f"{analysis.scale.with_unit(str(size))} {direction}"
+    )  # fmt: skip
+    return (
+        f"The true effect, from {whole(analysis.truth_subjects)} virtual patients treated under "
+        f"both arms, is {words}."
+    )
+
+
+def _power_of(analysis: AnalysisView) -> Measured:
+    found, nan = analysis.characteristics, float("nan")
+    return share(
+        found.get("power", nan), found.get("power_mcse", nan), found.get("trials", nan)
+    )
+
+
+def _power(analysis: AnalysisView) -> str:
+    power = _power_of(analysis)
+    if power.value == "n/a":
+        return "Its power is not available."
+    up, down = directions(analysis)
+    both = (
+        f" ({100 * up:.2g} % {analysis.scale.more}, {100 * down:.2g} % {analysis.scale.less})"
+        if up > 0 and down > 0 and not analysis.scale.ratio
+        else ""
+    )
+    return (
+        f"Of the trials, {power} % found a significant difference at α = {analysis.spec.alpha:g}"
+        f"{both}; that is the power."
+    )
+
+
+def _about(analysis: AnalysisView) -> str:
+    return f"{inline(analysis.endpoint_label)} in “{analysis.label}”"
+
+
+def _short(analysis: AnalysisView) -> str:
+    if not analysis.available:
+        return "no trial gave an estimate"
+    found = analysis.characteristics
+    mean = analysis.scale.effect(found["mean_estimate"], found.get("mean_estimate_mcse", math.nan))
+    effect = analysis.scale.with_unit(str(mean))
+    true = analysis.scale.effect(analysis.truth, analysis.truth_mcse)
+    return f"mean estimate {effect}, true effect {true}, power {_power_of(analysis)} %"
+
+
+def _rule(view: View) -> str:
+    spec = view.config.success
+    return "all" if spec is not None and spec.all_of else "any"
+
+
+def _success(view: View) -> str:
+    value, error = view.success
+    if not math.isfinite(value):
+        return "The probability of success is not available."
+    number = share(value, error, view.trials)
+    if len(view.decisive) == 1:
+        return f"With that as its only criterion, the trial succeeds with probability {number} %."
+    names = ", ".join(f"“{analysis.label}”" for analysis in view.decisive)
+    rule = "any" if _rule(view) == "any" else "each"
+    return (
+        f"The trial counts as a success when {rule} of {names} is significant: probability "
+        f"{number} %."
+    )
+
+
+def _published(analysis: AnalysisView) -> str:
+    entry = analysis.published
+    if entry is None:
+        return ""
+    value = float(analysis.scale.shown(entry.value))
+    text = analysis.scale.with_unit(f"{value:.3g}".replace("-", "\N{MINUS SIGN}"))
+    if math.isfinite(entry.lower):
+        shown = (float(analysis.scale.shown(limit)) for limit in (entry.lower, entry.upper))
+        text = f"{text} ({interval(*shown)})"
+    found = distance(analysis)
+    judged = found is not None and math.isfinite(found.in_errors)
+    words = f"; the simulated mean is {in_words(found.in_errors)}" if found and judged else ""
+    return f"For “{analysis.label}” the trial itself reported {text}{words}."

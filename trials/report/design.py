@@ -1,0 +1,186 @@
+"""The trial as it was simulated: size, conduct, arms and how patients are dosed."""
+
+from __future__ import annotations
+
+from trials.config import ArmSpec, TitrationSpec, TrialConfig
+from trials.dosing import library
+from trials.report.blocks import Block, Cell, Column, Details, Row, Section, Table, Text, facts
+from trials.report.numbers import plain
+from trials.report.view import View, readable
+
+
+def section(view: View) -> Section:
+    """Design, arms and titration tables."""
+    blocks: list[Block] = []
+    if view.config.description:
+        blocks.append(Text(view.config.description))
+    blocks += [facts("The simulated design", _design(view), "the config"), _arms(view)]
+    used = dict.fromkeys(arm.titration for arm in view.config.arms.values() if arm.titration)
+    tables = [_titration(view, name, view.config.titrations[name]) for name in used]
+    if tables:
+        names = ", ".join(view.words(name) for name in used)
+        blocks.append(Details(f"Titration by measured value ({names})", tables))
+    return Section("design", "The trial as simulated", blocks)
+
+
+def shown(expression: str) -> str:
+    """An expression with the signs that are read more easily."""
+    return " ".join(expression.split()).replace(">=", "≥").replace("<=", "≤").replace("==", "=")
+
+
+def _design(view: View) -> list[tuple[str, str]]:
+    config = view.config
+    trial, drug, visits = config.trial, config.drug, config.visits
+    rows = [
+        ("Patients", f"{view.subjects:,} randomised in each trial"),
+        ("Simulated trials", _replicates(config)),
+        ("Eligibility", "; ".join(shown(rule.text) for rule in config.cohort.eligibility) or "everybody"),
+        ("Randomisation", _randomisation(config)),
+        ("Centres", f"{trial.centres.count}, {_sizes(trial.centres.spread)}"),
+        ("Enrolment", f"evenly over {plain(trial.enrolment.period)} d"),
+        ("Treatment", f"{plain(trial.duration)} d from the first dose to the last visit"),
+        ("Drug", _drug(config)),
+        (
+            "Visits",
+            f"days {', '.join(map(str, visits.days))} at {plain(visits.time_of_day)} h; "
+            f"{', '.join(map(view.output_short, visits.measure))} measured"
+            + (
+                f"; each kept with probability {plain(visits.attendance)}, "
+                f"made up {plain(visits.retry_after)} d later"
+                if visits.attendance < 1
+                else ""
+            ),
+        ),
+        (
+            "Dropout",
+            "none"
+            if trial.dropout is None
+            else f"{plain(100 * trial.dropout.share)} % by day {plain(trial.dropout.by)}, "
+            "at a constant hazard",
+        ),
+    ]
+    if drug.adherence is not None:
+        share = f"{plain(100 * drug.adherence.mean)} % of doses taken on average"
+        spread = f"standard deviation between patients {plain(100 * drug.adherence.spread)} %"
+        rows.append(("Adherence", f"{share}, {spread}"))
+    for name, group in config.availability.items():
+        known = ", ".join(f"{plain(100 * k.share)} % before day {k.day}" for k in group.known)
+        what = ", ".join(group.covariates)
+        rows.append((f"{readable(name)} known", f"{what}: {known}"))
+    if config.success is not None:
+        names = config.success.any_of or config.success.all_of or []
+        rule = "any of" if config.success.any_of else "all of"
+        labels = ", ".join(f"“{config.analyses[name].label or name}”" for name in names)
+        rows.append(("Success", f"{rule} {labels} significant"))
+    return rows
+
+
+def _replicates(config: TrialConfig) -> str:
+    draws = config.trial.population_draws
+    text = f"{config.trial.replicates:,}"
+    if draws > 1:
+        text += f" for each of {draws:,} draws of the population's parameters"
+    return text
+
+
+def _sizes(spread: float) -> str:
+    return "equal in size" if spread == 0 else f"sizes varying by {plain(100 * spread)} %"
+
+
+def _randomisation(config: TrialConfig) -> str:
+    spec = config.trial.randomisation
+    shares = spec.allocation or dict.fromkeys(config.arms, 1)
+    ratio = " : ".join(f"{config.arms[name].label} {shares[name]}" for name in config.arms)
+    if len(config.arms) == 1:
+        return "none, a single arm"
+    how = "simple"
+    if spec.method == "permuted_blocks":
+        how = f"permuted blocks of {' or '.join(map(str, spec.block_sizes))}"
+    by = ["centre"] if spec.strata.centre else []
+    by += [f"{readable(name)} ({shown(rule.text)})" for name, rule in spec.strata.by.items()]
+    within = f", within strata of {' and '.join(by)}" if by else ""
+    return f"{ratio}; {how}{within}"
+
+
+def _drug(config: TrialConfig) -> str:
+    drug = config.drug
+    every = "every day" if drug.every == 1 else f"every {plain(drug.every)} d"
+    parts = [f"{drug.name}, {every} at {plain(drug.time_of_day)} h"]
+    if drug.fraction != 1:
+        parts.append(f"{plain(100 * drug.fraction)} % of the dose enters “{drug.compartment}”")
+    if drug.rounding is not None:
+        parts.append(f"doses are multiples of {plain(drug.rounding)} mg")
+    if drug.weekly_rounding is not None:
+        parts.append(f"weekly doses are multiples of {plain(drug.weekly_rounding)} mg")
+    if drug.lowest is not None:
+        parts.append(f"at least {plain(drug.lowest)} mg")
+    if drug.highest is not None:
+        parts.append(f"at most {plain(drug.highest)} mg")
+    return "; ".join(parts)
+
+
+def _arms(view: View) -> Table:
+    rows = [
+        Row([spec.label, _start(view, spec), _revision(view, spec), view.words(spec.titration or "–")])
+        for spec in view.config.arms.values()
+    ]
+    return Table(
+        "What each arm receives",
+        (Column("Arm"), Column("First dose"), Column("Revision"), Column("Titration")),
+        rows,
+        "the config",
+    )
+
+
+def _named(view: View, formula: str) -> str:
+    found = library().get(formula)
+    if formula in view.config.formulas or found is None:
+        return readable(formula)
+    return found.title
+
+
+def _start(view: View, spec: ArmSpec) -> str:
+    text = ", else ".join(_named(view, name) for name in spec.start)
+    loading = ", ".join(f"day {entry.day}: {entry.dose.text}" for entry in spec.loading)
+    return f"{text}; loading (mg) {loading}" if loading else text
+
+
+def _revision(view: View, spec: ArmSpec) -> str:
+    if spec.revision is None:
+        return "–"
+    names = ", else ".join(_named(view, name) for name in spec.revision.formulas)
+    days = " or ".join(map(str, spec.revision.days))
+    return f"at the first visit on day {days}: {names}"
+
+
+def _titration(view: View, name: str, spec: TitrationSpec) -> Table:
+    rows = []
+    below = None
+    for band in spec.bands:
+        low = "–" if below is None else plain(below)
+        high = "–" if band.below is None else plain(band.below)
+        change = f"{band.change:+g} %".replace("-", "\N{MINUS SIGN}") if band.change else "none"
+        if band.again is not None:
+            change += f" ({band.again:+g} % if again)".replace("-", "\N{MINUS SIGN}")
+        following = "held until the next visit" if band.hold else _next_dose(band.next_dose)
+        recheck = "–" if band.recheck is None else plain(band.recheck)
+        cells: list[Cell] = [low, high, change, following, recheck]
+        rows.append(Row(cells))
+        below = band.below
+    unit = view.unit(spec.of)
+    return Table(
+        f"{view.words(name)}: from a measured {view.output_short(spec.of)} to a change of dose",
+        (
+            Column("From", unit, number=True),
+            Column("Below", unit, number=True),
+            Column("Change of dose"),
+            Column("Next dose"),
+            Column("Recheck within", "d", number=True),
+        ),
+        rows,
+        "the config",
+    )
+
+
+def _next_dose(factor: float) -> str:
+    return "as ordered" if factor == 1 else "omitted" if factor == 0 else f"times {plain(factor)}"

@@ -1,0 +1,141 @@
+"""How everything was computed, for what this trial uses; and the solver's settings and totals."""
+
+from __future__ import annotations
+
+from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
+from trials.report.blocks import Block, Bullets, Column, Row, Section, Table, facts
+from trials.report.design import shown
+from trials.report.numbers import plain, significant, whole
+from trials.report.view import View, readable
+
+ENDPOINTS = {
+    "time_in_range": (
+        "percentage of days with the value from {low} to {high}, by linear interpolation between "
+        "visits no more than {longest_gap} d apart (Rosendaal et al., Thromb Haemost 1993;69:236-239)"
+    ),
+    "time_to_range": (
+        "time to the first visit with a value {range}; censored at the last visit that was kept"
+    ),
+    "any_at_or_above": "whether any visit has a value of {threshold} or more",
+    "last": "value at the last visit that was kept",
+    "mean": "mean of the values at visits, each counting the same",
+}
+
+ESTIMATORS = {
+    "mean_difference": (
+        "difference in means by least squares, with a t test and interval on the residual degrees "
+        "of freedom"
+    ),
+    "risk_difference": (
+        "difference in risks: Miettinen and Nurminen's score test and interval (Stat Med "
+        "1985;4:213-226); with strata, Mantel and Haenszel's weights and Sato's variance (Biometrics "
+        "1989;45:1323-1324)"
+    ),
+    "restricted_mean_difference": (
+        "difference in areas under the Kaplan-Meier curves up to a horizon (Royston & Parmar, BMC "
+        "Med Res Methodol 2013;13:152)"
+    ),
+    "hazard_ratio": "Cox regression, ties by Efron's method, Wald test and interval",
+}
+
+SIMULATION = (
+    "Every subject is solved under every arm with the same random numbers (noise, missed visits, "
+    "missed doses, dropout), so that its potential outcomes are known. Each trial then shows one "
+    "of them for each subject: that of the arm it was randomised to.",
+    "True values come from subjects of their own, each seen under both arms. For means and risks "
+    "the Monte-Carlo error is that of the paired difference. For times to an event it is the "
+    "estimator's own standard error, which ignores the pairing and so is on the large side.",
+    "Monte-Carlo errors of power, bias, standard deviations, coverage: Morris, White & Crowther, "
+    "Stat Med 2019;38:2074-2102, Table 6. The errors of bias include that of the true value. A "
+    "share of none or all of the trials is given with its 95 % bound instead (Clopper & Pearson, "
+    "Biometrika 1934;26:404-413).",
+    "Numbers are rounded to their Monte-Carlo error: one significant digit of it, two after a 1.",
+    "Curves of time to an event: Kaplan & Meier, JASA 1958;53:457-481.",
+)
+
+
+def section(view: View) -> Section:
+    """Methods by endpoint and analysis, simulation, solver."""
+    config = view.config
+    endpoints = [
+        Row([spec.label or readable(name), _endpoint(view, spec), ", ".join(_analysed(config, name))])
+        for name, spec in config.endpoints.items()
+    ]
+    analyses = [
+        Row([analysis.label, analysis.endpoint_label, _estimator(analysis.spec), analysis.contrast])
+        for analysis in view.analyses
+    ]
+    blocks: list[Block] = [
+        Table(
+            "Endpoints",
+            (Column("Endpoint"), Column("How it is computed"), Column("Analyses")),
+            endpoints,
+            "the config",
+        )
+    ]
+    if analyses:
+        labels = ("Analysis", "Endpoint", "Estimator", "Contrast")
+        columns = [Column(label) for label in labels]
+        blocks.append(Table("Analyses", columns, analyses, "the config"))
+    blocks += [Bullets(SIMULATION, lead="Simulation and its errors:"), _solver(view)]
+    return Section("methods", "Methods", blocks)
+
+
+def _analysed(config: TrialConfig, endpoint: str) -> list[str]:
+    names = [s.label or n for n, s in config.analyses.items() if s.endpoint == endpoint]
+    return names or ["none"]
+
+
+def _endpoint(view: View, spec: EndpointSpec) -> str:
+    template = ENDPOINTS.get(spec.kind, readable(spec.kind))
+    values = {name: _given(value) for name, value in spec.model_dump().items()}
+    low, high = getattr(spec, "low", None), getattr(spec, "high", None)
+    values["range"] = (
+        f"from {plain(low)} to {plain(high)}" if low is not None and high is not None
+        else f"of {plain(low)} or more" if low is not None
+        else f"of {plain(high)} or less" if high is not None
+        else "of any size"
+    )  # fmt: skip
+    text = f"{view.words(spec.of)}: {template.format(**values)}"
+    first, last = getattr(spec, "from_day", 1), getattr(spec, "to_day", None)
+    if first == 1 and last is None:
+        return text
+    return f"{text}; days {first} to {last or plain(view.config.trial.duration)}"
+
+
+def _given(value: object) -> str:
+    return plain(value) if isinstance(value, (int, float)) else str(value)
+
+
+def _estimator(spec: AnalysisSpec) -> str:
+    text = ESTIMATORS.get(spec.estimator, readable(spec.estimator))
+    if spec.adjust == "strata":
+        text += "; adjusted for the factors of randomisation"
+    if spec.horizon is not None:
+        text += f"; horizon {plain(spec.horizon)} d"
+    if spec.subset is not None:
+        text += f"; in patients with {shown(spec.subset.text)}"
+    return f"{text}; α = {spec.alpha:g} two-sided, {100 * (1 - spec.alpha):g} % intervals"
+
+
+def _solver(view: View) -> Table:
+    solver, counts = view.config.solver, view.group("counts")
+    rows = [
+        ("Relative tolerance", significant(solver.relative_tolerance, 1)),
+        ("Absolute tolerance", significant(solver.absolute_tolerance, 1)),
+        ("Steps at most", whole(solver.max_steps)),
+    ]
+    wanted = {
+        "subjects": "Subjects in trials",
+        "solves": "Solves (a subject under an arm)",
+        "failed": "Failed solves",
+        "truth_subjects": "Subjects for true values",
+        "visits": "Visits kept",
+        "steps_mean": "Steps of a solve, mean",
+        "attempts_mean": "Candidates drawn for one eligible subject, mean",
+    }
+    for name, label in wanted.items():
+        if counts is not None and name in counts:
+            value = float(counts[name])
+            rows.append((label, whole(value) if value.is_integer() else significant(value, 4)))
+    return facts("Solver settings and totals", rows, "the config, /counts")
