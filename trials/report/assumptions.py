@@ -65,7 +65,8 @@ def _comment(line: str) -> int | None:
     for index, character in enumerate(line):
         if quote:
             quote = "" if character == quote else quote
-        elif character in "\"'" and (index == 0 or line[index - 1] in " [{,:"):
+        elif character in "\"'" and (index == 0 or line[index - 1] in " [{,:'"):
+            # A doubled quote within single quotes ends one and begins the next.
             quote = character
         elif character == "#" and (index == 0 or line[index - 1].isspace()):
             return index

@@ -160,7 +160,7 @@ def stacked(heights: Sequence[float], gap: float) -> list[tuple[float, float]]:
     total = sum(heights) + gap * (len(heights) - 1)
     found, top = [], total
     for height in heights:
-        found.append(((top - height) / total, top / total))
+        found.append((max((top - height) / total, 0.0), min(top / total, 1.0)))
         top -= height + gap
     return found
 

@@ -37,8 +37,8 @@ def tree() -> xr.DataTree:
 def finished(tmp_path: Path, tree: xr.DataTree) -> Callable[..., RunFolder]:
     """Makes a finished run."""
 
-    def finished(name: str = "run", **options: bool) -> RunFolder:
-        with RunFolder.create(tmp_path / name, **options) as new:
+    def finished(name: str = "run", *, force: bool = False) -> RunFolder:
+        with RunFolder.create(tmp_path / name, force=force) as new:
             with new.writing("report.html") as path:
                 path.write_text("<html>first</html>")
             with new.writing("results.zarr") as path:

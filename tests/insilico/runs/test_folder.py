@@ -118,7 +118,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch, number):
     def full(handle: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    with pytest.raises(RunFolderError, match="free some space"):  # noqa: PT012, SIM117
+    with pytest.raises(RunFolderError, match="free some space"):  # noqa: SIM117
         with RunFolder.create(tmp_path / "run") as new:
             (new.path / "report.html").write_text("x")
             monkeypatch.setattr(folder.os, "fsync", full)

@@ -40,7 +40,7 @@ def test_an_existing_store_is_not_overwritten(tmp_path, tree):
 
 
 def test_what_is_no_store_is_an_os_error(tmp_path):
-    with pytest.raises(OSError):  # noqa: PT011 - of any kind
+    with pytest.raises(OSError):
         read_tree(tmp_path / "results.zarr")
 
 

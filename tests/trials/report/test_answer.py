@@ -1,0 +1,110 @@
+"""The answer is written from the numbers: right for either direction, and for none."""
+
+import re
+
+import numpy as np
+import pytest
+
+from trials.report import answer
+from trials.report.published import distance, in_words
+from trials.report.view import View
+
+ZERO = {"doses_differ": (0.0, 2.8)}
+
+
+@pytest.fixture
+def text(make_up):
+    def answered(study, effects, **options):
+        return answer.paragraph(View(make_up(study, effects, **options), study))
+
+    return answered
+
+
+def test_an_effect_is_named_with_its_direction(text, plain_study):
+    above = text(plain_study, {"primary": (3.0, 0.2), **ZERO})
+    below = text(plain_study, {"primary": (-3.0, 0.2), **ZERO})
+    pattern = r"was on average [23]\.\d+ ± 0\.\d+ percentage points {} in the genotype-guided arm than"
+    assert re.search(pattern.format("higher"), above)
+    assert re.search(pattern.format("lower"), below)
+    assert "is 3.000 ± 0.010 percentage points higher" in above
+    assert "is 3.000 ± 0.010 percentage points lower" in below
+
+
+def test_no_effect_is_called_that(text, plain_study):
+    assert "which cannot be told from no effect" in text(plain_study, {"primary": (0.0, 1.0), **ZERO})
+
+
+def test_risks_are_in_percentage_points_and_more_or_less_frequent(text, plain_study):
+    study = plain_study.changed(["success={any_of: [high_inr]}"])
+    found = text(study, {"high_inr": (-0.2, 0.01)})
+    assert re.search(r"was on average (19|20)\.\d+ ± 0\.\d+ percentage points less frequent", found)
+
+
+def test_a_hazard_ratio_is_a_ratio(odd_study, odd_tree):
+    found = answer.paragraph(View(odd_tree, odd_study))
+    # exp(0.5) is 1.65; the error is that of the logarithm times it.
+    assert re.search(r"true effect 1\.65\d* ± 0\.0\d+", found)
+    assert "the trial itself reported 1.6 (1.20 to 2.10)" in found
+
+
+def test_success_states_its_rule(plain_study, plain_tree, odd_study, odd_tree):
+    assert "when any of" in answer.paragraph(View(plain_tree, plain_study))
+    assert "when each of" in answer.paragraph(View(odd_tree, odd_study))
+
+
+def test_the_power_names_both_directions_when_both_occur(text, plain_study):
+    study = plain_study.changed(["trial.replicates=400", "trial.subjects=4"])
+    effects = {"primary": (0.0, 1.0), **ZERO}
+    assert re.search(r"% higher, \d\.?\d* % lower\)", text(study, effects))
+
+
+def test_an_answer_without_estimates_says_so(text, plain_study):
+    effects = {"primary": (np.nan, np.nan), **ZERO}
+    found = text(plain_study, effects, missing={"primary": plain_study.config.trial.replicates})
+    assert "no trial gave an estimate" in found
+    assert "The true effect is not available" in found
+    assert "nan" not in found
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.05, "rarely"), (0.4, "fail more often"), (0.7, "more often than fail"), (0.9, "probably")],
+)
+def test_the_lead_follows_the_probability_of_success(plain_study, plain_tree, value, words):
+    tree = plain_tree.copy()
+    tree["operating_characteristics"]["success"] = value
+    assert words in answer.lead(View(tree, plain_study))
+
+
+def test_a_clean_run_has_no_warning_but_its_size(plain_study, plain_tree):
+    assert answer.warnings(View(plain_tree, plain_study)) == [
+        "Only 30 trials were simulated: power and coverage are rough, as their Monte-Carlo errors say."
+    ]
+
+
+def test_failures_and_missing_estimates_are_warned_of(odd_study, odd_tree):
+    found = "\n".join(answer.warnings(View(odd_tree, odd_study)))
+    assert "THIS RUN FAILED" in found
+    assert "70 of 2,160 solves" in found
+    assert "“Risk” has no estimate in 3 of 12 trials" in found
+    assert "“Never” has no estimate in any trial" in found
+
+
+def test_the_distance_is_in_published_standard_errors(plain_study, plain_tree):
+    view = View(plain_tree, plain_study)
+    black = next(analysis for analysis in view.analyses if analysis.name == "black")
+    found = distance(black)
+    assert found is not None
+    error = (-2.0 + 15.0) / (2 * 1.959964)
+    mean = float(np.mean(black.estimate))
+    assert found.in_errors == pytest.approx((mean + 8.3) / error)
+    assert found.percentile == pytest.approx(100 * np.mean(black.estimate < -8.3))
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0.5, "within one standard error"), (-1.5, "within the published uncertainty"),
+     (2.5, "further off"), (-7, "disagreement"), (np.nan, "no published interval")],
+)  # fmt: skip
+def test_distances_are_put_in_words(size, words):
+    assert words in in_words(size)
