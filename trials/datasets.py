@@ -232,7 +232,8 @@ def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         if units.get(field.name):
             metadata["unit"] = units[field.name]
         fields.append(field.with_metadata(metadata))
-    schema = pa.schema(fields, {"label": frame.attrs["label"]})
+    # What pandas notes about its own types stays.
+    schema = pa.schema(fields, {**table.schema.metadata, b"label": frame.attrs["label"].encode()})
     pq.write_table(table.cast(schema), Path(path), compression="zstd")
 
 

@@ -90,8 +90,8 @@ def warnings(view: View) -> list[str]:
         allowed = view.config.largest_failed_share
         text = (
             f"{failed:,} of {solves:,} solves of a subject under an arm failed "
-            f"({100 * failed / solves:.3g} %). They are listed under “Failures” and are left out of "
-            "every analysis."
+            f"({100 * failed / solves:.3g} %). They are listed under “Failures” and are left out "
+            "of every analysis."
         )
         if failed > allowed * solves:
             text = (
@@ -129,7 +129,8 @@ def difference_in_words(analysis: AnalysisView, stored: float, error: float) -> 
         )
     size = Measured(shown.value.lstrip("\N{MINUS SIGN}"), shown.error)
     if not any(digit in "123456789" for digit in size.value):
-        return f"the same {than.replace(' than in ', ' and in ')} to within {shown.error or 'rounding'}"
+        both = than.replace(" than in ", " and in ")
+        return f"the same {both} to within {shown.error or 'rounding'}"
     direction = analysis.scale.more if stored > 0 else analysis.scale.less
     return f"{analysis.scale.with_unit(str(size))} {direction} {than}"
 
@@ -175,9 +176,7 @@ def _truth(analysis: AnalysisView) -> str:
 
 def _power_of(analysis: AnalysisView) -> Measured:
     found, nan = analysis.characteristics, float("nan")
-    return share(
-        found.get("power", nan), found.get("power_mcse", nan), found.get("trials", nan)
-    )
+    return share(found.get("power", nan), found.get("power_mcse", nan), found.get("trials", nan))
 
 
 def _power(analysis: AnalysisView) -> str:
@@ -191,8 +190,8 @@ def _power(analysis: AnalysisView) -> str:
         else ""
     )
     return (
-        f"Of the trials, {power} % found a significant difference at α = {analysis.spec.alpha:g}"
-        f"{both}; that is the power."
+        f"Of the trials, {power.percent} found a significant difference at "
+        f"α = {analysis.spec.alpha:g}{both}; that is the power."
     )
 
 
@@ -206,8 +205,10 @@ def _short(analysis: AnalysisView) -> str:
     found = analysis.characteristics
     mean = analysis.scale.effect(found["mean_estimate"], found.get("mean_estimate_mcse", math.nan))
     effect = analysis.scale.with_unit(str(mean))
+    if analysis.scale.ratio:
+        effect = f"a hazard ratio of {effect}"
     true = analysis.scale.effect(analysis.truth, analysis.truth_mcse)
-    return f"mean estimate {effect}, true effect {true}, power {_power_of(analysis)} %"
+    return f"mean estimate {effect}, true effect {true}, power {_power_of(analysis).percent}"
 
 
 def _rule(view: View) -> str:
@@ -221,12 +222,13 @@ def _success(view: View) -> str:
         return "The probability of success is not available."
     number = share(value, error, view.trials)
     if len(view.decisive) == 1:
-        return f"With that as its only criterion, the trial succeeds with probability {number} %."
+        chance = number.percent
+        return f"With that as its only criterion, the trial succeeds with probability {chance}."
     names = ", ".join(f"“{analysis.label}”" for analysis in view.decisive)
     rule = "any" if _rule(view) == "any" else "each"
     return (
         f"The trial counts as a success when {rule} of {names} is significant: probability "
-        f"{number} %."
+        f"{number.percent}."
     )
 
 

@@ -245,8 +245,8 @@ def _table(view: View) -> Table:
         columns,
         rows,
         "/estimates, /published" if published else "/estimates",
-        "n: analysed patients of the arm in one trial, on average. Means are not adjusted. Times to "
-        "an event: restricted mean, or with a hazard ratio the share of patients with the event. "
+        "n: analysed patients of the arm in one trial, on average. Means are not adjusted. Times "
+        "to an event: restricted mean, or with a hazard ratio the share of patients with the event. "
         "±: Monte-Carlo standard error.",
     )
 

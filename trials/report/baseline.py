@@ -28,7 +28,9 @@ def _table(view: View, subjects: xr.Dataset) -> Table:
     trials = view.assigned.shape[0] * view.assigned.shape[1]
     columns = [Column("Characteristic")]
     for arm, members in zip(view.arms, groups, strict=True):
-        columns.append(Column(arm.label, f"n = {whole(members.sum() / trials)} a trial", number=True))
+        columns.append(
+            Column(arm.label, f"n = {whole(members.sum() / trials)} a trial", number=True)
+        )
     groups.append(view.assigned >= 0)
     columns.append(Column("All", f"n = {whole(groups[-1].sum() / trials)} a trial", number=True))
     rows: list[Row] = []

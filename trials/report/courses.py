@@ -97,9 +97,7 @@ def _figure(
         return absent(f"{label}: no scheduled day has {FEWEST} values or more in any arm.")
     unit = view.unit(output)
     low, high, of = _band(view, output)
-    spec, height = _spec(
-        arms, found, plotting.with_unit(label.split(" (")[0], unit), (low, high)
-    )
+    spec, height = _spec(arms, found, plotting.with_unit(label.split(" (")[0], unit), (low, high))
     shading = (
         f" The green band is the range that “{of}” counts ({plain(low)} to {plain(high)})."
         if of and low is not None and high is not None
@@ -111,8 +109,8 @@ def _figure(
         caption=f"{label} by day and arm",
         alt=_alt(arms, found, label, unit),
         note=(
-            "Line: median. Dark ribbon: quartiles; light ribbon: 5th to 95th percentile of patients "
-            f"seen on the scheduled day.{others}{shading} From {view.pooled_words}."
+            "Line: median. Dark ribbon: quartiles; light ribbon: 5th to 95th percentile of "
+            f"patients seen on the scheduled day.{others}{shading} From {view.pooled_words}."
         ),
         source="/outcomes, /randomisation",
         spec=spec,
@@ -124,7 +122,10 @@ def _figure(
 def _band(view: View, output: str) -> tuple[float | None, float | None, str]:
     """The range of the first analysed endpoint of this output that has one."""
     for analysis in view.analyses:
-        low, high = getattr(analysis.endpoint, "low", None), getattr(analysis.endpoint, "high", None)
+        low, high = (
+            getattr(analysis.endpoint, "low", None),
+            getattr(analysis.endpoint, "high", None),
+        )
         if analysis.endpoint.of == output and low is not None and high is not None:
             return low, high, analysis.endpoint_label
     return None, None, ""
@@ -209,6 +210,7 @@ def _ribbons(course: Course, arm: ArmView, x: str, y: str) -> list[dict[str, Any
 
 
 def _median(course: Course, arm: ArmView, x: str, y: str, *, thin: bool) -> dict[str, Any]:
+    name = plotting.safe(arm.label)
     return {
         "type": "scatter",
         "x": plotting.plain_list(course.days),
@@ -216,9 +218,13 @@ def _median(course: Course, arm: ArmView, x: str, y: str, *, thin: bool) -> dict
         "xaxis": x,
         "yaxis": y,
         "mode": "lines" if thin else "lines+markers",
-        "line": {"color": arm.colour, "width": 1.3 if thin else 2.6, "dash": "dot" if thin else "solid"},
+        "line": {
+            "color": arm.colour,
+            "width": 1.3 if thin else 2.6,
+            "dash": "dot" if thin else "solid",
+        },
         "marker": {"size": 6, "color": arm.colour},
-        "hovertemplate": f"{plotting.safe(arm.label)}<br>day %{{x}}: median %{{y:.3g}}<extra></extra>",
+        "hovertemplate": f"{name}<br>day %{{x}}: median %{{y:.3g}}<extra></extra>",
     }
 
 

@@ -6,7 +6,7 @@ from trials.config import ArmSpec, TitrationSpec, TrialConfig
 from trials.dosing import library
 from trials.report.blocks import Block, Cell, Column, Details, Row, Section, Table, Text, facts
 from trials.report.numbers import plain
-from trials.report.view import View, readable
+from trials.report.view import View, inline, readable
 
 
 def section(view: View) -> Section:
@@ -34,7 +34,10 @@ def _design(view: View) -> list[tuple[str, str]]:
     rows = [
         ("Patients", f"{view.subjects:,} randomised in each trial"),
         ("Simulated trials", _replicates(config)),
-        ("Eligibility", "; ".join(shown(rule.text) for rule in config.cohort.eligibility) or "everybody"),
+        (
+            "Eligibility",
+            "; ".join(shown(rule.text) for rule in config.cohort.eligibility) or "everybody",
+        ),
         ("Randomisation", _randomisation(config)),
         ("Centres", f"{trial.centres.count}, {_sizes(trial.centres.spread)}"),
         ("Enrolment", f"evenly over {plain(trial.enrolment.period)} d"),
@@ -43,7 +46,7 @@ def _design(view: View) -> list[tuple[str, str]]:
         (
             "Visits",
             f"days {', '.join(map(str, visits.days))} at {plain(visits.time_of_day)} h; "
-            f"{', '.join(map(view.output_short, visits.measure))} measured"
+            f"{', '.join(inline(view.output_short(output)) for output in visits.measure)} measured"
             + (
                 f"; each kept with probability {plain(visits.attendance)}, "
                 f"made up {plain(visits.retry_after)} d later"
@@ -70,7 +73,7 @@ def _design(view: View) -> list[tuple[str, str]]:
     if config.success is not None:
         names = config.success.any_of or config.success.all_of or []
         rule = "any of" if config.success.any_of else "all of"
-        labels = ", ".join(f"“{config.analyses[name].label or name}”" for name in names)
+        labels = ", ".join(f"“{config.analyses[n].label or readable(n)}”" for n in names)
         rows.append(("Success", f"{rule} {labels} significant"))
     return rows
 
@@ -121,7 +124,14 @@ def _drug(config: TrialConfig) -> str:
 
 def _arms(view: View) -> Table:
     rows = [
-        Row([spec.label, _start(view, spec), _revision(view, spec), view.words(spec.titration or "–")])
+        Row(
+            [
+                spec.label,
+                _start(view, spec),
+                _revision(view, spec),
+                view.words(spec.titration or "–"),
+            ]
+        )
         for spec in view.config.arms.values()
     ]
     return Table(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -98,8 +99,7 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
         axes[plotting.numbered("xaxis", panel)] = plotting.axis(
             plotting.safe(plotting.with_unit(what, unit)),
             anchor=y,
-            type="log" if ratio else "linear",
-            **({"dtick": "D2"} if ratio else {"nticks": 9}),
+            **(_ratio_axis(analyses) if ratio else {"nticks": 9}),
         )
         axes[plotting.numbered("yaxis", panel)] = plotting.axis(
             anchor=x,
@@ -128,28 +128,62 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
     return {"data": traces, "layout": look}, height
 
 
+def _ratio_axis(analyses: list[AnalysisView]) -> dict[str, Any]:
+    """A logarithmic axis with round ticks over everything that is shown and over 1."""
+    stored = [0.0]
+    for analysis in analyses:
+        stored += [*analysis.typical_interval(), analysis.truth, *(analysis.published or ())]
+    finite = [value for value in stored if np.isfinite(value)]
+    margin = 0.06 * ((max(finite) - min(finite)) or 1.0)
+    low, high = float(np.exp(min(finite) - margin)), float(np.exp(max(finite) + margin))
+    ticks = plotting.round_values(low, high, 7)
+    if high > 6 * low:
+        decades = range(int(np.floor(np.log10(low))), int(np.log10(high)) + 1)
+        ticks = [size * 10.0**power for power in decades for size in (1, 2, 5)]
+    return {
+        "type": "log",
+        "range": [float(np.log10(low)), float(np.log10(high))],
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
+
+
+class _Point(NamedTuple):
+    """A number with its interval, as stored, at a height of a panel."""
+
+    at: float
+    analysis: AnalysisView
+    value: float
+    lower: float = math.nan
+    upper: float = math.nan
+
+
 def _panel(rows: list[tuple[int, AnalysisView]], x: str, y: str) -> list[dict[str, Any]]:
     simulated = [
-        (at, a, a.characteristics.get("mean_estimate", np.nan), *a.typical_interval())
+        _Point(at, a, a.characteristics.get("mean_estimate", math.nan), *a.typical_interval())
         for at, a in rows
         if a.available
     ]
-    true = [(at, a, a.truth, np.nan, np.nan) for at, a in rows if np.isfinite(a.truth)]
-    reported = [(at - PUBLISHED_BELOW, a, *a.published) for at, a in rows if a.published is not None]
+    true = [_Point(at, a, a.truth) for at, a in rows if np.isfinite(a.truth)]
+    reported = [
+        _Point(at - PUBLISHED_BELOW, a, a.published.value, a.published.lower, a.published.upper)
+        for at, a in rows
+        if a.published is not None
+    ]
     return [
         {
             **_look(kind),
-            **_points(entries, error, colour),
+            **_points(points, {"color": colour, **error}),
             "xaxis": x,
             "yaxis": y,
             "showlegend": False,
         }
-        for kind, entries, error, colour in (
+        for kind, points, error, colour in (
             ("simulated", simulated, {"thickness": 4, "width": 0}, plotting.SIMULATED),
             ("true", true, {"visible": False}, plotting.TRUTH),
             ("published", reported, {"thickness": 1.6, "width": 4}, plotting.PUBLISHED),
         )
-        if entries
+        if points
     ]
 
 
@@ -183,34 +217,37 @@ def _legend(kinds: list[str]) -> list[dict[str, Any]]:
     return [{**_look(kind), "x": [None], "y": [None], "showlegend": True} for kind in kinds]
 
 
-def _points(
-    entries: list[tuple[float, AnalysisView, float, float, float]],
-    error: dict[str, Any],
-    colour: str,
-) -> dict[str, Any]:
+def _points(points: list[_Point], error: dict[str, Any]) -> dict[str, Any]:
+    """Points and their bars as they are shown; `error` is the look of the bars."""
     value, lower, upper = (
-        np.array([float(entry[1].scale.shown(entry[index])) for entry in entries])
-        for index in (2, 3, 4)
+        np.array([float(point.analysis.scale.shown(number)) for point, number in column])
+        for column in (
+            [(point, point.value) for point in points],
+            [(point, point.lower) for point in points],
+            [(point, point.upper) for point in points],
+        )
     )
     return {
         "x": plotting.plain_list(value),
-        "y": [entry[0] for entry in entries],
+        "y": [point.at for point in points],
         "error_x": {
             "type": "data",
             "symmetric": False,
             "array": plotting.plain_list(upper - value),
             "arrayminus": plotting.plain_list(value - lower),
-            "color": colour,
             **error,
         },
         "customdata": [
             [
-                plotting.safe(analysis.label),
-                f"({analysis.scale.interval(low, high)})" if np.isfinite(low) else "",
+                plotting.safe(point.analysis.label),
+                f"({point.analysis.scale.interval(point.lower, point.upper)})"
+                if np.isfinite(point.lower)
+                else "",
             ]
-            for _, analysis, _, low, high in entries
+            for point in points
         ],
-        "hovertemplate": "%{customdata[0]}: %{x:.3g} %{customdata[1]}<extra>%{fullData.name}</extra>",
+        "hovertemplate": "%{customdata[0]}: %{x:.3g} %{customdata[1]}"
+        "<extra>%{fullData.name}</extra>",
     }
 
 
@@ -243,10 +280,9 @@ def _table(view: View) -> Table:
             if published:
                 cells.append(published_effect(analysis))
             rows.append(Row(cells, indent=True))
-    contrast = view.analyses[0].contrast
-    same = all(analysis.contrast == contrast for analysis in view.analyses)
+    pairs = {f"{a.treatment.label} against {a.reference.label}" for a in view.analyses}
     return Table(
-        f"Effects: {contrast}" if same else "Effects",
+        f"Effects: {pairs.pop()}" if len(pairs) == 1 else "Effects",
         columns,
         rows,
         "/estimates, /truth, /published" if published else "/estimates, /truth",

@@ -11,7 +11,7 @@ import numpy as np
 from trials.report import plotting
 from trials.report.arms import under_headings
 from trials.report.blocks import Block, Cell, Column, Figure, Row, Section, Table, absent
-from trials.report.numbers import fixed, measured, share, whole
+from trials.report.numbers import fixed, measured, rounded, share, whole
 from trials.report.view import AnalysisView, View
 
 MOST_PANELS = 6
@@ -72,9 +72,9 @@ def _figure(shown: Sequence[AnalysisView], key: str, which: str) -> Figure:
 
 def _significance(analysis: AnalysisView) -> str:
     up, down = directions(analysis)
-    words = f"{100 * (up + down):.3g} % significant"
+    words = f"{rounded(100 * (up + down))} % significant"
     parts = [(up, analysis.scale.more), (down, analysis.scale.less)]
-    named = [f"{100 * part:.3g} % {word}" for part, word in parts if part > 0]
+    named = [f"{rounded(100 * part)} % {word}" for part, word in parts if part > 0]
     return f"{words} ({', '.join(named)})" if named else words
 
 
@@ -94,7 +94,7 @@ def _spec(shown: Sequence[AnalysisView]) -> tuple[dict[str, Any], int]:
         ends = [edges[0], edges[-1], *(value for value, *_ in marks)]
         margin = 0.03 * (max(ends) - min(ends))
         low, high_end = min(ends) - margin, max(ends) + margin
-        # Left to itself, plotly puts ticks of few bars at their middles, which are no round numbers.
+        # Left to itself, plotly puts the ticks of few bars at their middles: no round numbers.
         axes[plotting.numbered("xaxis", panel)] = plotting.axis(
             plotting.safe(_axis_label(analysis)),
             domain=wide[column],
@@ -103,7 +103,11 @@ def _spec(shown: Sequence[AnalysisView]) -> tuple[dict[str, Any], int]:
             tickvals=plotting.round_values(low, high_end, 6),
         )
         axes[plotting.numbered("yaxis", panel)] = plotting.axis(
-            "trials" if column == 0 else "", domain=high[row], anchor=x, nticks=5, rangemode="tozero"
+            "trials" if column == 0 else "",
+            domain=high[row],
+            anchor=x,
+            rangemode="tozero",
+            dtick=max(1, plotting.step_of(_tallest(analysis, edges), 4)),
         )
         heading = _heading(analysis)
         titles.append(plotting.title(heading, wide[column][0], high[row][1], markup=True))
@@ -137,7 +141,7 @@ def _marks(analysis: AnalysisView) -> list[tuple[float, str, str, float]]:
 
 
 def _heading(analysis: AnalysisView, most: int = 46) -> str:
-    """A panel's title: the analysis, its endpoint where that is another name, and what was found."""
+    """A panel's title: the analysis, its endpoint if that has another name, and what was found."""
 
     def cut(text: str) -> str:
         return plotting.safe(text if len(text) <= most else f"{text[: most - 1].rstrip()}…")
@@ -177,6 +181,11 @@ def _bars(analysis: AnalysisView, edges: np.ndarray, x: str, y: str) -> list[dic
             }
         )
     return traces
+
+
+def _tallest(analysis: AnalysisView, edges: np.ndarray) -> float:
+    values = analysis.scale.shown(analysis.estimate[analysis.usable])
+    return float(np.histogram(values, edges)[0].max())
 
 
 def bin_edges(values: np.ndarray) -> np.ndarray:

@@ -177,7 +177,9 @@ def _table(arms: list[ArmView], found: dict[str, Curves], label: str) -> Table:
             Column("95 % of trials", "%", number=True, group=arm.label),
         ]
     times = found[arms[0].name].times
-    picks = np.unique(np.linspace(0, times.size - 1, min(TABLE_TIMES, times.size)).round()).astype(int)
+    picks = np.unique(np.linspace(0, times.size - 1, min(TABLE_TIMES, times.size)).round()).astype(
+        int
+    )
     rows = [
         Row(
             [
@@ -187,7 +189,9 @@ def _table(arms: list[ArmView], found: dict[str, Curves], label: str) -> Table:
                     for arm in arms
                     for text in (
                         fixed(float(found[arm.name].pooled[pick]), 1),
-                        interval(float(found[arm.name].low[pick]), float(found[arm.name].high[pick])),
+                        interval(
+                            float(found[arm.name].low[pick]), float(found[arm.name].high[pick])
+                        ),
                     )
                 ),
             ]

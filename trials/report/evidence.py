@@ -1,4 +1,4 @@
-"""What the numbers rest on: dosing algorithms, the structural model and the population, as cards."""
+"""What the numbers rest on: dosing algorithms, the structural model and the population."""
 
 from __future__ import annotations
 
@@ -178,10 +178,13 @@ def _population(view: View) -> list[Block]:
         [_number(view, number) for number in card["numbers"]],
         f"cohorts.populations.{card['name']}",
         "Verified: seen in the publication itself. Transcribed: several independent transcriptions "
-        "agree. Unverified: one transcription, or transcriptions that differ. RSE: relative standard "
-        "error of the published estimate.",
+        "agree. Unverified: one transcription, or transcriptions that differ. RSE: relative "
+        "standard error of the published estimate.",
     )
-    blocks: list[Block] = [facts("Population", rows, f"cohorts.populations.{card['name']}"), numbers]
+    blocks: list[Block] = [
+        facts("Population", rows, f"cohorts.populations.{card['name']}"),
+        numbers,
+    ]
     if card["assumptions"]:
         blocks.append(Bullets(card["assumptions"], lead="The population assumes:"))
     if cohort.source.notes:

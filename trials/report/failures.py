@@ -89,7 +89,9 @@ def _analyses(view: View) -> list[Block]:
             cause = meanings.get(int(code), f"status {int(code)}")
             if int(code) == 0:
                 cause = "the estimate is not a finite number"
-            rows.append(Row([analysis.title, cause, whole(float(count)), whole(len(analysis.status))]))
+            rows.append(
+                Row([analysis.title, cause, whole(float(count)), whole(len(analysis.status))])
+            )
     if not rows:
         return [Text(f"Analyses: none. All {view.trials:,} trials gave an estimate of each.")]
     return [

@@ -11,7 +11,8 @@ from trials.report.view import View, readable
 ENDPOINTS = {
     "time_in_range": (
         "percentage of days with the value from {low} to {high}, by linear interpolation between "
-        "visits no more than {longest_gap} d apart (Rosendaal et al., Thromb Haemost 1993;69:236-239)"
+        "visits no more than {longest_gap} d apart (Rosendaal et al., Thromb Haemost "
+        "1993;69:236-239)"
     ),
     "time_to_range": (
         "time to the first visit with a value {range}; censored at the last visit that was kept"
@@ -28,8 +29,8 @@ ESTIMATORS = {
     ),
     "risk_difference": (
         "difference in risks: Miettinen and Nurminen's score test and interval (Stat Med "
-        "1985;4:213-226); with strata, Mantel and Haenszel's weights and Sato's variance (Biometrics "
-        "1989;45:1323-1324)"
+        "1985;4:213-226); with strata, Mantel and Haenszel's weights and Sato's variance "
+        "(Biometrics 1989;45:1323-1324)"
     ),
     "restricted_mean_difference": (
         "difference in areas under the Kaplan-Meier curves up to a horizon (Royston & Parmar, BMC "
@@ -58,7 +59,13 @@ def section(view: View) -> Section:
     """Methods by endpoint and analysis, simulation, solver."""
     config = view.config
     endpoints = [
-        Row([spec.label or readable(name), _endpoint(view, spec), ", ".join(_analysed(config, name))])
+        Row(
+            [
+                spec.label or readable(name),
+                _endpoint(view, spec),
+                ", ".join(_analysed(config, name)),
+            ]
+        )
         for name, spec in config.endpoints.items()
     ]
     analyses = [
@@ -82,7 +89,7 @@ def section(view: View) -> Section:
 
 
 def _analysed(config: TrialConfig, endpoint: str) -> list[str]:
-    names = [s.label or n for n, s in config.analyses.items() if s.endpoint == endpoint]
+    names = [s.label or readable(n) for n, s in config.analyses.items() if s.endpoint == endpoint]
     return names or ["none"]
 
 

@@ -1,4 +1,4 @@
-"""Numbers as text, as a reader of a report wants them: rounded to their error, with a real minus."""
+"""Numbers as a reader of a report wants them: rounded to their error, with a real minus sign."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ class Measured(NamedTuple):
         if self.bound:
             return f"{self.value} ({self.bound})"
         return f"{self.value} ± {self.error}" if self.error else self.value
+
+    @property
+    def percent(self) -> str:
+        """The same as a percentage inside a sentence."""
+        if self.bound:
+            return f"{self.value} % ({self.bound} %)"
+        return self.value if self.value == NOT_AVAILABLE else f"{self} %"
 
 
 def fixed(value: float, decimals: int) -> str:
@@ -53,6 +60,12 @@ def significant(value: float, digits: int = 3) -> str:
         return f"{sign}{mantissa.lstrip('-')}e{raised}"
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     return fixed(value, decimals)
+
+
+def rounded(value: float, decimals: int = 1) -> str:
+    """At most that many decimals, without zeros at the end."""
+    text = fixed(value, decimals)
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def plain(value: float) -> str:
@@ -92,9 +105,9 @@ def share(value: float, error: float, trials: float) -> Measured:
     Where none or all of them count, the binomial standard error is zero and says nothing; then the
     95 % bound on the share is given instead (Clopper & Pearson, Biometrika 1934;26:404-413).
     """
-    if not math.isfinite(value):
+    if not math.isfinite(value) or trials < 1:
         return Measured(NOT_AVAILABLE)
-    if value in (0.0, 1.0) and trials >= 1:
+    if value in (0.0, 1.0) and math.isfinite(trials):
         missing = 100 * (1 - 0.05 ** (1 / trials))
         if value == 0.0:
             return Measured("0", bound=f"below {significant(missing, 2)}")

@@ -133,7 +133,13 @@ def title(text: str, x: float, y: float, colour: str = INK, *, markup: bool = Fa
 
 
 def line(
-    panel: int, value: float, *, vertical: bool, colour: str, dash: str = "solid", width: float = 1.5
+    panel: int,
+    value: float,
+    *,
+    vertical: bool,
+    colour: str,
+    dash: str = "solid",
+    width: float = 1.5,
 ) -> dict[str, Any]:
     """A straight line across a panel."""
     x, y = numbered("x", panel), numbered("y", panel)

@@ -46,8 +46,12 @@ def _flat(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     text = value
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         text = ", ".join(str(entry) for entry in value)
+    elif value is None:
+        text = "–"
     elif isinstance(value, float):
         text = f"{value:.6g}"
+    elif isinstance(value, int) and path[-1].endswith("_bytes"):
+        text = f"{value / 1e9:.2f} GB"
     shown = str(text)
     shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
     yield " / ".join(readable(part) for part in path), shown

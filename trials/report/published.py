@@ -122,8 +122,8 @@ def _effects(effects: list[AnalysisView], *, several: bool) -> Table:
         "/estimates, /published",
         "Difference: simulated minus published (of logarithms for a ratio). Published SE: width of "
         "the published interval over 3.92, taking it for a 95 % interval. Trials below: simulated "
-        "trials with an estimate below the published one; near 0 or 100, a trial like the published "
-        "one hardly ever happens in this simulation. ±: Monte-Carlo standard error.",
+        "trials with an estimate below the published one; near 0 or 100, a trial like the "
+        "published one hardly ever happens in this simulation. ±: Monte-Carlo standard error.",
     )
 
 

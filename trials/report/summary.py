@@ -42,7 +42,11 @@ def summary(tree: xr.DataTree, study: Study) -> list[SummaryRow]:
                 effect(analysis),
                 str(analysis.scale.effect(analysis.truth, analysis.truth_mcse)),
                 str(share(found.get("power", nan), found.get("power_mcse", nan), trials)),
-                str(share(found.get("coverage", nan), found.get("coverage_mcse", nan), trials - failed)),
+                str(
+                    share(
+                        found.get("coverage", nan), found.get("coverage_mcse", nan), trials - failed
+                    )
+                ),
                 published_effect(analysis),
                 f"{int((~analysis.usable).sum())} of {len(analysis.usable)}",
             )

@@ -156,7 +156,7 @@ class View:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Draws of the population, trials of each and subjects of a trial, as the results have them."""
+        """Draws of the population, trials of each, subjects of a trial: as the results have them."""
         spec = self.config.trial
         found = {
             "population": spec.population_draws,
@@ -166,7 +166,7 @@ class View:
         for name in ("estimates", "randomisation"):
             dataset = self.group(name)
             if dataset is not None:
-                found |= {axis: size for axis, size in dataset.sizes.items() if axis in found}
+                found |= {axis: dataset.sizes[axis] for axis in found if axis in dataset.sizes}
         return found
 
     @property

@@ -306,7 +306,7 @@ def _analysed(study, random, effects, missing) -> dict[str, xr.Dataset]:
 
 def _published(study) -> xr.Dataset:
     spec = study.config.published
-    entries: list[tuple[str, str, float, float, float]] = []
+    entries: list[tuple[Any, ...]] = []
     nan = float("nan")
     if spec is not None:
         entries += [(e.analysis, e.arm, e.value, nan, nan) for e in spec.arms]
