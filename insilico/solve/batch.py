@@ -54,7 +54,9 @@ def solve_block(
         return jnp.moveaxis(chunks, -2, 0)
 
     def join(leaf: Array) -> Array:
-        return jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], patients)[..., jnp.argsort(order)]
+        return jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], patients)[
+            ..., jnp.argsort(order)
+        ]
 
     def chunk(own: tuple[Any, list[Array], Any]) -> Walk:
         parameters, columns, subject = own
@@ -140,7 +142,7 @@ def solve(
     Patients that fail keep their place and say so in `status`. Raises `ValueError` for arrays of
     different lengths.
     """
-    leaves = [jnp.asarray(leaf, float) for leaf in jax.tree.leaves(parameters)]
+    leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(parameters)]
     sizes = {leaf.shape[0] for leaf in leaves if leaf.ndim}
     if len(sizes) > 1:
         raise ValueError(f"parameters of different lengths: {sorted(sizes)}")
@@ -149,28 +151,36 @@ def solve(
     block = min(BLOCK, LANES * -(-patients // (LANES * devices)))
     blocks = devices * -(-patients // (block * devices))
 
-    def pad(leaf: Array) -> Array:
-        """Copies of the last patient up to whole blocks; the blocks' axis goes first."""
-        index = jnp.minimum(jnp.arange(blocks * block), patients - 1)
-        leaf = jnp.asarray(leaf)[..., index]
-        return jnp.moveaxis(leaf.reshape(*leaf.shape[:-1], blocks, block), -2, 0)
+    def pad(leaf: Any) -> np.ndarray:
+        """Copies of the last patient up to whole blocks; the blocks' axis goes first.
+
+        In numpy: each operation of JAX outside a compiled program costs as much as many patients.
+        """
+        values = np.asarray(leaf)
+        if values.shape[-1:] != (patients,):
+            raise ValueError(
+                f"parameters, events and subject of different lengths: an array of shape "
+                f"{values.shape} among {patients} patients, whose axis has to be the last"
+            )
+        extra = [(0, 0)] * (values.ndim - 1) + [(0, blocks * block - patients)]
+        values = np.pad(values, extra, mode="edge").reshape(*values.shape[:-1], blocks, block)
+        return np.moveaxis(values, -2, 0)
 
     def unpad(leaf: Array) -> np.ndarray:
-        array = np.moveaxis(np.asarray(leaf), 0, -2)
-        joined = array.reshape(*array.shape[:-2], blocks * block)
-        return np.moveaxis(joined[..., :patients], -1, 0)
+        joined = np.empty((*leaf.shape[1:-1], patients), leaf.dtype)
+        for shard in leaf.addressable_shards:
+            for index, values in enumerate(np.asarray(shard.data), start=shard.index[0].start or 0):
+                place = joined[..., index * block : (index + 1) * block]
+                place[...] = values[..., : place.shape[-1]]
+        return np.moveaxis(joined, -1, 0)
 
-    full = [jnp.broadcast_to(leaf, (patients,)) for leaf in leaves]
-    structure = jax.tree.structure(parameters)
-    own = [jnp.ndim(leaf) == 2 for leaf in events]
-    program = _program(model, pattern, rule, tuple(own))
-    common = [leaf for leaf, individual in zip(events, own, strict=True) if not individual]
-    columns = [pad(jnp.asarray(leaf)) for leaf, individual in zip(events, own, strict=True) if individual]
-    result = program(
+    full = [np.broadcast_to(leaf, (patients,)) for leaf in leaves]
+    own = tuple(np.ndim(leaf) == 2 for leaf in events)
+    result = _program(model, pattern, rule, own)(
         (tolerances or Tolerances()).numbers(),
-        [jnp.asarray(leaf) for leaf in common],
-        jax.tree.unflatten(structure, [pad(leaf) for leaf in full]),
-        columns,
+        [leaf for leaf, individual in zip(events, own, strict=True) if not individual],
+        jax.tree.unflatten(jax.tree.structure(parameters), [pad(leaf) for leaf in full]),
+        [pad(leaf) for leaf, individual in zip(events, own, strict=True) if individual],
         jax.tree.map(pad, subject),
     )
     return Solution(**jax.tree.map(unpad, result)._asdict())

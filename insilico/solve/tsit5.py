@@ -53,42 +53,43 @@ def step(field: Field, time: Array, size: Array, state: Components, rates: Compo
 
 
 def _combine(weights: tuple[float, ...], stages: list[Components], index: int) -> Array:
-    terms = [
-        weight * stage[index] for weight, stage in zip(weights, stages, strict=True) if weight
-    ]
+    terms = [weight * stage[index] for weight, stage in zip(weights, stages, strict=True) if weight]
     total = terms[0]
     for term in terms[1:]:
         total = total + term
     return total
 
 
-SAFETY = 0.97
+SAFETY = 0.95
+"""Below 1, a rejected step always shrinks. 0.97 saves an oral dosing model 1 % of its steps more,
+but costs a van der Pol oscillator 8 % and warfarin 2 %: rejections."""
+
 SMALLEST_FACTOR = 0.15
 LARGEST_FACTOR = 8.0
 
+LARGEST_SQUARE = 1e12
+"""Squared error norms are cut off here; a trial step that is not finite counts as this."""
 
-def control(
-    state: Components, trial: Step, relative: Array, absolute: Components
-) -> tuple[Array, Array]:
-    """Whether each lane's trial step is accurate enough, and the factor to its next step size.
 
-    The error norm is the root mean square over components, each in units of its own tolerance. A
-    trial step that is not finite counts as far too large.
+def squared_error(state: Components, trial: Step, relative: Array, absolute: Components) -> Array:
+    """Square of each lane's error norm, finite always: up to 1 the step is accurate enough.
+
+    The norm is the root mean square over components, each in units of its own tolerance.
     """
     squares = jnp.zeros_like(trial.error[0])
-    for before, after, error, floor in zip(
-        state, trial.state, trial.error, absolute, strict=True
-    ):
-        ratio = error / (floor + relative * lax.max(jnp.abs(before), jnp.abs(after)))
+    for before, after, error, floor in zip(state, trial.state, trial.error, absolute, strict=True):
+        ratio = error * _reciprocal(floor + relative * lax.max(jnp.abs(before), jnp.abs(after)))
         squares = squares + ratio * ratio
     squares = squares * (1.0 / len(state))
-    squares = lax.optimization_barrier(jnp.where(squares < 1e12, squares, 1e12))
-    factor = SAFETY * _power(lax.max(squares, jnp.full_like(squares, 1e-12)), -0.5 / ORDER)
-    factor = lax.clamp(
-        jnp.full_like(factor, SMALLEST_FACTOR), factor, jnp.full_like(factor, LARGEST_FACTOR)
+    return jnp.where(squares < LARGEST_SQUARE, squares, LARGEST_SQUARE)
+
+
+def factor(squares: Array) -> Array:
+    """Each lane's factor from this step's size to the next one's."""
+    guess = SAFETY * _power(lax.max(squares, jnp.full_like(squares, 1e-12)), -0.5 / ORDER)
+    return lax.clamp(
+        jnp.full_like(guess, SMALLEST_FACTOR), guess, jnp.full_like(guess, LARGEST_FACTOR)
     )
-    accepted, factor = lax.optimization_barrier((squares <= 1.0, factor))
-    return accepted, factor
 
 
 def _power(base: Array, exponent: float) -> Array:
@@ -107,7 +108,26 @@ def _power(base: Array, exponent: float) -> Array:
     return lax.bitcast_convert_type(bits.astype(integer), base.dtype)
 
 
-def first_size(state: Components, rates: Components, relative: Array, absolute: Components) -> Array:
+def _reciprocal(base: Array) -> Array:
+    """`1 / base` within 0.03 %: a guess from the bits of a positive number and two Newton steps.
+
+    It is for error norms, which need no more; a vector division takes as long as sixteen
+    multiplications. An infinite base gives NaN, as NaN does: neither is ever accepted.
+    """
+    integer, magic = {
+        jnp.dtype(jnp.float64): (jnp.int64, 0x7FDE623822FC16E6),
+        jnp.dtype(jnp.float32): (jnp.int32, 0x7EF311C7),
+    }[base.dtype]
+    bits = lax.bitcast_convert_type(base, integer)
+    guess = lax.bitcast_convert_type(integer(magic) - bits, base.dtype)
+    for _ in range(2):
+        guess = guess * (2.0 - base * guess)
+    return guess
+
+
+def first_size(
+    state: Components, rates: Components, relative: Array, absolute: Components
+) -> Array:
     """A first step size for each lane from the sizes of its state and its rates.
 
     A tenth of the time in which the fastest component would change by its own size, both measured
@@ -116,8 +136,8 @@ def first_size(state: Components, rates: Components, relative: Array, absolute: 
     size = jnp.zeros_like(state[0])
     speed = jnp.zeros_like(state[0])
     for component, rate, floor in zip(state, rates, absolute, strict=True):
-        tolerance = floor + relative * jnp.abs(component)
-        size = jnp.maximum(size, jnp.abs(component) / tolerance)
-        speed = jnp.maximum(speed, jnp.abs(rate) / tolerance)
+        precision = _reciprocal(floor + relative * jnp.abs(component))
+        size = jnp.maximum(size, jnp.abs(component) * precision)
+        speed = jnp.maximum(speed, jnp.abs(rate) * precision)
     tiny = np.finfo(size.dtype).tiny
     return 0.1 * jnp.maximum(size, 1.0) / jnp.maximum(speed, tiny * 1e10)

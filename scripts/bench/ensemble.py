@@ -21,11 +21,10 @@ import jax
 from scripts.bench import report
 from scripts.bench.harness import Measurement, QuietMachine, alternate, fastest_lanes, warm_up
 from scripts.bench.problems import PROBLEMS, MissingProblems, Problem, load
-from scripts.bench.tools import TOOLS
+from scripts.bench.tools import DEFAULT_TOOLS, TOOLS
 from scripts.bench.tools.protocol import Prepared, Settings, Tool, Unavailable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-BASELINE_PREFIX = "diffrax"
 TUNING_PATIENTS = 2560
 
 
@@ -71,7 +70,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--patients", type=_positive, help="the first N (default: all)")
     parser.add_argument("--repeats", type=_positive, default=6, help="timed runs of each tool")
     parser.add_argument(
-        "--tools", type=_tool_names, default=list(TOOLS), help=f"of {', '.join(TOOLS)}"
+        "--tools",
+        type=_tool_names,
+        default=list(DEFAULT_TOOLS),
+        help=f"of {', '.join(TOOLS)}; default: {', '.join(DEFAULT_TOOLS)}",
     )
     parser.add_argument("--rtol", type=float, default=1e-6)
     parser.add_argument("--atol", type=float, default=1e-8)
@@ -150,7 +152,7 @@ def _lanes(
 def _print(
     rows: list[report.Row], options: argparse.Namespace, arguments: list[str] | None
 ) -> None:
-    baselines = [row for row in rows if row.tool.startswith(BASELINE_PREFIX)]
+    baselines = [row for row in rows if TOOLS[row.tool].baseline]
     baseline = max(baselines, key=lambda row: row.value).tool if baselines else None
     if options.json:
         for row in rows:

@@ -205,10 +205,11 @@ def _short(analysis: AnalysisView) -> str:
     found = analysis.characteristics
     mean = analysis.scale.effect(found["mean_estimate"], found.get("mean_estimate_mcse", math.nan))
     effect = analysis.scale.with_unit(str(mean))
-    if analysis.scale.ratio:
-        effect = f"a hazard ratio of {effect}"
     true = analysis.scale.effect(analysis.truth, analysis.truth_mcse)
-    return f"mean estimate {effect}, true effect {true}, power {_power_of(analysis).percent}"
+    what = "hazard ratio" if analysis.scale.ratio else "effect"
+    return (
+        f"mean estimated {what} {effect}, true {what} {true}, power {_power_of(analysis).percent}"
+    )
 
 
 def _rule(view: View) -> str:

@@ -111,6 +111,7 @@ def _figure(view: View, primary: AnalysisView) -> Block:
         if published
         else " No published values are given for these."
     )
+    subsets = ", in all patients and in subsets" if len(rows) > 1 else ""
     alt = "; ".join(
         f"{label}: "
         + ", ".join(
@@ -121,7 +122,7 @@ def _figure(view: View, primary: AnalysisView) -> Block:
     )
     return Figure(
         key="arms-primary",
-        caption=f"{primary.endpoint_label} by arm, in all patients and in subsets",
+        caption=f"{primary.endpoint_label} by arm{subsets}",
         alt=f"Means by arm. {alt}.",
         note=(
             "Dot: mean over the simulated trials. Bar: range of the arm's mean in 95 % of single "
@@ -246,8 +247,8 @@ def _table(view: View) -> Table:
         rows,
         "/estimates, /published" if published else "/estimates",
         "n: analysed patients of the arm in one trial, on average. Means are not adjusted. Times "
-        "to an event: restricted mean, or with a hazard ratio the share of patients with the event. "
-        "±: Monte-Carlo standard error.",
+        "to an event: restricted mean, or with a hazard ratio the share of patients with the "
+        "event. ±: Monte-Carlo standard error.",
     )
 
 

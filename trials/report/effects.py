@@ -95,11 +95,10 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
         names = [a.label if same else f"{a.label} ({a.contrast})" for _, a in rows]
         unit = analyses[0].effect_unit
         what = analyses[0].contrast if same else "first arm minus second"
-        ratio = analyses[0].scale.ratio
         axes[plotting.numbered("xaxis", panel)] = plotting.axis(
             plotting.safe(plotting.with_unit(what, unit)),
             anchor=y,
-            **(_ratio_axis(analyses) if ratio else {"nticks": 9}),
+            **_scale_axis(analyses),
         )
         axes[plotting.numbered("yaxis", panel)] = plotting.axis(
             anchor=x,
@@ -128,15 +127,18 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
     return {"data": traces, "layout": look}, height
 
 
-def _ratio_axis(analyses: list[AnalysisView]) -> dict[str, Any]:
-    """A logarithmic axis with round ticks over everything that is shown and over 1."""
+def _scale_axis(analyses: list[AnalysisView]) -> dict[str, Any]:
+    """Range and round ticks over all that is shown and over no effect; logarithmic for ratios."""
     stored = [0.0]
     for analysis in analyses:
         stored += [*analysis.typical_interval(), analysis.truth, *(analysis.published or ())]
     finite = [value for value in stored if np.isfinite(value)]
-    margin = 0.06 * ((max(finite) - min(finite)) or 1.0)
-    low, high = float(np.exp(min(finite) - margin)), float(np.exp(max(finite) + margin))
+    margin = 0.05 * ((max(finite) - min(finite)) or 1.0)
+    scale = analyses[0].scale
+    low, high = (float(scale.shown(end)) for end in (min(finite) - margin, max(finite) + margin))
     ticks = plotting.round_values(low, high, 7)
+    if not scale.ratio:
+        return {"range": [low, high], "tickvals": ticks}
     if high > 6 * low:
         decades = range(int(np.floor(np.log10(low))), int(np.log10(high)) + 1)
         ticks = [size * 10.0**power for power in decades for size in (1, 2, 5)]

@@ -156,7 +156,7 @@ class View:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Draws of the population, trials of each, subjects of a trial: as the results have them."""
+        """Draws of the population, trials of each, subjects of a trial, as in the results."""
         spec = self.config.trial
         found = {
             "population": spec.population_draws,

@@ -4,7 +4,7 @@
 |---|---|---|
 | `diffrax-scan` | one row of the schedule, in a `lax.scan` | each patient's own |
 | `diffrax-interval` | one row; one call from Python a dose interval | each patient's own |
-| `diffrax-jump-ts` | the whole horizon, depot in closed form, `jump_ts` at doses | each patient's own |
+| `diffrax-jump-ts` | the whole horizon, depot in closed form, `jump_ts` | each patient's own |
 | `diffrax-joint` | one row, a block of patients as one system, not sorted | shared by the block |
 | `diffrax-joint-sorted` | the same, patients sorted | shared by the block |
 
@@ -280,14 +280,22 @@ def _prepare_interval(problem: Problem, patients: int, settings: Settings, lanes
 _CHOICES = (32, 64, 128, 256)
 
 TOOLS = (
-    Tool("diffrax-scan", "vmap of a scan over rows", _prepare_scan, 128, _CHOICES),
-    Tool("diffrax-jump-ts", "one solve with jump_ts", _prepare_jump_ts, 64, _CHOICES),
+    Tool("diffrax-scan", "vmap of a scan over rows", _prepare_scan, 128, _CHOICES, baseline=True),
+    Tool(
+        "diffrax-jump-ts",
+        "one solve with jump_ts",
+        _prepare_jump_ts,
+        64,
+        _CHOICES,
+        baseline=True,
+    ),
     Tool(
         "diffrax-interval",
         "one call from Python a dose interval",
         _prepare_interval,
         64,
         _CHOICES,
+        baseline=True,
     ),
     Tool(
         "diffrax-joint",
@@ -295,6 +303,7 @@ TOOLS = (
         _prepare_joint(ordered=False),
         64,
         _CHOICES,
+        reproducible_per_patient=False,
     ),
     Tool(
         "diffrax-joint-sorted",
@@ -302,5 +311,6 @@ TOOLS = (
         _prepare_joint(ordered=True),
         64,
         _CHOICES,
+        reproducible_per_patient=False,
     ),
 )

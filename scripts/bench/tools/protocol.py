@@ -54,3 +54,7 @@ class Tool(NamedTuple):
     RESULTS.md."""
     lane_choices: tuple[int, ...] = ()
     """Block sizes that `--tune` tries."""
+    reproducible_per_patient: bool = True
+    """Whether a patient's numbers do not depend on the patients solved beside it."""
+    baseline: bool = False
+    """Whether the tool may be the baseline: the fastest of those in a run is."""

@@ -17,7 +17,7 @@ from trials.analyses import Status
 COAG = Path(__file__).parents[3] / "configs" / "warfarin_coag.yaml"
 
 ODD = """\
-# ASSUMED values are marked; this line marks none, as it stands above the title.
+# Values marked ASSUMED are listed; this line marks none.
 title: "Three arms <script>alert('title')</script> & more"
 description: Doses of one size, to see a report of another shape.
 seed: 7

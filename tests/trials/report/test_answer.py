@@ -47,7 +47,7 @@ def test_risks_are_in_percentage_points_and_more_or_less_frequent(text, plain_st
 def test_a_hazard_ratio_is_a_ratio(odd_study, odd_tree):
     found = answer.paragraph(View(odd_tree, odd_study))
     # exp(0.5) is 1.649; the error is that of the logarithm times it.
-    assert re.search(r"true effect 1\.649 ± 0\.016", found)
+    assert re.search(r"true hazard ratio 1\.649 ± 0\.016", found)
     assert "the trial itself reported 1.6 (1.20 to 2.10)" in found
 
 

@@ -81,6 +81,12 @@ def test_nothing_points_outside(page, request):
     assert {address[1:] for address in found.addresses} <= set(found.ids)
 
 
+def test_the_page_forbids_itself_every_request(odd_html):
+    head = odd_html.partition("</head>")[0]
+    assert "Content-Security-Policy" in head and "default-src 'none'" in head
+    assert "@import" not in head and "url(" not in head
+
+
 @pytest.mark.parametrize("page", ["plain_page", "odd_page"])
 def test_ids_are_unique_and_headings_of_tables_have_a_scope(page, request):
     found = request.getfixturevalue(page)
