@@ -1,7 +1,8 @@
 """Who is treated: published populations, their covariates, and cohorts drawn from both."""
 
+from typing import TYPE_CHECKING, Any
+
 from cohorts._faults import CohortError, Fault
-from cohorts.addressing import addressed
 from cohorts.cohort import (
     MAX_ATTEMPTS,
     Cohort,
@@ -12,6 +13,9 @@ from cohorts.cohort import (
 )
 from cohorts.population import Number, Population, Residual
 from insilico import devices as _devices  # noqa: F401 - float64 before anything computes
+
+if TYPE_CHECKING:
+    from cohorts.addressing import addressed
 
 __all__ = [
     "MAX_ATTEMPTS",
@@ -27,3 +31,12 @@ __all__ = [
     "Subjects",
     "addressed",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # NumPyro takes most of a second to import, which checking a config should not wait for.
+    if name == "addressed":
+        from cohorts.addressing import addressed
+
+        return addressed
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ many others are drawn, in what order, or on how many devices.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +20,6 @@ from pydantic import Field, ValidationError
 from cohorts import covariates as covariate_models
 from cohorts import populations
 from cohorts._faults import CohortError, Fault, Faults, raise_any
-from cohorts.addressing import addressed
 from cohorts.covariates import (
     NOTHING_STATED,
     CovariateModel,
@@ -33,6 +33,7 @@ from cohorts.covariates import (
 from cohorts.population import Population
 from insilico.config import Document, Expression, Name, Path, Spec
 from insilico.config.problems import listed
+from insilico.devices import QUICKLY
 from insilico.randomness import address, purpose_key, subject_keys
 
 MAX_ATTEMPTS = 1000
@@ -324,10 +325,14 @@ class Cohort(eqx.Module):
         return jnp.broadcast_to(held.astype(bool), size)
 
     def _typical(self, key: Key[Array, ""]) -> Any:
+        from cohorts.addressing import addressed
+
         with addressed(key=key):
             return self.population.typical_values(self.options)
 
     def _subject(self, candidate: Any, individual: Any, typical_key: Any, found: Any) -> Subjects:
+        from cohorts.addressing import addressed
+
         drawn = self.source.sample_one(candidate, self.marginals, self.stated)
         typical = self._typical(typical_key)
         with addressed(key=individual):
@@ -353,7 +358,7 @@ class Cohort(eqx.Module):
         return needed
 
 
-@eqx.filter_jit
+@functools.partial(eqx.filter_jit, compiler_options=QUICKLY)
 def _draw(
     source: CovariateModel, keys: Key[Array, " subjects"], marginals: Marginals, stated: Stated
 ) -> dict[str, Array]:

@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-import numpyro
 from jaxtyping import Array, Shaped
 
 from insilico.config import Name, Spec
@@ -83,13 +82,15 @@ class Population:
         `covariates` are arrays (subjects,); the result is the model's `Parameters` of such arrays.
         The sites of a subject's random effects lie in the plate `subject`.
         """
+        import numpyro
+
         typical = self.typical_values(options)
         subjects = next(iter(covariates.values())).shape[0]
         with numpyro.plate("subject", subjects):
             return self.individual(typical, covariates, options)
 
     def card(self, options: Any) -> dict[str, Any]:
-        """What a report says about the population: citation, choices, numbers and their evidence."""
+        """What a report says about the population: citation, choices, numbers, evidence."""
         return {
             "name": self.name,
             "title": self.title,

@@ -26,7 +26,10 @@ class Conduct(NamedTuple):
 
 
 def conduct(
-    config: TrialConfig, population: np.ndarray, trial: np.ndarray, factors: Mapping[str, np.ndarray]
+    config: TrialConfig,
+    population: np.ndarray,
+    trial: np.ndarray,
+    factors: Mapping[str, np.ndarray],
 ) -> Conduct:
     """Enrol and randomise every simulated trial.
 

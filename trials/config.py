@@ -101,7 +101,9 @@ class DrugSpec(Spec):
     time_of_day: HoursOfDay = Field(8.0, description="When the dose is taken")
     every: PositiveDays = Field(1.0, description="Dosing interval, whole days")
     first_day: Day = 1
-    last_day: Day | None = Field(None, description="Day of the last dose; the trial's end if left out")
+    last_day: Day | None = Field(
+        None, description="Last day of dosing; the trial's end if left out"
+    )
     rounding: DosePerDay | None = Field(None, description="Each dose is a multiple of this")
     weekly_rounding: DosePerDay | None = Field(
         None, description="The dose of a week is a multiple of this"
@@ -114,7 +116,9 @@ class DrugSpec(Spec):
 class VisitsSpec(Spec):
     """When patients are seen and what is measured. Titration may add visits between."""
 
-    days: Annotated[list[Day], Field(min_length=1)] = Field(description="Scheduled days, increasing")
+    days: Annotated[list[Day], Field(min_length=1)] = Field(
+        description="Scheduled days, increasing"
+    )
     time_of_day: HoursOfDay = 9.0
     measure: Annotated[list[str], Field(min_length=1)] = Field(description="Model outputs measured")
     attendance: Share = Field(1.0, description="Probability that a visit is kept")
@@ -160,7 +164,9 @@ class QuantitySpec(Spec):
 class BandSpec(Spec):
     """One band of a titration table: what to do when the measured value lies in it."""
 
-    below: float | None = Field(None, description="Upper end of the band, excluded; the last has none")
+    below: float | None = Field(
+        None, description="Upper end of the band, excluded; the last has none"
+    )
     change: Percent = Field(0.0, description="Relative change of the dose")
     again: Percent | None = Field(
         None, description="The change when the visit before was in the same band"
@@ -209,6 +215,9 @@ class ArmSpec(Spec):
     )
     revision: RevisionSpec | None = None
     titration: str | None = None
+    titration_from_day: Day | None = Field(
+        None, description="First day of titration; the day after the last revision, or day 2"
+    )
 
 
 class _EndpointSpec(Spec):
@@ -313,6 +322,11 @@ class PublishedArmSpec(Spec):
 
 
 class PublishedEffectSpec(Spec):
+    """A published contrast with its 95 % interval, on the scale that a reader expects.
+
+    Means and percentages of time as they stand, risks as fractions, hazards as their ratio.
+    """
+
     analysis: str
     value: float
     lower: float | None = None
@@ -323,8 +337,8 @@ class PublishedSpec(Spec):
     """What the real trial reported, shown beside the simulated numbers."""
 
     source: str
-    arms: list[PublishedArmSpec] = []
-    effects: list[PublishedEffectSpec] = []
+    arms: list[PublishedArmSpec] = Field(default_factory=list)
+    effects: list[PublishedEffectSpec] = Field(default_factory=list)
 
 
 class SolverSpec(Spec):
@@ -358,7 +372,7 @@ class TrialConfig(Spec):
     sensitivity: dict[Name, SensitivitySpec] = Field(default_factory=dict)
     published: PublishedSpec | None = None
     solver: SolverSpec = SolverSpec()
-    assumptions: list[str] = []
+    assumptions: list[str] = Field(default_factory=list)
     largest_failed_share: Share = Field(
         0.001, description="The run fails when more subjects than this share cannot be solved"
     )

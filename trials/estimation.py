@@ -141,9 +141,7 @@ def _estimate(
     event = jnp.asarray(np.where(used, outcome["event"], False))
     if spec.estimator == "hazard_ratio":
         return run(hazard_ratio, value, event, *given, **common)
-    return run(
-        restricted_mean_difference, value, event, *given, horizon=spec.horizon, **common
-    )
+    return run(restricted_mean_difference, value, event, *given, horizon=spec.horizon, **common)
 
 
 def contrast_of(config: TrialConfig, spec: AnalysisSpec) -> tuple[int, int]:
@@ -200,9 +198,7 @@ def _paired(
     number = difference.size
     if number < 2:
         return Truth(float("nan"), float("nan"), number)
-    return Truth(
-        float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(number)), number
-    )
+    return Truth(float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(number)), number)
 
 
 def characteristics(
@@ -224,7 +220,7 @@ def success(config: TrialConfig, estimates: Mapping[str, Estimates]) -> Simulate
     definition, when the first analysis does. An analysis that could not be done reaches nothing.
     """
     spec = config.success
-    names = next(iter(config.analyses)),
+    names = (next(iter(config.analyses)),)
     if spec is not None:
         names = tuple(spec.any_of or spec.all_of or names)
     reached = jnp.stack(

@@ -1,9 +1,9 @@
 """The heavy half of a trial: subjects drawn, and each treated under every arm.
 
-Nothing here knows of randomisation. Subjects are addressed by number; every random number that acts
-inside a patient (measurement noise, missed visits, doses not taken, dropout, the day a genotype
-arrives) is drawn beforehand by key and handed to the solver as a table by nominal day, so that it is
-part of the subject's potential outcomes and the same under every arm.
+Nothing here knows of randomisation. Subjects are addressed by number; every random number that
+acts inside a patient (measurement noise, missed visits, doses not taken, dropout, the day a
+genotype arrives) is drawn beforehand by key and handed to the solver as a table by nominal day, so
+that it is part of the subject's potential outcomes and the same under every arm.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ from insilico.solve import BLOCK, TolerancesAsNumbers, over_devices, solve_block
 from trials.config import AvailabilitySpec, TrialConfig
 from trials.dosing import Formula, Person, preferred_dose
 from trials.dosing.rule import HOURS_A_DAY
-from trials.endpoints import last_value, mean_value, time_in_range, time_to_range, visits_at_or_above
+from trials.endpoints import (
+    last_value,
+    mean_value,
+    time_in_range,
+    time_to_range,
+    visits_at_or_above,
+)
 from trials.enrolment import adherence, attendance, dropout_times
 from trials.protocol import Arm, Protocol
 
@@ -329,9 +335,7 @@ def endpoints_of(
                     "valid": to_event.valid,
                 }
             case "any_at_or_above":
-                seen = visits_at_or_above(
-                    time, attended, value, threshold=spec.threshold, **window
-                )
+                seen = visits_at_or_above(time, attended, value, threshold=spec.threshold, **window)
                 result[name] = {"value": seen.ever.astype(float), "valid": seen.valid}
             case "last":
                 found = last_value(time, attended, value, **window)

@@ -160,7 +160,7 @@ class _Builder:
         self.config = config
         self.document = document
         self.problems: list[Problem] = []
-        self.last_day = int(math.ceil(config.trial.duration - 1e-9))
+        self.last_day = math.ceil(config.trial.duration - 1e-9)
 
     def note(self, path: Sequence[str | int], message: str, **details: Any) -> None:
         self.problems.append(self.document.problem(tuple(path), message, **details))
@@ -269,9 +269,7 @@ class _Builder:
                 ):
                     continue
                 if vocabulary[name].kind != "category":
-                    self.note(
-                        (*path, "covariates", index), "must be a covariate with categories"
-                    )
+                    self.note((*path, "covariates", index), "must be a covariate with categories")
                 elif name in codes:
                     self.note((*path, "covariates", index), "is listed in two groups")
                 else:
@@ -433,7 +431,10 @@ class _Builder:
         ):
             titration = titrations[spec.titration]
         loading = {entry.day: entry.dose for entry in spec.loading}
-        return Arm(name, spec.label, start, loading, ArmRule(days, revision, titration))
+        # What is measured on the first day, before any dose, says nothing of the dose.
+        first = spec.titration_from_day or max(days, default=1) + 1
+        rule = ArmRule(days, revision, titration, first)
+        return Arm(name, spec.label, start, loading, rule)
 
     def randomisation(self, vocabulary: Mapping[str, Name]) -> None:
         spec = self.config.trial.randomisation
@@ -451,9 +452,7 @@ class _Builder:
                 self.note((*path, "block_sizes"), message, found="")
         for name, expression in spec.strata.by.items():
             if vocabulary:
-                self.expression(
-                    (*path, "strata", "by", name), expression, vocabulary, "condition"
-                )
+                self.expression((*path, "strata", "by", name), expression, vocabulary, "condition")
 
     def endpoints(self, measured: Sequence[str]) -> None:
         for name, spec in self.config.endpoints.items():

@@ -1,4 +1,4 @@
-"""Results as an ArviZ-style `DataTree`, with the field's axes: population, trial, arm, subject, visit.
+"""Results as an ArviZ-style `DataTree`, on the axes population, trial, arm, subject, visit.
 
 Groups (each with its own coordinates):
 
@@ -153,15 +153,16 @@ class _Builder:
                 description="since the first day; infinite: stays to the end",
             ),
         }
-        for name, column in {**drawn["strata"], **drawn["subsets"]}.items():
-            label = "factor" if name in drawn["strata"] else "subset"
-            variables[f"{label}_{name}"] = self.subject_column(column)
+        for label, columns in (("factor", drawn["strata"]), ("subset", drawn["subsets"])):
+            for name, column in columns.items():
+                variables[f"{label}_{name}"] = self.subject_column(column)
         dataset = self.dataset(variables, *SUBJECT_AXES)
         return dataset.assign_attrs(arms=list(self.config.arms))
 
     def outcomes(self) -> xr.Dataset:
         treated = self.pieces.patients.treated
-        units = {name: q.unit for name, q in self.study.protocol.model.quantities("Outputs").items()}
+        outputs = self.study.protocol.model.quantities("Outputs")
+        units = {name: quantity.unit for name, quantity in outputs.items()}
         variables = {
             "time": self.potential_column(
                 treated.time, units="d", description="since day 1 began; 0 where unused"

@@ -210,8 +210,9 @@ def _patients(
             launched = ((_kept(drawn), _without_visits(treat(drawn), keep_visits)), real)
         if waiting is not None:
             (columns, treated), number = waiting
-            drawn_parts.append(jax.tree.map(lambda c, n=number: np.asarray(c).reshape(-1)[:n], columns))
-            treated_parts.append(jax.tree.map(lambda c, n=number: _arms_first(c, n), treated))
+            first = slice(number)
+            drawn_parts.append(jax.tree.map(lambda c: np.asarray(c).ravel()[first], columns))  # noqa: B023
+            treated_parts.append(jax.tree.map(lambda c: _arms_first(c)[:, first], treated))  # noqa: B023
             done += number
             report(stage, done, total)
         waiting = launched
@@ -240,11 +241,11 @@ def _without_visits(treated: Treated, keep: bool) -> Treated:
     return treated._replace(time=none, used=none, attended=none, values={})
 
 
-def _arms_first(column: Any, number: int) -> np.ndarray:
+def _arms_first(column: Any) -> np.ndarray:
     """(blocks, arms, BLOCK, …) on the device as (arms, subjects, …) on the host."""
     array = np.moveaxis(np.asarray(column), 0, 1)
     arms, blocks, lanes = array.shape[:3]
-    return array.reshape(arms, blocks * lanes, *array.shape[3:])[:, :number]
+    return array.reshape(arms, blocks * lanes, *array.shape[3:])
 
 
 def _by_trial(columns: dict[str, np.ndarray], shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -252,4 +253,3 @@ def _by_trial(columns: dict[str, np.ndarray], shape: tuple[int, int]) -> dict[st
 
 
 __all__ = ["Conduct", "Patients", "Progress", "TooManyFailures", "simulate"]
-

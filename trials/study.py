@@ -14,7 +14,6 @@ from trials.config import TrialConfig
 from trials.dosing import Formula
 from trials.protocol import Protocol, build
 
-
 SAMPLE = 4096
 """Candidates that a config is tried on."""
 

@@ -12,12 +12,11 @@ import math
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
-import numpyro
 from jaxtyping import Array, Float
-from numpyro import distributions as dist
 from pydantic import Field
 
 from cohorts.population import Number, Population, Residual, Values
+from cohorts.sites import known, log_normal, normal
 from insilico.config import Name, Spec
 from insilico.models.warfarin_hamberg2010 import Parameters
 
@@ -72,9 +71,9 @@ class Options(Spec):
     `spread` says how the published between-subject numbers are read; it matters, because the dose a
     patient needs varies as CL x EC50:
 
-    - `reconciled`: CL and V as variances (30 % and 23 %, as in the same group's model of 2007), EC50
-      24 %. Doses needed by patients of one genotype and age then vary by 0.38 on the log scale; 0.36
-      to 0.41 is what stable patients of the IWPC cohort show.
+    - `reconciled`: CL and V as variances (30 % and 23 %, as in the same group's model of 2007),
+      EC50 24 %. Doses needed by patients of one genotype and age then vary by 0.38 on the log
+      scale; 0.36 to 0.41 is what stable patients of the IWPC cohort show.
     - `kinetic_dynamic`: the paper's final model to the letter. It was fitted to dose and INR alone:
       EC50 34 % and the elimination rate 59 %, clearance not by itself. Doses vary by 0.34.
     - `standard_deviation`: every number as a standard deviation (CL 9 %, V 5 %, EC50 34 %): 0.35.
@@ -130,7 +129,7 @@ def typical_values(options: Options) -> TypicalValues:
     published = [name for name in TypicalValues._fields if name in _NUMBERS]
     values = {name: _typical(_NUMBERS[name], options) for name in published}
     for name, sd in _spread(options).items():
-        values[name] = _known(name, sd)
+        values[name] = known(name, sd)
     return TypicalValues(**values)
 
 
@@ -159,19 +158,11 @@ def _spread(options: Options) -> dict[str, float]:
 def _typical(number: Number, options: Options) -> Float[Array, ""]:
     error = number.relative_standard_error
     if options.parameter_uncertainty == "none" or error is None:
-        return _known(number.name, number.value)
+        return known(number.name, number.value)
     if number.name in SIGNED:
-        return _drawn(number.name, dist.Normal(number.value, error * number.value))
+        return normal(number.name, number.value, error * number.value)
     scale = math.sqrt(math.log1p(error**2))
-    return _drawn(number.name, dist.LogNormal(math.log(number.value), scale))
-
-
-def _known(name: str, value: float) -> Float[Array, ""]:
-    return jnp.asarray(numpyro.deterministic(name, jnp.asarray(value)))
-
-
-def _drawn(name: str, distribution: dist.Distribution) -> Float[Array, "..."]:
-    return jnp.asarray(numpyro.sample(name, distribution))
+    return log_normal(number.name, number.value, scale)
 
 
 def individual(typical: TypicalValues, covariates: Values, options: Options) -> Parameters:
@@ -186,11 +177,9 @@ def individual(typical: TypicalValues, covariates: Values, options: Options) -> 
     }
     ageing = 1.0 - typical.age_effect * (covariates["age"] - typical.age_centre)
     varies = options.spread != "kinetic_dynamic"
-    eta_clearance = (
-        _drawn("eta_clearance", dist.Normal(0.0, typical.sd_clearance)) if varies else 0.0
-    )
-    eta_volume = _drawn("eta_volume", dist.Normal(0.0, typical.sd_volume))
-    eta_half_effect = _drawn("eta_half_effect", dist.Normal(0.0, typical.sd_half_effect))
+    eta_clearance = normal("eta_clearance", 0.0, typical.sd_clearance) if varies else 0.0
+    eta_volume = normal("eta_volume", 0.0, typical.sd_volume)
+    eta_half_effect = normal("eta_half_effect", 0.0, typical.sd_half_effect)
     clearance = _sum_of_alleles(CYP2C9, by_cyp2c9)[covariates["cyp2c9"]] * ageing
     half_effect = _sum_of_alleles(VKORC1, by_vkorc1)[covariates["vkorc1"]]
     same = jnp.ones_like(clearance)

@@ -265,7 +265,7 @@ def _inspect(node: ast.expr, text: str, flaws: list[Flaw], text_allowed: bool = 
         case ast.Constant(value=bool() as truth):
             flaw(f"{truth} is not a value of expressions", hint=f"write {int(truth)}")
         case ast.Constant(value=int() | float() as number):
-            if isinstance(number, int) and abs(number) > 2**1023 or not math.isfinite(number):
+            if (isinstance(number, int) and abs(number) > 2**1023) or not math.isfinite(number):
                 flaw("the number is too large")
         case ast.Constant(value=str() as word):
             if not text_allowed:

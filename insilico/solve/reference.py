@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -16,6 +15,9 @@ from insilico.solve.adaptive import Position, Tolerances, TolerancesAsNumbers
 from insilico.solve.events import Events, Pattern
 from insilico.solve.status import Status
 from insilico.solve.walk import Rule, Walk, walk
+
+if TYPE_CHECKING:
+    import diffrax
 
 
 def reference(
@@ -36,6 +38,8 @@ def reference(
     failed patient's `stopped` is the end of the interval it failed in. Slower than lanes by an
     order of magnitude; use it to check them, or for a solver that lanes do not have.
     """
+    import diffrax  # not on top: who does not ask for it should not wait for it
+
     advance = functools.partial(_advance, solver or diffrax.Dopri8(), tolerances.max_steps)
 
     def alone(parameters: Any, events: Events, subject: Any) -> Walk:
@@ -65,6 +69,8 @@ def _advance(
     del fresh
     rates = jnp.stack(field(position.time, position.state))
     started = jnp.all(jnp.isfinite(rates))
+    import diffrax
+
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda time, state, _: field(time, state)),
         solver,

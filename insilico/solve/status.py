@@ -8,7 +8,7 @@ class Status(enum.IntEnum):
 
     OK = 0
     STEP_LIMIT = 1
-    """Needed more steps than `max_steps`: too stiff for an explicit method, or the limit too low."""
+    """Needed more than `max_steps`: too stiff for an explicit method, or the limit is too low."""
     NOT_FINITE = 2
     """No step, however small, gave a finite state within tolerance."""
     LATE_VISIT = 3

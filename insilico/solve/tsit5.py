@@ -4,10 +4,10 @@ The barriers are what makes it fast on a CPU: without them XLA's fusion recomput
 inside later ones, up to five times over.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import diffrax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -18,10 +18,27 @@ Components = tuple[Array, ...]
 Field = Callable[[Array, Components], Components]
 
 ORDER = 5
-_TABLEAU = diffrax.Tsit5.tableau
-_STAGES = tuple(tuple(float(a) for a in row) for row in _TABLEAU.a_lower)
-_NODES = tuple(float(c) for c in _TABLEAU.c)
-_ERROR = tuple(float(e) for e in _TABLEAU.b_error)
+
+
+class Tableau(NamedTuple):
+    """Weights of the earlier rates at each stage, the stages' times, and the error's weights."""
+
+    stages: tuple[tuple[float, ...], ...]
+    nodes: tuple[float, ...]
+    error: tuple[float, ...]
+
+
+@functools.cache
+def tableau() -> Tableau:
+    """The pair's coefficients, from diffrax."""
+    import diffrax  # not on top: reading a config should not wait for it
+
+    published = diffrax.Tsit5.tableau
+    return Tableau(
+        tuple(tuple(float(a) for a in row) for row in published.a_lower),
+        tuple(float(c) for c in published.c),
+        tuple(float(e) for e in published.b_error),
+    )
 
 
 class Step(NamedTuple):
@@ -38,9 +55,10 @@ def step(field: Field, time: Array, size: Array, state: Components, rates: Compo
     The pair reuses its last stage as the next step's first, so an accepted step costs six
     evaluations of `field`.
     """
+    pair = tableau()
     stages = [rates]
     end = state
-    for row, node in zip(_STAGES, _NODES, strict=True):
+    for row, node in zip(pair.stages, pair.nodes, strict=True):
         end = lax.optimization_barrier(
             tuple(
                 component + size * _combine(row, stages, index)
@@ -48,7 +66,7 @@ def step(field: Field, time: Array, size: Array, state: Components, rates: Compo
             )
         )
         stages.append(lax.optimization_barrier(field(time + node * size, end)))
-    error = tuple(size * _combine(_ERROR, stages, index) for index in range(len(state)))
+    error = tuple(size * _combine(pair.error, stages, index) for index in range(len(state)))
     return Step(end, stages[-1], error)
 
 

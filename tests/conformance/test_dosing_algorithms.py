@@ -28,7 +28,9 @@ def patients() -> tuple[dict[str, np.ndarray], np.ndarray]:
     table = pd.read_csv(DATA, low_memory=False)
     dose = pd.to_numeric(table["Therapeutic Dose of Warfarin"], errors="coerce")
     decade = table["Age"].str.extract(r"^(\d+)")[0].astype(float)
-    height, weight = (pd.to_numeric(table[c], errors="coerce") for c in ("Height (cm)", "Weight (kg)"))
+    height, weight = (
+        pd.to_numeric(table[c], errors="coerce") for c in ("Height (cm)", "Weight (kg)")
+    )
     complete = dose.notna() & (dose < 300) & decade.notna() & height.notna() & weight.notna()
 
     def taken(*columns: str) -> np.ndarray:
@@ -44,7 +46,11 @@ def patients() -> tuple[dict[str, np.ndarray], np.ndarray]:
         "weight": weight.to_numpy(),
         "cyp2c9": coded(table["CYP2C9 consensus"], CYP2C9, "rare"),
         "vkorc1": coded(table["VKORC1 -1639 consensus"], VKORC1, "unknown"),
-        "ancestry": table["Race (OMB)"].map(RACES).fillna("other").map(ANCESTRY.index).to_numpy(int),
+        "ancestry": table["Race (OMB)"]
+        .map(RACES)
+        .fillna("other")
+        .map(ANCESTRY.index)
+        .to_numpy(int),
         "amiodarone": taken("Amiodarone (Cordarone)"),
         "enzyme_inducer": taken(
             "Carbamazepine (Tegretol)", "Phenytoin (Dilantin)", "Rifampin or Rifampicin"

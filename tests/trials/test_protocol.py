@@ -1,4 +1,4 @@
-"""Configs resolved: what only makes sense between sections is checked, all at once, with its place."""
+"""Configs resolved: what only makes sense between sections is checked, all at once, in place."""
 
 from pathlib import Path
 
@@ -51,7 +51,10 @@ def test_coag_is_what_its_config_says():
         ("visits.days=[1, 4, 35]", "visits.days.2: is after the trial's end on day 28"),
         ("visits.days=[4, 1]", "days must increase"),
         ("arms.genotype_guided.start=[gage2008_pharmacogenetics]", "gage2008_pharmacogenetic"),
-        ("arms.genotype_guided.start=[lenzini2010_clinical]", "nobody has measured before the first"),
+        (
+            "arms.genotype_guided.start=[lenzini2010_clinical]",
+            "nobody has measured before the first",
+        ),
         ("arms.genotype_guided.titration=by_int", 'did you mean "by_inr"'),
         ("arms.genotype_guided.revision.days=[40]", "is after the trial's end"),
         ("titrations.by_inr.of=concentration", "there is no measured output"),

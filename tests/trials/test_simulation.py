@@ -72,6 +72,13 @@ def test_randomisation_is_balanced_within_strata(tree):
             assert abs(int((here == 0).sum()) - int((here == 1).sum())) <= 2
 
 
+def test_factors_and_subsets_of_one_name_are_both_kept(tree):
+    black = tree["subjects"]["ancestry"] == 1
+    for name in ("factor_black", "subset_black"):
+        assert bool((tree["randomisation"][name] == black).all())
+    assert not bool((tree["randomisation"]["subset_non_black"] & black).any())
+
+
 def test_endpoints_follow_from_the_stored_outcomes(study, tree):
     outcomes = tree["outcomes"]
     values = {name: outcomes[name].values for name in ("inr_measured", "inr", "daily_dose")}

@@ -54,9 +54,7 @@ class LateKnowledge:
 
     codes: Mapping[str, int]
 
-    def masked(
-        self, values: Mapping[str, Array], unknown: Mapping[str, Array]
-    ) -> dict[str, Array]:
+    def masked(self, values: Mapping[str, Array], unknown: Mapping[str, Array]) -> dict[str, Array]:
         """The values as they are known: unknown covariates hold the code for unknown."""
         hidden = {
             name: jnp.where(unknown[name], code, values[name]) for name, code in self.codes.items()

@@ -117,6 +117,7 @@ class ArmRule:
     revision_days: tuple[int, ...] = ()
     revision: tuple[Formula, ...] = ()
     titration: Titration | None = None
+    titration_from: int = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -211,7 +212,7 @@ class DosingRule:
         adjustment: Adjustment | None = None
         titrating = jnp.zeros_like(day, bool)
         if rule.titration is not None:
-            titrating = (day > max(rule.revision_days, default=0)) & ~revising
+            titrating = (day >= rule.titration_from) & ~revising
             adjustment = rule.titration.adjust(measured[rule.titration.of], memory.band)
             dose = jnp.where(titrating, self.sizes.fit(current * adjustment.factor), dose)
             changed = changed | titrating

@@ -42,7 +42,8 @@ class Titration:
     @property
     def shortest_recheck(self) -> float:
         """Shortest recheck interval of the table (d); infinite where no band has one."""
-        return min((band.recheck for band in self.bands if band.recheck is not None), default=math.inf)
+        waits = [band.recheck for band in self.bands if band.recheck is not None]
+        return min(waits, default=math.inf)
 
     def adjust(self, value: Array, previous_band: Array) -> Adjustment:
         """The adjustment for a measured `value`, where the visit before was in `previous_band`.
@@ -90,5 +91,5 @@ def band_problems(bands: list[BandSpec]) -> list[str]:
         if min(band.change, band.change if band.again is None else band.again) <= -100:
             problems.append(f"band {number}: a change must be above -100 %")
         if band.recheck is not None and band.recheck % 1:
-            problems.append(f"band {number}: `recheck` must be whole days; found {band.recheck:g} d")
+            problems.append(f"band {number}: `recheck` must be whole days, not {band.recheck:g} d")
     return problems

@@ -132,7 +132,7 @@ def test_an_omitted_dose_and_a_hold_until_the_next_visit():
 
 
 def test_revision_is_by_formula_once_and_titration_starts_after_its_days():
-    arm = ArmRule(revision_days=(4, 5), revision=(REVISED,), titration=TITRATION)
+    arm = ArmRule((4, 5), (REVISED,), TITRATION, titration_from=6)
     dosing, subject = rule(arm), person()
     _, plan = dosing.visit(at(4, 1.6), dosing.start(subject), subject)
     assert given(dosing, plan, 4, subject)[0] == pytest.approx(2.5)
@@ -141,6 +141,12 @@ def test_revision_is_by_formula_once_and_titration_starts_after_its_days():
     assert given(dosing, again, 5, subject)[0] == pytest.approx(2.5)
     _, plan = dosing.visit(at(7, 1.0), plan, subject)
     assert float(plan.memory.dose[0]) == pytest.approx(2.75)
+
+
+def test_a_value_from_before_the_first_dose_changes_nothing():
+    dosing, subject = rule(ArmRule(titration=TITRATION)), person()
+    _, plan = dosing.visit(at(1, 1.0), dosing.start(subject), subject)
+    assert given(dosing, plan, 1, subject)[0] == 5.0
 
 
 def test_the_formula_sees_the_doses_ordered_on_the_days_before():

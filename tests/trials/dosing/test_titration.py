@@ -51,7 +51,7 @@ def test_shortest_recheck():
         ([BandSpec(), BandSpec()], "band 1 has no `below`"),
         ([BandSpec(below=3.0), BandSpec(below=2.0), BandSpec()], "must increase"),
         ([BandSpec(change=-100.0)], "above -100 %"),
-        ([BandSpec(recheck="1.5 d")], "whole days; found 1.5 d"),
+        ([BandSpec(recheck="1.5 d")], "whole days, not 1.5 d"),
     ],
 )
 def test_what_is_wrong_with_a_table(bands, said):
