@@ -7,7 +7,7 @@ many others are drawn, in what order, or on how many devices.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -358,11 +358,15 @@ class Cohort(eqx.Module):
         return needed
 
 
-@functools.partial(eqx.filter_jit, compiler_options=QUICKLY)
 def _draw(
     source: CovariateModel, keys: Key[Array, " subjects"], marginals: Marginals, stated: Stated
 ) -> dict[str, Array]:
-    return source.sample(keys, marginals, stated)
+    return _sampler(source)(keys, marginals, stated)
+
+
+@functools.cache
+def _sampler(source: CovariateModel) -> Callable[..., dict[str, Array]]:
+    return jax.jit(source.sample, compiler_options=QUICKLY)
 
 
 def _parse_options(

@@ -16,7 +16,7 @@ def name_hash(name: str) -> int:
     return int.from_bytes(digest, "little") & 0x7FFFFFFF
 
 
-def purpose_key(seed: int, purpose: str) -> Key[Array, ""]:
+def purpose_key(seed: int | Int[Array, ""], purpose: str) -> Key[Array, ""]:
     """The root key of all draws made for one purpose (`"covariates"`, `"residual error"`, …)."""
     return jax.random.fold_in(jax.random.key(seed), name_hash(purpose))
 

@@ -151,5 +151,5 @@ def matvec(matrix: np.ndarray, vector: Vector) -> Vector:
     if rows.ndim != 2 or rows.shape[1] != len(vector):
         raise ValueError(f"a matrix of shape {rows.shape} does not fit {len(vector)} components")
     zero = 0.0 * vector[0]
-    products = [[float(row[j]) * vector[j] for j in np.flatnonzero(row)] for row in rows]
+    products = [[float(row[j]) * vector[j] for j in np.flatnonzero(row).tolist()] for row in rows]
     return Vector(*(total(Vector(*terms)) if terms else zero for terms in products))

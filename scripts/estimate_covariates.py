@@ -216,7 +216,7 @@ def _all_two_way(table: np.ndarray) -> np.ndarray:
 
 
 def genotype(patients: pd.DataFrame, gene: str, genotypes: tuple[str, ...]) -> dict:
-    """Table of genotypes given ancestry, with one patient's weight in Hardy-Weinberg proportions."""
+    """Table of genotypes given ancestry, one patient's weight in Hardy-Weinberg proportions."""
     probabilities, counts = [], []
     for ancestry in ANCESTRY.values():
         values = patients.loc[patients["ancestry"] == ancestry, gene].dropna()
@@ -238,7 +238,9 @@ def _hardy_weinberg(genotypes: tuple[str, ...], counts: np.ndarray) -> np.ndarra
     pairs = [g.split("/") for g in genotypes]
     alleles = sorted({a for pair in pairs for a in pair})
     # Half an allele more each: an allele unseen in an ancestry is rare there, not absent.
-    number = {a: 0.5 + sum(n * p.count(a) for n, p in zip(counts, pairs)) for a in alleles}
+    number = {
+        a: 0.5 + sum(n * p.count(a) for n, p in zip(counts, pairs, strict=True)) for a in alleles
+    }
     total = sum(number.values())
     expected = [(2 - (a == b)) * number[a] * number[b] / total**2 for a, b in pairs]
     return np.array(expected)
@@ -316,7 +318,7 @@ def _linear(known: pd.DataFrame, terms: list[str], response: np.ndarray, groups:
     by_group = residual.groupby(groups).std()
     sd = groups.map(by_group)
     return {
-        "coefficients": dict(zip(terms, _round(coefficients, 6))),
+        "coefficients": dict(zip(terms, _round(coefficients, 6), strict=True)),
         "residual_sd": [[round(float(by_group[a + s]), 5) for s in SEX] for a in ANCESTRY.values()],
         "standardised": residual / sd,
         "sd": sd.to_numpy(),

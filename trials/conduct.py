@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,10 @@ from trials.randomisation import permuted_blocks, simple_randomisation
 class Conduct(NamedTuple):
     """Who went where, arrays (trial, subject): arm, centre, stratum and time of enrolment (d)."""
 
-    arm: np.ndarray
-    centre: np.ndarray
-    stratum: np.ndarray
-    enrolment_time: np.ndarray
+    arm: Any
+    centre: Any
+    stratum: Any
+    enrolment_time: Any
 
 
 def conduct(

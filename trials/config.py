@@ -27,16 +27,17 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 class CentresSpec(Spec):
     """Where patients are enrolled."""
 
-    count: Annotated[int, Field(ge=1)] = Field(1, description="Number of centres")
+    count: Annotated[int, Field(ge=1)] = Field(default=1, description="Number of centres")
     spread: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="Coefficient of variation of the centres' sizes; 0 makes them equal"
+        default=0.0,
+        description="Coefficient of variation of the centres' sizes; 0 makes them equal",
     )
 
 
 class StrataSpec(Spec):
     """What randomisation is stratified by."""
 
-    centre: bool = Field(False, description="Whether each centre is a stratum")
+    centre: bool = Field(default=False, description="Whether each centre is a stratum")
     by: dict[Name, Expression] = Field(
         default_factory=dict, description="Named yes/no criteria on covariates, each a factor"
     )
@@ -45,9 +46,9 @@ class StrataSpec(Spec):
 class RandomisationSpec(Spec):
     """How patients are allocated to arms."""
 
-    method: Literal["permuted_blocks", "simple"] = Field("permuted_blocks")
+    method: Literal["permuted_blocks", "simple"] = Field(default="permuted_blocks")
     allocation: dict[Name, Annotated[int, Field(ge=1)]] | None = Field(
-        None, description="Relative size of each arm; equal where left out"
+        default=None, description="Relative size of each arm; equal where left out"
     )
     block_sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] = Field(
         default=[4], description="One block size, or several drawn at random"
@@ -56,7 +57,9 @@ class RandomisationSpec(Spec):
 
 
 class EnrolmentSpec(Spec):
-    period: PositiveDays = Field(365.0, description="Time over which patients arrive, evenly")
+    period: PositiveDays = Field(
+        default=365.0, description="Time over which patients arrive, evenly"
+    )
 
 
 class DropoutSpec(Spec):
@@ -70,9 +73,9 @@ class TrialSpec(Spec):
     """The trial's size, length and conduct."""
 
     subjects: Annotated[int, Field(ge=2)] = Field(description="Patients randomised in one trial")
-    replicates: Annotated[int, Field(ge=1)] = Field(200, description="Simulated trials")
+    replicates: Annotated[int, Field(ge=1)] = Field(default=200, description="Simulated trials")
     population_draws: Annotated[int, Field(ge=1)] = Field(
-        1, description="Draws of the population's parameters, each with that many trials"
+        default=1, description="Draws of the population's parameters, each with that many trials"
     )
     duration: PositiveDays = Field(description="From the first dose to the last visit")
     centres: CentresSpec = CentresSpec()
@@ -86,7 +89,7 @@ class AdherenceSpec(Spec):
 
     mean: Annotated[float, Field(gt=0, le=1)]
     spread: Annotated[float, Field(ge=0, lt=0.5)] = Field(
-        0.0, description="Standard deviation between patients"
+        default=0.0, description="Standard deviation between patients"
     )
 
 
@@ -96,17 +99,18 @@ class DrugSpec(Spec):
     name: str
     compartment: str = Field(description="Model compartment that receives the dose")
     fraction: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="Share of the stated dose that enters (an enantiomer, bioavailability)"
+        default=1.0,
+        description="Share of the stated dose that enters (an enantiomer, bioavailability)",
     )
-    time_of_day: HoursOfDay = Field(8.0, description="When the dose is taken")
-    every: PositiveDays = Field(1.0, description="Dosing interval, whole days")
+    time_of_day: HoursOfDay = Field(default=8.0, description="When the dose is taken")
+    every: PositiveDays = Field(default=1.0, description="Dosing interval, whole days")
     first_day: Day = 1
     last_day: Day | None = Field(
-        None, description="Last day of dosing; the trial's end if left out"
+        default=None, description="Last day of dosing; the trial's end if left out"
     )
-    rounding: DosePerDay | None = Field(None, description="Each dose is a multiple of this")
+    rounding: DosePerDay | None = Field(default=None, description="Each dose is a multiple of this")
     weekly_rounding: DosePerDay | None = Field(
-        None, description="The dose of a week is a multiple of this"
+        default=None, description="The dose of a week is a multiple of this"
     )
     lowest: DosePerDay | None = None
     highest: DosePerDay | None = None
@@ -121,10 +125,12 @@ class VisitsSpec(Spec):
     )
     time_of_day: HoursOfDay = 9.0
     measure: Annotated[list[str], Field(min_length=1)] = Field(description="Model outputs measured")
-    attendance: Share = Field(1.0, description="Probability that a visit is kept")
-    retry_after: PositiveDays = Field(1.0, description="A missed visit is made up this much later")
+    attendance: Share = Field(default=1.0, description="Probability that a visit is kept")
+    retry_after: PositiveDays = Field(
+        default=1.0, description="A missed visit is made up this much later"
+    )
     most: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Visits a patient may have at most; more is a failure. Default 16"
+        default=None, description="Visits a patient may have at most; more is a failure. Default 16"
     )
 
 
@@ -149,7 +155,7 @@ class FormulaSpec(Spec):
 
     expression: Expression
     unit: Annotated[str, Field(pattern=r"^m?g/(d|wk)$")] = Field(
-        "mg/d", description="Unit of the result: mg/d or mg/wk"
+        default="mg/d", description="Unit of the result: mg/d or mg/wk"
     )
     source: str = ""
 
@@ -165,18 +171,18 @@ class BandSpec(Spec):
     """One band of a titration table: what to do when the measured value lies in it."""
 
     below: float | None = Field(
-        None, description="Upper end of the band, excluded; the last has none"
+        default=None, description="Upper end of the band, excluded; the last has none"
     )
-    change: Percent = Field(0.0, description="Relative change of the dose")
+    change: Percent = Field(default=0.0, description="Relative change of the dose")
     again: Percent | None = Field(
-        None, description="The change when the visit before was in the same band"
+        default=None, description="The change when the visit before was in the same band"
     )
     next_dose: Annotated[float, Field(ge=0)] = Field(
-        1.0, description="Factor on the next dose alone; 0 omits it"
+        default=1.0, description="Factor on the next dose alone; 0 omits it"
     )
-    hold: bool = Field(False, description="No doses until the next visit")
+    hold: bool = Field(default=False, description="No doses until the next visit")
     recheck: PositiveDays | None = Field(
-        None, description="Next visit after this time at the latest; whole days"
+        default=None, description="Next visit after this time at the latest; whole days"
     )
 
 
@@ -216,7 +222,8 @@ class ArmSpec(Spec):
     revision: RevisionSpec | None = None
     titration: str | None = None
     titration_from_day: Day | None = Field(
-        None, description="First day of titration; the day after the last revision, or day 2"
+        default=None,
+        description="First day of titration; the day after the last revision, or day 2",
     )
 
 
@@ -374,6 +381,7 @@ class TrialConfig(Spec):
     solver: SolverSpec = SolverSpec()
     assumptions: list[str] = Field(default_factory=list)
     largest_failed_share: Share = Field(
-        0.001, description="The run fails when more subjects than this share cannot be solved"
+        default=0.001,
+        description="The run fails when more subjects than this share cannot be solved",
     )
     keep: Literal["outcomes", "endpoints", "estimates"] = "outcomes"

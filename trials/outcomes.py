@@ -38,12 +38,16 @@ BLOCKS_A_DISPATCH = 8
 """Blocks each device takes at a time: enough to even out, few enough to report progress."""
 
 
+Column = Any
+"""An array: on the device or, once fetched, on the host."""
+
+
 class Addresses(NamedTuple):
     """Which subjects: equal-shaped arrays of the numbers of population draw, trial and subject."""
 
-    population: np.ndarray
-    trial: np.ndarray
-    subject: np.ndarray
+    population: Column
+    trial: Column
+    subject: Column
 
 
 class Drawn(NamedTuple):
@@ -73,15 +77,15 @@ class Treated(NamedTuple):
     - `status`, `stopped` (h), `steps` of the solver; `overflow`: visits beyond the room for them.
     """
 
-    time: Array
-    used: Array
-    attended: Array
-    values: dict[str, Array]
-    endpoints: dict[str, dict[str, Array]]
-    status: Array
-    stopped: Array
-    steps: Array
-    overflow: Array
+    time: Column
+    used: Column
+    attended: Column
+    values: dict[str, Column]
+    endpoints: dict[str, dict[str, Column]]
+    status: Column
+    stopped: Column
+    steps: Column
+    overflow: Column
 
 
 def subsets_of(config: TrialConfig) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Patients(NamedTuple):
         """Whether each subject under each arm was solved through to the end, (arm, subject)."""
         eligible = self.drawn["subject"]["attempts"] > 0
         complete = (self.treated.status == Status.OK) & (self.treated.overflow == 0)
-        return complete & eligible
+        return np.asarray(complete & eligible)
 
 
 def silent(stage: str, done: int, total: int) -> None:

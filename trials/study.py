@@ -76,7 +76,7 @@ class Study:
     def _visit_samples(self) -> dict[str, np.ndarray]:
         """Values that a visit may meet: measured ones to one decimal, doses from none to large."""
         index = np.arange(SAMPLE)
-        samples = {"maintenance": 0.5 + index % 40 / 2.0}
+        samples: dict[str, np.ndarray] = {"maintenance": 0.5 + index % 40 / 2.0}
         for name in self.protocol.rule_vocabulary:
             if name in self.protocol.measured:
                 samples[name] = np.round(0.1 * (index * 7 % 200), 1)

@@ -61,7 +61,7 @@ def use_compilation_cache(folder: Path) -> None:
         return
     warnings.filterwarnings("ignore", message="Error .* persistent compilation cache")
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 

@@ -65,20 +65,21 @@ def _run(
 ) -> tuple[RunFolder, str | None]:
     """The finished run, and why it counts as failed if it does."""
     from insilico.cli._prepare import prepare
-
-    started = datetime.datetime.now(datetime.UTC)
-    study = prepare(config, changes, cache=cache)
-
     from insilico.cli._progress import progress
-    from insilico.cli._summary import show
     from insilico.runs import RunFolder, RunFolderError, Stages
+
+    started, stages = datetime.datetime.now(datetime.UTC), Stages()
+    study = prepare(config, changes, cache=cache)
+    stages("check", 1, 1)
+
+    from insilico.cli._summary import show
 
     try:
         new = RunFolder.create(out, config.stem, force=force)
     except RunFolderError as error:
         raise BadInput(str(error)) from None
     with new, progress() as watch:
-        stages = Stages(watch)
+        stages.watch = watch
         tree, failure = _simulate(study, stages)
         try:
             folder = _write(new, study, tree, stages, changes, started, failure)

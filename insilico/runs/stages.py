@@ -16,7 +16,7 @@ class Stages:
     def __init__(self, watch: Watch | None = None, clock: Callable[[], float] = time.perf_counter):
         self.seconds: dict[str, float] = {}
         """By stage, in the order in which they began."""
-        self._watch = watch
+        self.watch = watch
         self._clock = clock
         self._start = self._last = clock()
 
@@ -25,8 +25,8 @@ class Stages:
         now = self._clock()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
-        if self._watch is not None:
-            self._watch(stage, done, total)
+        if self.watch is not None:
+            self.watch(stage, done, total)
 
     @property
     def total(self) -> float:

@@ -72,7 +72,7 @@ def _advance(
     import diffrax
 
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda time, state, _: field(time, state)),
+        diffrax.ODETerm(lambda time, state, _: field(jnp.asarray(time), state)),
         solver,
         position.time,
         # Without finite rates it would look for a first step until its steps are spent.

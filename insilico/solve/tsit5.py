@@ -66,7 +66,9 @@ def step(field: Field, time: Array, size: Array, state: Components, rates: Compo
             )
         )
         stages.append(lax.optimization_barrier(field(time + node * size, end)))
-    error = tuple(size * _combine(pair.error, stages, index) for index in range(len(state)))
+    error = lax.optimization_barrier(
+        tuple(size * _combine(pair.error, stages, index) for index in range(len(state)))
+    )
     return Step(end, stages[-1], error)
 
 
@@ -96,7 +98,10 @@ def squared_error(state: Components, trial: Step, relative: Array, absolute: Com
     """
     squares = jnp.zeros_like(trial.error[0])
     for before, after, error, floor in zip(state, trial.state, trial.error, absolute, strict=True):
-        ratio = error * _reciprocal(floor + relative * lax.max(jnp.abs(before), jnp.abs(after)))
+        before, after = jnp.abs(before), jnp.abs(after)
+        # One instruction where `maximum`, which has to keep a NaN of `before`, is three.
+        larger = jnp.where(before > after, before, after)
+        ratio = error * _reciprocal(floor + relative * larger)
         squares = squares + ratio * ratio
     squares = squares * (1.0 / len(state))
     return jnp.where(squares < LARGEST_SQUARE, squares, LARGEST_SQUARE)
@@ -127,20 +132,19 @@ def _power(base: Array, exponent: float) -> Array:
 
 
 def _reciprocal(base: Array) -> Array:
-    """`1 / base` within 0.03 %: a guess from the bits of a positive number and two Newton steps.
+    """`1 / base` within 0.13 %: a guess from the bits of a positive number and one Newton step.
 
     It is for error norms, which need no more; a vector division takes as long as sixteen
-    multiplications. An infinite base gives NaN, as NaN does: neither is ever accepted.
+    multiplications. The constants, found numerically, share the error out to both sides. An
+    infinite base gives no finite number, as NaN does not: neither is ever accepted.
     """
     integer, magic = {
-        jnp.dtype(jnp.float64): (jnp.int64, 0x7FDE623822FC16E6),
-        jnp.dtype(jnp.float32): (jnp.int32, 0x7EF311C7),
+        jnp.dtype(jnp.float64): (jnp.int64, 0x7FDE668116E199EC),
+        jnp.dtype(jnp.float32): (jnp.int32, 0x7EF33408),
     }[base.dtype]
     bits = lax.bitcast_convert_type(base, integer)
     guess = lax.bitcast_convert_type(integer(magic) - bits, base.dtype)
-    for _ in range(2):
-        guess = guess * (2.0 - base * guess)
-    return guess
+    return guess * (2.00128 - base * guess)
 
 
 def first_size(

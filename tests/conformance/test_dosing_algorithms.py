@@ -1,6 +1,7 @@
 """The consortium's formulas on half of its own patients (IWPC 2009; CC BY-SA 4.0)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,16 +26,15 @@ RACES = {"White": "white", "Black or African American": "black", "Asian": "asian
 def patients() -> tuple[dict[str, np.ndarray], np.ndarray]:
     if not DATA.exists():
         pytest.skip(f"the IWPC data are not at {DATA}")
-    table = pd.read_csv(DATA, low_memory=False)
-    dose = pd.to_numeric(table["Therapeutic Dose of Warfarin"], errors="coerce")
+    table: Any = pd.read_csv(DATA, low_memory=False)
+    numeric: Any = pd.to_numeric
+    dose = numeric(table["Therapeutic Dose of Warfarin"], errors="coerce")
     decade = table["Age"].str.extract(r"^(\d+)")[0].astype(float)
-    height, weight = (
-        pd.to_numeric(table[c], errors="coerce") for c in ("Height (cm)", "Weight (kg)")
-    )
+    height, weight = (numeric(table[c], errors="coerce") for c in ("Height (cm)", "Weight (kg)"))
     complete = dose.notna() & (dose < 300) & decade.notna() & height.notna() & weight.notna()
 
     def taken(*columns: str) -> np.ndarray:
-        return np.max([pd.to_numeric(table[c], errors="coerce").fillna(0) for c in columns], axis=0)
+        return np.max([numeric(table[c], errors="coerce").fillna(0) for c in columns], axis=0)
 
     def coded(column: pd.Series, categories: tuple[str, ...], other: str) -> np.ndarray:
         known = column.where(column.isin(categories), other).where(column.notna(), "unknown")

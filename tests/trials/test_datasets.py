@@ -190,7 +190,7 @@ def test_subjects_without_an_arm_are_nobody_s(coag_tree, coag_study):
     tree["randomisation"] = randomised.assign(arm_number=arm)
     frame = adsl(tree, coag_study)
     assert frame["TRT01P"].isna().sum() == 1
-    assert frame.loc[7, "ITTFL"] == "N"
+    assert frame["ITTFL"].tolist()[7] == "N"
     assert "COAG-0001-00008" not in set(adlb(tree, coag_study)["USUBJID"])
     endpoints = adeff(tree, coag_study)
     theirs = (endpoints["SIMSUBJ"] == 7) & (endpoints["SIMTRIAL"] == 0)

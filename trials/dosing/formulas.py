@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -26,7 +27,7 @@ class Formula:
     source: str = ""
     status: str = ""
 
-    def dose(self, values: Mapping[str, Array], vocabulary: Mapping[str, Name]) -> Array:
+    def dose(self, values: Mapping[str, Any], vocabulary: Mapping[str, Name]) -> Array:
         """The dose in mg/day, from values of the names it uses."""
         per_day = conversion_factor(self.unit, "mg/d")
         return jnp.asarray(self.expression.evaluate(values, vocabulary)) * per_day

@@ -36,7 +36,7 @@ def test_the_manifest_holds_the_run_s_facts(cli, coag, changes, simulated):
     assert manifest["seed"] == 5
     assert manifest["counts"]["subjects"] == 600
     assert manifest["counts"]["failed_by_cause"] == {}
-    assert list(manifest["seconds"]) == ["patients", "results", "datasets", "report"]
+    assert list(manifest["seconds"]) == ["check", "patients", "results", "datasets", "report"]
     assert "seed=5" in manifest["config"]["overrides"]
 
 

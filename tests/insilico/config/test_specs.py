@@ -366,7 +366,7 @@ def test_validators_speak_for_themselves(read, messages) -> None:
 
 def test_specs_are_strict_in_python_too() -> None:
     with pytest.raises(ValidationError):
-        Trial(replicates="3")  # pyright: ignore[reportArgumentType]
+        Trial(replicates="3")  # pyright: ignore[reportArgumentType, reportCallIssue]
     with pytest.raises(ValidationError):
         Trial(replicates=3, repeats=4)  # pyright: ignore[reportCallIssue]
     with pytest.raises(ValidationError):

@@ -196,13 +196,35 @@ def test_what_another_library_writes_is_read_back(tree: object) -> None:
 
 
 YAML_PIECES = st.sampled_from(
-    list("abc:-?[]{},&*!|>'\"%@`#\\ \n\t0.~=<")
-    + ["a: ", "- ", "\n  ", "---\n", "...", "<<: *a", "&a ", "*a", "!!str ", '"\\x', "|2\n", "\r"]
-    + ["\ufeff", "\x85", "\u2028", "é", "%YAML 1.1\n", "%TAG ! x\n", "? ", "1e5", ".inf", "\ud800"]
+    [
+        *"abc:-?[]{},&*!|>'\"%@`#\\ \n\t0.~=<",
+        "a: ",
+        "- ",
+        "\n  ",
+        "---\n",
+        "...",
+        "<<: *a",
+        "&a ",
+        "*a",
+        "!!str ",
+        '"\\x',
+        "|2\n",
+        "\r",
+        "\ufeff",
+        "\x85",
+        "\u2028",
+        "é",
+        "%YAML 1.1\n",
+        "%TAG ! x\n",
+        "? ",
+        "1e5",
+        ".inf",
+        "\ud800",
+    ]
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=[*HealthCheck])  # pyright: ignore[reportArgumentType]
 @given(pieces=st.lists(YAML_PIECES, max_size=30))
 @example(pieces=["%YAML 1.1\n", "---\n"])
 @example(pieces=["%TAG ! x\n", "a: "])

@@ -28,13 +28,17 @@ class Outputs(NamedTuple):
     inr: jax.Array
 
 
+def band(**fields: object) -> BandSpec:
+    return BandSpec.model_validate(fields)
+
+
 TITRATION = Titration(
     "inr",
     (
-        BandSpec(below=2.0, change=10.0, next_dose=2.0, recheck="3 d"),
-        BandSpec(below=3.0, change=0.0, recheck="14 d"),
-        BandSpec(below=5.0, change=-10.0, next_dose=0.0),
-        BandSpec(change=-20.0, hold=True, recheck="2 d"),
+        band(below=2.0, change=10.0, next_dose=2.0, recheck="3 d"),
+        band(below=3.0, change=0.0, recheck="14 d"),
+        band(below=5.0, change=-10.0, next_dose=0.0),
+        band(change=-20.0, hold=True, recheck="2 d"),
     ),
 )
 REVISED = Formula("revised", Expression("4 / inr + 0*dose_2"), "mg/d")
@@ -42,7 +46,7 @@ SCHEDULE = Schedule(days=(4, 7, 14, 28), hour=9.0, retry_after=1, last_day=28)
 NO_LIMITS = DoseSizes(None, None, None, None)
 
 
-def rule(*arms: ArmRule, arm: int = 0, sizes: DoseSizes = NO_LIMITS) -> DosingRule:
+def rule(*arms: ArmRule, arm: jax.Array | int = 0, sizes: DoseSizes = NO_LIMITS) -> DosingRule:
     return DosingRule(
         arm=arm,
         arms=arms,

@@ -8,11 +8,16 @@ import pytest
 from trials.config import BandSpec
 from trials.dosing import Titration, band_problems
 
+
+def band(**fields: object) -> BandSpec:
+    return BandSpec.model_validate(fields)
+
+
 BANDS = (
-    BandSpec(below=1.5, change=10.0, next_dose=2.0, recheck="5 d"),
-    BandSpec(below=2.0, change=0.0, again=5.0, recheck="14 d"),
-    BandSpec(below=3.0, change=0.0),
-    BandSpec(change=-15.0, hold=True, recheck="2 d"),
+    band(below=1.5, change=10.0, next_dose=2.0, recheck="5 d"),
+    band(below=2.0, change=0.0, again=5.0, recheck="14 d"),
+    band(below=3.0, change=0.0),
+    band(change=-15.0, hold=True, recheck="2 d"),
 )
 TABLE = Titration("inr", BANDS)
 
@@ -34,7 +39,7 @@ def test_a_repeated_band_may_change_the_dose_where_the_first_time_does_not():
 
 
 def test_one_band_serves_every_value():
-    always = Titration("inr", (BandSpec(change=-5.0),))
+    always = Titration("inr", (band(change=-5.0),))
     adjustment = always.adjust(jnp.array([0.1, 99.0]), jnp.zeros(2))
     assert adjustment.factor.tolist() == pytest.approx([0.95, 0.95])
     assert always.shortest_recheck == math.inf
@@ -47,11 +52,11 @@ def test_shortest_recheck():
 @pytest.mark.parametrize(
     ("bands", "said"),
     [
-        ([BandSpec(below=2.0), BandSpec(below=3.0)], "the last band must have no `below`"),
-        ([BandSpec(), BandSpec()], "band 1 has no `below`"),
-        ([BandSpec(below=3.0), BandSpec(below=2.0), BandSpec()], "must increase"),
-        ([BandSpec(change=-100.0)], "above -100 %"),
-        ([BandSpec(recheck="1.5 d")], "whole days, not 1.5 d"),
+        ([band(below=2.0), band(below=3.0)], "the last band must have no `below`"),
+        ([band(), band()], "band 1 has no `below`"),
+        ([band(below=3.0), band(below=2.0), band()], "must increase"),
+        ([band(change=-100.0)], "above -100 %"),
+        ([band(recheck="1.5 d")], "whole days, not 1.5 d"),
     ],
 )
 def test_what_is_wrong_with_a_table(bands, said):
