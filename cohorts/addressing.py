@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 from jaxtyping import Array, Key
-from numpyro.primitives import Messenger
+from numpyro import primitives
 
 from insilico.randomness import name_hash
 
 
-class addressed(Messenger):
+class addressed(primitives.Messenger):
     """Handler that gives every unobserved sample site the key `fold_in(key, hash of its name)`.
 
     **Arguments:**
