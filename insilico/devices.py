@@ -1,7 +1,8 @@
 """The machine the engine computes on: precision and host devices, set once before JAX starts.
 
 XLA runs one program on one core, so a laptop's second core would idle; splitting the host into as
-many devices as there are usable cores lets a batch of patients fill all of them.
+many devices as there are usable cores lets a batch of patients fill all of them. Importing this
+module does both, unless the user has told JAX how many devices to make or JAX has already started.
 """
 
 import contextlib
@@ -20,14 +21,23 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _split_host(count: int) -> None:
+    # Once the backend is up its device count cannot change any more.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+if jax.config.jax_num_cpu_devices < 0 and "host_platform_device_count" not in os.environ.get(
+    "XLA_FLAGS", ""
+):
+    _split_host(usable_cores())
+
+
 def use_host_devices(count: int | None = None) -> int:
     """Split the host into `count` JAX devices (default: one a usable core).
 
     Has to come before JAX's first computation; once its backend runs, the number of devices it
     already has stays and is returned.
     """
-    wanted = usable_cores() if count is None else count
-    # Once the backend is up its device count cannot change any more.
-    with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", wanted)
+    _split_host(usable_cores() if count is None else count)
     return jax.local_device_count()

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,40 +10,27 @@ import pytest
 import trials
 from trials.outcomes import endpoints_of
 
-COAG = Path(__file__).parents[2] / "configs" / "warfarin_coag.yaml"
-SMALL = ("trial.subjects=150", "trial.replicates=4", "truth.subjects=2000", "sensitivity={}")
+
+def test_axes_are_the_field_s_in_their_order(coag_tree):
+    assert coag_tree["outcomes"]["inr"].dims == ("population", "trial", "arm", "subject", "visit")
+    assert coag_tree["endpoints"]["ttr"].dims == ("population", "trial", "arm", "subject")
+    assert coag_tree["subjects"]["age"].dims == ("population", "trial", "subject")
+    assert coag_tree["estimates"]["estimate"].dims == ("population", "trial", "analysis")
+    assert not coag_tree.to_dataset().coords
 
 
-@pytest.fixture(scope="module")
-def study() -> trials.Study:
-    return trials.read(COAG, SMALL)
+def test_outcomes_are_stored_in_single_precision(coag_tree):
+    assert coag_tree["outcomes"]["inr"].dtype == np.float32
 
 
-@pytest.fixture(scope="module")
-def tree(study) -> Any:
-    return trials.simulate(study)
+def test_nobody_failed(coag_tree):
+    assert int(coag_tree["counts"]["failed"]) == 0
+    assert coag_tree["failures"].sizes["failure"] == 0
+    assert bool((coag_tree["endpoints"]["status"] == 0).all())
 
 
-def test_axes_are_the_field_s_in_their_order(tree):
-    assert tree["outcomes"]["inr"].dims == ("population", "trial", "arm", "subject", "visit")
-    assert tree["endpoints"]["ttr"].dims == ("population", "trial", "arm", "subject")
-    assert tree["subjects"]["age"].dims == ("population", "trial", "subject")
-    assert tree["estimates"]["estimate"].dims == ("population", "trial", "analysis")
-    assert not tree.to_dataset().coords
-
-
-def test_outcomes_are_stored_in_single_precision(tree):
-    assert tree["outcomes"]["inr"].dtype == np.float32
-
-
-def test_nobody_failed(tree):
-    assert int(tree["counts"]["failed"]) == 0
-    assert tree["failures"].sizes["failure"] == 0
-    assert bool((tree["endpoints"]["status"] == 0).all())
-
-
-def test_visits_follow_the_schedule_and_its_rechecks(tree):
-    outcomes = tree["outcomes"]
+def test_visits_follow_the_schedule_and_its_rechecks(coag_tree):
+    outcomes = coag_tree["outcomes"]
     used = outcomes["used"].values
     day = np.where(used, outcomes["time"].values + 1 - 9 / 24, np.nan)
     assert np.nanmax(np.abs(day - np.round(day))) < 1e-5
@@ -57,14 +43,14 @@ def test_visits_follow_the_schedule_and_its_rechecks(tree):
     assert np.nanmax(day[..., 0]) == pytest.approx(1)
 
 
-def test_both_arms_share_everything_that_does_not_depend_on_treatment(tree):
-    first = tree["outcomes"]["inr_measured"].isel(visit=0)
+def test_both_arms_share_everything_that_does_not_depend_on_treatment(coag_tree):
+    first = coag_tree["outcomes"]["inr_measured"].isel(visit=0)
     assert bool((first.isel(arm=0) == first.isel(arm=1)).all())
 
 
-def test_randomisation_is_balanced_within_strata(tree):
-    arm = tree["randomisation"]["arm_number"].values
-    stratum = tree["randomisation"]["stratum"].values
+def test_randomisation_is_balanced_within_strata(coag_tree):
+    arm = coag_tree["randomisation"]["arm_number"].values
+    stratum = coag_tree["randomisation"]["stratum"].values
     for trial in range(arm.shape[1]):
         for code in np.unique(stratum[0, trial]):
             here = arm[0, trial][stratum[0, trial] == code]
@@ -72,59 +58,63 @@ def test_randomisation_is_balanced_within_strata(tree):
             assert abs(int((here == 0).sum()) - int((here == 1).sum())) <= 2
 
 
-def test_factors_and_subsets_of_one_name_are_both_kept(tree):
-    black = tree["subjects"]["ancestry"] == 1
+def test_factors_and_subsets_of_one_name_are_both_kept(coag_tree):
+    black = coag_tree["subjects"]["ancestry"] == 1
     for name in ("factor_black", "subset_black"):
-        assert bool((tree["randomisation"][name] == black).all())
-    assert not bool((tree["randomisation"]["subset_non_black"] & black).any())
+        assert bool((coag_tree["randomisation"][name] == black).all())
+    assert not bool((coag_tree["randomisation"]["subset_non_black"] & black).any())
 
 
-def test_endpoints_follow_from_the_stored_outcomes(study, tree):
-    outcomes = tree["outcomes"]
+def test_endpoints_follow_from_the_stored_outcomes(coag_study, coag_tree):
+    outcomes = coag_tree["outcomes"]
     values = {name: outcomes[name].values for name in ("inr_measured", "inr", "daily_dose")}
-    again = endpoints_of(study.config, outcomes["time"].values, outcomes["attended"].values, values)
-    for name in study.config.endpoints:
-        stored = tree["endpoints"][name].values
+    again = endpoints_of(
+        coag_study.config, outcomes["time"].values, outcomes["attended"].values, values
+    )
+    for name in coag_study.config.endpoints:
+        stored = coag_tree["endpoints"][name].values
         np.testing.assert_array_equal(np.asarray(again[name]["value"]), stored, err_msg=name)
 
 
-def test_the_unadjusted_means_are_those_of_the_randomised_arms(tree):
-    ttr = tree["endpoints"]["ttr"].values
-    valid = tree["endpoints"]["ttr_valid"].values
-    arm = tree["randomisation"]["arm_number"].values
+def test_the_unadjusted_means_are_those_of_the_randomised_arms(coag_tree):
+    ttr = coag_tree["endpoints"]["ttr"].values
+    valid = coag_tree["endpoints"]["ttr_valid"].values
+    arm = coag_tree["randomisation"]["arm_number"].values
     for number in (0, 1):
         chosen = (arm == number) & valid[:, :, number]
         mean = np.array(
             [ttr[0, trial, number][chosen[0, trial]].mean() for trial in range(arm.shape[1])]
         )
-        found = tree["estimates"]["mean"].sel(analysis="primary").isel(population=0, arm=number)
+        found = (
+            coag_tree["estimates"]["mean"].sel(analysis="primary").isel(population=0, arm=number)
+        )
         np.testing.assert_allclose(found.values, mean, rtol=1e-12)
 
 
-def test_rosendaal_by_hand_for_one_subject(tree):
+def test_rosendaal_by_hand_for_one_subject(coag_tree):
     """The percentage in range of one subject by summing a fine grid."""
     where = {"population": 0, "trial": 1, "arm": 0, "subject": 7}
-    outcomes = tree["outcomes"].to_dataset().isel(where)
+    outcomes = coag_tree["outcomes"].to_dataset().isel(where)
     kept = outcomes["attended"].values
     time, inr = outcomes["time"].values[kept], outcomes["inr_measured"].values[kept]
     grid = np.linspace(3 + 9 / 24, 27 + 9 / 24, 200_001)
     grid = grid[(grid >= time[0]) & (grid <= time[-1])]
     value = np.interp(grid, time, inr)
     share = 100 * np.mean((value >= 2) & (value <= 3))
-    assert float(tree["endpoints"]["ttr"].isel(where)) == pytest.approx(share, abs=0.01)
+    assert float(coag_tree["endpoints"]["ttr"].isel(where)) == pytest.approx(share, abs=0.01)
 
 
-def test_a_gene_that_only_one_arm_looks_at_changes_only_that_arm(study, tree):
+def test_a_gene_that_only_one_arm_looks_at_changes_only_that_arm(coag_tree, coag, small):
     known: Any = trials.simulate(
-        trials.read(COAG, [*SMALL, "availability.genotype.known=[{day: 1, share: 1.0}]"])
+        trials.read(coag, [*small, "availability.genotype.known=[{day: 1, share: 1.0}]"])
     )
-    here, there = tree["outcomes"]["inr"], known["outcomes"]["inr"]
+    here, there = coag_tree["outcomes"]["inr"], known["outcomes"]["inr"]
     assert bool((here.sel(arm="clinically_guided") == there.sel(arm="clinically_guided")).all())
     assert not bool((here.sel(arm="genotype_guided") == there.sel(arm="genotype_guided")).all())
 
 
-def test_subjects_that_cannot_be_solved_are_counted_and_shown_and_fail_the_run():
-    study = trials.read(COAG, [*SMALL, "solver.max_steps=450"])
+def test_subjects_that_cannot_be_solved_are_counted_and_shown_and_fail_the_run(coag, small):
+    study = trials.read(coag, [*small, "solver.max_steps=450"])
     with pytest.raises(trials.TooManyFailures, match="solves failed") as caught:
         trials.simulate(study)
     results: Any = caught.value.results
@@ -155,27 +145,25 @@ print(digest.hexdigest())
 """
 
 
-def test_results_are_the_same_to_the_bit_on_one_device_and_on_two():
+def test_results_are_the_same_to_the_bit_on_one_device_and_on_two(coag, small):
     def digest(devices: int) -> str:
-        command = [sys.executable, "-c", _DIGEST, str(devices), str(COAG), *SMALL]
+        command = [sys.executable, "-c", _DIGEST, str(devices), str(coag), *small]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     assert digest(1) == digest(2)
 
 
-def test_a_subject_does_not_depend_on_how_many_are_simulated(tree):
-    more: Any = trials.simulate(
-        trials.read(COAG, ["trial.subjects=150", "trial.replicates=9", *SMALL[2:]])
-    )
+def test_a_subject_does_not_depend_on_how_many_are_simulated(coag_tree, coag, small):
+    more: Any = trials.simulate(trials.read(coag, [*small, "trial.replicates=9"]))
     for name in ("inr", "inr_measured", "daily_dose", "time"):
-        few, many = tree["outcomes"][name].values, more["outcomes"][name].values
+        few, many = coag_tree["outcomes"][name].values, more["outcomes"][name].values
         np.testing.assert_array_equal(few, many[:, :4], err_msg=name)
 
 
 @pytest.mark.parametrize(("keep", "gone"), [("endpoints", "outcomes"), ("estimates", "endpoints")])
-def test_what_is_kept_is_a_choice(keep, gone):
-    small = ["trial.subjects=20", "trial.replicates=2", "truth.subjects=1000", "sensitivity={}"]
-    kept = trials.simulate(trials.read(COAG, [*small, f"keep={keep}"]))
+def test_what_is_kept_is_a_choice(keep, gone, coag, small):
+    smaller = ["trial.subjects=20", "trial.replicates=2", "truth.subjects=1000"]
+    kept = trials.simulate(trials.read(coag, [*small, *smaller, f"keep={keep}"]))
     assert gone not in kept.children and "outcomes" not in kept.children
     assert "estimates" in kept.children
