@@ -9,10 +9,10 @@ from cohorts.cohort import (
     CohortSpec,
     CovariatesSpec,
     EligibleShare,
+    Numbers,
     Subjects,
 )
 from cohorts.population import Number, Population, Residual
-from insilico import devices as _devices  # noqa: F401 - float64 before anything computes
 
 if TYPE_CHECKING:
     from cohorts.addressing import addressed
@@ -26,6 +26,7 @@ __all__ = [
     "EligibleShare",
     "Fault",
     "Number",
+    "Numbers",
     "Population",
     "Residual",
     "Subjects",
@@ -34,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # NumPyro takes most of a second to import, which checking a config should not wait for.
+    # NumPyro and JAX take over a second to import, which checking a config should not wait for.
     if name == "addressed":
         from cohorts.addressing import addressed
 

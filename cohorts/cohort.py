@@ -6,15 +6,11 @@ many others are drawn, in what order, or on how many devices.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Shaped
 from pydantic import Field, ValidationError
 
 from cohorts import covariates as covariate_models
@@ -31,18 +27,15 @@ from cohorts.covariates import (
     state_marginals,
 )
 from cohorts.population import Population
+from insilico.arrays import library_of
 from insilico.config import Document, Expression, Name, Path, Spec
 from insilico.config.problems import listed
-from insilico.devices import QUICKLY
-from insilico.randomness import address, purpose_key, subject_keys
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int, Shaped
 
 MAX_ATTEMPTS = 1000
 """Candidates that are drawn for one subject before it is given up."""
-
-LANES = 1024
-"""Subjects computed side by side, whatever the number asked for: a subject's bits then do not
-depend on it."""
-
 
 Seed = Any
 """An integer, which may be traced."""
@@ -58,6 +51,15 @@ class Subjects(NamedTuple):
     residual_sd: dict[str, Float[Array, " subjects"]]
     """Standard deviation of the residual error of each measured output; its kind is in
     `Population.residual`."""
+
+
+class Numbers(NamedTuple):
+    """The numbers of a cohort, as against its structure; from `Cohort.numbers`."""
+
+    marginals: Marginals
+    stated: Stated
+    typical: Any
+    """The population's parameters at each of its draws, (draws,)."""
 
 
 class CovariatesSpec(Spec):
@@ -94,7 +96,8 @@ class EligibleShare(NamedTuple):
     candidates: int
 
 
-class Cohort(eqx.Module):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cohort:
     """Subjects of one population as a trial enrols them.
 
     **Arguments** (usually by `from_spec`):
@@ -102,18 +105,15 @@ class Cohort(eqx.Module):
     - `population`, `options`: whose parameters, under which of its choices.
     - `source`, `marginals`, `stated`: whose covariates, with this trial's margins.
     - `criteria`: expressions in covariates; a candidate is eligible where all hold.
-
-    A pytree whose leaves are the numbers of the config: cohorts of one structure share a
-    compilation when passed as arguments to a function under `equinox.filter_jit`.
     """
 
-    population: Population = eqx.field(static=True)
-    options: Spec = eqx.field(static=True)
-    source: CovariateModel = eqx.field(static=True)
-    criteria: tuple[Expression, ...] = eqx.field(static=True)
+    population: Population
+    options: Spec
+    source: CovariateModel
+    criteria: tuple[Expression, ...]
     marginals: Marginals
     stated: Stated
-    stated_names: tuple[tuple[str, Name], ...] = eqx.field(static=True, default=())
+    stated_names: tuple[tuple[str, Name], ...] = ()
 
     @classmethod
     def from_spec(
@@ -170,8 +170,19 @@ class Cohort(eqx.Module):
         """Every covariate of a subject: the source's, and the stated ones."""
         return {**self.source.vocabulary, **dict(self.stated_names)}
 
+    def numbers(self, seed: int, draws: int = 1) -> Numbers:
+        """The numbers of the cohort, with the first `draws` draws of its population's parameters.
+
+        They are arguments of `sample`, so that cohorts which differ in numbers alone, other options
+        among them, make the same compiled program.
+        """
+        from cohorts import sampling
+
+        return sampling.numbers(self, seed, draws)
+
     def sample(
         self,
+        numbers: Numbers,
         seed: Seed,
         population: Int[Array, " subjects"],
         trial: Int[Array, " subjects"],
@@ -179,40 +190,31 @@ class Cohort(eqx.Module):
     ) -> tuple[Subjects, Int[Array, " subjects"]]:
         """The subjects at these addresses, and how many candidates each took.
 
-        **Arguments:** equal-shaped integer arrays: number of the draw of the population's
-        parameters, of the trial, and of the subject in its trial.
+        **Arguments:**
+
+        - `numbers`: from `numbers`, with at least as many draws as are addressed.
+        - `seed`: an integer, which may be traced.
+        - `population`, `trial`, `subject`: equal-shaped integer arrays: number of the draw of the
+          population's parameters, of the trial, and of the subject in its trial.
 
         **Returns** `(subjects, attempts)`. `attempts` is 0 where none of `MAX_ATTEMPTS` candidates
         was eligible; that subject's parameters are NaN, so that no solve can take it for a patient.
         """
-        candidates = subject_keys(purpose_key(seed, "covariates"), population, trial, subject)
-        attempts = self._attempts(candidates)
-        individuals = subject_keys(
-            purpose_key(seed, "individual parameters"), population, trial, subject
-        )
-        typical_keys = jax.vmap(address, (None, 0))(
-            purpose_key(seed, "population parameters"), population
-        )
+        from cohorts import sampling
 
-        def one(candidate: Any, individual: Any, typical: Any, attempts: Array) -> Subjects:
-            accepted = jnp.maximum(attempts - 1, 0)
-            return self._subject(address(candidate, accepted), individual, typical, attempts > 0)
+        return sampling.sample(self, numbers, seed, population, trial, subject)
 
-        return _in_blocks(jax.vmap(one), candidates, individuals, typical_keys, attempts), attempts
-
-    def population_parameters(
-        self, seed: Seed, population: Int[Array, " draws"]
-    ) -> dict[str, Float[Array, " draws"]]:
-        """The population's parameters at each draw: by name, arrays (draws,)."""
-        keys = jax.vmap(address, (None, 0))(purpose_key(seed, "population parameters"), population)
-        return jax.vmap(self._typical)(keys)._asdict()
+    def population_parameters(self, seed: int, draws: int = 1) -> dict[str, np.ndarray]:
+        """The population's parameters at its first `draws` draws: by name, arrays (draws,)."""
+        typical = self.numbers(seed, draws).typical
+        return {name: np.asarray(values) for name, values in typical._asdict().items()}
 
     def eligible_share(self, seed: int = 0, n: int = 4096) -> EligibleShare:
         """Shares of `n` candidates that are eligible, overall and by criterion."""
         return self._share(self.candidates(seed, n), n)
 
-    def _share(self, drawn: Mapping[str, Array], n: int) -> EligibleShare:
-        passed = {c.text: np.asarray(self._holds(c, drawn)) for c in self.criteria}
+    def _share(self, drawn: Mapping[str, np.ndarray], n: int) -> EligibleShare:
+        passed = {c.text: np.asarray(self.holds(c, drawn)) for c in self.criteria}
         together = np.logical_and.reduce([np.ones(n, bool), *passed.values()])
         shares = {text: float(np.mean(holds)) for text, holds in passed.items()}
         return EligibleShare(float(np.mean(together)), shares, n)
@@ -272,101 +274,18 @@ class Cohort(eqx.Module):
             )
         ]
 
-    def candidates(self, seed: int, n: int) -> dict[str, Array]:
-        """Covariates of `n` people before anybody is judged eligible: by name, arrays (n,)."""
-        zeros = jnp.zeros(n, jnp.int32)
-        keys = subject_keys(purpose_key(seed, "covariates"), zeros, zeros, jnp.arange(n))
-        keys = jax.vmap(address, (0, None))(keys, 0)
-        return _draw(self.source, keys, self.marginals, self.stated)
+    def candidates(self, seed: int, n: int) -> dict[str, np.ndarray]:
+        """Covariates of `n` people before anybody is judged eligible: by name, arrays (n,).
 
-    def _attempts(self, keys: Key[Array, " subjects"]) -> Int[Array, " subjects"]:
-        """Number of the first eligible candidate of each key, from 1; 0 where there is none.
-
-        A fixed number of lanes each try the next candidate of their subject; a lane that is done
-        takes up the next subject, so that hard cases do not hold up the others.
+        They are nobody in particular, none of those that `sample` draws, and need no JAX.
         """
-        n = keys.shape[0]
-        if not self.criteria:
-            return jnp.ones(n, jnp.int32)
+        return self.source.people(seed, n, self.marginals, self.stated)
 
-        def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
-            return jnp.any(state[0] < n)
-
-        def step(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-            subject, attempt, waiting, found = state
-            tried = jax.vmap(address)(keys[jnp.minimum(subject, n - 1)], attempt)
-            eligible = self._eligible(tried)
-            done = eligible | (attempt == MAX_ATTEMPTS - 1)
-            found = found.at[jnp.where(done, subject, n)].set(
-                jnp.where(eligible, attempt + 1, 0), mode="drop"
-            )
-            taken = waiting + jnp.cumsum(done, dtype=jnp.int32) - 1
-            return (
-                jnp.where(done, taken, subject),
-                jnp.where(done, 0, attempt + 1),
-                waiting + jnp.sum(done, dtype=jnp.int32),
-                found,
-            )
-
-        lanes = jnp.arange(LANES, dtype=jnp.int32)
-        start = (lanes, jnp.zeros_like(lanes), jnp.int32(LANES), jnp.zeros(n, jnp.int32))
-        return jax.lax.while_loop(unfinished, step, start)[3]
-
-    def _eligible(self, keys: Key[Array, " lanes"]) -> Array:
-        drawn = self.source.sample(keys, self.marginals, self.stated)
-        eligible = jnp.ones(keys.shape[0], bool)
-        for criterion in self.criteria:
-            eligible = eligible & self._holds(criterion, drawn)
-        return eligible
-
-    def _holds(self, criterion: Expression, values: Mapping[str, Array]) -> Array:
-        held = jnp.asarray(criterion.evaluate(values, self.vocabulary))
-        size = next(iter(values.values())).shape
-        return jnp.broadcast_to(held.astype(bool), size)
-
-    def _typical(self, key: Key[Array, ""]) -> Any:
-        from cohorts.addressing import addressed
-
-        with addressed(key=key):
-            return self.population.typical_values(self.options)
-
-    def _subject(self, candidate: Any, individual: Any, typical_key: Any, found: Any) -> Subjects:
-        from cohorts.addressing import addressed
-
-        drawn = self.source.sample_one(candidate, self.marginals, self.stated)
-        typical = self._typical(typical_key)
-        with addressed(key=individual):
-            parameters = self.population.individual(typical, self._recoded(drawn), self.options)
-        return Subjects(
-            covariates=drawn,
-            parameters=jax.tree.map(lambda p: jnp.where(found, p, jnp.nan), parameters),
-            residual_sd={
-                output: jnp.asarray(getattr(typical, residual.sd))
-                for output, residual in self.population.residual.items()
-            },
-        )
-
-    def _recoded(self, drawn: Mapping[str, Array]) -> dict[str, Array]:
-        """The population's covariates, its categories in its own order of codes."""
-        needed = {}
-        for name, wanted in self.population.covariates.items():
-            value = drawn[name]
-            if wanted.kind == "category":
-                codes = [wanted.categories.index(c) for c in self.vocabulary[name].categories]
-                value = jnp.asarray(codes)[value]
-            needed[name] = value
-        return needed
-
-
-def _draw(
-    source: CovariateModel, keys: Key[Array, " subjects"], marginals: Marginals, stated: Stated
-) -> dict[str, Array]:
-    return _sampler(source)(keys, marginals, stated)
-
-
-@functools.cache
-def _sampler(source: CovariateModel) -> Callable[..., dict[str, Array]]:
-    return jax.jit(source.sample, compiler_options=QUICKLY)
+    def holds(self, criterion: Expression, values: Mapping[str, Any]) -> Any:
+        """Where a criterion holds for people of these covariates."""
+        held = criterion.evaluate(values, self.vocabulary)
+        xp = library_of(held)
+        return xp.broadcast_to(held.astype(bool), next(iter(values.values())).shape)
 
 
 def _parse_options(
@@ -414,12 +333,3 @@ def _check_needed(
                 )
             )
     raise_any(faults)
-
-
-def _in_blocks(function: Any, *arrays: Array) -> Any:
-    """`function` of the arrays, always computed on `LANES` subjects at a time."""
-    n = arrays[0].shape[0]
-    blocks = -(-n // LANES)
-    index = jnp.minimum(jnp.arange(blocks * LANES), n - 1).reshape(blocks, LANES)
-    results = jax.lax.map(lambda block: function(*(a[block] for a in arrays)), index)
-    return jax.tree.map(lambda r: r.reshape(blocks * LANES, *r.shape[2:])[:n], results)

@@ -11,11 +11,10 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from jaxtyping import Array, Shaped
-
 from insilico.config import Name, Spec
 
-Values = Mapping[str, Shaped[Array, "..."]]
+Values = Mapping[str, Any]
+"""Covariates by name: of one subject, or arrays of many."""
 
 
 class Number(NamedTuple):

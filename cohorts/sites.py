@@ -1,32 +1,37 @@
 """The sample sites that populations are written with, under NumPyro.
 
-NumPyro takes most of a second to import. Kept here, it waits until a population is sampled, so that
-checking a config does not wait for it; a population that needs more of NumPyro imports it itself.
+NumPyro and JAX take two seconds to import. Kept here, they wait until a population is sampled, so
+that checking a config does not; a population that needs more of them imports them where it does.
 """
 
-from typing import Any
+from __future__ import annotations
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
 
 
 def known(name: str, value: float) -> Float[Array, ""]:
     """A site whose value is given."""
-    import numpyro
+    jnp, numpyro = _libraries()
+    return jnp.asarray(numpyro.deterministic(name, jnp.asarray(value, float)))
 
-    return jnp.asarray(numpyro.deterministic(name, jnp.asarray(value)))
 
-
-def normal(name: str, mean: Any, sd: Any) -> Float[Array, "..."]:
+def normal(name: str, mean: Any, sd: Any) -> Float[Array, ...]:
     """A normal draw."""
-    import numpyro
-
+    jnp, numpyro = _libraries()
     return jnp.asarray(numpyro.sample(name, numpyro.distributions.Normal(mean, sd)))
 
 
-def log_normal(name: str, median: Any, sd: Any) -> Float[Array, "..."]:
+def log_normal(name: str, median: Any, sd: Any) -> Float[Array, ...]:
     """A draw whose logarithm is normal about that of `median`, with standard deviation `sd`."""
-    import numpyro
-
+    jnp, numpyro = _libraries()
     drawn = numpyro.distributions.LogNormal(jnp.log(median), sd)
     return jnp.asarray(numpyro.sample(name, drawn))
+
+
+def _libraries() -> tuple[Any, Any]:
+    importlib.import_module("insilico.devices")  # float64 before anything is drawn
+    return importlib.import_module("jax.numpy"), importlib.import_module("numpyro")

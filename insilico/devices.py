@@ -1,8 +1,8 @@
-"""The machine the engine computes on: precision and host devices, set once before JAX starts.
+"""JAX as the engine needs it: double precision, host devices and vectors, set before it starts.
 
 XLA runs one program on one core, so a laptop's second core would idle; splitting the host into as
 many devices as there are usable cores lets a batch of patients fill all of them. Importing this
-module does both, unless the user has told JAX how many devices to make or JAX has already started.
+module does that, unless the user has told JAX how many devices to make or JAX has already started.
 """
 
 import contextlib
@@ -10,7 +10,10 @@ import os
 
 import jax
 
+from insilico.vocabulary import register_vectors
+
 jax.config.update("jax_enable_x64", True)
+register_vectors(jax.tree_util)
 
 QUICKLY = {"xla_backend_optimization_level": "0"}
 """XLA's options for a program that runs once: it compiles three times faster and runs slower."""

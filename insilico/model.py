@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, get_type_hints
 
-import jax
+from insilico.vocabulary import Vector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Model:
                     f"found {type(value).__name__}"
                 )
             for (name, size), field in zip(sizes.items(), value, strict=True):
-                found = len(jax.tree.leaves(field))
+                found = len(field) if isinstance(field, Vector | tuple | list) else 1
                 if found != size:
                     raise TypeError(
                         f"{label} of model {self.name}: {name} must have {size} component(s); "

@@ -4,16 +4,11 @@ A key depends on (seed, purpose, population, trial, subject, name or nominal tim
 else, so adding an arm, a visit, a covariate or a shard leaves all other draws as they were.
 """
 
-import hashlib
-
 import jax
 from jaxtyping import Array, Int, Key
 
-
-def name_hash(name: str) -> int:
-    """A 31-bit number that stands for `name` in a key, the same in every process."""
-    digest = hashlib.blake2s(name.encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "little") & 0x7FFFFFFF
+from insilico import devices as _devices  # noqa: F401  (float64 before anything is drawn)
+from insilico.hashing import name_hash
 
 
 def purpose_key(seed: int | Int[Array, ""], purpose: str) -> Key[Array, ""]:
@@ -36,3 +31,6 @@ def subject_keys(
 ) -> Key[Array, " subjects"]:
     """One key a subject, addressed by its population draw, its trial and its number there."""
     return jax.vmap(address, in_axes=(None, 0, 0, 0))(key, population, trial, subject)
+
+
+__all__ = ["address", "name_hash", "purpose_key", "subject_keys"]

@@ -9,18 +9,18 @@ the patients' axis stays the only array axis there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+
+from insilico.arrays import library_of
 
 Value = Any
 """A number for one patient: a float, a traced scalar, an array of lanes, or a `Vector` of them."""
 
 
-@jax.tree_util.register_pytree_node_class
 class Vector:
     """A fixed number of components with elementwise arithmetic.
 
@@ -75,12 +75,20 @@ class Vector:
     def __neg__(self) -> Vector:
         return Vector(*(-component for component in self.components))
 
-    def tree_flatten(self) -> tuple[tuple[Value, ...], None]:
-        return self.components, None
 
-    @classmethod
-    def tree_unflatten(cls, _: None, components: Sequence[Value]) -> Vector:
-        return cls(*components)
+def register_vectors(tree_util: Any) -> None:
+    """Make vectors nodes of JAX's trees; `tree_util` is JAX's module. Once a process is enough."""
+    global _registered
+    if not _registered:
+        tree_util.register_pytree_node(
+            Vector, lambda vector: (vector.components, None), lambda _, parts: Vector(*parts)
+        )
+    _registered = True
+
+
+_registered = False
+if "jax" in sys.modules:
+    register_vectors(sys.modules["jax"].tree_util)
 
 
 def _combine(function: Callable[..., Value], *arguments: Value) -> Vector:
@@ -102,25 +110,43 @@ def _elementwise(function: Callable[..., Value]) -> Callable[..., Value]:
         return function(*arguments)
 
     apply.__name__ = function.__name__
-    apply.__doc__ = f"Elementwise `{function.__name__}`."
+    apply.__doc__ = function.__doc__
     return apply
 
 
-exp = _elementwise(jnp.exp)
-log = _elementwise(jnp.log)
-sqrt = _elementwise(jnp.sqrt)
-tanh = _elementwise(jnp.tanh)
-sin = _elementwise(jnp.sin)
-cos = _elementwise(jnp.cos)
-absolute = _elementwise(jnp.abs)
-minimum = _elementwise(jnp.minimum)
-maximum = _elementwise(jnp.maximum)
-where = _elementwise(jnp.where)
+def _function(name: str) -> Callable[..., Value]:
+    def apply(*arguments: Value) -> Value:
+        library = library_of(*arguments)
+        if library is not np:
+            return getattr(library, name)(*arguments)
+        with np.errstate(all="ignore"):
+            result = getattr(np, name)(*arguments)
+        # A plain number stays one: it then takes the precision of what it is combined with.
+        plain = all(isinstance(argument, int | float) for argument in arguments)
+        return result.item() if plain else result
+
+    apply.__name__ = name
+    apply.__doc__ = f"Elementwise `{name}`."
+    return _elementwise(apply)
+
+
+exp = _function("exp")
+log = _function("log")
+sqrt = _function("sqrt")
+tanh = _function("tanh")
+sin = _function("sin")
+cos = _function("cos")
+absolute = _function("abs")
+minimum = _function("minimum")
+maximum = _function("maximum")
+where = _function("where")
+nearest = _function("rint")
+nearest.__doc__ = "The nearest whole number; halves go to the even one."
 
 
 def _power(base: Value, exponent: Value) -> Value:
     positive = base > 0
-    return jnp.where(positive, jnp.exp(exponent * jnp.log(jnp.where(positive, base, 1.0))), 0.0)
+    return where(positive, exp(exponent * log(where(positive, base, 1.0))), 0.0)
 
 
 _power.__name__ = "power"
@@ -130,6 +156,14 @@ power.__doc__ = """`base ** exponent` for a base that cannot be negative and an 
 A base at or below zero (an amount that rounding pushed just under it) counts as zero, and both the
 value and its derivatives are finite there, which those of a plain `**` are not.
 """
+
+
+def choose(code: Value, *values: Value) -> Value:
+    """The value that a category's code stands for: the first for 0, the second for 1, …"""
+    chosen = values[-1]
+    for number, value in reversed(list(enumerate(values[:-1]))):
+        chosen = where(code == number, value, chosen)
+    return chosen
 
 
 def total(vector: Vector) -> Value:

@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from cohorts import Numbers
 from insilico.randomness import address, name_hash, purpose_key, subject_keys
 from insilico.solve import BLOCK, TolerancesAsNumbers, over_devices, solve_block
 from trials.config import AvailabilitySpec, TrialConfig
-from trials.dosing import Formula, Person, preferred_dose
-from trials.dosing.rule import HOURS_A_DAY
+from trials.dosing import HOURS_A_DAY, Formula, Person, preferred_dose
 from trials.endpoints import (
     last_value,
     mean_value,
@@ -93,15 +92,18 @@ def subsets_of(config: TrialConfig) -> dict[str, Any]:
     return {name: spec.subset for name, spec in config.analyses.items() if spec.subset is not None}
 
 
-def make_draw(config: TrialConfig, protocol: Protocol) -> Callable[..., Drawn]:
-    """A compiled program that draws blocks of subjects; arguments `(cohort, seed, addresses)`."""
+def make_draw(config: TrialConfig, protocol: Protocol) -> Callable[[Addresses], Drawn]:
+    """A compiled program that draws the blocks of subjects at some addresses.
 
-    def block(cohort: Any, seed: Array, addresses: Addresses) -> Drawn:
-        return _draw(config, protocol, eqx.combine(cohort, static), seed, addresses)
+    Studies that differ in the numbers of their cohorts, or its options, make the same program.
+    """
 
-    numbers, static = eqx.partition(protocol.cohort, eqx.is_array)
+    def block(numbers: Numbers, seed: Array, addresses: Addresses) -> Drawn:
+        return _draw(config, protocol, numbers, seed, addresses)
+
+    numbers = protocol.cohort.numbers(config.seed, config.trial.population_draws)
     program = over_devices(block, shared=2)
-    return lambda seed, addresses: program(numbers, jnp.asarray(seed), addresses)
+    return lambda addresses: program(numbers, jnp.asarray(config.seed), addresses)
 
 
 def make_treat(config: TrialConfig, protocol: Protocol) -> Callable[[Drawn], Treated]:
@@ -136,9 +138,9 @@ def dispatches(addresses: Addresses, blocks: int) -> Iterator[tuple[Addresses, i
 
 
 def _draw(
-    config: TrialConfig, protocol: Protocol, cohort: Any, seed: Array, addresses: Addresses
+    config: TrialConfig, protocol: Protocol, numbers: Numbers, seed: Array, addresses: Addresses
 ) -> Drawn:
-    subjects, attempts = cohort.sample(seed, *addresses)
+    subjects, attempts = protocol.cohort.sample(numbers, seed, *addresses)
     values: dict[str, Array] = {name: jnp.asarray(v) for name, v in subjects.covariates.items()}
     quantities = {}
     for name, quantity in protocol.quantities.items():

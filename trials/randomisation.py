@@ -12,23 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from insilico.randomness import address, name_hash
+from trials.allocation import check_allocation
 
 _SIZE = name_hash("block size")
 _ORDER = name_hash("order in block")
-
-
-def check_allocation(allocation: Sequence[int], block_sizes: Sequence[int] = ()) -> list[str]:
-    """What is wrong with an allocation ratio and the block sizes for it (empty: nothing)."""
-    if len(allocation) < 2 or any(share < 1 for share in allocation):
-        found = list(allocation)
-        return [f"allocation: two or more arms, each a whole number of 1 or more; found {found}"]
-    whole = sum(allocation)
-    wrong = [size for size in block_sizes if size < 1 or size % whole]
-    if wrong:
-        return [
-            f"block sizes: multiples of {whole} (the sum of the allocation ratio); found {wrong}"
-        ]
-    return []
 
 
 def permuted_blocks(

@@ -110,7 +110,7 @@ class _Builder:
         return (*POTENTIAL_AXES, *("visit",) * len(extra)), array, attributes
 
     def population(self) -> xr.Dataset:
-        draws = self.axes["population"]
+        draws = self.config.trial.population_draws
         values = self.study.protocol.cohort.population_parameters(self.config.seed, draws)
         return self.dataset(
             {name: (("population",), np.asarray(column), {}) for name, column in values.items()},

@@ -93,7 +93,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     keep_visits = config.keep == "outcomes"
     blocks = blocks_a_dispatch(subject.size)
     patients = _patients(
-        config.seed, draw, treat, Addresses(population, trial, subject), blocks, "patients",
+        draw, treat, Addresses(population, trial, subject), blocks, "patients",
         report, keep_visits=keep_visits,
     )  # fmt: skip
 
@@ -162,7 +162,7 @@ def _same_treatment(study: Study, other: Study) -> bool:
 
 def _truth(
     study: Study,
-    draw: Callable[..., Drawn],
+    draw: Callable[[Addresses], Drawn],
     treat: Callable[[Drawn], Treated],
     subjects: int,
     blocks: int,
@@ -177,17 +177,14 @@ def _truth(
         np.full(subjects, TRUTH_TRIAL),
         numbers // config.trial.population_draws,
     )
-    patients = _patients(
-        config.seed, draw, treat, addresses, blocks, stage, report, keep_visits=False
-    )
+    patients = _patients(draw, treat, addresses, blocks, stage, report, keep_visits=False)
     return true_values(
         config, patients.treated.endpoints, patients.solved, patients.drawn["subsets"]
     )
 
 
 def _patients(
-    seed: int,
-    draw: Callable[..., Drawn],
+    draw: Callable[[Addresses], Drawn],
     treat: Callable[[Drawn], Treated],
     addresses: Addresses,
     blocks: int,
@@ -206,7 +203,7 @@ def _patients(
         # One batch computes while the one before is brought to the host.
         launched = None
         if batch is not None:
-            drawn = draw(seed, batch)
+            drawn = draw(batch)
             launched = ((_kept(drawn), _without_visits(treat(drawn), keep_visits)), real)
         if waiting is not None:
             (columns, treated), number = waiting

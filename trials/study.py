@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from insilico.config import ConfigError, Document, Expression, Path, load
+from trials.building import build
 from trials.config import TrialConfig
 from trials.dosing import Formula
-from trials.protocol import Protocol, build
+from trials.protocol import Protocol
 
 SAMPLE = 4096
 """Candidates that a config is tried on."""

@@ -8,16 +8,26 @@ import json
 from importlib import resources
 
 from cohorts._faults import CohortError, unknown
+from cohorts.covariates.draws import Keyed, Sampled
 from cohorts.covariates.marginals import AgeMargin, MarginalsSpec, age_bins, state_marginals
-from cohorts.covariates.model import NOTHING_STATED, CovariateModel, Marginals, Stated
+from cohorts.covariates.model import (
+    NOTHING_STATED,
+    CovariateModel,
+    Covariates,
+    Marginals,
+    Stated,
+)
 from cohorts.covariates.stated import StatedSpec, state_covariates
 
 __all__ = [
     "NOTHING_STATED",
     "AgeMargin",
     "CovariateModel",
+    "Covariates",
+    "Keyed",
     "Marginals",
     "MarginalsSpec",
+    "Sampled",
     "Stated",
     "StatedSpec",
     "age_bins",

@@ -5,12 +5,12 @@ a flag), a covariate's power (`age^2`) or a level of a category (`ancestry=black
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float
+from insilico.vocabulary import log, where
 
-Values = Mapping[str, Array]
-Factor = Callable[[Values], Array]
+Values = Mapping[str, Any]
+Factor = Callable[[Values], Any]
 
 AGE_CENTRE, AGE_SCALE = 65.0, 10.0
 """Years; age enters regressions as (age - 65) / 10."""
@@ -41,12 +41,12 @@ class Linear:
         ]
         self._outcomes = len(self._terms[0][1])
 
-    def __call__(self, values: Values) -> list[Float[Array, "..."]]:
+    def __call__(self, values: Values) -> list[Any]:
         """The predictor of each outcome. Sums run in the order of the terms, so that a subject's
         bits do not depend on how many are computed together."""
-        totals: list[Array] = [jnp.zeros(())] * self._outcomes
+        totals: list[Any] = [0.0] * self._outcomes
         for factors, coefficients in self._terms:
-            column: Array = jnp.ones(())
+            column: Any = 1.0
             for factor in factors:
                 column = column * factor(values)
             totals = [total + b * column for total, b in zip(totals, coefficients, strict=True)]
@@ -58,12 +58,10 @@ def _factor(text: str, categories: Mapping[str, Sequence[str]]) -> Factor:
     name, _, level = base.partition("=")
     if level:
         code = list(categories[name]).index(level)
-        return lambda values: jnp.where(values[name] == code, 1.0, 0.0)
+        return lambda values: where(values[name] == code, 1.0, 0.0)
     power = int(exponent) if exponent else 1
     if name == "age":
         return lambda values: ((values["age"] - AGE_CENTRE) / AGE_SCALE) ** power
     if name == "log_weight":
-        return lambda values: (
-            (jnp.log(values["weight"] / WEIGHT_REFERENCE) / LOG_WEIGHT_SCALE) ** power
-        )
+        return lambda values: (log(values["weight"] / WEIGHT_REFERENCE) / LOG_WEIGHT_SCALE) ** power
     return lambda values: values[name] * 1.0

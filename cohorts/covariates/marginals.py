@@ -11,18 +11,15 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from pydantic import ConfigDict, Field
 
 from cohorts._faults import CohortError, Fault, raise_any, unknown
+from cohorts.covariates.draws import Sampled
 from cohorts.covariates.model import CovariateModel, Marginals
 from cohorts.covariates.raking import ImpossibleMargins, rake
 from insilico.config import Spec, quantity
-from insilico.devices import QUICKLY
-from insilico.randomness import purpose_key
 
 PEOPLE = 65_536
 """Virtual people over whom a regression's offsets are solved. Their number leaves a standard error
@@ -122,7 +119,7 @@ def state_marginals(
                 )
             ]
         ) from error
-    offsets = {name: jnp.zeros(len(model.categories[name])) for name in model.regressed}
+    offsets = {name: np.zeros(len(model.categories[name])) for name in model.regressed}
     marginals = _cumulate(model, table, edges)._replace(offsets=offsets)
     for name in model.regressed:
         if name in stated:
@@ -251,37 +248,37 @@ def _cumulate(model: CovariateModel, table: np.ndarray, edges: np.ndarray) -> Ma
     distribution = np.concatenate([np.zeros((*table.shape[:2], 1)), cumulative(table)], axis=-1)
     padding = fixed - len(edges)
     return Marginals(
-        ancestry=jnp.asarray(cumulative(table.sum(axis=(1, 2)))),
-        sex=jnp.asarray(cumulative(table.sum(axis=2))),
-        age=jnp.asarray(np.pad(distribution, ((0, 0), (0, 0), (0, padding)), mode="edge")),
-        age_edges=jnp.asarray(np.pad(edges, (0, padding), mode="edge")),
+        ancestry=cumulative(table.sum(axis=(1, 2))),
+        sex=cumulative(table.sum(axis=2)),
+        age=np.pad(distribution, ((0, 0), (0, 0), (0, padding)), mode="edge"),
+        age_edges=np.pad(edges, (0, padding), mode="edge"),
         offsets={},
     )
 
 
 def _solve_offsets(
     model: CovariateModel, marginals: Marginals, name: str, shares: Float[np.ndarray, " categories"]
-) -> Float[jax.Array, " categories"]:
+) -> Float[np.ndarray, " categories"]:
     """Offsets that give `name`'s categories these shares over the people of `marginals`.
 
     Kept: scenarios of one config mostly share their margins.
     """
-    leaves = jax.tree.leaves(marginals)
-    asked = b"".join(np.asarray(leaf).tobytes() for leaf in [*leaves, shares])
+    *tables, offsets = marginals
+    asked = b"".join(np.asarray(leaf).tobytes() for leaf in (*tables, *offsets.values(), shares))
     address = (model.name, name, hashlib.sha256(asked).hexdigest())
     if address not in _SOLVED:
         _SOLVED[address] = _solved_offsets(model, marginals, name, shares)
     return _SOLVED[address]
 
 
-_SOLVED: dict[tuple[str, str, str], jax.Array] = {}
+_SOLVED: dict[tuple[str, str, str], np.ndarray] = {}
 
 
 def _solved_offsets(
     model: CovariateModel, marginals: Marginals, name: str, shares: Float[np.ndarray, " categories"]
-) -> Float[jax.Array, " categories"]:
-    keys = jax.random.split(purpose_key(0, "people of a margin"), PEOPLE)
-    scores = [np.asarray(s) for s in _scores(model, keys, marginals, name)]
+) -> Float[np.ndarray, " categories"]:
+    people = model.draw(Sampled(0, PEOPLE), marginals)
+    scores = [np.broadcast_to(s, (PEOPLE,)) for s in model.predictors[name](people)]
     columns = np.stack(scores if len(scores) > 1 else [np.zeros(PEOPLE), *scores], axis=1)
     asked = shares > 0.0
     target, columns = np.log(shares[asked]), columns[:, asked]
@@ -293,11 +290,6 @@ def _solved_offsets(
         offsets = offsets + step
         if np.abs(step).max() < 1e-9:
             break
-    return jnp.full(len(shares), NEVER, float).at[asked].set(offsets)
-
-
-def _scores(model: CovariateModel, keys: jax.Array, marginals: Marginals, name: str) -> Any:
-    program = jax.jit(
-        lambda k, m: model.predictors[name](model.sample(k, m)), compiler_options=QUICKLY
-    )
-    return program(keys, marginals)
+    solved = np.full(len(shares), NEVER)
+    solved[asked] = offsets
+    return solved

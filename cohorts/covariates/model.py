@@ -8,42 +8,48 @@ conditional distribution: adding a covariate leaves all others as they were, and
 moves a subject's value as little as that allows.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Shaped
+from jaxtyping import Float
 
 from cohorts.covariates._terms import WEIGHT_REFERENCE, Linear
+from cohorts.covariates.draws import Draws, Keyed, Sampled
+from insilico.arrays import library_of
 from insilico.config import Name
-from insilico.randomness import name_hash
+from insilico.vocabulary import exp, maximum, minimum, sqrt, where
 
-Covariates = dict[str, Shaped[Array, "..."]]
+if TYPE_CHECKING:
+    from jaxtyping import Array, Key
+
+Covariates = dict[str, Any]
+"""By name, one subject's number or code, or an array of many subjects'."""
 
 
 class Marginals(NamedTuple):
     """What a trial's own margins make of the table; from `CovariateModel.marginals`."""
 
-    ancestry: Float[Array, " ancestry"]
+    ancestry: Float[np.ndarray, " ancestry"]
     """Cumulative shares."""
-    sex: Float[Array, "ancestry sex"]
+    sex: Float[np.ndarray, "ancestry sex"]
     """Cumulative shares given ancestry."""
-    age: Float[Array, "ancestry sex edges"]
+    age: Float[np.ndarray, "ancestry sex edges"]
     """Distribution function of age at the edges, given ancestry and sex; linear in between."""
-    age_edges: Float[Array, " edges"]
+    age_edges: Float[np.ndarray, " edges"]
     """yr; repeated at the end to keep one shape whatever is stated."""
-    offsets: dict[str, Float[Array, " categories"]]
+    offsets: dict[str, Float[np.ndarray, " categories"]]
     """Added to the scores of each regression's categories."""
 
 
 class Stated(NamedTuple):
     """Covariates that the source does not have, as a trial states them; drawn independently."""
 
-    constants: dict[str, Float[Array, ""]]
-    shares: dict[str, Float[Array, " categories"]]
+    constants: dict[str, Float[np.ndarray, ""]]
+    shares: dict[str, Float[np.ndarray, " categories"]]
     """Cumulative shares; a flag has the categories no, yes."""
 
 
@@ -57,7 +63,7 @@ class CovariateModel:
 
     - `estimated`: the parsed JSON of `cohorts/covariates/<name>.json`.
 
-    Holds only constants; `sample` and `sample_one` are pure, may be jitted and vmapped.
+    Holds only constants; `sample` is pure and may be jitted.
     """
 
     def __init__(self, estimated: Mapping[str, Any]):
@@ -120,46 +126,60 @@ class CovariateModel:
 
         Numbers are float64 in the vocabulary's unit; categories and flags are int32 codes.
         """
-        return jax.vmap(self.sample_one, in_axes=(0, None, None))(keys, marginals, stated)
+        import jax
 
-    def sample_one(
-        self, key: Key[Array, ""], marginals: Marginals, stated: Stated = NOTHING_STATED
+        def one(key: Key[Array, ""], marginals: Marginals, stated: Stated) -> Covariates:
+            return self.draw(Keyed(key), marginals, stated)
+
+        return jax.vmap(one, in_axes=(0, None, None))(keys, marginals, stated)
+
+    def people(
+        self, seed: int, n: int, marginals: Marginals, stated: Stated = NOTHING_STATED
+    ) -> dict[str, np.ndarray]:
+        """Covariates of `n` people who are nobody in particular, without JAX; see `Sampled`."""
+        drawn = self.draw(Sampled(seed, n), marginals, stated)
+        return {name: np.broadcast_to(value, (n,)) for name, value in drawn.items()}
+
+    def draw(
+        self, draws: Draws, marginals: Marginals, stated: Stated = NOTHING_STATED
     ) -> Covariates:
-        """One subject's covariates: by name, scalars."""
-        ancestry = _choose(_uniform(key, "ancestry"), marginals.ancestry)
-        sex = _choose(_uniform(key, "sex"), marginals.sex[ancestry])
-        age = _inverse(_uniform(key, "age"), marginals.age[ancestry, sex], marginals.age_edges)
+        """Covariates from the random numbers of one subject, or of many in arrays."""
+        ancestry = _choose(draws.uniform("ancestry"), marginals.ancestry)
+        sex = _choose(draws.uniform("sex"), _row(marginals.sex, ancestry))
+        distribution = _row(marginals.age, ancestry, sex)
+        age = _inverse(draws.uniform("age"), distribution, marginals.age_edges)
         values: Covariates = {"ancestry": ancestry, "sex": sex, "age": age}
         for name, table in self._genotypes.items():
-            cumulative = jnp.asarray(np.cumsum(np.asarray(table["probabilities"]), axis=1))
-            values[name] = _choose(_uniform(key, name), cumulative[ancestry])
-        values["height"], values["weight"] = self._body_size(key, values)
+            cumulative = np.cumsum(np.asarray(table["probabilities"]), axis=1)
+            values[name] = _choose(draws.uniform(name), _row(cumulative, ancestry))
+        values["height"], values["weight"] = self._body_size(draws, values)
         for name, predictor in self.predictors.items():
             scores = predictor(values)
-            scores = scores if len(scores) > 1 else [jnp.zeros(()), *scores]
+            scores = scores if len(scores) > 1 else [0.0, *scores]
             shares = _softmax([s + marginals.offsets[name][k] for k, s in enumerate(scores)])
-            values[name] = _choose(_uniform(key, name), jnp.cumsum(jnp.stack(shares)))
+            values[name] = _category(draws.uniform(name), shares)
         values["bmi"] = values["weight"] / (values["height"] / 100.0) ** 2
         values["bsa"] = 0.007184 * values["weight"] ** 0.425 * values["height"] ** 0.725
         for name, cumulative in stated.shares.items():
-            values[name] = _choose(_uniform(key, name), cumulative)
+            values[name] = _choose(draws.uniform(name), cumulative)
         for name, constant in stated.constants.items():
             values[name] = constant
         return values
 
-    def _body_size(self, key: Key[Array, ""], values: Covariates) -> tuple[Array, Array]:
+    def _body_size(self, draws: Draws, values: Covariates) -> tuple[Any, Any]:
         body = self.estimated["body_size"]
         cell = values["ancestry"], values["sex"]
-        height_sd = jnp.asarray(body["height"]["residual_sd"])[cell]
-        weight_sd = jnp.asarray(body["weight"]["residual_sd"])[cell]
-        correlation = jnp.asarray(body["residual_correlation"]["values"])[values["ancestry"]]
-        own = jnp.sqrt(1.0 - correlation**2)
+        height_sd = _row(np.asarray(body["height"]["residual_sd"], float), *cell)
+        weight_sd = _row(np.asarray(body["weight"]["residual_sd"], float), *cell)
+        correlations = np.asarray(body["residual_correlation"]["values"], float)
+        correlation = _row(correlations, values["ancestry"])
+        own = sqrt(1.0 - correlation**2)
         cut = self._cut
-        of_height = jax.random.truncated_normal(_named(key, "height"), -cut, cut, dtype=jnp.float64)
+        of_height = draws.truncated_normal("height", -cut, cut)
         shared = correlation * of_height
         # The cut is on weight's residual as a whole, whatever height has put into it already.
-        of_weight = shared + own * jax.random.truncated_normal(
-            _named(key, "weight"), (-cut - shared) / own, (cut - shared) / own, dtype=jnp.float64
+        of_weight = shared + own * draws.truncated_normal(
+            "weight", (-cut - shared) / own, (cut - shared) / own
         )
         height = self._mean_height(values)[0] + height_sd * of_height
         transformed = self._mean_weight(values)[0] + weight_sd * of_weight
@@ -167,30 +187,36 @@ class CovariateModel:
         return height, weight
 
 
-def _named(key: Key[Array, ""], name: str) -> Key[Array, ""]:
-    return jax.random.fold_in(key, name_hash(name))
+def _row(table: Any, *indices: Any) -> Any:
+    """The rows of a table at these codes."""
+    return library_of(table, *indices).asarray(table)[indices]
 
 
-def _uniform(key: Key[Array, ""], name: str) -> Float[Array, ""]:
-    return jax.random.uniform(_named(key, name), dtype=jnp.float64)
+def _choose(uniform: Any, cumulative: Any) -> Any:
+    """The category in whose share a uniform number falls; shares along the last axis."""
+    return (uniform[..., None] >= cumulative[..., :-1]).sum(axis=-1, dtype=np.int32)
 
 
-def _choose(uniform: Float[Array, ""], cumulative: Float[Array, " categories"]) -> Int[Array, ""]:
-    return jnp.sum(uniform >= cumulative[:-1], dtype=jnp.int32)
+def _category(uniform: Any, shares: list[Any]) -> Any:
+    """The same from the shares themselves, one a category."""
+    code, below = 0, 0.0
+    for share in shares[:-1]:
+        below = below + share
+        code = code + where(uniform >= below, np.int32(1), np.int32(0))
+    return code
 
 
-def _inverse(
-    uniform: Float[Array, ""], distribution: Float[Array, " edges"], edges: Float[Array, " edges"]
-) -> Float[Array, ""]:
+def _inverse(uniform: Any, distribution: Any, edges: Any) -> Any:
     """Where a distribution function that is linear between `edges` takes the value `uniform`."""
-    rise = distribution[1:] - distribution[:-1]
-    part = (uniform - distribution[:-1]) / jnp.where(rise > 0.0, rise, jnp.inf)
-    passed = jnp.where(rise > 0.0, jnp.clip(part, 0.0, 1.0), uniform >= distribution[:-1])
-    return edges[0] + jnp.sum(passed * (edges[1:] - edges[:-1]))
+    low, high = distribution[..., :-1], distribution[..., 1:]
+    rise, uniform = high - low, uniform[..., None]
+    part = (uniform - low) / where(rise > 0.0, rise, np.inf)
+    passed = where(rise > 0.0, minimum(maximum(part, 0.0), 1.0), where(uniform >= low, 1.0, 0.0))
+    return edges[0] + (passed * (edges[1:] - edges[:-1])).sum(axis=-1)
 
 
-def _softmax(scores: list[Array]) -> list[Array]:
-    largest = functools.reduce(jnp.maximum, scores)
-    weights = [jnp.exp(score - largest) for score in scores]
-    total = functools.reduce(jnp.add, weights)
+def _softmax(scores: list[Any]) -> list[Any]:
+    largest = functools.reduce(maximum, scores)
+    weights = [exp(score - largest) for score in scores]
+    total = functools.reduce(lambda a, b: a + b, weights)
     return [weight / total for weight in weights]

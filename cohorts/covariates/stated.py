@@ -6,7 +6,6 @@ that has it.
 
 from collections.abc import Mapping
 
-import jax.numpy as jnp
 import numpy as np
 from pydantic import Field
 
@@ -66,7 +65,7 @@ def state_covariates(
                 )
             )
         elif spec.value is not None:
-            constants[name] = jnp.asarray(spec.value, float)
+            constants[name] = np.asarray(spec.value, float)
             names[name] = Name("number", unit=spec.unit, description=spec.description)
         elif spec.probability is not None:
             path = (name, "probability")
@@ -74,12 +73,12 @@ def state_covariates(
                 faults.append(
                     Fault(path, "must be a probability", f"{spec.probability:g}", "0 to 1")
                 )
-            cumulative[name] = jnp.asarray([1.0 - spec.probability, 1.0])
+            cumulative[name] = np.array([1.0 - spec.probability, 1.0])
             names[name] = Name("flag", description=spec.description)
         elif spec.shares is not None:
             categories = tuple(spec.shares)
             shares = shares_array((name, "shares"), categories, spec.shares, faults)
-            cumulative[name] = jnp.asarray(np.cumsum(shares))
+            cumulative[name] = np.cumsum(shares)
             names[name] = Name("category", categories=categories, description=spec.description)
     raise_any(faults)
     return Stated(constants, cumulative), names

@@ -8,17 +8,21 @@ independently; a measured INR scatters about the true one additively on its loga
 Every number is in `NUMBERS`, with its unit, where it stands, and whether it was seen there.
 """
 
-import math
-from typing import Literal, NamedTuple
+from __future__ import annotations
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float
+import math
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
 from pydantic import Field
 
 from cohorts.population import Number, Population, Residual, Values
 from cohorts.sites import known, log_normal, normal
 from insilico.config import Name, Spec
 from insilico.models.warfarin_hamberg2010 import Parameters
+from insilico.vocabulary import Value, choose, exp
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
 
 CYP2C9 = ("*1/*1", "*1/*2", "*1/*3", "*2/*2", "*2/*3", "*3/*3")
 VKORC1 = ("G/G", "A/G", "A/A")
@@ -180,16 +184,16 @@ def individual(typical: TypicalValues, covariates: Values, options: Options) -> 
     eta_clearance = normal("eta_clearance", 0.0, typical.sd_clearance) if varies else 0.0
     eta_volume = normal("eta_volume", 0.0, typical.sd_volume)
     eta_half_effect = normal("eta_half_effect", 0.0, typical.sd_half_effect)
-    clearance = _sum_of_alleles(CYP2C9, by_cyp2c9)[covariates["cyp2c9"]] * ageing
-    half_effect = _sum_of_alleles(VKORC1, by_vkorc1)[covariates["vkorc1"]]
-    same = jnp.ones_like(clearance)
+    clearance = _sum_of_alleles(CYP2C9, by_cyp2c9, covariates["cyp2c9"]) * ageing
+    half_effect = _sum_of_alleles(VKORC1, by_vkorc1, covariates["vkorc1"])
+    same = 1.0 + 0.0 * clearance
     return Parameters(
-        clearance=clearance * jnp.exp(eta_clearance),
-        volume=typical.volume * jnp.exp(eta_volume),
+        clearance=clearance * exp(eta_clearance),
+        volume=typical.volume * exp(eta_volume),
         absorption_rate=typical.absorption_rate * same,
         transit_rate_fast=3.0 / typical.transit_time_fast * same,
         transit_rate_slow=3.0 / typical.transit_time_slow * same,
-        half_effect_concentration=half_effect * jnp.exp(eta_half_effect),
+        half_effect_concentration=half_effect * exp(eta_half_effect),
         hill=typical.hill * same,
         maximal_effect=typical.maximal_effect * same,
         maximal_inr_shift=typical.maximal_inr_shift * same,
@@ -198,10 +202,10 @@ def individual(typical: TypicalValues, covariates: Values, options: Options) -> 
 
 
 def _sum_of_alleles(
-    genotypes: tuple[str, ...], by_allele: dict[str, Float[Array, ""]]
-) -> Float[Array, " genotypes"]:
+    genotypes: tuple[str, ...], by_allele: dict[str, Float[Array, ""]], code: Value
+) -> Value:
     pairs = [genotype.split("/") for genotype in genotypes]
-    return jnp.stack([by_allele[first] + by_allele[second] for first, second in pairs])
+    return choose(code, *(by_allele[first] + by_allele[second] for first, second in pairs))
 
 
 POPULATION = Population(

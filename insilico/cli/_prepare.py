@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from trials import Study
 
 
-def prepare(config: Path, overrides: Sequence[str], *, cache: bool) -> Study:
+def prepare(config: Path, overrides: Sequence[str]) -> Study:
     """Read a config and check it on sample candidates.
 
     Raises:
         ConfigError: with every problem found.
     """
-    prepare_devices(cache=cache)
     import trials
 
     study = trials.read(config, tuple(overrides))

@@ -3,17 +3,15 @@
 import typer
 
 from insilico.cli._errors import reported
-from insilico.cli._options import Cache, Config, Debug, Overrides
+from insilico.cli._options import Config, Debug, Overrides
 
 
-def check(
-    config: Config, overrides: Overrides = None, cache: Cache = True, debug: Debug = False
-) -> None:
+def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> None:
     """Find every mistake in a config. Exit code 2 if there is one."""
     with reported(debug):
         from insilico.cli._prepare import prepare
 
-        study = prepare(config, overrides or (), cache=cache)
+        study = prepare(config, overrides or ())
         trial, arms = study.config.trial, len(study.config.arms)
         draws = trial.population_draws
         of = f" for each of {draws:,} population draws" if draws > 1 else ""

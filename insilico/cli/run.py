@@ -64,13 +64,15 @@ def _run(
     config: Path, changes: tuple[str, ...], out: Path | None, *, force: bool, cache: bool
 ) -> tuple[RunFolder, str | None]:
     """The finished run, and why it counts as failed if it does."""
-    from insilico.cli._prepare import prepare
+    from insilico.cli._prepare import prepare, prepare_devices
     from insilico.cli._progress import progress
     from insilico.runs import RunFolder, RunFolderError, Stages
 
     started, stages = datetime.datetime.now(datetime.UTC), Stages()
-    study = prepare(config, changes, cache=cache)
+    study = prepare(config, changes)
     stages("check", 1, 1)
+    # Only now, because starting JAX takes a while: a mistake in the config is told before.
+    prepare_devices(cache=cache)
 
     from insilico.cli._summary import show
 

@@ -1,12 +1,16 @@
 """Solvers on lanes, events, blocks over devices, and the diffrax reference."""
 
-from insilico import devices as _devices  # noqa: F401  (float64 before anything is traced)
-from insilico.solve.adaptive import Tolerances, TolerancesAsNumbers
-from insilico.solve.batch import BLOCK, LANES, Solution, over_devices, solve, solve_block
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from insilico.solve.events import Dose, Events, Infusion, Input, Kind, Pattern, schedule
-from insilico.solve.reference import reference
 from insilico.solve.status import DESCRIPTIONS, Status
-from insilico.solve.walk import Plan, Rule, Visit, Walk, walk
+from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
+
+if TYPE_CHECKING:
+    from insilico.solve.batch import BLOCK, LANES, Solution, over_devices, solve, solve_block
+    from insilico.solve.diffrax_reference import reference
+    from insilico.solve.walks import Plan, Rule, Visit, Walk, walk
 
 __all__ = [
     "BLOCK",
@@ -33,3 +37,17 @@ __all__ = [
     "solve_block",
     "walk",
 ]
+
+_COMPUTING = {
+    "batch": ("BLOCK", "LANES", "Solution", "over_devices", "solve", "solve_block"),
+    "diffrax_reference": ("reference",),
+    "walks": ("Plan", "Rule", "Visit", "Walk", "walk"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # What computes needs JAX, which a schedule should not wait for.
+    for module, names in _COMPUTING.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

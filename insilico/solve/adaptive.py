@@ -6,7 +6,6 @@ of these was measured to matter on a CPU.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -16,35 +15,7 @@ from jax import Array, lax
 from insilico.solve import tsit5
 from insilico.solve.fields import on_lanes
 from insilico.solve.status import Status
-
-
-@dataclasses.dataclass(frozen=True)
-class Tolerances:
-    """How exactly to solve.
-
-    **Arguments:**
-
-    - `relative`: error of a step, relative to a state's size.
-    - `absolute`: error of a step, in units of each state's declared negligible size.
-    - `max_steps`: trial steps a patient may take in all before it counts as failed. Raise it for
-      long horizons; a patient that needs very many steps is stiff.
-    """
-
-    relative: float = 1e-6
-    absolute: float = 1e-8
-    max_steps: int = 100_000
-
-    def numbers(self) -> TolerancesAsNumbers:
-        """The same as arguments of a compiled program, so that changing them compiles nothing."""
-        return TolerancesAsNumbers(
-            jnp.float64(self.relative), jnp.float64(self.absolute), jnp.float64(self.max_steps)
-        )
-
-
-class TolerancesAsNumbers(NamedTuple):
-    relative: Array
-    absolute: Array
-    max_steps: Array
+from insilico.solve.tolerances import TolerancesAsNumbers
 
 
 class Position(NamedTuple):

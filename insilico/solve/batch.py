@@ -18,9 +18,9 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
-from insilico.solve.adaptive import Tolerances, TolerancesAsNumbers
 from insilico.solve.events import Events, Pattern
-from insilico.solve.walk import Rule, Walk, walk
+from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
+from insilico.solve.walks import Rule, Walk, walk
 
 LANES = 64
 """Patients a chunk. Fewer leave vector units idle, more fall out of the cache (measured)."""

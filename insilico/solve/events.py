@@ -11,12 +11,14 @@ import dataclasses
 import enum
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jax import Array
 
 from insilico.model import Model
+
+if TYPE_CHECKING:
+    from jax import Array
 
 
 class Kind(enum.IntEnum):

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from insilico import devices as _devices  # noqa: F401  (float64 before anything is traced)
+
 Components = tuple[Array, ...]
 """A state's components in flat order, each of shape (lanes,)."""
 

@@ -26,7 +26,7 @@ def test_the_number_of_devices_stays_once_jax_computes():
 
 
 def test_importing_the_engine_uses_all_cores_unless_the_user_said_how_many():
-    script = "import insilico.solve, jax; print(jax.local_device_count())"
+    script = "from insilico.solve import solve; import jax; print(jax.local_device_count())"
 
     def devices_with(**settings: str) -> int:
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))

@@ -46,7 +46,7 @@ def test_any_split_into_blocks_gives_the_same_bits():
     def outcomes(blocks: int) -> dict[str, np.ndarray]:
         pieces: dict[str, list[np.ndarray]] = {}
         for batch, real in dispatches(everybody, blocks):
-            treated = treat(draw(study.config.seed, batch))
+            treated = treat(draw(batch))
             for name in ("inr", "inr_measured", "daily_dose"):
                 column = np.moveaxis(np.asarray(treated.values[name]), 1, 0)
                 column = column.reshape(column.shape[0], -1, column.shape[-1])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-from jax import Array
-
 from insilico.config import Expression, Name, conversion_factor, load
+from insilico.vocabulary import where
 
 LIBRARY = Path(__file__).with_name("algorithms.yaml")
 
@@ -27,10 +26,10 @@ class Formula:
     source: str = ""
     status: str = ""
 
-    def dose(self, values: Mapping[str, Any], vocabulary: Mapping[str, Name]) -> Array:
+    def dose(self, values: Mapping[str, Any], vocabulary: Mapping[str, Name]) -> Any:
         """The dose in mg/day, from values of the names it uses."""
         per_day = conversion_factor(self.unit, "mg/d")
-        return jnp.asarray(self.expression.evaluate(values, vocabulary)) * per_day
+        return self.expression.evaluate(values, vocabulary) * per_day
 
 
 @functools.cache
@@ -55,21 +54,21 @@ class LateKnowledge:
 
     codes: Mapping[str, int]
 
-    def masked(self, values: Mapping[str, Array], unknown: Mapping[str, Array]) -> dict[str, Array]:
+    def masked(self, values: Mapping[str, Any], unknown: Mapping[str, Any]) -> dict[str, Any]:
         """The values as they are known: unknown covariates hold the code for unknown."""
         hidden = {
-            name: jnp.where(unknown[name], code, values[name]) for name, code in self.codes.items()
+            name: where(unknown[name], code, values[name]) for name, code in self.codes.items()
         }
         return {**values, **hidden}
 
 
 def preferred_dose(
     formulas: tuple[Formula, ...],
-    values: Mapping[str, Array],
+    values: Mapping[str, Any],
     vocabulary: Mapping[str, Name],
     late: LateKnowledge,
-    unknown: Mapping[str, Array],
-) -> Array:
+    unknown: Mapping[str, Any],
+) -> Any:
     """The dose by the first formula whose covariates are known, in mg/day.
 
     `unknown` says for each late covariate where it is not known yet. The last formula takes
@@ -78,9 +77,10 @@ def preferred_dose(
     known = late.masked(values, unknown)
     dose = formulas[-1].dose(known, vocabulary)
     for formula in reversed(formulas[:-1]):
-        missing = jnp.zeros_like(dose, bool)
-        for name in formula.expression.names:
-            if name in unknown:
-                missing = missing | unknown[name]
-        dose = jnp.where(missing, dose, formula.dose(known, vocabulary))
+        missing = [unknown[name] for name in formula.expression.names if name in unknown]
+        preferred = formula.dose(known, vocabulary)
+        if missing:
+            dose = where(functools.reduce(operator.or_, missing), dose, preferred)
+        else:
+            dose = preferred
     return dose

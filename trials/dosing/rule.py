@@ -16,13 +16,9 @@ from jax import Array, lax
 
 from insilico.config import Name
 from insilico.solve import Plan, Visit
-from trials.dosing.formulas import Formula, LateKnowledge, preferred_dose
-from trials.dosing.titration import Adjustment, Titration
-
-HOURS_A_DAY = 24.0
-
-LAGS = 4
-"""Doses of this many days back are at a revision formula's hand, as `dose_1` to `dose_4`."""
+from trials.dosing.formulas import LateKnowledge, preferred_dose
+from trials.dosing.regimen import HOURS_A_DAY, LAGS, ArmRule, DoseSizes, Schedule
+from trials.dosing.titration import Adjustment
 
 Measure = Callable[[Any, Mapping[str, Array], Mapping[str, Array]], dict[str, Array]]
 """From a model's outputs, standard normal draws and residual standard deviations to measured
@@ -65,59 +61,6 @@ class Memory(NamedTuple):
     hold: Array
     band: Array
     recent: tuple[Array, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """The days on which visits may be; day 1 starts at time 0."""
-
-    days: tuple[int, ...]
-    hour: float
-    retry_after: int
-    last_day: int
-
-    def time(self, day: Array | float) -> Array:
-        """Hours since the start of day 1 of a visit on `day`."""
-        return (jnp.asarray(day) - 1.0) * HOURS_A_DAY + self.hour
-
-    def next_scheduled(self, day: Array) -> Array:
-        """The next scheduled day after `day`; infinite after the last."""
-        following = jnp.full_like(day, math.inf)
-        for scheduled in reversed(self.days):
-            following = jnp.where(day < scheduled, float(scheduled), following)
-        return following
-
-
-@dataclasses.dataclass(frozen=True)
-class DoseSizes:
-    """Which doses exist: multiples a dose or a week, and limits of a dose (mg)."""
-
-    rounding: float | None
-    weekly_rounding: float | None
-    lowest: float | None
-    highest: float | None
-    doses_a_week: float = 7.0
-
-    def fit(self, dose: Array) -> Array:
-        """The nearest dose that exists."""
-        if self.weekly_rounding is not None:
-            week = dose * self.doses_a_week
-            dose = jnp.round(week / self.weekly_rounding) * self.weekly_rounding / self.doses_a_week
-        if self.rounding is not None:
-            dose = jnp.round(dose / self.rounding) * self.rounding
-        if self.lowest is not None or self.highest is not None:
-            dose = jnp.clip(dose, self.lowest, self.highest)
-        return dose
-
-
-@dataclasses.dataclass(frozen=True)
-class ArmRule:
-    """One arm's dosing after the start: a revision by formula, then titration."""
-
-    revision_days: tuple[int, ...] = ()
-    revision: tuple[Formula, ...] = ()
-    titration: Titration | None = None
-    titration_from: int = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-from jax import Array
+import numpy as np
 
+from insilico.vocabulary import where
 from trials.config import BandSpec, TitrationSpec
 
 
@@ -21,11 +21,11 @@ class Adjustment(NamedTuple):
     - `recheck`: days until the next visit at the latest; infinite where the band says nothing.
     """
 
-    band: Array
-    factor: Array
-    next_dose: Array
-    hold: Array
-    recheck: Array
+    band: Any
+    factor: Any
+    next_dose: Any
+    hold: Any
+    recheck: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,19 +45,19 @@ class Titration:
         waits = [band.recheck for band in self.bands if band.recheck is not None]
         return min(waits, default=math.inf)
 
-    def adjust(self, value: Array, previous_band: Array) -> Adjustment:
+    def adjust(self, value: Any, previous_band: Any) -> Adjustment:
         """The adjustment for a measured `value`, where the visit before was in `previous_band`.
 
         `previous_band` is -1 where there was no such visit.
         """
-        uppers = jnp.array([band.below for band in self.bands[:-1]])
-        band = jnp.sum(value[..., None] >= uppers, axis=-1).astype(value.dtype)
+        uppers = np.array([band.below for band in self.bands[:-1]])
+        band = (value[..., None] >= uppers).sum(axis=-1).astype(value.dtype)
         repeated = band == previous_band
 
-        def column(numbers: list[float]) -> Array:
-            result = jnp.zeros_like(value)
+        def column(numbers: list[float]) -> Any:
+            result = 0.0 * band
             for number, entry in enumerate(numbers):
-                result = jnp.where(band == number, entry, result)
+                result = where(band == number, entry, result)
             return result
 
         first = column([entry.change for entry in self.bands])
@@ -66,7 +66,7 @@ class Titration:
         )
         return Adjustment(
             band=band,
-            factor=1.0 + jnp.where(repeated, again, first) / 100.0,
+            factor=1.0 + where(repeated, again, first) / 100.0,
             next_dose=column([entry.next_dose for entry in self.bands]),
             hold=column([float(entry.hold) for entry in self.bands]),
             recheck=column(

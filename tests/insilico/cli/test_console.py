@@ -59,7 +59,7 @@ def test_the_version_is_told(script):
 
 def test_a_mistake_ends_with_exit_code_2_and_no_traceback(script, tmp_path):
     (tmp_path / "trial.yaml").write_text("seed: one\n", encoding="utf-8")
-    done = script("check", "trial.yaml", "--no-cache")
+    done = script("check", "trial.yaml")
     assert done.returncode == 2
     assert done.stdout == ""
     assert "trial.yaml:1:7: seed: " in done.stderr
@@ -119,3 +119,21 @@ def test_a_damaged_cache_does_no_harm(script, tmp_path, coag):
         entry.write_bytes(entry.read_bytes()[:100])
     done = script("check", coag)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_checking_a_config_needs_no_jax(script, coag):
+    """JAX takes more than a second to import, most of what a check may take."""
+    code = (
+        "import sys; from insilico.cli._prepare import prepare; from pathlib import Path; "
+        f"prepare(Path({str(coag)!r}), ()); "
+        "print([m for m in ('jax', 'numpyro', 'pandas', 'xarray') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environ(Path()), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+    start = time.perf_counter()
+    assert script("check", coag).returncode == 0
+    # 1.4 s on an idle machine; the bound leaves room for a busy one.
+    assert time.perf_counter() - start < 4.0

@@ -11,10 +11,11 @@ from jax import Array
 
 from insilico.model import Model
 from insilico.solve import tsit5
-from insilico.solve.adaptive import Position, Tolerances, TolerancesAsNumbers
+from insilico.solve.adaptive import Position
 from insilico.solve.events import Events, Pattern
 from insilico.solve.status import Status
-from insilico.solve.walk import Rule, Walk, walk
+from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
+from insilico.solve.walks import Rule, Walk, walk
 
 if TYPE_CHECKING:
     import diffrax

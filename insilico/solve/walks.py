@@ -16,9 +16,10 @@ from jax import Array, lax
 
 from insilico.model import Model
 from insilico.solve import adaptive
-from insilico.solve.adaptive import Position, TolerancesAsNumbers
+from insilico.solve.adaptive import Position
 from insilico.solve.events import Events, Kind, Pattern
 from insilico.solve.status import Status
+from insilico.solve.tolerances import TolerancesAsNumbers
 
 Advance = Callable[..., tuple[Position, Array]]
 """A solver between two rows, with the arguments of `insilico.solve.adaptive.advance`."""

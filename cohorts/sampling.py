@@ -1,0 +1,135 @@
+"""Subjects of a cohort, drawn by address inside compiled programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key
+
+from cohorts.addressing import addressed
+from cohorts.cohort import MAX_ATTEMPTS, Cohort, Numbers, Seed, Subjects
+from cohorts.covariates import Covariates, Keyed
+from insilico.devices import QUICKLY
+from insilico.randomness import address, purpose_key, subject_keys
+
+LANES = 1024
+"""Subjects computed side by side, whatever the number asked for: a subject's bits then do not
+depend on it."""
+
+
+def numbers(cohort: Cohort, seed: int, draws: int) -> Numbers:
+    """See `Cohort.numbers`."""
+    root = purpose_key(seed, "population parameters")
+
+    def typical(draw: Array) -> Any:
+        with addressed(key=address(root, draw)):
+            return cohort.population.typical_values(cohort.options)
+
+    program = jax.jit(jax.vmap(typical), compiler_options=QUICKLY)
+    return Numbers(cohort.marginals, cohort.stated, program(jnp.arange(draws)))
+
+
+def sample(
+    cohort: Cohort,
+    numbers: Numbers,
+    seed: Seed,
+    population: Int[Array, " subjects"],
+    trial: Int[Array, " subjects"],
+    subject: Int[Array, " subjects"],
+) -> tuple[Subjects, Int[Array, " subjects"]]:
+    """See `Cohort.sample`."""
+    candidates = subject_keys(purpose_key(seed, "covariates"), population, trial, subject)
+    attempts = _attempts(cohort, numbers, candidates)
+    individuals = subject_keys(
+        purpose_key(seed, "individual parameters"), population, trial, subject
+    )
+
+    def one(candidate: Any, individual: Any, population: Array, attempts: Array) -> Subjects:
+        accepted = address(candidate, jnp.maximum(attempts - 1, 0))
+        typical = jax.tree.map(lambda values: jnp.asarray(values)[population], numbers.typical)
+        return _subject(cohort, numbers, accepted, individual, typical, attempts > 0)
+
+    return _in_blocks(jax.vmap(one), candidates, individuals, population, attempts), attempts
+
+
+def _subject(
+    cohort: Cohort, numbers: Numbers, candidate: Any, individual: Any, typical: Any, found: Any
+) -> Subjects:
+    drawn = cohort.source.draw(Keyed(candidate), numbers.marginals, numbers.stated)
+    with addressed(key=individual):
+        parameters = cohort.population.individual(typical, _recoded(cohort, drawn), cohort.options)
+    return Subjects(
+        covariates=drawn,
+        parameters=jax.tree.map(lambda p: jnp.where(found, p, jnp.nan), parameters),
+        residual_sd={
+            output: jnp.asarray(getattr(typical, residual.sd))
+            for output, residual in cohort.population.residual.items()
+        },
+    )
+
+
+def _recoded(cohort: Cohort, drawn: Covariates) -> Covariates:
+    """The population's covariates, its categories in its own order of codes."""
+    needed = {}
+    for name, wanted in cohort.population.covariates.items():
+        value = drawn[name]
+        if wanted.kind == "category":
+            codes = [wanted.categories.index(c) for c in cohort.vocabulary[name].categories]
+            value = jnp.asarray(codes)[value]
+        needed[name] = value
+    return needed
+
+
+def _attempts(
+    cohort: Cohort, numbers: Numbers, keys: Key[Array, " subjects"]
+) -> Int[Array, " subjects"]:
+    """Number of the first eligible candidate of each key, from 1; 0 where there is none.
+
+    A fixed number of lanes each try the next candidate of their subject; a lane that is done takes
+    up the next subject, so that hard cases do not hold up the others.
+    """
+    n = keys.shape[0]
+    if not cohort.criteria:
+        return jnp.ones(n, jnp.int32)
+
+    def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
+        return jnp.any(state[0] < n)
+
+    def step(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        subject, attempt, waiting, found = state
+        tried = jax.vmap(address)(keys[jnp.minimum(subject, n - 1)], attempt)
+        eligible = _eligible(cohort, numbers, tried)
+        done = eligible | (attempt == MAX_ATTEMPTS - 1)
+        found = found.at[jnp.where(done, subject, n)].set(
+            jnp.where(eligible, attempt + 1, 0), mode="drop"
+        )
+        taken = waiting + jnp.cumsum(done, dtype=jnp.int32) - 1
+        return (
+            jnp.where(done, taken, subject),
+            jnp.where(done, 0, attempt + 1),
+            waiting + jnp.sum(done, dtype=jnp.int32),
+            found,
+        )
+
+    lanes = jnp.arange(LANES, dtype=jnp.int32)
+    start = (lanes, jnp.zeros_like(lanes), jnp.int32(LANES), jnp.zeros(n, jnp.int32))
+    return jax.lax.while_loop(unfinished, step, start)[3]
+
+
+def _eligible(cohort: Cohort, numbers: Numbers, keys: Key[Array, " lanes"]) -> Array:
+    drawn = cohort.source.sample(keys, numbers.marginals, numbers.stated)
+    eligible = jnp.ones(keys.shape[0], bool)
+    for criterion in cohort.criteria:
+        eligible = eligible & cohort.holds(criterion, drawn)
+    return eligible
+
+
+def _in_blocks(function: Any, *arrays: Array) -> Any:
+    """`function` of the arrays, always computed on `LANES` subjects at a time."""
+    n = arrays[0].shape[0]
+    blocks = -(-n // LANES)
+    index = jnp.minimum(jnp.arange(blocks * LANES), n - 1).reshape(blocks, LANES)
+    results = jax.lax.map(lambda block: function(*(a[block] for a in arrays)), index)
+    return jax.tree.map(lambda r: r.reshape(blocks * LANES, *r.shape[2:])[:n], results)

@@ -1,0 +1,458 @@
+"""From a config to the protocol it describes.
+
+Everything that only makes sense between sections is checked here (that an arm's titration exists,
+that a formula reads nothing unmeasured), all at once, with the place in the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cohorts import Cohort
+from insilico import models
+from insilico.config import ConfigError, Document, Expression, Name, Problem
+from insilico.model import Model
+from insilico.solve import Dose, Events, Pattern, Tolerances, schedule
+from trials.allocation import check_allocation
+from trials.config import AnalysisSpec, ArmSpec, EndpointSpec, TimeInRangeSpec, TrialConfig
+from trials.dosing import (
+    HOURS_A_DAY,
+    ArmRule,
+    DoseSizes,
+    Formula,
+    LateKnowledge,
+    Schedule,
+    Titration,
+    band_problems,
+    library,
+)
+from trials.protocol import Arm, Protocol, visit_names
+
+UNKNOWN = "unknown"
+"""Category of a covariate that is not known yet."""
+
+MOST_VISITS = 16
+"""Visits a patient may have where the config does not say."""
+
+DOSE_RECORDS = ("daily_dose", "weekly_dose")
+"""What endpoints may be of, beside the measured outputs."""
+
+TIME_TO_EVENT = ("restricted_mean_difference", "hazard_ratio")
+
+
+def build(config: TrialConfig, document: Document) -> Protocol:
+    """The protocol that a config describes. Raises `ConfigError` with every problem there is."""
+    return _Builder(config, document).protocol()
+
+
+class _Builder:
+    def __init__(self, config: TrialConfig, document: Document):
+        self.config = config
+        self.document = document
+        self.problems: list[Problem] = []
+        self.last_day = math.ceil(config.trial.duration - 1e-9)
+
+    def note(self, path: Sequence[str | int], message: str, **details: Any) -> None:
+        self.problems.append(self.document.problem(tuple(path), message, **details))
+
+    def known(
+        self, path: Sequence[str | int], name: str, choices: Sequence[str], what: str
+    ) -> bool:
+        """Whether `name` is one of `choices`; notes it with the nearest where it is not."""
+        if name in choices:
+            return True
+        self.problems.append(self.document.unknown(tuple(path), name, choices, what))
+        return False
+
+    def expression(
+        self,
+        path: Sequence[str | int],
+        expression: Expression,
+        vocabulary: Mapping[str, Name],
+        gives: Any,
+        at: str = "always",
+    ) -> None:
+        self.problems += self.document.check_expression(
+            tuple(path), expression, vocabulary, gives=gives, at=at
+        )
+
+    def protocol(self) -> Protocol:
+        config = self.config
+        model = self.model()
+        cohort = self.cohort(model)
+        vocabulary, late = self.vocabulary(cohort)
+        measured = self.visits(model)
+        known_at_visit = visit_names(model, measured) if model else {}
+        formulas = self.formulas({**vocabulary, **known_at_visit})
+        quantities, vocabulary = self.quantities(formulas, vocabulary, known_at_visit)
+        at_visit = {**vocabulary, **known_at_visit}
+        titrations = self.titrations(measured)
+        arms = tuple(
+            self.arm(name, spec, formulas, titrations, vocabulary, at_visit)
+            for name, spec in config.arms.items()
+        )
+        self.randomisation(vocabulary)
+        self.endpoints(measured)
+        self.analyses(vocabulary)
+        self.references()
+        recheck = self.shortest_recheck(titrations)
+        events = self.events(model, recheck)
+        if self.problems or model is None or cohort is None or events is None:
+            raise ConfigError(self.problems)
+        drug = config.drug
+        return Protocol(
+            model=model,
+            cohort=cohort,
+            arms=arms,
+            events=events[0],
+            pattern=events[1],
+            visits=Schedule(
+                days=tuple(config.visits.days),
+                hour=config.visits.time_of_day,
+                retry_after=int(config.visits.retry_after),
+                last_day=self.last_day,
+            ),
+            sizes=DoseSizes(
+                drug.rounding, drug.weekly_rounding, drug.lowest, drug.highest, 7.0 / drug.every
+            ),
+            tolerances=Tolerances(
+                config.solver.relative_tolerance,
+                config.solver.absolute_tolerance,
+                config.solver.max_steps,
+            ),
+            vocabulary=vocabulary,
+            late=late,
+            quantities=quantities,
+            strata=dict(config.trial.randomisation.strata.by),
+            measured=tuple(measured),
+            days=self.last_day,
+            most_visits=config.visits.most or MOST_VISITS,
+        )
+
+    def model(self) -> Model | None:
+        if not self.known(("model",), self.config.model, models.names(), "model"):
+            return None
+        return models.get(self.config.model)
+
+    def cohort(self, model: Model | None) -> Cohort | None:
+        try:
+            cohort = Cohort.from_spec(self.config.cohort, self.document)
+        except ConfigError as error:
+            self.problems += error.problems
+            return None
+        if model is not None and cohort.population.model != model.name:
+            self.note(
+                ("cohort", "population"),
+                f"is a population of the model {cohort.population.model}",
+                hint=f"the trial's model is {model.name}",
+            )
+        return cohort
+
+    def vocabulary(self, cohort: Cohort | None) -> tuple[dict[str, Name], LateKnowledge]:
+        vocabulary = {} if cohort is None else dict(cohort.vocabulary)
+        codes: dict[str, int] = {}
+        for group, spec in self.config.availability.items():
+            path = ("availability", group)
+            for index, name in enumerate(spec.covariates):
+                if not vocabulary or not self.known(
+                    (*path, "covariates", index), name, list(vocabulary), "covariate"
+                ):
+                    continue
+                if vocabulary[name].kind != "category":
+                    self.note((*path, "covariates", index), "must be a covariate with categories")
+                elif name in codes:
+                    self.note((*path, "covariates", index), "is listed in two groups")
+                else:
+                    codes[name] = len(vocabulary[name].categories)
+            days = [entry.day for entry in spec.known]
+            shares = [entry.share for entry in spec.known]
+            if days != sorted(set(days)) or shares != sorted(shares):
+                self.note((*path, "known"), "days must increase and shares not fall", found="")
+        # Every category may be unknown: a formula can have a term for it also in a trial that
+        # knows everything.
+        for name, known in vocabulary.items():
+            if known.kind == "category":
+                categories = (*known.categories, UNKNOWN)
+                vocabulary[name] = dataclasses.replace(known, categories=categories)
+        return vocabulary, LateKnowledge(codes)
+
+    def visits(self, model: Model | None) -> list[str]:
+        spec = self.config.visits
+        outputs = list(model.quantities("Outputs")) if model else []
+        for index, name in enumerate(spec.measure):
+            if model:
+                self.known(("visits", "measure", index), name, outputs, "output to measure")
+        if list(spec.days) != sorted(set(spec.days)):
+            self.note(("visits", "days"), "days must increase", found=str(list(spec.days)))
+        for index, day in enumerate(spec.days):
+            if day > self.last_day:
+                self.note(
+                    ("visits", "days", index),
+                    f"is after the trial's end on day {self.last_day}",
+                    allowed=f"1 to {self.last_day}",
+                )
+        if spec.retry_after % 1:
+            self.note(("visits", "retry_after"), "must be whole days")
+        return list(spec.measure)
+
+    def formulas(self, at_visit: Mapping[str, Name]) -> dict[str, Formula]:
+        found = dict(library())
+        for name, spec in self.config.formulas.items():
+            if at_visit:
+                self.expression(
+                    ("formulas", name, "expression"), spec.expression, at_visit, "number", "visit"
+                )
+            found[name] = Formula(name, spec.expression, spec.unit, name, spec.source)
+        return found
+
+    def quantities(
+        self,
+        formulas: Mapping[str, Formula],
+        vocabulary: dict[str, Name],
+        at_visit: Mapping[str, Name],
+    ) -> tuple[dict[str, Expression | Formula], dict[str, Name]]:
+        found: dict[str, Expression | Formula] = {}
+        names = dict(vocabulary)
+        for name, spec in self.config.quantities.items():
+            path = ("quantities", name)
+            if name in vocabulary:
+                self.note(path, "has the name of a covariate", key=True)
+            if (spec.expression is None) == (spec.formula is None):
+                self.note(path, "needs one of `expression` and `formula`", key=True)
+            elif spec.expression is not None:
+                self.expression((*path, "expression"), spec.expression, names, "number")
+                found[name] = spec.expression
+            elif spec.formula is not None and self.known(
+                (*path, "formula"), spec.formula, list(formulas), "formula"
+            ):
+                found[name] = formulas[spec.formula]
+                self.at_start((*path, "formula"), formulas[spec.formula], vocabulary, at_visit)
+            names[name] = Name(description=spec.formula or "")
+        # Without a cohort nothing can be said of names, rather than that all of them are wrong.
+        return found, names if vocabulary else {}
+
+    def at_start(
+        self,
+        path: Sequence[str | int],
+        formula: Formula,
+        vocabulary: Mapping[str, Name],
+        at_visit: Mapping[str, Name],
+    ) -> None:
+        """Note a formula that reads what is not known before the first dose."""
+        if not vocabulary:
+            return
+        missing = [name for name in formula.expression.names if name not in vocabulary]
+        unmeasured = [name for name in missing if name in at_visit]
+        absent = [name for name in missing if name not in at_visit]
+        if unmeasured:
+            self.note(
+                path,
+                f"formula {formula.name} reads {', '.join(unmeasured)}, which nobody has measured "
+                "before the first dose",
+                hint="such a formula belongs under `revision`",
+            )
+        if absent:
+            self.absent(path, formula, absent)
+
+    def absent(self, path: Sequence[str | int], formula: Formula, names: Sequence[str]) -> None:
+        self.note(
+            path,
+            f"formula {formula.name} reads {', '.join(names)}, which the cohort does not have",
+            hint="state it under cohort.covariates.stated, or choose another formula",
+        )
+
+    def titrations(self, measured: Sequence[str]) -> dict[str, Titration]:
+        found = {}
+        for name, spec in self.config.titrations.items():
+            path = ("titrations", name)
+            self.known((*path, "of"), spec.of, measured, "measured output")
+            for message in band_problems(list(spec.bands)):
+                self.note((*path, "bands"), message, found="")
+            found[name] = Titration.from_spec(spec)
+        return found
+
+    def arm(
+        self,
+        name: str,
+        spec: ArmSpec,
+        formulas: Mapping[str, Formula],
+        titrations: Mapping[str, Titration],
+        vocabulary: Mapping[str, Name],
+        at_visit: Mapping[str, Name],
+    ) -> Arm:
+        path = ("arms", name)
+
+        def named(key: Sequence[str | int], names: Sequence[str]) -> tuple[Formula, ...]:
+            return tuple(
+                formulas[formula]
+                for index, formula in enumerate(names)
+                if self.known((*path, *key, index), formula, list(formulas), "formula")
+            )
+
+        start = named(("start",), spec.start)
+        for index, formula in enumerate(start):
+            if len(start) == len(spec.start):
+                self.at_start((*path, "start", index), formula, vocabulary, at_visit)
+        with_maintenance = {**vocabulary, "maintenance": Name(unit="mg")}
+        for index, entry in enumerate(spec.loading):
+            place = (*path, "loading", index)
+            if vocabulary:
+                self.expression((*place, "dose"), entry.dose, with_maintenance, "number")
+            if entry.day > self.last_day:
+                self.note((*place, "day"), f"is after the trial's end on day {self.last_day}")
+        revision: tuple[Formula, ...] = ()
+        days: tuple[int, ...] = ()
+        if spec.revision is not None:
+            revision = named(("revision", "formulas"), spec.revision.formulas)
+            days = tuple(spec.revision.days)
+            for index, day in enumerate(days):
+                if day > self.last_day:
+                    self.note(
+                        (*path, "revision", "days", index),
+                        f"is after the trial's end on day {self.last_day}",
+                    )
+            for index, formula in enumerate(revision):
+                absent = [name for name in formula.expression.names if name not in at_visit]
+                if vocabulary and absent:
+                    self.absent((*path, "revision", "formulas", index), formula, absent)
+        titration = None
+        if spec.titration is not None and self.known(
+            (*path, "titration"), spec.titration, list(titrations), "titration"
+        ):
+            titration = titrations[spec.titration]
+        loading = {entry.day: entry.dose for entry in spec.loading}
+        # What is measured on the first day, before any dose, says nothing of the dose.
+        first = spec.titration_from_day or max(days, default=1) + 1
+        rule = ArmRule(days, revision, titration, first)
+        return Arm(name, spec.label, start, loading, rule)
+
+    def randomisation(self, vocabulary: Mapping[str, Name]) -> None:
+        spec = self.config.trial.randomisation
+        arms = list(self.config.arms)
+        path = ("trial", "randomisation")
+        allocation = spec.allocation or dict.fromkeys(arms, 1)
+        for name in allocation:
+            self.known((*path, "allocation", name), name, arms, "arm")
+        for name in arms:
+            if name not in allocation:
+                self.note((*path, "allocation"), f"says nothing of the arm {name}", found="")
+        sizes = spec.block_sizes if spec.method == "permuted_blocks" else ()
+        if set(allocation) == set(arms) and len(arms) > 1:
+            for message in check_allocation([allocation[name] for name in arms], sizes):
+                self.note((*path, "block_sizes"), message, found="")
+        for name, expression in spec.strata.by.items():
+            if vocabulary:
+                self.expression((*path, "strata", "by", name), expression, vocabulary, "condition")
+
+    def endpoints(self, measured: Sequence[str]) -> None:
+        for name, spec in self.config.endpoints.items():
+            path = ("endpoints", name)
+            self.known((*path, "of"), spec.of, [*measured, *DOSE_RECORDS], "measured output")
+            low, high = getattr(spec, "low", None), getattr(spec, "high", None)
+            if low is not None and high is not None and low >= high:
+                self.note((*path, "high"), f"must be above `low` ({low:g})")
+            first = getattr(spec, "from_day", 1)
+            last = getattr(spec, "to_day", None) or self.last_day
+            if last > self.last_day:
+                self.note((*path, "to_day"), f"is after the trial's end on day {self.last_day}")
+            elif first > last or (first == last and isinstance(spec, TimeInRangeSpec)):
+                self.note((*path, "from_day"), f"must come before day {last}")
+
+    def analyses(self, vocabulary: Mapping[str, Name]) -> None:
+        config = self.config
+        for name, spec in config.analyses.items():
+            path = ("analyses", name)
+            for index, arm in enumerate(spec.contrast):
+                self.known((*path, "contrast", index), arm, list(config.arms), "arm")
+            if spec.contrast[0] == spec.contrast[1]:
+                self.note((*path, "contrast"), "compares an arm with itself", found="")
+            if spec.subset is not None and vocabulary:
+                self.expression((*path, "subset"), spec.subset, vocabulary, "condition")
+            if self.known((*path, "endpoint"), spec.endpoint, list(config.endpoints), "endpoint"):
+                self.estimator(path, spec, config.endpoints[spec.endpoint])
+            if spec.estimator == "restricted_mean_difference":
+                self.horizon(path, spec)
+        if config.success is not None:
+            given = [key for key in ("any_of", "all_of") if getattr(config.success, key)]
+            if len(given) != 1:
+                self.note(("success",), "needs one of `any_of` and `all_of`", found="")
+            for key in given:
+                for index, name in enumerate(getattr(config.success, key)):
+                    self.known(("success", key, index), name, list(config.analyses), "analysis")
+
+    def estimator(self, path: Sequence[str], spec: AnalysisSpec, endpoint: EndpointSpec) -> None:
+        to_event = endpoint.kind == "time_to_range"
+        binary = endpoint.kind == "any_at_or_above"
+        wanted = (
+            TIME_TO_EVENT if to_event else ("risk_difference",) if binary else ("mean_difference",)
+        )
+        allowed = (*wanted, "mean_difference") if binary else wanted
+        if spec.estimator not in allowed:
+            self.note(
+                (*path, "estimator"),
+                f"does not fit the endpoint {spec.endpoint} ({endpoint.kind})",
+                allowed=", ".join(allowed),
+            )
+
+    def horizon(self, path: Sequence[str], spec: AnalysisSpec) -> None:
+        """A mean is restricted to a time that patients are followed to."""
+        last = self.config.visits.days[-1] - 1.0 + self.config.visits.time_of_day / 24.0
+        if spec.horizon is None:
+            self.note(path, "needs `horizon`, the time up to which it counts", key=True)
+        elif spec.horizon > last:
+            self.note(
+                (*path, "horizon"),
+                "is after the last scheduled visit, so that nobody is followed to it",
+                allowed=f"up to {last:g} d",
+            )
+
+    def references(self) -> None:
+        """Published numbers and sensitivity scenarios name what exists."""
+        config = self.config
+        published = config.published
+        if published is not None:
+            for index, entry in enumerate(published.arms):
+                path = ("published", "arms", index)
+                self.known((*path, "analysis"), entry.analysis, list(config.analyses), "analysis")
+                self.known((*path, "arm"), entry.arm, list(config.arms), "arm")
+            for index, entry in enumerate(published.effects):
+                path = ("published", "effects", index)
+                self.known((*path, "analysis"), entry.analysis, list(config.analyses), "analysis")
+
+    def shortest_recheck(self, titrations: Mapping[str, Titration]) -> float:
+        used = {spec.titration for spec in self.config.arms.values()}
+        waits = [table.shortest_recheck for name, table in titrations.items() if name in used]
+        gaps = np.diff(self.config.visits.days)
+        between = [float(gap) for gap in gaps if gap > 0]
+        return min([*waits, *between, self.config.visits.retry_after, float(self.last_day)])
+
+    def events(self, model: Model | None, recheck: float) -> tuple[Events, Pattern] | None:
+        drug = self.config.drug
+        if model is None or not self.known(
+            ("drug", "compartment"), drug.compartment, model.components(), "compartment"
+        ):
+            return None
+        if drug.every % 1:
+            self.note(("drug", "every"), "must be whole days")
+            return None
+        last = drug.last_day or self.last_day
+        if last > self.last_day:
+            self.note(("drug", "last_day"), f"is after the trial's end on day {self.last_day}")
+            return None
+        doses = [
+            Dose((day - 1) * HOURS_A_DAY + drug.time_of_day, drug.compartment, drug.fraction, 0)
+            for day in range(drug.first_day, last + 1, int(drug.every))
+        ]
+        until = (self.last_day - 1) * HOURS_A_DAY + self.config.visits.time_of_day
+        # A rule may ask for a visit a day: a recheck counts from the visit before.
+        return schedule(
+            model,
+            [dose for dose in doses if dose.time <= until],
+            visits_until=until,
+            shortest_recheck=max(1.0, math.floor(min(recheck, self.last_day))) * HOURS_A_DAY,
+        )

@@ -1,0 +1,68 @@
+"""What an arm prescribes, as data: when visits may be, which doses exist, what comes next."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from insilico.vocabulary import Value, maximum, minimum, nearest, where
+from trials.dosing.formulas import Formula
+from trials.dosing.titration import Titration
+
+HOURS_A_DAY = 24.0
+
+LAGS = 4
+"""Doses of this many days back are at a revision formula's hand, as `dose_1` to `dose_4`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The days on which visits may be; day 1 starts at time 0."""
+
+    days: tuple[int, ...]
+    hour: float
+    retry_after: int
+    last_day: int
+
+    def time(self, day: Value) -> Value:
+        """Hours since the start of day 1 of a visit on `day`."""
+        return (day - 1.0) * HOURS_A_DAY + self.hour
+
+    def next_scheduled(self, day: Value) -> Value:
+        """The next scheduled day after `day`; infinite after the last."""
+        following: Value = math.inf
+        for scheduled in reversed(self.days):
+            following = where(day < scheduled, float(scheduled), following)
+        return following
+
+
+@dataclasses.dataclass(frozen=True)
+class DoseSizes:
+    """Which doses exist: multiples a dose or a week, and limits of a dose (mg)."""
+
+    rounding: float | None
+    weekly_rounding: float | None
+    lowest: float | None
+    highest: float | None
+    doses_a_week: float = 7.0
+
+    def fit(self, dose: Value) -> Value:
+        """The nearest dose that exists."""
+        if self.weekly_rounding is not None:
+            week = dose * self.doses_a_week
+            dose = nearest(week / self.weekly_rounding) * self.weekly_rounding / self.doses_a_week
+        if self.rounding is not None:
+            dose = nearest(dose / self.rounding) * self.rounding
+        if self.lowest is not None:
+            dose = maximum(dose, self.lowest)
+        return dose if self.highest is None else minimum(dose, self.highest)
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmRule:
+    """One arm's dosing after the start: a revision by formula, then titration."""
+
+    revision_days: tuple[int, ...] = ()
+    revision: tuple[Formula, ...] = ()
+    titration: Titration | None = None
+    titration_from: int = 2
