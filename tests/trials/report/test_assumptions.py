@@ -41,4 +41,4 @@ def test_a_file_that_is_gone_or_broken_has_no_assumptions(tmp_path):
 def test_coag_marks_its_titration_table(plain_study):
     found = {entry.field: entry for entry in assumed(plain_study.document.file)}
     assert "Anderson 2007" in found["titrations.by_inr"].note
-    assert found["drug.rounding"].written == "rounding: 0.5 mg"
+    assert found["drug.weekly_rounding"].written == "weekly_rounding: 1 mg"

@@ -136,7 +136,7 @@ def test_the_sections_come_in_the_readers_order(plain_page):
     [
         "Subjects: none. Each of 4,800 solves of a subject under an arm reached the end.",
         "Analyses: none. All 30 trials gave an estimate of each.",
-        "half a 1-mg tablet",
+        "not the same number every day",
         "Gage 2008, pharmacogenetic",
         "unverified",
         "Versions / Jax 0.12",
