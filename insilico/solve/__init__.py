@@ -8,7 +8,16 @@ from insilico.solve.status import DESCRIPTIONS, Status
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 
 if TYPE_CHECKING:
-    from insilico.solve.batch import BLOCK, LANES, Solution, over_devices, solve, solve_block
+    from insilico.solve.batch import (
+        BLOCK,
+        LANES,
+        Pending,
+        Solution,
+        over_devices,
+        solve,
+        solve_block,
+        submit,
+    )
     from insilico.solve.diffrax_reference import reference
     from insilico.solve.walks import Plan, Rule, Visit, Walk, walk
 
@@ -22,6 +31,7 @@ __all__ = [
     "Input",
     "Kind",
     "Pattern",
+    "Pending",
     "Plan",
     "Rule",
     "Solution",
@@ -35,14 +45,24 @@ __all__ = [
     "schedule",
     "solve",
     "solve_block",
+    "submit",
     "walk",
 ]
 
 _COMPUTING = {
-    "batch": ("BLOCK", "LANES", "Solution", "over_devices", "solve", "solve_block"),
+    "batch": (
+        "BLOCK",
+        "LANES",
+        "Pending",
+        "Solution",
+        "over_devices",
+        "solve",
+        "solve_block",
+        "submit",
+    ),
     "diffrax_reference": ("reference",),
     "walks": ("Plan", "Rule", "Visit", "Walk", "walk"),
-}
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

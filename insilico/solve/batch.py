@@ -7,6 +7,7 @@ depend, to the last bit, on the batch, on the order or on the number of devices.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -119,6 +120,38 @@ class Solution(NamedTuple):
     state: Any
 
 
+@dataclasses.dataclass(frozen=True)
+class Pending:
+    """Patients that the devices are at work on, or done with.
+
+    - `walk`: what comes of them, on the devices: arrays (blocks, …, patients of a block), of which
+      the last block's last patients may be padding.
+    """
+
+    walk: Walk
+    patients: int
+
+    def wait(self) -> Pending:
+        """Return once every patient is solved."""
+        jax.block_until_ready(self.walk)
+        return self
+
+    def solution(self) -> Solution:
+        """Wait for the patients and bring what came of them to the host."""
+
+        def joined(leaf: Array) -> np.ndarray:
+            block = leaf.shape[-1]
+            result = np.empty((*leaf.shape[1:-1], self.patients), leaf.dtype)
+            for shard in leaf.addressable_shards:
+                first = shard.index[0].start or 0
+                for index, values in enumerate(np.asarray(shard.data), start=first):
+                    place = result[..., index * block : (index + 1) * block]
+                    place[...] = values[..., : place.shape[-1]]
+            return np.moveaxis(result, -1, 0)
+
+        return Solution(**jax.tree.map(joined, self.walk)._asdict())
+
+
 def solve(
     model: Model,
     parameters: Any,
@@ -140,13 +173,33 @@ def solve(
       patients' axis last.
 
     Patients that fail keep their place and say so in `status`. Raises `ValueError` for arrays of
-    different lengths.
+    different lengths, for no patients at all, and for events that ask for orders without a rule.
     """
+    return submit(
+        model, parameters, events, pattern, tolerances=tolerances, rule=rule, subject=subject
+    ).solution()
+
+
+def submit(
+    model: Model,
+    parameters: Any,
+    events: Events,
+    pattern: Pattern,
+    *,
+    tolerances: Tolerances | None = None,
+    rule: Rule | None = None,
+    subject: Any = None,
+) -> Pending:
+    """As `solve`, but return as soon as the devices are at work."""
     leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(parameters)]
     sizes = {leaf.shape[0] for leaf in leaves if leaf.ndim}
     if len(sizes) > 1:
         raise ValueError(f"parameters of different lengths: {sorted(sizes)}")
     patients = sizes.pop() if sizes else 1
+    if rule is None and np.any(np.asarray(events.order) >= 0):
+        raise ValueError("events name orders of a rule, but there is no rule")
+    if patients == 0:
+        raise ValueError("there are no patients: the arrays of parameters are empty")
     devices = jax.local_device_count()
     block = min(BLOCK, LANES * -(-patients // (LANES * devices)))
     blocks = devices * -(-patients // (block * devices))
@@ -166,24 +219,16 @@ def solve(
         values = np.pad(values, extra, mode="edge").reshape(*values.shape[:-1], blocks, block)
         return np.moveaxis(values, -2, 0)
 
-    def unpad(leaf: Array) -> np.ndarray:
-        joined = np.empty((*leaf.shape[1:-1], patients), leaf.dtype)
-        for shard in leaf.addressable_shards:
-            for index, values in enumerate(np.asarray(shard.data), start=shard.index[0].start or 0):
-                place = joined[..., index * block : (index + 1) * block]
-                place[...] = values[..., : place.shape[-1]]
-        return np.moveaxis(joined, -1, 0)
-
     full = [np.broadcast_to(leaf, (patients,)) for leaf in leaves]
     own = tuple(np.ndim(leaf) == 2 for leaf in events)
-    result = _program(model, pattern, rule, own)(
+    walked = _program(model, pattern, rule, own)(
         (tolerances or Tolerances()).numbers(),
         [leaf for leaf, individual in zip(events, own, strict=True) if not individual],
         jax.tree.unflatten(jax.tree.structure(parameters), [pad(leaf) for leaf in full]),
         [pad(leaf) for leaf, individual in zip(events, own, strict=True) if individual],
         jax.tree.map(pad, subject),
     )
-    return Solution(**jax.tree.map(unpad, result)._asdict())
+    return Pending(walked, patients)
 
 
 @functools.lru_cache(maxsize=64)

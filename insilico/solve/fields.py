@@ -18,20 +18,20 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import JaxprEqn, Literal, Var, jaxpr_as_fun
 
-from insilico.solve.tsit5 import Components, Field
+from insilico.solve.tsit5 import Components
 
 _CALLS = ("jit", "pjit", "closed_call")
 """Primitives that only call another program (`jnp.where` is one such call)."""
 
 
-def on_lanes(field: Field, time: Array, state: Components) -> Field:
-    """`field` for many evaluations; what depends on neither argument is computed here and now.
+def on_lanes(field: Callable[..., Components], *examples: Any) -> Callable[..., Components]:
+    """`field` for many evaluations; what depends on no argument is computed here and now.
 
-    `time` and `state` serve as examples of shape and type.
+    `examples` are arguments of the shapes and types that it will be called with.
     """
-    program = jax.make_jaxpr(field)(time, state)
+    program = jax.make_jaxpr(field)(*examples)
     while any(equation.primitive.name in _CALLS for equation in program.jaxpr.eqns):
-        program = jax.make_jaxpr(_opened(program))(time, *state)
+        program = jax.make_jaxpr(_opened(program))(*jax.tree.leaves(examples))
     known: dict[Var, Any] = dict(zip(program.jaxpr.constvars, program.consts, strict=True))
     reciprocals: dict[Var, Array] = {}
     remaining: list[JaxprEqn] = []
@@ -44,8 +44,11 @@ def on_lanes(field: Field, time: Array, state: Components) -> Field:
         if divisor is not None and divisor not in reciprocals:
             reciprocals[divisor] = 1.0 / known[divisor]
 
-    def evaluate(time: Array, state: Components) -> Components:
-        values = {**known, **dict(zip(program.jaxpr.invars, (time, *state), strict=True))}
+    def evaluate(*arguments: Any) -> Components:
+        values = {
+            **known,
+            **dict(zip(program.jaxpr.invars, jax.tree.leaves(arguments), strict=True)),
+        }
         for equation in remaining:
             divisor = _divisor(equation, reciprocals)
             if divisor is not None:

@@ -18,6 +18,7 @@ from insilico.model import Model
 from insilico.solve import adaptive
 from insilico.solve.adaptive import Position
 from insilico.solve.events import Events, Kind, Pattern
+from insilico.solve.fields import on_lanes
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
@@ -121,14 +122,21 @@ def walk(
     def outputs_of(position: Position) -> Any:
         return model.outputs(position.time, named(position.state), parameters)
 
-    def advance_to(carry: _Carry, target: Array, fresh: Array) -> _Carry:
-        inputs = model.Inputs(*carry.inputs)
+    def field_of(
+        time: Array,
+        components: tuple[Array, ...],
+        infusion: tuple[Array, ...],
+        inputs: tuple[Array, ...],
+    ) -> tuple[Array, ...]:
+        named_inputs = model.Inputs(*inputs)
+        rates = jax.tree.leaves(model.derivative(time, named(components), parameters, named_inputs))
+        for compartment, rate in zip(pattern.infused, infusion, strict=True):
+            rates[compartment] = rates[compartment] + rate
+        return tuple(rates)
 
+    def advance_to(carry: _Carry, target: Array, fresh: Array) -> _Carry:
         def field(time: Array, components: tuple[Array, ...]) -> tuple[Array, ...]:
-            rates = jax.tree.leaves(model.derivative(time, named(components), parameters, inputs))
-            for compartment, rate in zip(pattern.infused, carry.infusion, strict=True):
-                rates[compartment] = rates[compartment] + rate
-            return tuple(rates)
+            return prepared(time, components, carry.infusion, carry.inputs)
 
         target = jnp.where(carry.status == Status.OK, target, carry.position.time)
         position, status = advance(field, carry.position, target, fresh, tolerances, negligible)
@@ -154,14 +162,16 @@ def walk(
 
     def ordered(carry: _Carry, row: Events) -> tuple[_Carry, Array]:
         amount = jnp.broadcast_to(row.amount, lanes).astype(dtype)
+        # An order that nobody gives is no dose that anybody knows: the lane fails, and says so.
+        given = jnp.where(row.order < 0, amount, jnp.nan)
         if rule is None or carry.plan is None:
-            return carry, amount
+            return carry, given
         orders, after = rule.administer(carry.position.time, carry.plan, subject)
         for number, order in enumerate(orders):
-            amount = jnp.where(row.order == number, amount * order, amount)
+            given = jnp.where(row.order == number, amount * order, given)
         asked = (row.order >= 0) & (carry.status == Status.OK)
         plan = jax.tree.map(lambda new, old: jnp.where(asked, new, old), after, carry.plan)
-        return carry._replace(plan=plan), amount
+        return carry._replace(plan=plan), given
 
     def act(carry: _Carry, row: Events) -> _Carry:
         carry, amount = ordered(carry, row)
@@ -224,6 +234,9 @@ def walk(
         inputs=tuple(zero for _ in model.Inputs._fields),
         plan=None if rule is None else rule.start(subject),
     )
+    start = carry.position
+    # What depends on the parameters alone is computed here, once for all rows.
+    prepared = on_lanes(field_of, start.time, start.state, carry.infusion, carry.inputs)
     rows = jax.tree.map(jnp.asarray, events)
     jumped = jnp.concatenate([jnp.ones_like(rows.kind[:1]), rows.kind[:-1]]) != Kind.NONE
     carry, (observed, visit_time, records) = lax.scan(

@@ -5,13 +5,10 @@ functions:
 
 * `run()` solves the first `patients` of `problem.parameters` (patients, parameters; columns as
   `problem.parameter_names`) at `settings`' tolerances, over all of `settings.devices`, in float64,
-  and returns when every result is in memory. Its first call may compile; sorting or padding the
-  patients belongs inside it.
+  and returns when every result is in the devices' memory, as the other tools do. Its first call may
+  compile; sorting or padding the patients belongs inside it.
 * `gather(result)` gives `Solution(outputs, steps)`: outputs (patients, times, outputs) in the
   patients' order, times as `problem.output_times`; steps (patients,) with rejected ones, or None.
-
-`insilico.solve.solve` returns numpy arrays, patients first, so that the copying which the other
-tools do in `gather` is inside the timed `run` here.
 """
 
 import numpy as np
@@ -27,7 +24,7 @@ DOSED_COMPARTMENT = {"P1": "depot"}
 def _prepare(problem: Problem, patients: int, settings: Settings, lanes: int) -> Prepared:
     try:
         from insilico import models
-        from insilico.solve import LANES, Dose, Tolerances, schedule, solve
+        from insilico.solve import LANES, Dose, Tolerances, schedule, submit
     except ImportError as error:
         raise Unavailable(f"insilico.solve cannot be imported: {error}") from error
     if problem.name not in MODELS:
@@ -47,9 +44,10 @@ def _prepare(problem: Problem, patients: int, settings: Settings, lanes: int) ->
     parameters = model.Parameters(*problem.parameters[:patients].T)
 
     def run():
-        return solve(model, parameters, events, pattern, tolerances=tolerances)
+        return submit(model, parameters, events, pattern, tolerances=tolerances).wait()
 
-    def gather(result) -> Solution:
+    def gather(pending) -> Solution:
+        result = pending.solution()
         return Solution(np.stack(list(result.outputs), axis=-1), np.asarray(result.steps))
 
     return Prepared(run, gather)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from insilico import models
-from insilico.solve import Dose, Infusion, Plan, Tolerances, schedule, solve
+from insilico.solve import Dose, Infusion, Plan, Status, Tolerances, schedule, solve, submit
 
 MODEL = models.get("indirect_response")
 TYPICAL = (0.8, 4.0, 30.0, 6.0, 60.0, 5.0, 0.05, 0.9, 0.7)
@@ -206,3 +206,33 @@ def test_events_or_subjects_of_another_length_are_refused(crowd, wrong):
         solve(MODEL, few, own, pattern)
     with pytest.raises(ValueError, match="lengths"):
         solve(MODEL, few, events, pattern, rule=Twice(), subject=np.ones(wrong))
+
+
+def test_no_patients_at_all_are_refused():
+    events, pattern = _schedule()
+    nobody = MODEL.Parameters(*(np.zeros(0) for _ in MODEL.Parameters._fields))
+    with pytest.raises(ValueError, match="no patients"):
+        solve(MODEL, nobody, events, pattern)
+
+
+def test_orders_without_a_rule_are_refused_and_unknown_orders_fail(crowd):
+    parameters, _ = crowd
+    few = _some(parameters, slice(0, 3))
+    first = MODEL.components()[0]
+    ordered = [Dose(0.0, first, 10.0), Dose(12.0, first, 10.0, order=7)]
+    events, pattern = schedule(MODEL, ordered, observe=[6.0, 24.0])
+    with pytest.raises(ValueError, match="no rule"):
+        solve(MODEL, few, events, pattern)
+    solution = solve(MODEL, few, events, pattern, rule=Twice(), subject=np.ones(3))
+    assert np.all(solution.status == Status.NOT_FINITE)
+    np.testing.assert_array_equal(np.isfinite(solution.outputs[0]), [[True, False]] * 3)
+
+
+def test_pending_patients_become_the_solution(crowd):
+    parameters, _ = crowd
+    few = _some(parameters, slice(0, 10))
+    events, pattern = _schedule()
+    pending = submit(MODEL, few, events, pattern).wait()
+    np.testing.assert_array_equal(
+        _numbers(pending.solution()), _numbers(solve(MODEL, few, events, pattern))
+    )
