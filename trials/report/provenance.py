@@ -14,11 +14,15 @@ LONGEST = 400
 def section(view: View, manifest: Mapping[str, Any] | None) -> Section:
     """The manifest as a table, after what the study itself knows."""
     document = view.study.document
+    # A report rendered again reads the run's own copy of the config, changes and all; the manifest
+    # knows where that came from.
+    told = (manifest or {}).get("config", {})
+    overrides = told.get("overrides", view.study.overrides)
     own = [
-        ("Config", document.file),
+        ("Config", str(told.get("file", document.file))),
         ("Config digest (SHA-256)", document.digest()),
         ("Seed", str(view.config.seed)),
-        ("Overrides", ", ".join(view.study.overrides) or "none"),
+        ("Overrides", ", ".join(overrides) or "none"),
         ("Kept", view.config.keep),
     ]
     blocks: list[Block] = [facts("The study", own, "the config")]
