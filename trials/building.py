@@ -103,6 +103,8 @@ class _Builder:
         recheck = self.shortest_recheck(titrations)
         events = self.events(model, recheck)
         if self.problems or model is None or cohort is None or events is None:
+            if cohort is not None:
+                self.tried(cohort)
             raise ConfigError(self.problems)
         drug = config.drug
         return Protocol(
@@ -152,6 +154,13 @@ class _Builder:
                 hint=f"the trial's model is {model.name}",
             )
         return cohort
+
+    def tried(self, cohort: Cohort) -> None:
+        """Note what only candidates show: a cohort that nobody belongs to."""
+        try:
+            cohort.check(self.document)
+        except ConfigError as error:
+            self.problems += error.problems
 
     def vocabulary(self, cohort: Cohort | None) -> tuple[dict[str, Name], LateKnowledge]:
         vocabulary = {} if cohort is None else dict(cohort.vocabulary)

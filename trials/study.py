@@ -125,8 +125,17 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Study:
 
 def _resolve(path: str | os.PathLike[str], overrides: tuple[str, ...]) -> Study:
     document = load(path, overrides)
-    config = document.parse(TrialConfig)
-    return Study(document, config, build(config, document), overrides)
+    salvaged = document.salvage(TrialConfig)
+    if salvaged.parsed is not None and not salvaged.problems:
+        return Study(document, salvaged.parsed, build(salvaged.parsed, document), overrides)
+    problems = dict.fromkeys(salvaged.problems)
+    if salvaged.parsed is not None:
+        try:
+            build(salvaged.parsed, document)
+        except ConfigError as error:
+            more = [problem for problem in error.problems if not salvaged.follows(problem)]
+            problems |= dict.fromkeys(more)
+    raise ConfigError(problems)
 
 
 def changes_of(values: dict[str, object]) -> list[str]:

@@ -4,7 +4,7 @@ The one package that knows YAML, units' names and the mistakes people make in bo
 executes anything, and what is wrong is reported all at once, each problem with its place.
 """
 
-from insilico.config.document import Document, load
+from insilico.config.document import Document, Salvaged, load
 from insilico.config.expressions import Expression, ExpressionError, Flaw
 from insilico.config.problems import (
     ConfigError,
@@ -33,6 +33,7 @@ __all__ = [
     "Path",
     "Problem",
     "Quantity",
+    "Salvaged",
     "Spec",
     "SpecError",
     "Vocabulary",

@@ -7,7 +7,7 @@ label is told from a key and only the union member that was meant is talked abou
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -32,23 +32,39 @@ type _Located = tuple[tuple[str | int, ...], dict[str, Any]]
 _MOST_IN_A_SENTENCE = 5
 
 
-def problems(
+class Translated(NamedTuple):
+    """What a validation error stands for."""
+
+    problems: list[Problem]
+    paths: set[Path]
+    """Of what is wrong."""
+    meant: dict[Path, str]
+    """The key that each misspelt one probably is."""
+    units: dict[Path, str]
+    """Numbers without their unit, in the unit they are probably in."""
+
+
+def translated(
     document: "Document", spec: type[BaseModel], error: ValidationError, path: Path
-) -> list[Problem]:
+) -> Translated:
     """The problems that a validation error of the values at `path` stands for."""
     translation = _Translation(document)
     errors = [(found["loc"], dict(found)) for found in error.errors(include_url=False)]
     translation.of(Slot.of(spec), errors, path)
-    return translation.problems
+    return Translated(translation.problems, translation.paths, translation.meant, translation.units)
 
 
 class _Translation:
     def __init__(self, document: "Document"):
         self.document = document
         self.problems: list[Problem] = []
+        self.paths: set[Path] = set()
+        self.meant: dict[Path, str] = {}
+        self.units: dict[Path, str] = {}
 
     def add(self, path: Path, message: str, **details: Any) -> None:
         """Note a problem, unless the value could not even be read, which has been said already."""
+        self.paths.add(path)
         # A key stands beside an unread value, not in it.
         until = len(path) if details.get("key") else len(path) + 1
         if not any(path[:length] in self.document.unread for length in range(until)):
@@ -131,6 +147,8 @@ class _Translation:
             if "extra_forbidden" in kinds:
                 near = nearest(str(key), absent)
                 meant.add(near)
+                if near is not None:
+                    self.meant[(*path, key)] = near
                 hint = did_you_mean(str(key), absent) or did_you_mean(str(key), fields)
                 allowed = listed(fields) or "none"
                 self.add(
@@ -178,7 +196,11 @@ class _Translation:
         """Errors of the value itself."""
         for error in errors:
             cause = error.get("ctx", {}).get("error")
+            given = self.document.value(path)
+            if slot.quantity is not None and isinstance(given, int | float):
+                self.units[path] = f"{given} {slot.quantity.unit}"
             if isinstance(cause, ExpressionError):
+                self.paths.add(path)
                 for flaw in cause.flaws:
                     if not any(
                         path[:length] in self.document.unread for length in range(len(path))

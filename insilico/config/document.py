@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+import re
 import stat
+from collections.abc import Callable
 from collections.abc import Sequence as SequenceABC
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -69,6 +71,21 @@ def load(path: str | os.PathLike[str], overrides: SequenceABC[str] = ()) -> "Doc
     return Document(file, root, tuple(problems), frozenset(unread))
 
 
+class Salvaged[S: BaseModel](NamedTuple):
+    """What could be read of a config with mistakes in it."""
+
+    parsed: S | None
+    """The spec without what was wrong; None where it cannot do without that."""
+    problems: tuple[Problem, ...]
+    left_out: frozenset[Path]
+
+    def follows(self, problem: Problem) -> bool:
+        """Whether a problem of the rest may come only of what was left out: it names part of it."""
+        said = f"{problem.message} {problem.found or ''}"
+        names = {str(path[-1]) for path in self.left_out}
+        return any(re.search(rf"\b{re.escape(name)}\b", said) for name in names)
+
+
 @dataclass(frozen=True)
 class Document:
     """The values of a config file, each with the place it stands at."""
@@ -124,18 +141,44 @@ class Document:
         Raises:
             ConfigError: with every problem of the file and of the values, in file order.
         """
+        salvaged = self.salvage(spec, context, path=path)
+        if salvaged.parsed is None or salvaged.problems:
+            raise ConfigError(salvaged.problems)
+        return salvaged.parsed
+
+    def salvage[S: BaseModel](
+        self, spec: type[S], context: Any = None, *, path: Path = ()
+    ) -> Salvaged[S]:
+        """As `parse`, but what is wrong is left out as far as the rest can do without.
+
+        What was left out is checked by nobody, but the mistakes of the rest can be told as well. A
+        misspelt key counts as the one it probably is.
+        """
         value = self.value(path) if self.has(path) else {}
-        # As JSON, so that in strict mode a list still becomes a tuple and text an enum.
-        content = json.dumps(_types.with_flags(_types.Slot.of(spec), value))
-        parsed, found = None, []
-        try:
-            parsed = spec.model_validate_json(content, context=context)
-        except ValidationError as error:
-            found = _translation.problems(self, spec, error, path)
-        problems = [*self.problems, *found]
-        if parsed is None or problems:
-            raise ConfigError(problems)
-        return parsed
+        problems, left_out = list(self.problems), set[Path]()
+        found: _translation.Translated | None = None
+        while True:
+            # As JSON, so that in strict mode a list still becomes a tuple and text an enum.
+            content = json.dumps(_types.with_flags(_types.Slot.of(spec), value))
+            try:
+                parsed = spec.model_validate_json(content, context=context)
+                return Salvaged(parsed, tuple(problems), frozenset(left_out))
+            except ValidationError as error:
+                again, found = found, _translation.translated(self, spec, error, path)
+            guesses = {} if again else found.units
+            if not again:
+                problems += found.problems
+            for each, text in guesses.items():
+                value = _with(value, each[len(path) :], text)
+            for each, key in found.meant.items():
+                value = _renamed(value, each[len(path) :], key)
+            rest = found.paths - set(guesses) - set(found.meant)
+            wrong = {_removable(value, each[len(path) :]) for each in rest}
+            if () in wrong or not (wrong or guesses or found.meant):
+                return Salvaged(None, tuple(problems), frozenset(left_out))
+            for each in wrong:
+                value = _without(value, each)
+            left_out |= {(*path, *each) for each in wrong}
 
     def problem(
         self,
@@ -256,6 +299,57 @@ class Document:
             single = isinstance(following, Scalar) and not empty
             node, where = following, following.where if single or key is None else key
         return node, where
+
+
+def _removable(value: Any, path: Path) -> Path:
+    """The path of the smallest part that can be left out to be rid of what is at `path`.
+
+    An entry of a list cannot: those behind it would move. What is not there (a key that is missing)
+    is got rid of with the section that lacks it.
+    """
+    inside = value
+    for length, step in enumerate(path):
+        if not isinstance(inside, dict) or step not in inside:
+            return path[:length]
+        inside = inside[step]
+    return path
+
+
+def _renamed(value: Any, path: Path, key: str) -> Any:
+    """The value with another key at the end of `path`."""
+    *above, last = path
+
+    def rename(section: Any) -> Any:
+        return {key if each == last else each: item for each, item in section.items()}
+
+    return _changed(value, tuple(above), rename)
+
+
+def _with(value: Any, path: Path, item: Any) -> Any:
+    """The value with `item` at `path`."""
+    return _changed(value, path, lambda _: item)
+
+
+def _without(value: Any, path: Path) -> Any:
+    """The value without what is at `path`, if it is still there."""
+    *above, last = path
+
+    def remove(section: Any) -> Any:
+        return {key: item for key, item in section.items() if key != last}
+
+    return _changed(value, tuple(above), remove)
+
+
+def _changed(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
+    """The value with `change` applied at `path`; as it is where nothing is there any more."""
+    if not path:
+        return change(value)
+    step, rest = path[0], path[1:]
+    if isinstance(value, list):
+        return [_changed(v, rest, change) if k == step else v for k, v in enumerate(value)]
+    if not isinstance(value, dict) or step not in value:
+        return value
+    return {**value, step: _changed(value[step], rest, change)}
 
 
 def _as_written(node: Scalar) -> str:

@@ -119,3 +119,43 @@ def test_a_division_by_what_a_visit_may_measure_is_found_too():
     study = read(COAG, ["formulas={odd: {expression: 5 / (inr - 2), unit: mg/d}}"])
     with pytest.raises(ConfigError, match=r"divides by zero for some subjects: inr - 2 is 0"):
         study.check()
+
+
+def test_mistakes_of_every_kind_are_told_at_once(tmp_path):
+    """What a spec refuses does not hide what only makes sense between sections, or candidates."""
+    text = COAG.read_text(encoding="utf-8")
+    for right, wrong in (
+        ("  highest: 20 mg", "  highest: 20 kgs"),
+        ("  attendance:", "  atendance:"),
+        ("start: [gage2008_pharmacogenetic,", "start: [gage2008_pharmacogentic,"),
+        ("  days: [1, 4, 7,", "  dayz: [1, 4, 7,"),
+        ("    - age >= 18", "    - age >= 180"),
+        ("any_of: [primary,", "any_of: [primry,"),
+    ):
+        assert right in text
+        text = text.replace(right, wrong, 1)
+    file = tmp_path / "trial.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read(file)
+    said = [(problem.field, problem.message) for problem in caught.value.problems]
+    assert said == [
+        ("cohort.eligibility.0", "lets none of 4096 candidates pass"),
+        ("drug.highest", 'there is no unit "kgs"'),
+        ("visits.dayz", "unknown key"),
+        ("visits.atendance", "unknown key"),
+        ("arms.genotype_guided.start.0", 'there is no formula "gage2008_pharmacogentic"'),
+        ("success.any_of.0", 'there is no analysis "primry"'),
+    ]
+
+
+def test_what_a_mistake_takes_with_it_is_not_missed_elsewhere():
+    # Without its bands there is no table `by_inr`, but nobody misspelt it.
+    (said,) = problems("titrations.by_inr.bands=7")
+    assert "must be a list; found 7" in said
+    # A number counts in the unit that it probably lacks.
+    said = problems("trial.duration=28", "visits.days=[1, 4, 35]", "titrations.by_inr.of=inrr")
+    assert ["unit" in each for each in said] == [True, False, False]
+    assert any("is after the trial's end on day 28" in each for each in said)
+    # Without what it compares, an analysis has nothing else that could be wrong.
+    assert len(problems("analyses.primary.contrast=5", "success.any_of=[primary, secnd]")) == 2
