@@ -36,8 +36,9 @@ from trials.protocol import Arm, Protocol, visit_names
 UNKNOWN = "unknown"
 """Category of a covariate that is not known yet."""
 
-MOST_VISITS = 16
-"""Visits a patient may have where the config does not say."""
+MOST_VISITS = 128
+"""Visits for which there is room at most where the config does not say; fewer where rechecks are
+too far apart for that many."""
 
 DOSE_RECORDS = ("daily_dose", "weekly_dose")
 """What endpoints may be of, beside the measured outputs."""
@@ -120,7 +121,7 @@ class _Builder:
                 last_day=self.last_day,
             ),
             sizes=DoseSizes(
-                drug.rounding, drug.weekly_rounding, drug.lowest, drug.highest, 7.0 / drug.every
+                drug.rounding, drug.weekly_rounding, drug.lowest, drug.highest, drug.every
             ),
             tolerances=Tolerances(
                 config.solver.relative_tolerance,
@@ -133,7 +134,7 @@ class _Builder:
             strata=dict(config.trial.randomisation.strata.by),
             measured=tuple(measured),
             days=self.last_day,
-            most_visits=config.visits.most or MOST_VISITS,
+            most_visits=config.visits.most or min(sum(events[1].slots), MOST_VISITS),
         )
 
     def model(self) -> Model | None:
@@ -146,7 +147,7 @@ class _Builder:
             cohort = Cohort.from_spec(self.config.cohort, self.document)
         except ConfigError as error:
             self.problems += error.problems
-            return None
+            return self.cohort_without_criteria()
         if model is not None and cohort.population.model != model.name:
             self.note(
                 ("cohort", "population"),
@@ -154,6 +155,14 @@ class _Builder:
                 hint=f"the trial's model is {model.name}",
             )
         return cohort
+
+    def cohort_without_criteria(self) -> Cohort | None:
+        """For what the rest of the config may name, where only criteria are wrong."""
+        spec = self.config.cohort.model_copy(update={"eligibility": ()})
+        try:
+            return Cohort.from_spec(spec, self.document)
+        except ConfigError:
+            return None
 
     def tried(self, cohort: Cohort) -> None:
         """Note what only candidates show: a cohort that nobody belongs to."""
@@ -193,9 +202,15 @@ class _Builder:
     def visits(self, model: Model | None) -> list[str]:
         spec = self.config.visits
         outputs = list(model.quantities("Outputs")) if model else []
+        measured = list(spec.measure)
         for index, name in enumerate(spec.measure):
-            if model:
-                self.known(("visits", "measure", index), name, outputs, "output to measure")
+            if model and not self.known(
+                ("visits", "measure", index), name, outputs, "output to measure"
+            ):
+                # What was meant may be any of them; its other uses are not to blame.
+                measured = outputs
+            if name in spec.measure[:index]:
+                self.note(("visits", "measure", index), "is listed twice")
         if list(spec.days) != sorted(set(spec.days)):
             self.note(("visits", "days"), "days must increase", found=str(list(spec.days)))
         for index, day in enumerate(spec.days):
@@ -207,7 +222,7 @@ class _Builder:
                 )
         if spec.retry_after % 1:
             self.note(("visits", "retry_after"), "must be whole days")
-        return list(spec.measure)
+        return measured
 
     def formulas(self, at_visit: Mapping[str, Name]) -> dict[str, Formula]:
         found = dict(library())
@@ -295,6 +310,11 @@ class _Builder:
         at_visit: Mapping[str, Name],
     ) -> Arm:
         path = ("arms", name)
+        for other, of_other in self.config.arms.items():
+            if other == name:
+                break
+            if of_other.label == spec.label:
+                self.note((*path, "label"), f"is the label of the arm {other} too")
 
         def named(key: Sequence[str | int], names: Sequence[str]) -> tuple[Formula, ...]:
             return tuple(
@@ -314,11 +334,17 @@ class _Builder:
                 self.expression((*place, "dose"), entry.dose, with_maintenance, "number")
             if entry.day > self.last_day:
                 self.note((*place, "day"), f"is after the trial's end on day {self.last_day}")
+            elif not self.doses_on(entry.day):
+                self.note((*place, "day"), "is a day without a dose")
+            if entry.day in [before.day for before in spec.loading[:index]]:
+                self.note((*place, "day"), "is listed twice")
         revision: tuple[Formula, ...] = ()
         days: tuple[int, ...] = ()
         if spec.revision is not None:
             revision = named(("revision", "formulas"), spec.revision.formulas)
             days = tuple(spec.revision.days)
+            if list(days) != sorted(set(days)):
+                self.note((*path, "revision", "days"), "days must increase", found=str(list(days)))
             for index, day in enumerate(days):
                 if day > self.last_day:
                     self.note(
@@ -335,10 +361,33 @@ class _Builder:
         ):
             titration = titrations[spec.titration]
         loading = {entry.day: entry.dose for entry in spec.loading}
-        # What is measured on the first day, before any dose, says nothing of the dose.
-        first = spec.titration_from_day or max(days, default=1) + 1
+        last_loading = max(loading, default=0)
+        # What is measured on the first day, before any dose, says nothing of the dose; and a dose
+        # of loading is none to adjust.
+        first = spec.titration_from_day or max(1, last_loading, *days) + 1
+        if spec.titration_from_day is not None and spec.titration_from_day <= last_loading:
+            self.note(
+                (*path, "titration_from_day"),
+                f"comes while loading goes on, until day {last_loading}",
+                allowed=f"from {last_loading + 1}",
+            )
+        elif spec.titration_from_day is not None and spec.titration_from_day > self.last_day:
+            self.note(
+                (*path, "titration_from_day"), f"is after the trial's end on day {self.last_day}"
+            )
+        for index, entry in enumerate(spec.loading):
+            if days and entry.day >= min(days):
+                self.note(
+                    (*path, "loading", index, "day"),
+                    f"comes after the revision of day {min(days)}, which sets the dose",
+                )
         rule = ArmRule(days, revision, titration, first)
         return Arm(name, spec.label, start, loading, rule)
+
+    def doses_on(self, day: int) -> bool:
+        drug = self.config.drug
+        last = drug.last_day or self.last_day
+        return drug.first_day <= day <= last and (day - drug.first_day) % drug.every == 0
 
     def randomisation(self, vocabulary: Mapping[str, Name]) -> None:
         spec = self.config.trial.randomisation
@@ -365,6 +414,8 @@ class _Builder:
             low, high = getattr(spec, "low", None), getattr(spec, "high", None)
             if low is not None and high is not None and low >= high:
                 self.note((*path, "high"), f"must be above `low` ({low:g})")
+            if spec.kind == "time_to_range" and low is None and high is None:
+                self.note(path, "needs `low`, `high` or both", key=True)
             first = getattr(spec, "from_day", 1)
             last = getattr(spec, "to_day", None) or self.last_day
             if last > self.last_day:
@@ -386,6 +437,8 @@ class _Builder:
                 self.estimator(path, spec, config.endpoints[spec.endpoint])
             if spec.estimator == "restricted_mean_difference":
                 self.horizon(path, spec)
+            elif spec.horizon is not None:
+                self.note((*path, "horizon"), f"means nothing to {spec.estimator}")
         if config.success is not None:
             given = [key for key in ("any_of", "all_of") if getattr(config.success, key)]
             if len(given) != 1:
@@ -406,6 +459,12 @@ class _Builder:
                 (*path, "estimator"),
                 f"does not fit the endpoint {spec.endpoint} ({endpoint.kind})",
                 allowed=", ".join(allowed),
+            )
+        if spec.adjust == "strata" and spec.estimator in TIME_TO_EVENT:
+            self.note(
+                (*path, "adjust"),
+                f"is not available for {spec.estimator}",
+                hint="leave it out: the comparison is not stratified",
             )
 
     def horizon(self, path: Sequence[str], spec: AnalysisSpec) -> None:
@@ -453,6 +512,11 @@ class _Builder:
         if last > self.last_day:
             self.note(("drug", "last_day"), f"is after the trial's end on day {self.last_day}")
             return None
+        if drug.first_day > last:
+            self.note(("drug", "first_day"), f"is after the last day of dosing, day {last}")
+            return None
+        if drug.lowest is not None and drug.highest is not None and drug.lowest > drug.highest:
+            self.note(("drug", "lowest"), f"is above `highest` ({drug.highest:g} mg)")
         doses = [
             Dose((day - 1) * HOURS_A_DAY + drug.time_of_day, drug.compartment, drug.fraction, 0)
             for day in range(drug.first_day, last + 1, int(drug.every))

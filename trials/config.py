@@ -16,6 +16,8 @@ from insilico.config import Expression, Spec, quantity
 
 Days = Annotated[float, quantity("d")]
 PositiveDays = Annotated[float, quantity("d", gt=0)]
+Duration = Annotated[float, quantity("d", gt=0, le=3653)]
+"""Ten years: rules and random tables are laid out by the day."""
 HoursOfDay = Annotated[float, quantity("h", ge=0, lt=24)]
 DosePerDay = Annotated[float, quantity("mg", gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -77,7 +79,7 @@ class TrialSpec(Spec):
     population_draws: Annotated[int, Field(ge=1)] = Field(
         default=1, description="Draws of the population's parameters, each with that many trials"
     )
-    duration: PositiveDays = Field(description="From the first dose to the last visit")
+    duration: Duration = Field(description="From the first dose to the last visit")
     centres: CentresSpec = CentresSpec()
     randomisation: RandomisationSpec = RandomisationSpec()
     enrolment: EnrolmentSpec = EnrolmentSpec()
@@ -130,7 +132,9 @@ class VisitsSpec(Spec):
         default=1.0, description="A missed visit is made up this much later"
     )
     most: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Visits a patient may have at most; more is a failure. Default 16"
+        default=None,
+        description="Visits a patient may have at most; more is a failure. As many as the rules "
+        "and the duration allow, if left out",
     )
 
 
@@ -194,7 +198,7 @@ class TitrationSpec(Spec):
 
 
 class RevisionSpec(Spec):
-    """A dose formula applied once, at the first visit on one of these days."""
+    """A dose formula applied at every visit that is kept on one of these days."""
 
     days: Annotated[list[Day], Field(min_length=1)]
     formulas: Annotated[list[str], Field(min_length=1)]
@@ -223,7 +227,10 @@ class ArmSpec(Spec):
     titration: str | None = None
     titration_from_day: Day | None = Field(
         default=None,
-        description="First day of titration; the day after the last revision, or day 2",
+        description=(
+            "First day of titration; if left out, the day after the last revision and the last "
+            "loading dose, day 2 at the earliest"
+        ),
     )
 
 

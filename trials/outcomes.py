@@ -242,7 +242,8 @@ def _starting_doses(
     """The dose of each day while no visit has changed it, (days, subjects), in mg."""
     day = jnp.arange(1, protocol.days + 1)[:, None]
     unknown = {name: day < until for name, until in unknown_until.items()}
-    dose = preferred_dose(arm.start, values, protocol.vocabulary, protocol.late, unknown)
+    daily = preferred_dose(arm.start, values, protocol.vocabulary, protocol.late, unknown)
+    dose = daily * protocol.sizes.every
     known = {**protocol.late.masked(values, unknown), "maintenance": dose}
     for number, expression in arm.loading.items():
         loaded = jnp.asarray(expression.evaluate(known, protocol.vocabulary), float)
@@ -314,7 +315,7 @@ def endpoints_of(
     for name, spec in config.endpoints.items():
         measured = f"{spec.of}_measured" if f"{spec.of}_measured" in values else spec.of
         if spec.of == "weekly_dose":
-            value = jnp.asarray(values["daily_dose"], float) * (7.0 / config.drug.every)
+            value = jnp.asarray(values["daily_dose"], float) * 7.0
         else:
             value = jnp.asarray(values[measured], float)
         # A window is stated in days: it opens and closes at the hour of the visits.

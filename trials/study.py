@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from insilico.config import ConfigError, Document, Expression, Path, load
+from insilico.config import ConfigError, Document, Expression, Path, Problem, load
 from trials.building import build
 from trials.config import TrialConfig
 from trials.dosing import Formula
@@ -29,13 +29,46 @@ class Study:
     overrides: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Try the config on sample candidates.
+        """Try the config, and each of its sensitivity scenarios, on sample candidates.
 
-        Raises `ConfigError` where nobody is eligible, and where an expression divides by zero for
-        somebody or at a visit that may happen.
+        Raises `ConfigError` with every problem found: nobody is eligible, an expression divides by
+        zero or has no value for somebody or at a visit that may happen, a dose is negative.
         """
+        problems: list[Problem] = []
+        try:
+            self.protocol.cohort.check(self.document)
+        except ConfigError as error:
+            problems += error.problems
+        else:
+            problems += self._tried()
+        for name, scenario in self.config.sensitivity.items():
+            try:
+                changed = self.changed(changes_of(scenario.set))
+                dataclasses.replace(
+                    changed, config=changed.config.model_copy(update={"sensitivity": {}})
+                ).check()
+            except ConfigError as error:
+                mine = [(problem.field, problem.message) for problem in problems]
+                problems += [
+                    self._of_scenario(name, problem)
+                    for problem in error.problems
+                    if (problem.field, problem.message) not in mine
+                ]
+        if problems:
+            raise ConfigError(problems)
+
+    def _of_scenario(self, name: str, problem: Problem) -> Problem:
+        return self.document.problem(
+            ("sensitivity", name, "set"),
+            f"makes the config wrong: {problem.field}: {problem.message}",
+            found=problem.found or "",
+            allowed=problem.allowed,
+            hint=problem.hint,
+        )
+
+    def _tried(self) -> list[Problem]:
+        """What is wrong with expressions on the values they may meet."""
         protocol, config = self.protocol, self.config
-        protocol.cohort.check(self.document)
         values = {
             name: np.asarray(column)
             for name, column in protocol.cohort.candidates(config.seed, SAMPLE).items()
@@ -56,23 +89,43 @@ class Study:
                 found.append((("analyses", name, "subset"), spec.subset))
         for name, expression in protocol.strata.items():
             found.append((("trial", "randomisation", "strata", "by", name), expression))
+        doses: set[Path] = set()
         for name, arm in config.arms.items():
             for index, entry in enumerate(arm.loading):
+                doses.add(("arms", name, "loading", index, "dose"))
                 found.append((("arms", name, "loading", index, "dose"), entry.dose))
         values |= self._visit_samples()
-        problems = [
-            self.document.problem(
-                path,
-                f"divides by zero for some subjects: {divisor} is 0",
-                found="",
-                hint="guard it with `a if c else b`",
-            )
-            for path, expression in found
-            for divisor in expression.denominators
-            if np.any(np.asarray(divisor.evaluate(values, protocol.rule_vocabulary)) == 0)
-        ]
-        if problems:
-            raise ConfigError(problems)
+        # No measurement is exactly zero; a divisor may be, where the measurement is another number.
+        seen = np.logical_and.reduce([values[name] > 0 for name in protocol.measured])
+        vocabulary = protocol.rule_vocabulary
+        problems = []
+        for path, expression in found:
+            zero = [
+                divisor
+                for divisor in expression.denominators
+                if np.any(np.asarray(divisor.evaluate(values, vocabulary)) == 0)
+            ]
+            result = np.broadcast_to(expression.evaluate(values, vocabulary), (SAMPLE,))
+            for divisor in zero:
+                problems.append(
+                    self.document.problem(
+                        path,
+                        f"divides by zero for some subjects: {divisor} is 0",
+                        found="",
+                        hint="guard it with `a if c else b`",
+                    )
+                )
+            if not zero and not np.all(np.isfinite(result[seen])):
+                problems.append(
+                    self.document.problem(
+                        path,
+                        "has no finite value for some subjects",
+                        hint="guard it with `a if c else b`; `log` and `sqrt` need what is above 0",
+                    )
+                )
+            elif path in doses and np.any(result[seen] < 0):
+                problems.append(self.document.problem(path, "is a negative dose for some subjects"))
+        return problems
 
     def _visit_samples(self) -> dict[str, np.ndarray]:
         """Values that a visit may meet: measured ones to one decimal, doses from none to large."""
@@ -100,26 +153,10 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Study:
     - `path`: the YAML file.
     - `overrides`: changes as `key=value`, such as `trial.replicates=20`.
 
-    Raises `ConfigError` with every problem found, each with its line.
+    Raises `ConfigError` with every problem found, each with its line; see `Study.check` too.
     """
     study = _resolve(path, tuple(overrides))
-    problems = []
-    for name, scenario in study.config.sensitivity.items():
-        try:
-            study.changed(changes_of(scenario.set))
-        except ConfigError as error:
-            problems += [
-                study.document.problem(
-                    ("sensitivity", name, "set"),
-                    f"makes the config wrong: {problem.field}: {problem.message}",
-                    found=problem.found or "",
-                    allowed=problem.allowed,
-                    hint=problem.hint,
-                )
-                for problem in error.problems
-            ]
-    if problems:
-        raise ConfigError(problems)
+    study.check()
     return study
 
 

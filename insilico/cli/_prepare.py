@@ -22,9 +22,7 @@ def prepare(config: Path, overrides: Sequence[str]) -> Study:
     """
     import trials
 
-    study = trials.read(config, tuple(overrides))
-    study.check()
-    return study
+    return trials.read(config, tuple(overrides))
 
 
 def prepare_devices(*, cache: bool) -> None:

@@ -103,22 +103,87 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file():
         assert any(said in message for message in found)
 
 
-def test_nobody_eligible_names_the_criterion():
-    study = read(COAG, ["cohort.eligibility=[age >= 18, age > 150]"])
-    with pytest.raises(ConfigError, match=r"lets none of \d+ candidates pass"):
-        study.check()
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("cohort.eligibility=[age >= 18, age > 150]", "lets none of 4096 candidates pass"),
+        (
+            "quantities.predicted_dose_clinical={expression: 1 / amiodarone}",
+            "divides by zero for some subjects: amiodarone is 0",
+        ),
+        (
+            "formulas={odd: {expression: 5 / (inr - 2), unit: mg/d}}",
+            "divides by zero for some subjects: inr - 2 is 0",
+        ),
+        (
+            "quantities.predicted_dose_clinical={expression: log(smoker)}",
+            "has no finite value for some subjects",
+        ),
+        (
+            "formulas={odd: {expression: sqrt(inr - 1.2), unit: mg/d}}",
+            "has no finite value for some subjects",
+        ),
+        (
+            "arms.genotype_guided.loading=[{day: 1, dose: maintenance - 9}]",
+            "is a negative dose for some subjects",
+        ),
+        (
+            "sensitivity.spreads_as_variances.set={cohort.eligibility: [age > 200]}",
+            "sensitivity.spreads_as_variances.set: makes the config wrong: cohort.eligibility.0",
+        ),
+    ],
+)
+def test_what_only_candidates_show_is_found_before_the_run(override, said):
+    assert any(said in message for message in problems(override))
 
 
-def test_a_division_by_zero_for_some_subjects_is_found_before_the_run():
-    study = read(COAG, ["quantities.ratio={expression: 1 / amiodarone}"])
-    with pytest.raises(ConfigError, match="divides by zero for some subjects: amiodarone is 0"):
-        study.check()
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("trial.duration=1000000 d", "must be at most 3653 d"),
+        ("drug.lowest=30 mg", "drug.lowest: is above `highest` (20 mg)"),
+        ("drug.first_day=20", None),
+        ("drug.first_day=400", "drug.first_day: is after the last day of dosing, day 28"),
+        ("visits.measure=[inr, inr]", "visits.measure.1: is listed twice"),
+        ("visits.measure=[inrr]", 'there is no output to measure "inrr"'),
+        ("arms.genotype_guided.label=Clinically guided", "is the label of the arm"),
+        ("arms.genotype_guided.revision.days=[5, 4]", "days must increase"),
+        ("arms.genotype_guided.titration_from_day=400", "is after the trial's end on day 28"),
+        (
+            "arms.genotype_guided.loading=[{day: 1, dose: 9}, {day: 1, dose: 8}]",
+            "loading.1.day: is listed twice",
+        ),
+        (
+            "arms.genotype_guided.loading=[{day: 4, dose: 9}]",
+            "comes after the revision of day 4, which sets the dose",
+        ),
+        ("endpoints.first_therapeutic_inr={kind: time_to_range, of: inr}", "needs `low`, `high`"),
+        ("analyses.first_in_range.adjust=strata", "is not available for restricted_mean"),
+        ("analyses.primary.horizon=5 d", "means nothing to mean_difference"),
+    ],
+)
+def test_what_can_never_take_effect_is_refused(override, said):
+    if said is None:
+        assert read(COAG, [override]).protocol.events.kind.tolist().count(Kind.DOSE) == 8
+        return
+    found = problems(override)
+    assert len(found) == 1 and said in found[0]
 
 
-def test_a_division_by_what_a_visit_may_measure_is_found_too():
-    study = read(COAG, ["formulas={odd: {expression: 5 / (inr - 2), unit: mg/d}}"])
-    with pytest.raises(ConfigError, match=r"divides by zero for some subjects: inr - 2 is 0"):
-        study.check()
+def test_titration_waits_for_the_end_of_loading():
+    """A dose of loading is none to adjust: the patient would keep it."""
+    none = "arms.genotype_guided.revision=null"
+    loading = "arms.genotype_guided.loading=[{day: 1, dose: 10}, {day: 5, dose: 9}]"
+    (first, _) = read(COAG, [none, loading]).protocol.arms
+    assert first.rule.titration_from == 6
+    early = "arms.genotype_guided.titration_from_day=5"
+    (said,) = problems(none, loading, early)
+    assert "comes while loading goes on, until day 5; found 5; allowed: from 6" in said
+
+
+def test_a_misspelt_covariate_in_a_criterion_hides_no_other_mistake():
+    found = problems("cohort.eligibility=[agee >= 18]", "analyses.black.subset=ancestri == 3")
+    assert ["agee" in found[0], "ancestri" in found[1]] == [True, True]
 
 
 def test_mistakes_of_every_kind_are_told_at_once(tmp_path):

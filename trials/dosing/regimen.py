@@ -44,13 +44,14 @@ class DoseSizes:
     weekly_rounding: float | None
     lowest: float | None
     highest: float | None
-    doses_a_week: float = 7.0
+    every: float = 1.0
+    """Days from one dose to the next."""
 
     def fit(self, dose: Value) -> Value:
         """The nearest dose that exists."""
         if self.weekly_rounding is not None:
-            week = dose * self.doses_a_week
-            dose = nearest(week / self.weekly_rounding) * self.weekly_rounding / self.doses_a_week
+            doses = 7.0 / self.every
+            dose = nearest(dose * doses / self.weekly_rounding) * self.weekly_rounding / doses
         if self.rounding is not None:
             dose = nearest(dose / self.rounding) * self.rounding
         if self.lowest is not None:
@@ -60,7 +61,7 @@ class DoseSizes:
 
 @dataclasses.dataclass(frozen=True)
 class ArmRule:
-    """One arm's dosing after the start: a revision by formula, then titration."""
+    """One arm's dosing after the start: revisions by formula on their days, then titration."""
 
     revision_days: tuple[int, ...] = ()
     revision: tuple[Formula, ...] = ()

@@ -50,13 +50,12 @@ class Person(NamedTuple):
 class Memory(NamedTuple):
     """What is remembered of each patient between events.
 
-    `dose` is the daily dose that visits have arrived at, and counts once `changed` is 1;
-    `next_dose` is a factor on one dose; `recent` are the doses ordered last, latest first.
+    `dose` is what visits have arrived at for each dose, and counts once `changed` is 1; `next_dose`
+    is a factor on one dose; `recent` are the doses ordered last, latest first.
     """
 
     dose: Array
     changed: Array
-    revised: Array
     next_dose: Array
     hold: Array
     band: Array
@@ -85,7 +84,6 @@ class DosingRule:
         memory = Memory(
             dose=nothing,
             changed=nothing,
-            revised=nothing,
             next_dose=nothing + 1.0,
             hold=nothing,
             band=nothing - 1.0,
@@ -98,9 +96,10 @@ class DosingRule:
     ) -> tuple[tuple[Array, ...], Plan]:
         memory: Memory = plan.memory
         day = _day(time)
-        base = self._daily_dose(memory, day, subject)
+        base = self._dose(memory, day, subject)
         special = (memory.next_dose != 1.0) | (memory.hold > 0)
-        ordered = jnp.where(special, base * memory.next_dose * (1.0 - memory.hold), base)
+        changed = self.sizes.fit(base * memory.next_dose) * (memory.next_dose > 0)
+        ordered = jnp.where(special, changed * (1.0 - memory.hold), base)
         memory = memory._replace(
             next_dose=jnp.ones_like(ordered), recent=(ordered, *memory.recent[:-1])
         )
@@ -112,7 +111,7 @@ class DosingRule:
         kept = _on_day(subject.attends, day) > 0
         noise = {name: _on_day(table, day) for name, table in subject.noise.items()}
         measured = self.measure(visit.outputs, noise, subject.residual_sd)
-        current = self._daily_dose(memory, day, subject)
+        current = self._dose(memory, day, subject)
 
         def of_arm(rule: ArmRule) -> Callable[[], tuple[Memory, Array]]:
             return lambda: self._decide(rule, day, measured, current, memory, subject)
@@ -123,7 +122,7 @@ class DosingRule:
         following = jnp.minimum(self.schedule.next_scheduled(day), day + wait)
         record = {
             "attended": kept,
-            "daily_dose": self._daily_dose(memory, day, subject),
+            "daily_dose": self._dose(memory, day, subject) / self.sizes.every,
             **{f"{name}_measured": measured[name] for name in self.outputs},
             **{name: getattr(visit.outputs, name) for name in self.outputs},
         }
@@ -144,13 +143,15 @@ class DosingRule:
         changed = jnp.zeros_like(day, bool)
         revising = jnp.zeros_like(day, bool)
         if rule.revision:
-            on_day = (day >= min(rule.revision_days)) & (day <= max(rule.revision_days))
-            revising = on_day & (memory.revised == 0)
-            lagged = {f"dose_{lag}": ordered for lag, ordered in enumerate(memory.recent, 1)}
+            for listed in rule.revision_days:
+                revising = revising | (day == listed)
+            # Formulas speak of mg a day, whatever the interval between two doses.
+            every = self.sizes.every
+            lagged = {f"dose_{lag}": dose / every for lag, dose in enumerate(memory.recent, 1)}
             unknown = {name: day < until for name, until in subject.unknown_until.items()}
-            values = {**subject.values, **measured, **lagged, "day": day, "dose": current}
+            values = {**subject.values, **measured, **lagged, "day": day, "dose": current / every}
             revised = preferred_dose(rule.revision, values, self.vocabulary, self.late, unknown)
-            dose = jnp.where(revising, self.sizes.fit(revised), dose)
+            dose = jnp.where(revising, self.sizes.fit(revised * every), dose)
             changed = changed | revising
         adjustment: Adjustment | None = None
         titrating = jnp.zeros_like(day, bool)
@@ -163,7 +164,6 @@ class DosingRule:
         after = memory._replace(
             dose=jnp.where(changed, dose, memory.dose),
             changed=jnp.where(changed, 1.0, memory.changed),
-            revised=jnp.where(revising, 1.0, memory.revised),
         )
         if adjustment is not None:
             after = after._replace(
@@ -173,7 +173,7 @@ class DosingRule:
             )
         return after, recheck
 
-    def _daily_dose(self, memory: Memory, day: Array, subject: Person) -> Array:
+    def _dose(self, memory: Memory, day: Array, subject: Person) -> Array:
         return jnp.where(memory.changed > 0, memory.dose, _on_day(subject.start_dose, day))
 
     def _within(self, day: Array, subject: Person) -> Array:

@@ -1,5 +1,6 @@
 """The dosing of an arm, visit by visit and dose by dose."""
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -135,16 +136,47 @@ def test_an_omitted_dose_and_a_hold_until_the_next_visit():
     assert given(dosing, plan, 6, subject)[0] == pytest.approx(4.0)
 
 
-def test_revision_is_by_formula_once_and_titration_starts_after_its_days():
+def test_revision_is_by_formula_on_each_of_its_days_and_titration_starts_after_them():
     arm = ArmRule((4, 5), (REVISED,), TITRATION, titration_from=6)
     dosing, subject = rule(arm), person()
     _, plan = dosing.visit(at(4, 1.6), dosing.start(subject), subject)
     assert given(dosing, plan, 4, subject)[0] == pytest.approx(2.5)
-    # Day 5 is a day of revision too, but this patient's is done.
     _, again = dosing.visit(at(5, 1.0), plan, subject)
-    assert given(dosing, again, 5, subject)[0] == pytest.approx(2.5)
+    assert given(dosing, again, 5, subject)[0] == pytest.approx(4.0)
     _, plan = dosing.visit(at(7, 1.0), plan, subject)
     assert float(plan.memory.dose[0]) == pytest.approx(2.75)
+
+
+def test_days_between_those_of_a_revision_are_not_its_own():
+    dosing, subject = rule(ArmRule((4, 9), (REVISED,), titration_from=10)), person()
+    _, plan = dosing.visit(at(7, 1.6), dosing.start(subject), subject)
+    assert given(dosing, plan, 7, subject)[0] == 5.0
+    _, plan = dosing.visit(at(9, 1.6), plan, subject)
+    assert given(dosing, plan, 9, subject)[0] == pytest.approx(2.5)
+
+
+def test_a_factor_on_the_next_dose_keeps_to_the_doses_there_are():
+    sizes = DoseSizes(0.5, None, None, 8.0)
+    dosing, subject = rule(ArmRule(titration=TITRATION), sizes=sizes), person()
+    _, plan = dosing.visit(at(4, 1.5), dosing.start(subject), subject)
+    doubled, plan = given(dosing, plan, 4, subject)
+    after, _ = given(dosing, plan, 5, subject)
+    assert (doubled, after) == (8.0, 5.5)
+
+
+def test_formulas_speak_of_a_day_whatever_the_interval_between_doses():
+    seen = Formula("seen", Expression("dose_2 + 100*dose"), "mg/d")
+    sizes = DoseSizes(None, None, None, None, every=2.0)
+    dosing = rule(ArmRule(revision_days=(5,), revision=(seen,)), sizes=sizes)
+    dosing = dataclasses.replace(dosing, vocabulary={"dose_2": Name(), "dose": Name()})
+    subject = person()
+    plan = dosing.start(subject)
+    for day in (1, 3):
+        _, plan = given(dosing, plan, day, subject)
+    record, plan = dosing.visit(at(5, 1.0), plan, subject)
+    # 5 mg every second day is 2.5 mg a day; the formula's 252.5 mg a day is 505 mg a dose.
+    assert float(record["daily_dose"][0]) == pytest.approx(252.5)
+    assert given(dosing, plan, 5, subject)[0] == pytest.approx(505.0)
 
 
 def test_a_value_from_before_the_first_dose_changes_nothing():
@@ -213,7 +245,7 @@ def test_a_traced_arm_number_chooses_the_arm():
         (DoseSizes(None, 1.0, None, None), 5.3, 37 / 7),
         (DoseSizes(0.5, None, 1.0, 10.0), 0.2, 1.0),
         (DoseSizes(0.5, None, 1.0, 10.0), 12.0, 10.0),
-        (DoseSizes(None, 10.0, None, None, doses_a_week=1.0), 26.0, 30.0),
+        (DoseSizes(None, 10.0, None, None, every=7.0), 26.0, 30.0),
     ],
 )
 def test_doses_are_those_that_exist(sizes, dose, fitted):
