@@ -28,7 +28,7 @@ from cohorts.covariates import (
 )
 from cohorts.population import Population
 from insilico.arrays import library_of
-from insilico.config import Document, Expression, Name, Path, Spec
+from insilico.config import ConfigError, Document, Expression, Name, Path, Spec
 from insilico.config.problems import listed
 
 if TYPE_CHECKING:
@@ -292,7 +292,12 @@ def _parse_options(
     population: Population, options: dict[str, Any], document: Document | None, path: Path
 ) -> Spec:
     if document is not None:
-        return document.parse(population.Options, path=path)
+        salvaged = document.salvage(population.Options, path=path)
+        # Mistakes of the file elsewhere are somebody else's to tell.
+        own = [problem for problem in salvaged.problems if problem not in document.problems]
+        if salvaged.parsed is None or own:
+            raise ConfigError(own)
+        return salvaged.parsed
     try:
         return population.Options.model_validate(options)
     except ValidationError as error:

@@ -7,13 +7,17 @@ from trials.config import TrialConfig
 from trials.study import Study, read
 
 if TYPE_CHECKING:
+    from trials.running import run
     from trials.simulation import TooManyFailures, simulate
 
-__all__ = ["Study", "TooManyFailures", "TrialConfig", "read", "simulate"]
+__all__ = ["Study", "TooManyFailures", "TrialConfig", "read", "run", "simulate"]
+
+
+_LATER = {"TooManyFailures": "simulation", "run": "running", "simulate": "simulation"}
+"""Names by their module, whose imports (JAX, xarray) checking a config should not wait for."""
 
 
 def __getattr__(name: str) -> Any:
-    # Simulating needs xarray and more, which checking a config should not wait for.
-    if name in ("TooManyFailures", "simulate"):
-        return getattr(importlib.import_module("trials.simulation"), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(f"trials.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

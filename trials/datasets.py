@@ -193,12 +193,15 @@ def adlb(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
 
 
 def adex(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
-    """ADEX, the dose that was prescribed at each visit.
+    """ADEX, the daily dose that was prescribed at each visit.
+
+    It is what the patient takes from then on, apart from a hold, a single changed dose, or one
+    that is not taken.
 
     Arguments as of `adlb`.
     """
     visits = _Visits.of(tree, study, trials)
-    label = f"Prescribed dose of {study.config.drug.name} (mg)"
+    label = f"Prescribed daily dose of {study.config.drug.name} (mg)"
     return _frame(
         "Exposure Analysis Dataset", visits.table("daily_dose", "DOSE", label, baseline_before=None)
     )

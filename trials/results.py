@@ -9,8 +9,12 @@ Groups (each with its own coordinates):
 - `/endpoints`: potential endpoints, their validity, and the solver's status, under every arm.
 - `/estimates`: every analysis of every trial.
 - `/truth`, `/operating_characteristics`: by analysis, each number with its Monte-Carlo error.
-- `/sensitivity`: true values by scenario. `/published`: what the trial itself reported.
-- `/failures`: the subjects that could not be solved, with their parameters. `/counts`: totals.
+- `/sensitivity`: true values by scenario, and how many of its solves failed.
+- `/published`: what the trial itself reported.
+- `/failures`: the patients that could not be solved, with their parameters. `/counts`: totals.
+
+Effects are on their estimator's scale, which the coordinate `scale` names for each analysis; `unit`
+is their unit there, empty for a pure number (risks are fractions, hazard ratios logarithms).
 """
 
 from __future__ import annotations
@@ -21,12 +25,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from insilico.solve import DESCRIPTIONS, Status
+from insilico.solve import DESCRIPTIONS
 from trials.analyses import Estimates
 from trials.analyses import Status as AnalysisStatus
 from trials.conduct import Conduct
+from trials.config import AnalysisSpec
 from trials.estimation import Truth
+from trials.failures import Tallies, failed_solves
 from trials.operating_characteristics import OperatingCharacteristics, Simulated
+from trials.report.scales import endpoint_unit, scale_of
 from trials.study import Study
 
 if TYPE_CHECKING:
@@ -34,10 +41,44 @@ if TYPE_CHECKING:
 
 SUBJECT_AXES = ("population", "trial", "subject")
 POTENTIAL_AXES = ("population", "trial", "arm", "subject")
-CHARACTERISTICS = (
-    "power", "power_favourable", "mean_estimate", "bias", "empirical_sd", "mean_se",
-    "relative_se_error", "coverage", "mse",
-)  # fmt: skip
+CHARACTERISTICS = {
+    "power": "share of trials with p below alpha",
+    "power_favourable": "share of trials with p below alpha and a favourable estimate",
+    "mean_estimate": "mean estimate over trials",
+    "bias": "mean estimate minus true value",
+    "empirical_sd": "standard deviation of the estimates over trials",
+    "mean_se": "root mean square of the estimated standard errors",
+    "relative_se_error": "excess of mean_se over empirical_sd, percent",
+    "coverage": "share of intervals that contain the true value",
+    "mse": "mean squared error",
+}
+"""Each with what it says; Morris, White & Crowther, Stat Med 2019;38:2074-2102."""
+
+ESTIMATES = {
+    "estimate": "estimated effect, treatment against reference",
+    "standard_error": "standard error of the estimate",
+    "degrees_of_freedom": "degrees of freedom; infinite for the normal distribution",
+    "lower": "lower limit of the confidence interval",
+    "upper": "upper limit of the confidence interval",
+    "p_value": "two-sided p-value for no effect",
+}
+
+SCALES = {
+    "mean_difference": "difference in means",
+    "risk_difference": "risk difference",
+    "hazard_ratio": "log hazard ratio",
+    "restricted_mean_difference": "difference in restricted mean time",
+}
+"""What the effect of each estimator is, as results hold it."""
+
+PARTS = {
+    "valid": "whether the endpoint could be evaluated",
+    "event": "whether the time ended with an event",
+}
+"""What stands beside an endpoint's value."""
+
+ERROR = "Monte-Carlo standard error"
+SUBJECTS = "subjects, seen under both arms"
 
 
 class Pieces(NamedTuple):
@@ -50,6 +91,7 @@ class Pieces(NamedTuple):
     characteristics: Mapping[str, OperatingCharacteristics]
     success: Simulated
     sensitivity: Mapping[str, Mapping[str, Truth]]
+    tallies: Tallies
 
 
 def tree(study: Study, pieces: Pieces) -> xr.DataTree:
@@ -93,6 +135,8 @@ class _Builder:
         }
         vocabulary = study.protocol.cohort.vocabulary
         self.units = {name: entry.unit for name, entry in vocabulary.items()}
+        outputs = study.protocol.model.quantities("Outputs")
+        self.output_units = {name: quantity.unit for name, quantity in outputs.items()}
         self.categories = {name: entry.categories for name, entry in vocabulary.items()}
 
     def dataset(
@@ -161,8 +205,7 @@ class _Builder:
 
     def outcomes(self) -> xr.Dataset:
         treated = self.pieces.patients.treated
-        outputs = self.study.protocol.model.quantities("Outputs")
-        units = {name: quantity.unit for name, quantity in outputs.items()}
+        units = self.output_units
         variables = {
             "time": self.potential_column(
                 treated.time, units="d", description="since day 1 began; 0 where unused"
@@ -181,11 +224,20 @@ class _Builder:
         variables = {}
         for name, parts in patients.treated.endpoints.items():
             spec = self.config.endpoints[name]
+            label = spec.label or name
+            unit = endpoint_unit(spec, self.output_units, self.config.drug)
             variables[name] = self.potential_column(
-                parts["value"], label=spec.label or name, kind=spec.kind, of=spec.of
+                parts["value"],
+                label=label,
+                kind=spec.kind,
+                of=spec.of,
+                long_name=label,
+                **({"units": unit} if unit else {}),
             )
             for part in sorted(set(parts) - {"value"}):
-                variables[f"{name}_{part}"] = self.potential_column(parts[part])
+                variables[f"{name}_{part}"] = self.potential_column(
+                    parts[part], long_name=f"{label}: {PARTS.get(part, part)}"
+                )
         variables["status"] = self.potential_column(
             patients.treated.status.astype(np.int8),
             meanings=[f"{int(code)}: {text}" for code, text in DESCRIPTIONS.items()],
@@ -205,15 +257,14 @@ class _Builder:
 
         axes = ("population", "trial", "analysis")
         variables: dict[str, Any] = {
-            field: (axes, stacked(field))
-            for field in (
-                "estimate", "standard_error", "degrees_of_freedom", "lower", "upper", "p_value",
-            )
-        }  # fmt: skip
-        variables["n"] = ((*axes, "arm"), stacked("n"))
-        variables["mean"] = ((*axes, "arm"), stacked("mean"))
+            field: (axes, stacked(field), _called(words)) for field, words in ESTIMATES.items()
+        }
+        by_arm = (*axes, "arm")
+        variables["n"] = (by_arm, stacked("n"), _called("subjects analysed in each arm"))
+        variables["mean"] = (by_arm, stacked("mean"), _called("unadjusted summary of each arm"))
         meanings = [f"{code.value}: {code.name.lower()}" for code in AnalysisStatus]
-        variables["status"] = (axes, stacked("status").astype(np.int8), {"meanings": meanings})
+        told = _called("whether the trial could be analysed") | {"meanings": meanings}
+        variables["status"] = (axes, stacked("status").astype(np.int8), told)
         dataset = self.dataset(variables, "population", "trial", "arm")
         return dataset.assign_coords(self.analysis_coordinates())
 
@@ -224,35 +275,49 @@ class _Builder:
             "label": ("analysis", [spec.label or name for name, spec in specs.items()]),
             "endpoint": ("analysis", [spec.endpoint for spec in specs.values()]),
             "estimator": ("analysis", [spec.estimator for spec in specs.values()]),
+            "scale": ("analysis", [SCALES[spec.estimator] for spec in specs.values()]),
+            "unit": ("analysis", [self.effect_unit(spec) for spec in specs.values()]),
             "alpha": ("analysis", [spec.alpha for spec in specs.values()]),
             "treatment": ("analysis", [spec.contrast[0] for spec in specs.values()]),
             "reference": ("analysis", [spec.contrast[1] for spec in specs.values()]),
         }
 
+    def effect_unit(self, spec: AnalysisSpec) -> str:
+        """Unit of an effect as results hold it."""
+        endpoint = self.config.endpoints[spec.endpoint]
+        scale = scale_of(spec, endpoint, self.output_units, self.config.drug)
+        # Reports show a fraction in percentage points; stored, it is a pure number.
+        return scale.unit if scale.factor == 1.0 else ""
+
     def truth(self) -> xr.Dataset:
         truths = [self.pieces.truth[name] for name in self.config.analyses]
         variables = {
-            "value": ("analysis", [truth.value for truth in truths]),
-            "mcse": ("analysis", [truth.mcse for truth in truths]),
-            "n": ("analysis", [truth.subjects for truth in truths]),
+            "value": ("analysis", [truth.value for truth in truths], _called("true effect")),
+            "mcse": ("analysis", [truth.mcse for truth in truths], _called(ERROR)),
+            "n": ("analysis", [truth.subjects for truth in truths], _called(SUBJECTS)),
         }
         return xr.Dataset(variables, coords=self.analysis_coordinates())
 
     def characteristics(self) -> xr.Dataset:
         found = [self.pieces.characteristics[name] for name in self.config.analyses]
         variables: dict[str, Any] = {}
-        for field in CHARACTERISTICS:
+        for field, words in CHARACTERISTICS.items():
             numbers = [getattr(each, field) for each in found]
-            variables[field] = ("analysis", [float(number.value) for number in numbers])
-            variables[f"{field}_mcse"] = ("analysis", [float(number.mcse) for number in numbers])
-        variables["trials"] = ("analysis", [int(each.trials) for each in found])
-        variables["failures"] = ("analysis", [int(each.failures) for each in found])
-        variables["success"] = ((), float(self.pieces.success.value))
-        variables["success_mcse"] = ((), float(self.pieces.success.mcse))
+            values = [float(number.value) for number in numbers]
+            errors = [float(number.mcse) for number in numbers]
+            variables[field] = ("analysis", values, _called(words))
+            variables[f"{field}_mcse"] = ("analysis", errors, _called(f"{ERROR} of {field}"))
+        trials, failures = [int(one.trials) for one in found], [int(one.failures) for one in found]
+        variables["trials"] = ("analysis", trials, _called("simulated trials"))
+        variables["failures"] = ("analysis", failures, _called("trials without an estimate"))
+        success = self.pieces.success
+        variables["success"] = ((), float(success.value), _called("share of trials that succeed"))
+        variables["success_mcse"] = ((), float(success.mcse), _called(f"{ERROR} of success"))
         return xr.Dataset(variables, coords=self.analysis_coordinates())
 
     def sensitivity(self) -> xr.Dataset:
         scenarios = self.pieces.sensitivity
+        tallies = [self.pieces.tallies.scenarios[name] for name in scenarios]
         axes = ("scenario", "analysis")
 
         def table(field: str) -> np.ndarray:
@@ -262,11 +327,17 @@ class _Builder:
             ]
             return np.array(rows, float).reshape(len(scenarios), len(self.config.analyses))
 
+        solves = np.array([tally.solves for tally in tallies], int)
+        failed = np.array([tally.failed for tally in tallies], int)
+        causes = np.array([tally.told for tally in tallies], str)
         dataset = xr.Dataset(
             {
-                "value": (axes, table("value")),
-                "mcse": (axes, table("mcse")),
-                "n": (axes, table("subjects")),
+                "value": (axes, table("value"), _called("true effect")),
+                "mcse": (axes, table("mcse"), _called(ERROR)),
+                "n": (axes, table("subjects"), _called(SUBJECTS)),
+                "solves": ("scenario", solves, _called("solves of a subject under an arm")),
+                "failed": ("scenario", failed, _called("solves that failed")),
+                "causes": ("scenario", causes, _called("why solves failed")),
             },
             coords=self.analysis_coordinates(),
         )
@@ -303,27 +374,14 @@ class _Builder:
     def failures(self) -> xr.Dataset:
         """One entry for each subject and arm that was not solved."""
         patients = self.pieces.patients
-        arm, subject = np.nonzero(~patients.solved)
+        arm, subject, cause = failed_solves(patients)
         population, trial, number = np.unravel_index(subject, self.shape)
-        status = patients.treated.status[arm, subject]
-        text = [DESCRIPTIONS[Status(code)] for code in status]
-        text = [
-            "no eligible candidate found" if attempts == 0
-            else "more visits than there is room for" if extra > 0
-            else reason
-            for reason, attempts, extra in zip(
-                text,
-                patients.drawn["subject"]["attempts"][subject],
-                patients.treated.overflow[arm, subject],
-                strict=True,
-            )
-        ]  # fmt: skip
         variables: dict[str, Any] = {
             "population": ("failure", population),
             "trial": ("failure", trial),
             "subject": ("failure", number),
             "arm": ("failure", np.array(list(self.config.arms), str)[arm]),
-            "status": ("failure", np.array(text, str)),
+            "status": ("failure", cause),
             "stopped": ("failure", patients.treated.stopped[arm, subject], {"units": "h"}),
         }
         for name, column in patients.drawn["parameters"].items():
@@ -333,13 +391,23 @@ class _Builder:
     def counts(self) -> xr.Dataset:
         patients = self.pieces.patients
         attempts = patients.drawn["subject"]["attempts"]
+        own, truth = self.pieces.tallies.patients, self.pieces.tallies.truth
         values = {
             "subjects": attempts.size,
-            "solves": patients.solved.size,
-            "failed": int((~patients.solved).sum()),
+            "solves": own.solves,
+            "failed": own.failed,
             "attempts_mean": float(attempts.mean()),
             "visits": int(patients.treated.attended.sum()),
             "steps_mean": float(patients.treated.steps.mean()),
             "truth_subjects": self.config.truth.subjects,
+            "truth_solves": truth.solves,
+            "truth_failed": truth.failed,
         }
-        return xr.Dataset({name: ((), value) for name, value in values.items()})
+        dataset = xr.Dataset({name: ((), value) for name, value in values.items()})
+        dataset["truth_failed"].attrs["causes"] = truth.told
+        return dataset
+
+
+def _called(words: str) -> dict[str, str]:
+    """A variable's attributes, of which this is what it is called in full."""
+    return {"long_name": words}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,6 +21,7 @@ from trials.estimation import (
     success,
     true_values,
 )
+from trials.failures import Tallies, Tally, tally
 from trials.outcomes import (
     Addresses,
     Drawn,
@@ -32,6 +33,12 @@ from trials.outcomes import (
 )
 from trials.study import Study, changes_of
 
+if TYPE_CHECKING:
+    from insilico.runs import RunFolder
+
+VISITS_AT_ONCE = 16
+"""Results have room for a multiple of this many visits."""
+
 Progress = Callable[[str, int, int], None]
 """Called as work goes on, with a stage, and how much of how much of it is done."""
 
@@ -40,15 +47,22 @@ TRUTH_TRIAL = 2**30
 
 
 class TooManyFailures(RuntimeError):
-    """More subjects could not be solved than the config allows; `results` holds the run so far."""
+    """More solves of a stage failed than the config allows.
 
-    def __init__(self, failed: int, solves: int, allowed: float, tree: xr.DataTree):
-        share = failed / solves
+    `results` holds what the run found all the same, and `folder` where `trials.run` left it.
+    """
+
+    def __init__(self, exceeding: Mapping[str, Tally], allowed: float, tree: xr.DataTree):
+        (stage, first), *others = exceeding.items()
+        also = f"; so did too many for {', '.join(name for name, _ in others)}" if others else ""
+        remedies = f"; {first.remedies}" if first.remedies else ""
         super().__init__(
-            f"{failed} of {solves} solves failed ({100 * share:.3g} %); the config allows "
-            f"{100 * allowed:.3g} % (largest_failed_share)"
+            f"{first.failed:,} of {first.solves:,} solves failed for {stage} "
+            f"({100 * first.failed / first.solves:.3g} %), the config allows {100 * allowed:.3g} % "
+            f"(largest_failed_share){also}. Causes: {first.told}{remedies}"
         )
         self.results = tree
+        self.folder: RunFolder | None = None
 
 
 class Patients(NamedTuple):
@@ -73,7 +87,8 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     """Run a study from patients to operating characteristics.
 
     Returns the results as a `DataTree` (see `trials.results` for its groups). Raises
-    `TooManyFailures`, which carries them too, where more subjects failed than the config allows.
+    `TooManyFailures`, which carries them too, where a larger share of the solves failed than the
+    config allows: of the trials' patients, of the truth's subjects, or of a scenario's.
     """
     report = progress or silent
     config = study.config
@@ -118,12 +133,13 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     )
     report("trials", draws * replicates, draws * replicates)
 
-    truth = _truth(study, draw, treat, config.truth.subjects, blocks, "truth", report)
+    truth, truth_tally = _truth(study, draw, treat, config.truth.subjects, blocks, "truth", report)
     sensitivity: dict[str, dict[str, Truth]] = {}
+    scenario_tallies: dict[str, Tally] = {}
     for name, scenario in config.sensitivity.items():
         changed = study.changed(changes_of(scenario.set))
         same = _same_treatment(study, changed)
-        sensitivity[name] = _truth(
+        sensitivity[name], scenario_tallies[name] = _truth(
             changed,
             make_draw(changed.config, changed.protocol),
             treat if same else make_treat(changed.config, changed.protocol),
@@ -132,6 +148,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
             f"sensitivity: {name}",
             report,
         )
+    tallies = Tallies(tally(patients), truth_tally, scenario_tallies)
     tree = results.tree(
         study,
         results.Pieces(
@@ -142,11 +159,13 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
             characteristics=characteristics(config, estimates, truth),
             success=success(config, estimates),
             sensitivity=sensitivity,
+            tallies=tallies,
         ),
     )
-    failed, solves = int((~patients.solved).sum()), patients.solved.size
-    if failed > config.largest_failed_share * solves:
-        raise TooManyFailures(failed, solves, config.largest_failed_share, tree)
+    allowed = config.largest_failed_share
+    exceeding = {name: one for name, one in tallies.by_stage().items() if one.exceeds(allowed)}
+    if exceeding:
+        raise TooManyFailures(exceeding, allowed, tree)
     return tree
 
 
@@ -168,8 +187,11 @@ def _truth(
     blocks: int,
     stage: str,
     report: Progress,
-) -> dict[str, Truth]:
-    """The estimands on independent subjects, shared out evenly over the population's draws."""
+) -> tuple[dict[str, Truth], Tally]:
+    """The estimands on independent subjects, shared out evenly over the population's draws.
+
+    With them, how many of the subjects' solves failed.
+    """
     config = study.config
     numbers = np.arange(subjects)
     addresses = Addresses(
@@ -178,9 +200,10 @@ def _truth(
         numbers // config.trial.population_draws,
     )
     patients = _patients(draw, treat, addresses, blocks, stage, report, keep_visits=False)
-    return true_values(
+    truths = true_values(
         config, patients.treated.endpoints, patients.solved, patients.drawn["subsets"]
     )
+    return truths, tally(patients)
 
 
 def _patients(
@@ -209,10 +232,13 @@ def _patients(
             (columns, treated), number = waiting
             first = slice(number)
             drawn_parts.append(jax.tree.map(lambda c: np.asarray(c).ravel()[first], columns))  # noqa: B023
-            treated_parts.append(jax.tree.map(lambda c: _arms_first(c)[:, first], treated))  # noqa: B023
+            fetched = jax.tree.map(lambda c: _arms_first(c)[:, first], treated)  # noqa: B023
+            treated_parts.append(_with_visits(fetched, _room_needed(fetched.used)))
             done += number
             report(stage, done, total)
         waiting = launched
+    most = max(part.used.shape[-1] for part in treated_parts)
+    treated_parts = [_with_visits(part, most) for part in treated_parts]
     return Patients(
         jax.tree.map(lambda *parts: np.concatenate(parts), *drawn_parts),
         jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *treated_parts),
@@ -236,6 +262,29 @@ def _without_visits(treated: Treated, keep: bool) -> Treated:
         return treated
     none = np.zeros((*treated.status.shape, 0), np.float32)
     return treated._replace(time=none, used=none, attended=none, values={})
+
+
+def _room_needed(used: np.ndarray) -> int:
+    """Visits to keep room for; in steps, so that runs of other sizes mostly agree on it."""
+    needed = VISITS_AT_ONCE * -(-int(used.sum(axis=-1).max()) // VISITS_AT_ONCE)
+    return min(needed, used.shape[-1])
+
+
+def _with_visits(treated: Treated, most: int) -> Treated:
+    """Room for that many visits and no more: the rules allow many, few patients need them."""
+
+    def fitted(column: np.ndarray) -> np.ndarray:
+        room = most - column.shape[-1]
+        if room > 0:
+            return np.pad(column, [(0, 0)] * (column.ndim - 1) + [(0, room)])
+        return np.ascontiguousarray(column[..., :most])
+
+    return treated._replace(
+        time=fitted(treated.time),
+        used=fitted(treated.used),
+        attended=fitted(treated.attended),
+        values={name: fitted(column) for name, column in treated.values.items()},
+    )
 
 
 def _arms_first(column: Any) -> np.ndarray:

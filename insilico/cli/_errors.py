@@ -10,7 +10,7 @@ from types import FrameType
 import typer
 
 BAD_INPUT = 2
-"""Exit code of a mistake in the input; nothing was written."""
+"""Exit code of a mistake in the input, or of an output place of no use; nothing was kept."""
 FAILED = 1
 """Exit code of a run that failed, or of an error of the program's own."""
 INTERRUPTED = 130

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trials.report.numbers import share, whole
+from trials.report.numbers import counted, share, whole
 from trials.report.view import AnalysisView, View
 
 if TYPE_CHECKING:
-    import xarray as xr
-
+    from insilico.runs import RunFolder
     from trials import Study
 
 LOG_WIDTH = 120
 """Characters of a line where there is no terminal to ask."""
 
 
-def show(
-    tree: xr.DataTree, study: Study, folder: Path, seconds: float, failure: str | None
-) -> None:
+SHOWN = ("estimates", "truth", "operating_characteristics", "published", "counts")
+"""Groups of the results that the screen's numbers come from; the large ones are not among them."""
+
+
+def show(folder: RunFolder, study: Study, seconds: float, failure: str | None) -> None:
     """Print what a run found: a row an analysis, then counts and where the report is."""
+    tree = folder.results(*SHOWN)
     console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, markup=False)
     view = View(tree, study)
     console.print(_table(view))
@@ -35,11 +36,11 @@ def show(
     counts = tree["counts"].to_dataset()
     failed, solves = int(counts["failed"]), int(counts["solves"])
     console.print(
-        f"{view.trials:,} trials, {int(counts['subjects']):,} subjects, {solves:,} solves, "
-        f"{failed:,} failed; {seconds:.1f} s"
+        f"{counted(view.trials, 'trial')}, {counted(int(counts['subjects']), 'subject')}, "
+        f"{counted(solves, 'solve')}, {failed:,} failed; {seconds:.1f} s"
     )
     marked = "" if failure is None else " (failed run)"
-    console.print(Text(f"Report{marked}: {folder / 'report.html'}"), soft_wrap=True)
+    console.print(Text(f"Report{marked}: {folder.path / 'report.html'}"), soft_wrap=True)
 
 
 def _table(view: View) -> Table:

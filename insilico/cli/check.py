@@ -12,10 +12,13 @@ def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> 
         from insilico.cli._prepare import prepare
 
         study = prepare(config, overrides or ())
+
+        from trials.report.numbers import counted
+
         trial, arms = study.config.trial, len(study.config.arms)
         draws = trial.population_draws
         of = f" for each of {draws:,} population draws" if draws > 1 else ""
         typer.echo(
-            f"{config}: ok: {trial.replicates:,} trials{of} of {trial.subjects:,} subjects "
-            f"under {arms} arm{'s' if arms > 1 else ''}"
+            f"{config}: ok: {counted(trial.replicates, 'trial')}{of} of "
+            f"{counted(trial.subjects, 'subject')} under {counted(arms, 'arm')}"
         )

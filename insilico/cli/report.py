@@ -29,7 +29,7 @@ def report(
 
         prepare_devices(cache=False)
         import trials
-        from insilico.cli._page import page
+        from trials.running import page
 
         study = trials.read(folder.path / "config.yaml")
         text = page(folder.results(), study, folder.manifest)

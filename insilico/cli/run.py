@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from insilico.cli._errors import BadInput, Failed, reported, say
+from insilico.cli._errors import BadInput, reported, say
 from insilico.cli._options import Cache, Config, Debug, Overrides
 
 if TYPE_CHECKING:
-    import xarray as xr
-
-    from insilico.runs import NewRun, RunFolder, Stages
-    from trials import Study
+    from insilico.runs import RunFolder
 
 
 def run(
@@ -47,7 +43,8 @@ def run(
     """Simulate a trial; leave results, datasets and a report in a folder.
 
     Exit code 0: done. 1: the run failed; if too many subjects could not be solved, the folder is
-    written all the same and says so. 2: a mistake in the input; nothing was written.
+    written all the same and says so. 2: a mistake in the input, or a folder that cannot be
+    written; nothing was kept.
     """
     with reported(debug):
         shortcuts = {"trial.replicates": replicates, "trial.subjects": size, "seed": seed}
@@ -66,87 +63,27 @@ def _run(
     """The finished run, and why it counts as failed if it does."""
     from insilico.cli._prepare import prepare, prepare_devices
     from insilico.cli._progress import progress
-    from insilico.runs import RunFolder, RunFolderError, Stages
+    from insilico.runs import RunFolderError, Stages
 
-    started, stages = datetime.datetime.now(datetime.UTC), Stages()
+    stages = Stages()
     study = prepare(config, changes)
     stages("check", 1, 1)
     # Only now, because starting JAX takes a while: a mistake in the config is told before.
     prepare_devices(cache=cache)
 
+    import trials
     from insilico.cli._summary import show
 
+    failure = None
     try:
-        new = RunFolder.create(out, config.stem, force=force)
+        with progress() as watch:
+            stages.watch = watch
+            folder = trials.run(study, out, progress=stages, force=force)
     except RunFolderError as error:
         raise BadInput(str(error)) from None
-    with new, progress() as watch:
-        stages.watch = watch
-        tree, failure = _simulate(study, stages)
-        try:
-            folder = _write(new, study, tree, stages, changes, started, failure)
-        except RunFolderError as error:
-            raise Failed(f"{error}\nnothing was kept") from None
-    show(tree, study, folder.path, stages.total, failure)
+    except trials.TooManyFailures as error:
+        if error.folder is None:
+            raise
+        folder, failure = error.folder, str(error)
+    show(folder, study, stages.total, failure)
     return folder, failure
-
-
-def _simulate(study: Study, stages: Stages) -> tuple[xr.DataTree, str | None]:
-    import trials
-
-    try:
-        return trials.simulate(study, stages), None
-    except trials.TooManyFailures as failure:
-        return failure.results, str(failure)
-
-
-def _write(
-    new: NewRun,
-    study: Study,
-    tree: xr.DataTree,
-    stages: Stages,
-    changes: tuple[str, ...],
-    started: datetime.datetime,
-    failure: str | None,
-) -> RunFolder:
-    from insilico.cli._page import page
-    from insilico.runs import manifest, resolved_text
-    from insilico.runs.store import write_tree
-    from trials import datasets
-
-    with new.writing("config.yaml") as path:
-        path.write_text(resolved_text(study.document, changes), encoding="utf-8")
-    stages("results", 0, 1)
-    with new.writing("results.zarr") as path:
-        write_tree(tree, path)
-    stages("results", 1, 1)
-    tables = datasets.datasets(tree, study)
-    stages("datasets", 0, len(tables))
-    for number, (name, frame) in enumerate(tables.items(), start=1):
-        with new.writing(f"{name}.parquet") as path:
-            datasets.write(frame, path)
-        stages("datasets", number, len(tables))
-    stages("report", 0, 1)
-    told = manifest(
-        study.document,
-        overrides=changes,
-        started=started,
-        seconds=stages.seconds,
-        counts=_counts(tree),
-        failure=failure,
-    )
-    with new.writing("report.html") as path:
-        path.write_text(page(tree, study, told), encoding="utf-8")
-    stages("report", 1, 1)
-    told["seconds"] = {stage: round(value, 3) for stage, value in stages.seconds.items()}
-    return new.finish(told)
-
-
-def _counts(tree: xr.DataTree) -> dict[str, Any]:
-    """The run's totals, and its failures by cause."""
-    causes = tree["failures"].to_dataset()["status"].values.tolist()
-    by_cause = {cause: causes.count(cause) for cause in sorted(set(causes))}
-    return {
-        **{str(name): column.item() for name, column in tree["counts"].to_dataset().items()},
-        "failed_by_cause": by_cause,
-    }

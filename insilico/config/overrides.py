@@ -6,13 +6,11 @@ from insilico.config.problems import (
     Path,
     Problem,
     Where,
-    did_you_mean,
     dotted,
-    listed,
     override_label,
     shown,
 )
-from insilico.config.tree import Mapping, Node, Reading, Scalar, Sequence, child, read
+from insilico.config.tree import DEEPEST, Mapping, Node, Reading, Scalar, Sequence, child, read
 
 
 def override(root: Mapping, text: str) -> Reading:
@@ -20,8 +18,9 @@ def override(root: Mapping, text: str) -> Reading:
 
     Args:
         root: the config; it is left as it is.
-        text: `a.b.c=value`; steps that are digits are list indices, the value is YAML. The place
-            that holds the value must exist, the last key need not.
+        text: `a.b.c=value`; the value is YAML. In a list, steps are indices of entries it has.
+            Sections and keys that are missing on the way, or stand there empty, are made, as if the
+            file had them: whether they may be there is for the spec to say.
     """
     field, equals, written = text.partition("=")
     field = field.strip()
@@ -45,10 +44,11 @@ def override(root: Mapping, text: str) -> Reading:
 def _path(root: Mapping, steps: list[str]) -> Path | Problem:
     """The place that the steps lead to, or what stands in the way."""
     label = override_label(".".join(steps))
+    if len(steps) > DEEPEST:
+        return Problem(label, 0, 0, "", f"is nested more than {DEEPEST} levels deep")
     path: Path = ()
-    node: Node = root
-    for number, step in enumerate(steps):
-        last = number == len(steps) - 1
+    node: Node | None = root
+    for step in steps:
         reached = dotted(path) or "the config"
         if isinstance(node, Sequence):
             index = int(step) if step.isascii() and step.isdigit() and len(step) < 8 else None
@@ -58,31 +58,30 @@ def _path(root: Mapping, steps: list[str]) -> Path | Problem:
                 message = f"{reached} is a list of {count} and has no entry {shown(step)}"
                 return Problem(label, 0, 0, "", message, allowed=allowed)
             path, node = (*path, index), node.items[index]
-        elif isinstance(node, Mapping):
-            following = node.items.get(step)
-            if following is None and not last:
-                message = f"{reached} has no key {shown(step)}"
-                near = did_you_mean(step, node.items)
-                inside = f"{{{steps[number + 1]}: …}}"
-                whole = f"set the whole of it: --set '{dotted((*path, step))}={inside}'"
-                allowed = listed(node.items)
-                return Problem(label, 0, 0, "", message, allowed=allowed, hint=near or whole)
-            path, node = (*path, step), following or node
+        elif isinstance(node, Mapping) or _missing(node):
+            path, node = (*path, step), None if node is None else child(node, step)
         else:
             message = f"{reached} is a single value and has no key {shown(step)}"
             return Problem(label, 0, 0, "", message)
     return path
 
 
-def _put(node: Node, path: Path, value: Node, where: Where) -> Node:
+def _missing(node: Node | None) -> bool:
+    """Whether an override that goes on below makes a section here."""
+    return node is None or (isinstance(node, Scalar) and node.value is None)
+
+
+def _put(node: Node | None, path: Path, value: Node, where: Where) -> Node:
     """The tree with the value at `path`; branches that aliases share are not touched elsewhere."""
     if not path:
         return value
     step, *rest = path
+    if node is None or _missing(node):
+        node = Mapping(where, {})
     if isinstance(node, Mapping) and isinstance(step, str):
         old = child(node, step)
-        put = value if old is None else _put(old, tuple(rest), value, where)
-        keys = node.keys if rest else node.keys | {step: where}
+        put = _put(old, tuple(rest), value, where)
+        keys = node.keys | {step: where} if not rest or _missing(old) else node.keys
         return replace(node, items=node.items | {step: put}, keys=keys)
     if isinstance(node, Sequence) and isinstance(step, int):
         items = list(node.items)

@@ -165,11 +165,14 @@ class RunFolder:
                 that is not a run's is never replaced.
 
         Raises:
-            RunFolderError: `out` is taken, or nothing can be written there.
+            RunFolderError: `out` names no folder or one that is taken, or nothing can be written
+                there.
         """
         if out is None:
             return NewRun(Path("runs") / (name or "run"), number=True)
-        target = Path(os.path.abspath(out)) if str(out) in (".", "..") else Path(out)
+        if Path(out) == Path():  # "" as a path is "."
+            raise RunFolderError('--out must name a folder; "" and "." are the current one')
+        target = Path(os.path.abspath(out)) if str(out) == ".." else Path(out)
         if os.path.lexists(target):
             _check_replaceable(target, force)
         return NewRun(target, replace=force)
@@ -230,12 +233,20 @@ class RunFolder:
             parts = [f"{what}: {_some(names)}" for what, names in kinds if names]
             raise RunFolderError(f"{self.path}: the run folder is damaged; {'; '.join(parts)}")
 
-    def results(self) -> xr.DataTree:
-        """The run's results, read into memory. Raises `RunFolderError` where they cannot be."""
+    def results(self, *groups: str) -> xr.DataTree:
+        """The run's results, read into memory.
+
+        Args:
+            groups: names of the groups to read, such as `estimates`; all of them where none is
+                given. What the run did not keep is left out.
+
+        Raises:
+            RunFolderError: they cannot be read.
+        """
         from insilico.runs.store import read_tree
 
         with _as_run_error(self.path, f"{RESULTS} cannot be read"):
-            return read_tree(self.path / RESULTS)
+            return read_tree(self.path / RESULTS, groups)
 
     def replace(self, name: str, text: str) -> RunFolder:
         """The run with one of its text files written anew, its checksum in the manifest included.

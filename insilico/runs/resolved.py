@@ -11,7 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from insilico.config import ConfigError, Document, load
+from insilico.config import ConfigError, Document, Path, load
 
 
 def resolved_text(document: Document, overrides: Sequence[str] = ()) -> str:
@@ -39,15 +39,22 @@ def resolved_text(document: Document, overrides: Sequence[str] = ()) -> str:
 def _with_values(text: str, document: Document, overrides: Sequence[str]) -> str:
     tree = _yaml().load(text)
     for override in overrides:
-        node, path = tree, ()
-        *steps, last = override.partition("=")[0].strip().split(".")
-        for step in steps:
-            path, node = (*path, _key(node, step)), node[_key(node, step)]
-        node[_key(node, last)] = document.value((*path, _key(node, last)))
+        _put(tree, override.partition("=")[0].strip().split("."), document)
     return _dump(tree)
 
 
-def _key(node: Any, step: str) -> Any:
+def _put(node: Any, steps: list[str], document: Document, path: Path = ()) -> None:
+    """Put the document's value where the steps lead, or the first section that is missing there."""
+    key = _key(node, steps[0])
+    path = (*path, key)
+    inside = node[key] if isinstance(key, int) or key in node else None
+    if len(steps) > 1 and isinstance(inside, dict | list):
+        _put(inside, steps[1:], document, path)
+    else:
+        node[key] = document.value(path)
+
+
+def _key(node: Any, step: str) -> int | str:
     return int(step) if isinstance(node, list) else step
 
 

@@ -1,5 +1,6 @@
 """How long the stages of a run took."""
 
+import datetime
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,8 @@ class Stages:
     def __init__(self, watch: Watch | None = None, clock: Callable[[], float] = time.perf_counter):
         self.seconds: dict[str, float] = {}
         """By stage, in the order in which they began."""
+        self.started = datetime.datetime.now(datetime.UTC)
+        """When the run began, in the world's time."""
         self.watch = watch
         self._clock = clock
         self._start = self._last = clock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,16 @@ def write_tree(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
         zarr.consolidate_metadata(str(path))
 
 
-def read_tree(path: str | os.PathLike[str]) -> xr.DataTree:
-    """Read a whole tree into memory.
+def read_tree(path: str | os.PathLike[str], groups: Collection[str] = ()) -> xr.DataTree:
+    """Read a tree into memory: all of it, or of its groups only those that are named.
 
     Raises:
         OSError: there is no such store, or it cannot be read.
     """
     with xr.open_datatree(Path(path), engine="zarr") as tree:
+        if groups:
+            kept = {"", *groups}  # the root, which says what the tree is of, goes along
+            tree = tree.filter(lambda node: node.path.split("/")[1] in kept)
         return tree.load()
 
 

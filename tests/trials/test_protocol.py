@@ -224,3 +224,10 @@ def test_what_a_mistake_takes_with_it_is_not_missed_elsewhere():
     assert any("is after the trial's end on day 28" in each for each in said)
     # Without what it compares, an analysis has nothing else that could be wrong.
     assert len(problems("analyses.primary.contrast=5", "success.any_of=[primary, secnd]")) == 2
+
+
+def test_there_is_room_for_as_many_visits_as_the_rules_allow():
+    protocol = read(COAG).protocol
+    assert protocol.most_visits == sum(protocol.pattern.slots) >= protocol.days
+    assert read(COAG, ["visits.most=5"]).protocol.most_visits == 5
+    assert read(COAG, ["trial.duration=365 d"]).protocol.most_visits == 128

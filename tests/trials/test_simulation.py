@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import trials
-from trials.outcomes import endpoints_of
+from trials.outcomes import Treated, endpoints_of
+from trials.simulation import _with_visits
 
 
 def test_axes_are_the_field_s_in_their_order(coag_tree):
@@ -167,3 +168,42 @@ def test_what_is_kept_is_a_choice(keep, gone, coag, small):
     kept = trials.simulate(trials.read(coag, [*small, *smaller, f"keep={keep}"]))
     assert gone not in kept.children and "outcomes" not in kept.children
     assert "estimates" in kept.children
+
+
+def test_effects_say_what_they_are(coag_tree):
+    """Scale and unit are those of the stored numbers: fractions and logarithms have no unit."""
+    said = {
+        "primary": ("difference in means", "percentage points"),
+        "high_inr": ("risk difference", ""),
+        "first_in_range": ("difference in restricted mean time", "d"),
+        "final_dose": ("difference in means", "mg/wk"),
+    }
+    for group in ("estimates", "truth", "operating_characteristics", "sensitivity"):
+        dataset = coag_tree[group].to_dataset()
+        for analysis, (scale, unit) in said.items():
+            one = dataset.sel(analysis=analysis)
+            assert (one["scale"].item(), one["unit"].item()) == (scale, unit)
+        assert all(column.attrs["long_name"] for column in dataset.data_vars.values())
+
+
+def test_endpoints_say_their_unit_and_their_name(coag_study, coag_tree):
+    endpoints = coag_tree["endpoints"].to_dataset()
+    assert endpoints["ttr"].attrs["units"] == "%"
+    for name, spec in coag_study.config.endpoints.items():
+        assert endpoints[name].attrs["long_name"] == (spec.label or name)
+        assert endpoints[f"{name}_valid"].attrs["long_name"].startswith(spec.label or name)
+
+
+def test_visits_take_the_room_that_they_need():
+    arms, subjects, room = 2, 3, 5
+    count = np.array([[1, 3, 2], [0, 2, 3]])
+    used = np.arange(room) < count[..., None]
+    time = np.where(used, np.arange(room) + 1.0, 0.0)
+    nothing = np.zeros((arms, subjects))
+    treated = Treated(time, used, used, {"inr": 2 * time}, {}, nothing, nothing, nothing, nothing)
+    three = _with_visits(treated, 3)
+    assert {column.shape[-1] for column in (three.time, three.used, three.values["inr"])} == {3}
+    again = _with_visits(three, room)
+    np.testing.assert_array_equal(again.time, time)
+    np.testing.assert_array_equal(again.used, used)
+    np.testing.assert_array_equal(again.values["inr"], 2 * time)

@@ -6,7 +6,8 @@ import math
 from typing import NamedTuple
 
 from trials.report.estimates import directions
-from trials.report.numbers import Measured, interval, share, whole
+from trials.report.failures import stages
+from trials.report.numbers import Measured, counted, interval, share, whole
 from trials.report.published import distance, in_words
 from trials.report.view import AnalysisView, View, inline
 
@@ -87,17 +88,20 @@ def warnings(view: View) -> list[str]:
     failed = 0 if counts is None or "failed" not in counts else int(counts["failed"])
     if counts is not None and failed:
         solves = int(counts["solves"])
-        allowed = view.config.largest_failed_share
         text = (
             f"{failed:,} of {solves:,} solves of a subject under an arm failed "
-            f"({100 * failed / solves:.3g} %). They are listed under “Failures” and are left out "
-            "of every analysis."
+            f"({100 * failed / solves:.3g} %). Each is listed under “Failures” and left out of "
+            "every analysis."
         )
-        if failed > allowed * solves:
-            text = (
-                f"THIS RUN FAILED: the config allows at most {100 * allowed:g} % of failed solves. "
-                f"{text} Its numbers should not be used."
-            )
+        if failed > view.config.largest_failed_share * solves:
+            text = f"{_failed_run(view)} {text} Its numbers should not be used."
+        found.append(text)
+    for stage in stages(view):
+        if not stage.failed:
+            continue
+        text = f"{stage.told} What failed is left out of its true effects."
+        if stage.failed > view.config.largest_failed_share * stage.solves:
+            text = f"{_failed_run(view)} {text} These true effects should not be used."
         found.append(text)
     for analysis in view.analyses:
         missing = int((~analysis.usable).sum())
@@ -106,16 +110,19 @@ def warnings(view: View) -> list[str]:
         elif missing:
             found.append(
                 f"“{analysis.label}” has no estimate in {missing:,} of {len(analysis.usable):,} "
-                "trials; they count against its power."
+                "trials, which counts against its power."
             )
         if not math.isfinite(analysis.truth):
             found.append(f"The true value of “{analysis.label}” is not available.")
     if 0 < view.trials < 100 and view.analyses:
-        found.append(
-            f"Only {view.trials} trials were simulated: power and coverage are rough, as their "
-            "Monte-Carlo errors say."
-        )
+        few = f"{counted(view.trials, 'trial')} {'was' if view.trials == 1 else 'were'} simulated"
+        found.append(f"Only {few}: power and coverage are rough, as their Monte-Carlo errors say.")
     return found
+
+
+def _failed_run(view: View) -> str:
+    allowed = 100 * view.config.largest_failed_share
+    return f"THIS RUN FAILED: the config allows at most {allowed:g} % of failed solves."
 
 
 def difference_in_words(analysis: AnalysisView, stored: float, error: float) -> str:
@@ -136,8 +143,8 @@ def difference_in_words(analysis: AnalysisView, stored: float, error: float) -> 
 
 
 def _finding(view: View, analysis: AnalysisView) -> str:
-    trials = f"{view.trials:,} simulated trial{'s' if view.trials != 1 else ''}"
-    subjects = f"{view.subjects:,} patients"
+    trials = counted(view.trials, "simulated trial")
+    subjects = counted(view.subjects, "patient")
     draws = view.sizes["population"]
     over = f", over {draws:,} draws of the population's parameters" if draws > 1 else ""
     among = "" if analysis.spec.subset is None else f" (analysis “{analysis.label}”)"
@@ -244,5 +251,5 @@ def _published(analysis: AnalysisView) -> str:
         text = f"{text} ({interval(*shown)})"
     found = distance(analysis)
     judged = found is not None and math.isfinite(found.in_errors)
-    words = f"; the simulated mean is {in_words(found.in_errors)}" if found and judged else ""
+    words = f"; the simulated mean is {in_words(found)}" if found and judged else ""
     return f"For “{analysis.label}” the trial itself reported {text}{words}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,10 +16,45 @@ MOST_LISTED = 50
 PARAMETER = "parameter_"
 
 
+class Stage(NamedTuple):
+    """Solves of the truth's or of a scenario's subjects; none of them is listed one by one."""
+
+    title: str
+    scenario: str
+    """Name of the scenario; empty for the truth."""
+    failed: int
+    solves: int
+    causes: str
+
+    @property
+    def told(self) -> str:
+        """The sentence, also where none failed."""
+        causes = f" ({self.causes})" if self.causes else ""
+        return f"{self.title}: {self.failed:,} of {self.solves:,} solves failed{causes}."
+
+
 def section(view: View) -> Section:
     """Failures of subjects and of analyses; says so where there are none."""
-    blocks: list[Block] = [*_subjects(view), *_analyses(view)]
+    beyond = [Text(stage.told) for stage in stages(view)]
+    blocks: list[Block] = [*_subjects(view), *beyond, *_analyses(view)]
     return Section("failures", "Failures", blocks)
+
+
+def stages(view: View) -> list[Stage]:
+    """The truth, then every scenario; empty where the results do not say how they fared."""
+    found = []
+    counts, scenarios = view.group("counts"), view.group("sensitivity")
+    if counts is not None and "truth_failed" in counts:
+        failed = counts["truth_failed"]
+        causes = str(failed.attrs.get("causes", ""))
+        found.append(Stage("Truth", "", int(failed), int(counts["truth_solves"]), causes))
+    if scenarios is not None and "failed" in scenarios:
+        for name in map(str, scenarios["scenario"].values):
+            one = scenarios.sel(scenario=name)
+            title = f"Scenario “{one['scenario_label'].item() or name}”"
+            causes = str(one["causes"].item())
+            found.append(Stage(title, name, int(one["failed"]), int(one["solves"]), causes))
+    return found
 
 
 def _subjects(view: View) -> list[Block]:
@@ -93,7 +129,8 @@ def _analyses(view: View) -> list[Block]:
                 Row([analysis.title, cause, whole(float(count)), whole(len(analysis.status))])
             )
     if not rows:
-        return [Text(f"Analyses: none. All {view.trials:,} trials gave an estimate of each.")]
+        which = "The trial" if view.trials == 1 else f"All {view.trials:,} trials"
+        return [Text(f"Analyses: none. {which} gave an estimate of each.")]
     return [
         Table(
             "Trials that could not be analysed",

@@ -46,6 +46,11 @@ def whole(value: float) -> str:
     return fixed(value, 0)
 
 
+def counted(number: int, noun: str) -> str:
+    """A count with what is counted, in the plural unless it is one: `1 trial`, `1,200 trials`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def significant(value: float, digits: int = 3) -> str:
     """`value` to that many significant digits, in plain notation where that is readable."""
     if not math.isfinite(value):

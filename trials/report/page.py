@@ -29,6 +29,7 @@ from trials.report import (
     sensitivity,
 )
 from trials.report.blocks import Section, figures_of, numbered
+from trials.report.numbers import counted
 from trials.report.plotting import to_json
 from trials.report.view import View
 from trials.study import Study
@@ -90,6 +91,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.globals["counted"] = counted
     environment.globals["style"] = Markup((TEMPLATES / "report.css").read_text("utf-8"))
     environment.globals["script"] = Markup((TEMPLATES / "figures.js").read_text("utf-8"))
     return environment

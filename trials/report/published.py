@@ -11,7 +11,7 @@ from trials.report.arms import groups, under_headings
 from trials.report.assumptions import assumed
 from trials.report.blocks import Block, Bullets, Cell, Column, Row, Section, Table, Text, absent
 from trials.report.effects import published_effect
-from trials.report.numbers import Measured, fixed, interval, measured, significant
+from trials.report.numbers import Measured, counted, fixed, interval, measured, significant
 from trials.report.view import AnalysisView, View
 
 
@@ -23,7 +23,8 @@ class Distance(NamedTuple):
     error: float
     """Monte-Carlo error of the difference."""
     in_errors: float
-    """In the published estimate's standard errors; NaN where no interval was published."""
+    """In standard errors of the difference, which has the published estimate's and the simulated
+    mean's (the root of the sum of their squares); NaN where either is not known."""
     percentile: float
     """Percentage of simulated trials with an estimate below the published one."""
 
@@ -36,27 +37,34 @@ def distance(analysis: AnalysisView) -> Distance | None:
     found = analysis.characteristics
     estimates = analysis.estimate[analysis.usable]
     difference = found["mean_estimate"] - entry.value
-    error = entry.standard_error
+    simulated = found.get("mean_estimate_mcse", float("nan"))
+    error = math.hypot(entry.standard_error, simulated)
     ties = 0.5 * float((estimates == entry.value).mean())
     return Distance(
         difference,
-        found.get("mean_estimate_mcse", float("nan")),
+        simulated,
         difference / error if math.isfinite(error) and error > 0 else float("nan"),
         100 * (float((estimates < entry.value).mean()) + ties),
     )
 
 
-def in_words(distance_in_errors: float) -> str:
-    """A distance in published standard errors, put as a reader would."""
-    size = abs(distance_in_errors)
+def in_words(found: Distance) -> str:
+    """A distance put as a reader would.
+
+    It is judged by both errors together: the published estimate's and, as few trials leave the
+    simulated mean unsure, that of the simulation (the root of the sum of their squares).
+    """
+    if not math.isfinite(found.error):
+        return "too few trials to judge by"
+    size = abs(found.in_errors)
     if not math.isfinite(size):
         return "no published interval to judge by"
     if size < 1:
         return "within one standard error of the published effect"
     if size < 2:
-        return "within the published uncertainty"
+        return "within two standard errors of the published effect"
     if size < 3:
-        return "further off than the published uncertainty explains"
+        return "further from the published effect than chance explains"
     return "in disagreement with the published effect"
 
 
@@ -102,7 +110,7 @@ def _effects(effects: list[AnalysisView], *, several: bool) -> Table:
             gap = measured(factor * found.difference, factor * found.error)
             errors = fixed(found.in_errors, 1) if math.isfinite(found.in_errors) else "–"
             percentile = fixed(found.percentile, 0)
-            words = in_words(found.in_errors)
+            words = in_words(found)
         cells: list[Cell] = [
             name, mean, published_effect(analysis), gap, errors, percentile, words,
         ]  # fmt: skip
@@ -114,14 +122,15 @@ def _effects(effects: list[AnalysisView], *, several: bool) -> Table:
             Column("Simulated mean", number=True),
             Column("Published (interval)", number=True),
             Column("Difference", number=True),
-            Column("in published SE", number=True),
+            Column("in SE", number=True),
             Column("Trials below", "%", number=True),
             Column("In words"),
         ),
         rows,
         "/estimates, /published",
-        "Difference: simulated minus published (of logarithms for a ratio). Published SE: width of "
-        "the published interval over 3.92, taking it for a 95 % interval. Trials below: simulated "
+        "Difference: simulated minus published (of logarithms for a ratio). SE: published and "
+        "Monte-Carlo standard error together, the root of the sum of their squares; published SE: "
+        "width of the interval over 3.92, taking it for a 95 % interval. Trials below: simulated "
         "trials with an estimate below the published one; near 0 or 100, a trial like the "
         "published one hardly ever happens in this simulation. ±: Monte-Carlo standard error.",
     )
@@ -173,8 +182,9 @@ def _honest(view: View, effects: list[AnalysisView]) -> list[Block]:
     parts = []
     if judged:
         parts.append(
-            f"{near} of {len(judged)} published effects lie within two of their own standard "
-            "errors of the simulated mean."
+            f"Of {counted(len(judged), 'published effect')}, {near} "
+            f"{'lies' if near == 1 else 'lie'} within two standard errors (published and "
+            "Monte-Carlo together) of the simulated mean."
         )
         worst, furthest = max(judged, key=lambda pair: abs(pair[1].in_errors))
         size = significant(abs(furthest.in_errors), 2)
@@ -200,7 +210,8 @@ def _honest(view: View, effects: list[AnalysisView]) -> list[Block]:
     items = []
     if stated:
         fields = ", ".join(dict.fromkeys(entry.field for entry in stated))
-        items.append(f"{len(stated)} values of the config are marked ASSUMED: {fields}.")
+        marked = f"{counted(len(stated), 'value')} of the config"
+        items.append(f"{marked} {'is' if len(stated) == 1 else 'are'} marked ASSUMED: {fields}.")
     items += [f"Stated assumption: {text}" for text in view.config.assumptions]
     if shaky:
         items.append(f"Numbers of the population that were not verified: {', '.join(shaky)}.")

@@ -92,6 +92,18 @@ def scale_of(
     return Scale(unit, unit)
 
 
+def endpoint_unit(endpoint: EndpointSpec, units: Mapping[str, str], drug: DrugSpec) -> str:
+    """Unit of an endpoint as results hold it; empty for a pure number and for yes or no."""
+    match endpoint.kind:
+        case "time_in_range":
+            return "%"
+        case "any_at_or_above":
+            return ""
+        case "time_to_range":
+            return "d"
+    return unit_of(endpoint.of, units, drug)
+
+
 def unit_of(output: str, units: Mapping[str, str], drug: DrugSpec) -> str:
     """Unit of a measured output or of a record of doses; empty for a pure number."""
     if output == "weekly_dose":

@@ -7,6 +7,7 @@ import math
 
 from trials.report import plotting
 from trials.report.blocks import Block, Cell, Column, Row, Section, Table, Text
+from trials.report.failures import stages
 from trials.report.numbers import Measured, measured
 from trials.report.view import View
 
@@ -52,7 +53,12 @@ def section(view: View) -> Section | None:
         "as independent, which is on the safe side. ±: Monte-Carlo standard error.",
     )
     blocks: list[Block] = [Text(text) for text in _changes(view, scenarios)]
-    return Section("sensitivity", "Sensitivity", [*blocks, table])
+    failed = [
+        Text(f"{stage.told} What failed is left out of its true effects.")
+        for stage in stages(view)
+        if stage.scenario and stage.failed
+    ]
+    return Section("sensitivity", "Sensitivity", [*blocks, table, *failed])
 
 
 def _changes(view: View, scenarios: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
+from trials.report.numbers import counted
 from trials.report.scales import Scale, scale_of, unit_of
 from trials.study import Study
 
@@ -210,8 +211,11 @@ class View:
         """Says from how many trials a pooled summary is."""
         shown = min(self.pooled["trial"].stop, self.sizes["trial"])
         draws = self.sizes["population"]
+        subjects = counted(shown * self.subjects * draws, "subject")
+        if shown * draws == 1:
+            return f"{subjects} of the {'only' if self.sizes['trial'] == 1 else 'first'} trial"
         which = "all" if shown == self.sizes["trial"] else "the first"
-        return f"{shown * self.subjects * draws:,} subjects of {which} {shown * draws:,} trials"
+        return f"{subjects} of {which} {shown * draws:,} trials"
 
     @cached_property
     def assigned(self) -> np.ndarray | None:

@@ -11,9 +11,10 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import trials
-from insilico.cli import _page, _prepare, app
+from insilico.cli import _prepare, app
+from trials import running
 
-PAGE = _page.page
+PAGE = running.page
 
 
 class Answer:
@@ -60,16 +61,16 @@ def simulated(
     def shown(tree: xr.DataTree, study: trials.Study, manifest: Mapping[str, Any]) -> str:
         return f"<html>{json.dumps(manifest)}</html>"
 
-    monkeypatch.setattr(trials, "simulate", simulate, raising=False)
+    monkeypatch.setattr(running, "simulate", simulate)
     monkeypatch.setattr(trials, "read", read_once)
-    monkeypatch.setattr(_page, "page", shown)
+    monkeypatch.setattr(running, "page", shown)
     return simulate
 
 
 @pytest.fixture
 def real_report(simulated: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Has the report made after all."""
-    monkeypatch.setattr(_page, "page", PAGE)
+    monkeypatch.setattr(running, "page", PAGE)
 
 
 @pytest.fixture

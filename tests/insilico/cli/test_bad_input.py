@@ -107,11 +107,13 @@ def test_a_missing_file_names_its_neighbour(cli, edited):
     ("options", "says"),
     [
         (["--set", "trial.subjekts=3"], "--set trial.subjekts: "),
+        (["--set", "trail.subjects=3"], 'did you mean "trial"?'),
         (["--set", "trial.subjects"], "an override is written path=value"),
         (["--set", "trial.duration=3"], "--set trial.duration: "),
         (["--replicates", "-3"], "--set trial.replicates: "),
         (["--size", "1"], "--set trial.subjects: "),
         (["--seed", "-1"], "--set seed: "),
+        (["--out", ""], "--out must name a folder"),
     ],
 )
 def test_options_are_reported_like_the_file(cli, coag, options, says):
@@ -119,6 +121,34 @@ def test_options_are_reported_like_the_file(cli, coag, options, says):
     assert answer.code == 2
     assert says in answer.errors
     assert list(Path().iterdir()) == []
+
+
+@pytest.fixture
+def bare(edited):
+    """The COAG config without its optional sections, some of which the scenarios change."""
+    path = edited()
+    text = path.read_text(encoding="utf-8")
+    for section in (r"  options:\n(?:    .*\n)+", r"solver: .*\n", r"truth: .*\n"):
+        text, removed = re.subn(f"^{section}", "", text, flags=re.MULTILINE)
+        assert removed == 1
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_overrides_and_scenarios_reach_sections_that_the_file_lacks(cli, bare):
+    changes = ("cohort.options.spread=variance", "truth.subjects=2000", "solver.max_steps=5000")
+    answer = cli("check", bare, *(word for change in changes for word in ("--set", change)))
+    assert (answer.code, answer.errors) == (0, "")
+
+
+def test_a_misspelt_key_of_a_scenario_is_told_with_the_nearest(cli, bare):
+    text = bare.read_text(encoding="utf-8")
+    bare.write_text(text.replace("{cohort.options.spread: variance}", "{cohort.optins.spread: 1}"))
+    answer = cli("check", bare)
+    assert answer.code == 2
+    (line,) = answer.errors.splitlines()
+    assert "sensitivity.spreads_as_variances.set: makes the config wrong: cohort.optins:" in line
+    assert 'allowed: population, options, covariates, eligibility; did you mean "options"?' in line
 
 
 @pytest.mark.parametrize(

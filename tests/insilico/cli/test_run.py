@@ -10,7 +10,9 @@ import pytest
 import xarray as xr
 
 import trials
-from insilico.runs import RunFolder, RunFolderError, folder, store
+from insilico.runs import RunFolder, RunFolderError, folder
+from trials import running
+from trials.failures import Tally
 
 FILES = [
     "adeff.parquet", "adex.parquet", "adlb.parquet", "adsl.parquet", "config.yaml",
@@ -66,7 +68,7 @@ def test_options_are_overrides_and_win_over_the_file(cli, coag, simulated, monke
         seen.append(study.config)
         return simulated(study, progress)
 
-    monkeypatch.setattr(trials, "simulate", simulate)
+    monkeypatch.setattr(running, "simulate", simulate)
     options = ["--replicates", 3, "--size", 40, "--seed", 9, "--set", "drug.fraction=0.4"]
     assert cli("run", coag, *options).code == 0
     (config,) = seen
@@ -108,20 +110,21 @@ def test_a_failed_run_is_kept_and_marked(cli, coag, changes, real_report, coag_t
     tree["failures"] = failures
 
     def simulate(study, progress):
-        raise trials.TooManyFailures(3, 1200, 0.001, tree)
+        causes = {"step limit reached": 2, "state not finite": 1}
+        raise trials.TooManyFailures({"the trials' patients": Tally(1200, causes)}, 0.001, tree)
 
-    monkeypatch.setattr(trials, "simulate", simulate)
+    monkeypatch.setattr(running, "simulate", simulate)
     answer = cli("run", coag, *changes)
     assert answer.code == 1
-    assert "the run failed: 3 of 1200 solves failed" in answer.errors
+    assert "the run failed: 3 of 1,200 solves failed" in answer.errors
     assert "Traceback" not in answer.errors
     manifest = RunFolder.open("runs/warfarin_coag").manifest
     assert manifest["state"] == "failed"
-    assert manifest["failure"].startswith("3 of 1200 solves failed")
+    assert manifest["failure"].startswith("3 of 1,200 solves failed")
     by_cause = {"state not finite": 1, "step limit reached": 2}
     assert manifest["counts"]["failed_by_cause"] == by_cause
     report = Path("runs/warfarin_coag/report.html").read_text(encoding="utf-8")
-    assert "3 of 1200 solves failed" in report
+    assert "3 of 1,200 solves failed" in report
 
 
 def test_a_disk_that_fills_up_midway_leaves_nothing(cli, coag, changes, simulated, monkeypatch):
@@ -129,9 +132,9 @@ def test_a_disk_that_fills_up_midway_leaves_nothing(cli, coag, changes, simulate
         (Path(path) / "outcomes").mkdir(parents=True)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "write_tree", full)
+    monkeypatch.setattr(running, "write_tree", full)
     answer = cli("run", coag, *changes)
-    assert answer.code == 1
+    assert answer.code == 2
     assert "results.zarr cannot be written: no space left on device" in answer.errors
     assert "nothing was kept" in answer.errors
     assert list(Path().iterdir()) == []
@@ -145,7 +148,7 @@ def test_a_disk_that_fills_up_at_the_very_end_leaves_nothing(
 
     monkeypatch.setattr(folder.os, "fsync", full)
     answer = cli("run", coag, *changes)
-    assert answer.code == 1
+    assert answer.code == 2
     assert "no space left on device" in answer.errors
     assert list(Path().iterdir()) == []
 
@@ -154,7 +157,7 @@ def test_an_interruption_leaves_nothing(cli, coag, changes, simulated, monkeypat
     def simulate(study, progress):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trials, "simulate", simulate)
+    monkeypatch.setattr(running, "simulate", simulate)
     answer = cli("run", coag, *changes)
     assert (answer.code, answer.errors.strip()) == (130, "interrupted; nothing was kept")
     assert list(Path().iterdir()) == []
@@ -166,7 +169,7 @@ def test_an_unexpected_error_is_one_message_and_a_traceback_on_request(
     def simulate(study, progress):
         raise ZeroDivisionError("of course")
 
-    monkeypatch.setattr(trials, "simulate", simulate)
+    monkeypatch.setattr(running, "simulate", simulate)
     answer = cli("run", coag, *changes)
     assert answer.code == 1
     assert "unexpected error: ZeroDivisionError: of course" in answer.errors
@@ -180,7 +183,7 @@ def test_memory_that_runs_out_is_told(cli, coag, changes, simulated, monkeypatch
     def simulate(study, progress):
         raise MemoryError
 
-    monkeypatch.setattr(trials, "simulate", simulate)
+    monkeypatch.setattr(running, "simulate", simulate)
     answer = cli("run", coag, *changes)
     assert answer.code == 1
     assert "out of memory" in answer.errors

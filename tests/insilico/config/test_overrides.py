@@ -60,8 +60,12 @@ def test_an_aliased_value_is_changed_in_one_place_only(read) -> None:
     ("override", "message"),
     [
         (
-            "trail.alpha=1",
-            '--set trail.alpha: the config has no key "trail"; allowed: trial, arms,',
+            "arms.2.new.x=1",
+            '--set arms.2.new.x: arms is a list of 2 and has no entry "2"; allowed: 0 to 1',
+        ),
+        (
+            "solver.x" + ".x" * 31 + "=1",
+            "--set solver.x" + ".x" * 31 + ": is nested more than 32 levels deep",
         ),
         (
             "arms.2.dose=1",
@@ -88,29 +92,90 @@ def test_an_override_that_cannot_be_is_a_problem(messages, override: str, messag
     assert found[0].startswith(message)
 
 
-def test_the_nearest_key_is_suggested(messages) -> None:
-    (message,) = messages(TEXT, overrides=["trail.alpha=1"])
-    assert message.endswith('did you mean "trial"?')
+@pytest.mark.parametrize(
+    ("overrides", "section"),
+    [
+        (["solver.rtol=1"], {"rtol": 1}),
+        (["solver.rtol=1", "solver.steps.most=9"], {"rtol": 1, "steps": {"most": 9}}),
+        (["solver={rtol: 1}", "solver.steps.most=9"], {"rtol": 1, "steps": {"most": 9}}),
+        (["solver=", "solver.rtol=1"], {"rtol": 1}),
+    ],
+)
+def test_missing_sections_are_made(read, overrides: list[str], section: dict) -> None:
+    document = read(TEXT, overrides)
+    assert document.problems == ()
+    assert document.data == read(TEXT).data | {"solver": section}
 
 
-def test_a_missing_section_can_be_set_as_a_whole(messages) -> None:
-    (message,) = messages(TEXT, overrides=["solver.rtol=1"])
-    assert message.endswith("set the whole of it: --set 'solver={rtol: …}'")
-    assert messages(TEXT, overrides=["solver={rtol: 1}"]) == []
+def test_a_section_that_stands_empty_is_filled(read) -> None:
+    document = read("trial:\n  dropout:\n", ["trial.dropout.share=0.1"])
+    assert document.data == {"trial": {"dropout": {"share": 0.1}}}
+    assert document.where(("trial", "dropout")) == (0, 0, "trial.dropout.share")
+    assert document.where(("trial",)) == (1, 1, None)
+
+
+class Steps(Spec):
+    most: int = 100
+    least: int
+
+
+class Solver(Spec):
+    rtol: float = 1e-6
+    steps: Steps | None = None
+
+
+class Trial(Spec):
+    replicates: int = 1
+    alpha: float = 0.05
+
+
+class Root(Spec):
+    trial: Trial
+    solver: Solver = Solver()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "trail.alpha=1",
+            '--set trail.alpha: trail: unknown key; allowed: trial, solver; did you mean "trial"?',
+        ),
+        (
+            "trial.replicats=4",
+            "--set trial.replicats: unknown key; allowed: replicates, alpha; "
+            'did you mean "replicates"?',
+        ),
+        (
+            "solver.step.least=1",
+            "--set solver.step.least: solver.step: unknown key; allowed: rtol, steps; "
+            'did you mean "steps"?',
+        ),
+        (
+            "solver.steps.most=9",
+            '--set solver.steps.most: solver.steps: the required key "least" is missing; '
+            "add least: … (a whole number)",
+        ),
+        (
+            "solver.rtol.x=1",
+            "--set solver.rtol.x: solver.rtol: must be a number; found a section",
+        ),
+        (
+            "trial.alpha.x=1",
+            '--set trial.alpha.x: trial.alpha is a single value and has no key "x"',
+        ),
+    ],
+)
+def test_what_an_override_makes_has_to_fit_the_spec(messages, override: str, message: str) -> None:
+    assert messages("trial: {alpha: 0.1}\n", Root, [override]) == [message]
 
 
 def test_problems_of_overrides_come_with_those_of_the_file(read) -> None:
-    class Trial(Spec):
-        replicates: int
-        alpha: float
-
-    class Root(Spec):
-        trial: Trial
-
     with pytest.raises(ConfigError) as caught:
-        read("trial: {replicates: x, alpha: 1}\n", ["trial.alpha=y", "z.x=1"]).parse(Root)
+        text = "trial: {replicates: x, alpha: 1}\n"
+        read(text, ["trial.alpha=y", "trial.replicates.x=1"]).parse(Root)
     assert [str(problem).split("; ")[0] for problem in caught.value.problems] == [
         "x.yaml:1:21: trial.replicates: must be a whole number",
-        '--set z.x: the config has no key "z"',
+        '--set trial.replicates.x: trial.replicates is a single value and has no key "x"',
         "--set trial.alpha: must be a number",
     ]

@@ -97,6 +97,12 @@ def test_force_does_not_replace_what_is_no_run(tmp_path):
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "x"
 
 
+@pytest.mark.parametrize("out", ["", ".", Path()])
+def test_the_folder_has_to_be_named(out):
+    with pytest.raises(RunFolderError, match="--out must name a folder"):
+        RunFolder.create(out)
+
+
 def test_runs_without_a_stated_folder_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for expected in ("coag", "coag-2", "coag-3"):

@@ -43,6 +43,9 @@ def test_without_overrides_it_is_the_file_itself(config):
         ["title=yes: no"],
         ["title=true"],
         ["arms.0.dose="],
+        ["truth.subjects=9", "truth.draws.most=2"],
+        ["trial.centre.count=5"],
+        ["trial.centre=", "trial.centre.count=5"],
     ],
 )
 def test_overrides_are_written_into_it(config, tmp_path, overrides):
@@ -53,6 +56,10 @@ def test_overrides_are_written_into_it(config, tmp_path, overrides):
 def test_comments_stay(config):
     text = resolve(config, "trial.subjects=7")
     assert text == TEXT.replace("100 ", "7   ")
+
+
+def test_comments_stay_beside_a_section_that_an_override_made(config):
+    assert resolve(config, "truth.subjects=9") == TEXT + "truth:\n  subjects: 9\n"
 
 
 def test_shared_parts_keep_their_values(tmp_path):

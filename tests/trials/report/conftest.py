@@ -145,6 +145,8 @@ def made_up(
                     "visits": 1000,
                     "steps_mean": 321.5,
                     "truth_subjects": config.truth.subjects,
+                    "truth_solves": len(arms) * config.truth.subjects,
+                    "truth_failed": 0,
                 }.items()
             }
         ),
@@ -286,6 +288,9 @@ def _analysed(study, random, effects, missing) -> dict[str, xr.Dataset]:
             "value": (("scenario", "analysis"), np.broadcast_to(truth + error, size)),
             "mcse": (("scenario", "analysis"), np.broadcast_to(error / 15, size)),
             "n": (("scenario", "analysis"), np.full(size, 2000)),
+            "solves": ("scenario", np.full(len(scenarios), 4000)),
+            "failed": ("scenario", np.zeros(len(scenarios), int)),
+            "causes": ("scenario", np.full(len(scenarios), "", object).astype(str)),
         },
         coords={
             **coords,

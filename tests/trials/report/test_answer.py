@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trials.report import answer
-from trials.report.published import distance, in_words
+from trials.report.published import Distance, distance, in_words
 from trials.report.view import View
 
 ZERO = {"doses_differ": (0.0, 2.8)}
@@ -95,12 +95,13 @@ def test_failures_and_missing_estimates_are_warned_of(odd_study, odd_tree):
     assert "“Never” has no estimate in any trial" in found
 
 
-def test_the_distance_is_in_published_standard_errors(plain_study, plain_tree):
+def test_the_distance_is_in_standard_errors_of_both(plain_study, plain_tree):
     view = View(plain_tree, plain_study)
     black = next(analysis for analysis in view.analyses if analysis.name == "black")
     found = distance(black)
     assert found is not None
-    error = (-2.0 + 15.0) / (2 * 1.959964)
+    simulated = np.std(black.estimate, ddof=1) / np.sqrt(len(black.estimate))
+    error = np.hypot((-2.0 + 15.0) / (2 * 1.959964), simulated)
     mean = float(np.mean(black.estimate))
     assert found.in_errors == pytest.approx((mean + 8.3) / error)
     assert found.percentile == pytest.approx(100 * np.mean(black.estimate < -8.3))
@@ -108,8 +109,44 @@ def test_the_distance_is_in_published_standard_errors(plain_study, plain_tree):
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [(0.5, "within one standard error"), (-1.5, "within the published uncertainty"),
-     (2.5, "further off"), (-7, "disagreement"), (np.nan, "no published interval")],
+    [(0.5, "within one standard error"), (-1.5, "within two standard errors"),
+     (2.5, "further from"), (-7, "disagreement"), (np.nan, "no published interval")],
 )  # fmt: skip
 def test_distances_are_put_in_words(size, words):
-    assert words in in_words(size)
+    assert words in in_words(Distance(size, 0.1, size, 50.0))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(7.0, "within one standard error"), (1.5, "further from"), (0.1, "in disagreement")],
+)
+def test_a_simulated_mean_that_is_unsure_itself_does_not_disagree(
+    plain_study, plain_tree, error, words
+):
+    """5 against −0.2 (−3.4 to 3.1) is 3.1 published standard errors away."""
+    tree = plain_tree.copy()
+    for name, value in (("mean_estimate", 5.0), ("mean_estimate_mcse", error)):
+        column = tree["operating_characteristics"][name].copy()
+        column.loc[{"analysis": "primary"}] = value
+        tree["operating_characteristics"][name] = column
+    found = distance(View(tree, plain_study).analyses[0])
+    assert found is not None
+    published = (3.1 + 3.4) / (2 * 1.959964)
+    assert found.in_errors == pytest.approx(5.2 / np.hypot(published, error))
+    assert words in in_words(found)
+
+
+def test_a_single_trial_is_too_little_to_judge_by(make_up, plain_study):
+    study = plain_study.changed(["trial.replicates=1"])
+    tree = make_up(study, {"primary": (5.0, 9.9), **ZERO})
+    tree["operating_characteristics"]["mean_estimate_mcse"][:] = np.nan
+    view = View(tree, study)
+    found = distance(view.analyses[0])
+    assert found is not None
+    assert in_words(found) == "too few trials to judge by"
+    assert "the trial itself reported −0.2 percentage points (−3.4 to 3.1)." in answer.paragraph(
+        view
+    )
+    assert "In 1 simulated trial of 80 patients each" in answer.paragraph(view)
+    assert answer.warnings(view)[-1].startswith("Only 1 trial was simulated: ")
+    assert view.pooled_words == "80 subjects of the only trial"

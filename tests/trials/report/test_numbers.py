@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trials.report.numbers import (
+    counted,
     decimals_for,
     fixed,
     interval,
@@ -88,6 +89,14 @@ def test_a_zero_never_has_a_sign(value, decimals):
 )
 def test_significant_digits(value, expected):
     assert significant(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(0, "0 trials"), (1, "1 trial"), (2, "2 trials"), (1200, "1,200 trials")],
+)
+def test_only_one_is_counted_in_the_singular(number, expected):
+    assert counted(number, "trial") == expected
 
 
 def test_plain_numbers_keep_their_digits():

@@ -1,0 +1,108 @@
+"""A study run into a folder: config, results, datasets, report, and what it says of itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from insilico.runs import NewRun, RunFolder, RunFolderError, Stages, manifest, resolved_text
+from insilico.runs.store import write_tree
+from trials import datasets
+from trials.report import render
+from trials.simulation import Progress, TooManyFailures, simulate
+from trials.study import Study
+
+
+def run(
+    study: Study,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> RunFolder:
+    """Simulate a study and leave results, datasets and a report in a folder.
+
+    It is what the command `insilico run` does, with the same numbers.
+
+    **Arguments:**
+
+    - `study`: as `trials.read` gives it, which has checked it.
+    - `out`: the folder to make; left out, `runs/` and the config's name, with a number where that
+      is taken.
+    - `progress`: called as work goes on, with a stage, and how much of how much of it is done. With
+      a `Stages`, the seconds that it has counted before belong to the run.
+    - `force`: whether an earlier run at `out` is replaced once this one is complete.
+
+    Returns the finished run; `results()` of it reads the results as a `DataTree`. Raises
+    `RunFolderError` where the folder cannot be made or written (then nothing is kept), and
+    `TooManyFailures` where more solves failed than the config allows: only after the run was
+    written, marked as failed, to the error's `folder`.
+    """
+    stages = progress if isinstance(progress, Stages) else Stages(progress)
+    new = RunFolder.create(out, Path(study.document.file).stem, force=force)
+    with new:
+        failure = None
+        try:
+            tree = simulate(study, stages)
+        except TooManyFailures as error:
+            failure, tree = error, error.results
+        try:
+            folder = _write(new, study, tree, stages, None if failure is None else str(failure))
+        except RunFolderError as error:
+            raise RunFolderError(f"{error}\nnothing was kept") from error
+    if failure is not None:
+        failure.folder = folder
+        raise failure
+    return folder
+
+
+def page(tree: xr.DataTree, study: Study, told: Mapping[str, Any]) -> str:
+    """The report as HTML, with what a manifest says of the run but not its longest lists."""
+    shown = {key: value for key, value in told.items() if key not in ("format", "files")}
+    shown["config"] = {key: value for key, value in told["config"].items() if key != "values"}
+    return render(tree, study, shown)
+
+
+def _write(
+    new: NewRun, study: Study, tree: xr.DataTree, stages: Stages, failure: str | None
+) -> RunFolder:
+    with new.writing("config.yaml") as path:
+        path.write_text(resolved_text(study.document, study.overrides), encoding="utf-8")
+    stages("results", 0, 1)
+    with new.writing("results.zarr") as path:
+        write_tree(tree, path)
+    stages("results", 1, 1)
+    tables = datasets.datasets(tree, study)
+    stages("datasets", 0, len(tables))
+    for number, (name, frame) in enumerate(tables.items(), start=1):
+        with new.writing(f"{name}.parquet") as path:
+            datasets.write(frame, path)
+        stages("datasets", number, len(tables))
+    stages("report", 0, 1)
+    told = manifest(
+        study.document,
+        overrides=study.overrides,
+        started=stages.started,
+        seconds=stages.seconds,
+        counts=_counts(tree),
+        failure=failure,
+    )
+    with new.writing("report.html") as path:
+        path.write_text(page(tree, study, told), encoding="utf-8")
+    stages("report", 1, 1)
+    told["seconds"] = {stage: round(value, 3) for stage, value in stages.seconds.items()}
+    return new.finish(told)
+
+
+def _counts(tree: xr.DataTree) -> dict[str, Any]:
+    """The run's totals, and its failures by cause."""
+    causes = tree["failures"].to_dataset()["status"].values.tolist()
+    by_cause = {cause: causes.count(cause) for cause in sorted(set(causes))}
+    return {
+        **{str(name): column.item() for name, column in tree["counts"].to_dataset().items()},
+        "failed_by_cause": by_cause,
+    }
