@@ -56,6 +56,8 @@ class _Builder:
         self.config = config
         self.document = document
         self.problems: list[Problem] = []
+        self.faulty: set[str] = set()
+        self.late_quantities: set[str] = set()
         self.last_day = math.ceil(config.trial.duration - 1e-9)
 
     def note(self, path: Sequence[str | int], message: str, **details: Any) -> None:
@@ -89,7 +91,7 @@ class _Builder:
         vocabulary, late = self.vocabulary(cohort)
         measured = self.visits(model)
         known_at_visit = visit_names(model, measured) if model else {}
-        formulas = self.formulas({**vocabulary, **known_at_visit})
+        formulas = self.formulas({**vocabulary, **known_at_visit}, known=bool(vocabulary))
         quantities, vocabulary = self.quantities(formulas, vocabulary, known_at_visit)
         at_visit = {**vocabulary, **known_at_visit}
         titrations = self.titrations(measured)
@@ -134,6 +136,7 @@ class _Builder:
             strata=dict(config.trial.randomisation.strata.by),
             measured=tuple(measured),
             days=self.last_day,
+            dosed_before_visit=drug.time_of_day < config.visits.time_of_day,
             most_visits=config.visits.most or min(sum(events[1].slots), MOST_VISITS),
         )
 
@@ -188,6 +191,12 @@ class _Builder:
                 else:
                     codes[name] = len(vocabulary[name].categories)
             days = [entry.day for entry in spec.known]
+            for index, day in enumerate(days):
+                if day > self.last_day:
+                    self.note(
+                        (*path, "known", index, "day"),
+                        f"is after the trial's end on day {self.last_day}",
+                    )
             shares = [entry.share for entry in spec.known]
             if days != sorted(set(days)) or shares != sorted(shares):
                 self.note((*path, "known"), "days must increase and shares not fall", found="")
@@ -224,13 +233,16 @@ class _Builder:
             self.note(("visits", "retry_after"), "must be whole days")
         return measured
 
-    def formulas(self, at_visit: Mapping[str, Name]) -> dict[str, Formula]:
+    def formulas(self, at_visit: Mapping[str, Name], *, known: bool) -> dict[str, Formula]:
         found = dict(library())
         for name, spec in self.config.formulas.items():
-            if at_visit:
+            before = len(self.problems)
+            if known:
                 self.expression(
                     ("formulas", name, "expression"), spec.expression, at_visit, "number", "visit"
                 )
+            if len(self.problems) > before:
+                self.faulty.add(name)
             found[name] = Formula(name, spec.expression, spec.unit, name, spec.source)
         return found
 
@@ -246,6 +258,8 @@ class _Builder:
             path = ("quantities", name)
             if name in vocabulary:
                 self.note(path, "has the name of a covariate", key=True)
+            elif name in at_visit or name == "maintenance":
+                self.note(path, "has the name of what is known at a visit or of a dose", key=True)
             if (spec.expression is None) == (spec.formula is None):
                 self.note(path, "needs one of `expression` and `formula`", key=True)
             elif spec.expression is not None:
@@ -257,8 +271,29 @@ class _Builder:
                 found[name] = formulas[spec.formula]
                 self.at_start((*path, "formula"), formulas[spec.formula], vocabulary, at_visit)
             names[name] = Name(description=spec.formula or "")
+            if name in found:
+                self.late(name, found[name])
         # Without a cohort nothing can be said of names, rather than that all of them are wrong.
         return found, names if vocabulary else {}
+
+    def late(self, name: str, quantity: Expression | Formula) -> None:
+        """Remember a quantity that depends on what is not known from the start."""
+        expression = quantity.expression if isinstance(quantity, Formula) else quantity
+        listed = {each for spec in self.config.availability.values() for each in spec.covariates}
+        if any(each in listed or each in self.late_quantities for each in expression.names):
+            self.late_quantities.add(name)
+
+    def knowing(self, path: Sequence[str | int], expression: Expression) -> None:
+        """Note a dose that reads a quantity computed from what nobody may know yet."""
+        for name in expression.names:
+            if name in self.late_quantities:
+                self.note(
+                    path,
+                    f"reads the quantity {name}, which depends on a covariate that is known late",
+                    found="",
+                    hint="use a formula of the covariates themselves, which are `unknown` until "
+                    "they arrive",
+                )
 
     def at_start(
         self,
@@ -284,6 +319,8 @@ class _Builder:
             self.absent(path, formula, absent)
 
     def absent(self, path: Sequence[str | int], formula: Formula, names: Sequence[str]) -> None:
+        if formula.name in self.faulty:
+            return  # its own mistake has been told
         self.note(
             path,
             f"formula {formula.name} reads {', '.join(names)}, which the cohort does not have",
@@ -325,11 +362,13 @@ class _Builder:
 
         start = named(("start",), spec.start)
         for index, formula in enumerate(start):
+            self.knowing((*path, "start", index), formula.expression)
             if len(start) == len(spec.start):
                 self.at_start((*path, "start", index), formula, vocabulary, at_visit)
         with_maintenance = {**vocabulary, "maintenance": Name(unit="mg")}
         for index, entry in enumerate(spec.loading):
             place = (*path, "loading", index)
+            self.knowing((*place, "dose"), entry.dose)
             if vocabulary:
                 self.expression((*place, "dose"), entry.dose, with_maintenance, "number")
             if entry.day > self.last_day:
@@ -352,6 +391,7 @@ class _Builder:
                         f"is after the trial's end on day {self.last_day}",
                     )
             for index, formula in enumerate(revision):
+                self.knowing((*path, "revision", "formulas", index), formula.expression)
                 absent = [name for name in formula.expression.names if name not in at_visit]
                 if vocabulary and absent:
                     self.absent((*path, "revision", "formulas", index), formula, absent)
@@ -387,6 +427,8 @@ class _Builder:
     def doses_on(self, day: int) -> bool:
         drug = self.config.drug
         last = drug.last_day or self.last_day
+        if drug.every % 1:
+            return True  # nobody knows, and that is said elsewhere
         return drug.first_day <= day <= last and (day - drug.first_day) % drug.every == 0
 
     def randomisation(self, vocabulary: Mapping[str, Name]) -> None:
@@ -499,24 +541,37 @@ class _Builder:
         between = [float(gap) for gap in gaps if gap > 0]
         return min([*waits, *between, self.config.visits.retry_after, float(self.last_day)])
 
+    def doses(self) -> None:
+        """Which doses there are and when they may be given."""
+        drug = self.config.drug
+        if drug.every % 1:
+            self.note(("drug", "every"), "must be whole days")
+        last = drug.last_day or self.last_day
+        if last > self.last_day:
+            self.note(("drug", "last_day"), f"is after the trial's end on day {self.last_day}")
+        elif drug.first_day > last:
+            self.note(("drug", "first_day"), f"is after the last day of dosing, day {last}")
+        if drug.rounding is not None and drug.weekly_rounding is not None:
+            self.note(("drug", "weekly_rounding"), "does not go with `rounding`; state one of them")
+        if drug.lowest is not None and drug.highest is not None:
+            sizes = DoseSizes(
+                drug.rounding, drug.weekly_rounding, drug.lowest, drug.highest, drug.every
+            )
+            if drug.lowest > drug.highest:
+                self.note(("drug", "lowest"), f"is above `highest` ({drug.highest:g} mg)")
+            elif sizes.limits[0] > (sizes.limits[1] or 0.0):
+                self.note(("drug", "rounding"), "leaves no dose between `lowest` and `highest`")
+
     def events(self, model: Model | None, recheck: float) -> tuple[Events, Pattern] | None:
         drug = self.config.drug
+        self.doses()
         if model is None or not self.known(
             ("drug", "compartment"), drug.compartment, model.components(), "compartment"
         ):
             return None
-        if drug.every % 1:
-            self.note(("drug", "every"), "must be whole days")
-            return None
         last = drug.last_day or self.last_day
-        if last > self.last_day:
-            self.note(("drug", "last_day"), f"is after the trial's end on day {self.last_day}")
+        if drug.every % 1 or last > self.last_day or drug.first_day > last:
             return None
-        if drug.first_day > last:
-            self.note(("drug", "first_day"), f"is after the last day of dosing, day {last}")
-            return None
-        if drug.lowest is not None and drug.highest is not None and drug.lowest > drug.highest:
-            self.note(("drug", "lowest"), f"is above `highest` ({drug.highest:g} mg)")
         doses = [
             Dose((day - 1) * HOURS_A_DAY + drug.time_of_day, drug.compartment, drug.fraction, 0)
             for day in range(drug.first_day, last + 1, int(drug.every))

@@ -24,7 +24,8 @@ from trials.config import AnalysisSpec, TrialConfig
 from trials.operating_characteristics import (
     OperatingCharacteristics,
     Simulated,
-    operating_characteristics,
+    assurance,
+    over_populations,
     proportion,
 )
 
@@ -168,7 +169,8 @@ def true_values(
         outcome = potential[spec.endpoint]
         both = solved[treatment] & solved[reference] & subsets.get(name, True)
         if spec.estimator in ("mean_difference", "risk_difference"):
-            result[name] = _paired(outcome, both, treatment, reference)
+            draws = config.trial.population_draws
+            result[name] = _paired(outcome, both, treatment, reference, draws)
             continue
         pair = (treatment, reference)
         merged = {
@@ -191,14 +193,24 @@ def _directly(estimator: Callable[..., Estimates], *arrays: Array, **options: An
 
 
 def _paired(
-    outcome: Mapping[str, np.ndarray], both: np.ndarray, treatment: int, reference: int
+    outcome: Mapping[str, np.ndarray],
+    both: np.ndarray,
+    treatment: int,
+    reference: int,
+    draws: int,
 ) -> Truth:
     valid = both & outcome["valid"][treatment] & outcome["valid"][reference]
     difference = (outcome["value"][treatment] - outcome["value"][reference])[valid]
     number = difference.size
     if number < 2:
         return Truth(float("nan"), float("nan"), number)
-    return Truth(float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(number)), number)
+    value, error = float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(number))
+    if draws > 1:
+        # Subjects are dealt to the draws of the population in turn, and those of one share it.
+        draw = np.flatnonzero(valid) % draws
+        means = [difference[draw == each].mean() for each in range(draws) if np.any(draw == each)]
+        error = float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else np.nan
+    return Truth(value, float(error), number)
 
 
 def characteristics(
@@ -206,8 +218,12 @@ def characteristics(
 ) -> dict[str, OperatingCharacteristics]:
     """How each analysis performs over the trials, against its true value."""
     return {
-        name: operating_characteristics(
-            estimates[name], truth[name].value, truth[name].mcse, alpha=spec.alpha
+        name: over_populations(
+            estimates[name],
+            truth[name].value,
+            truth[name].mcse,
+            alpha=spec.alpha,
+            draws=config.trial.population_draws,
         )
         for name, spec in config.analyses.items()
     }
@@ -231,4 +247,8 @@ def success(config: TrialConfig, estimates: Mapping[str, Estimates]) -> Simulate
         ]
     )
     together = spec is not None and spec.all_of is not None
-    return proportion(jnp.all(reached, axis=0) if together else jnp.any(reached, axis=0))
+    succeeded = jnp.all(reached, axis=0) if together else jnp.any(reached, axis=0)
+    draws = config.trial.population_draws
+    if draws == 1:
+        return proportion(succeeded)
+    return assurance(proportion(succeeded.reshape(draws, -1)).value)

@@ -126,6 +126,32 @@ def operating_characteristics(
     )
 
 
+def over_populations(
+    estimates: Estimates, truth: float, truth_mcse: float, *, alpha: float, draws: int
+) -> OperatingCharacteristics:
+    """Characteristics over trials of several draws of the population, (draws * trials,) in order.
+
+    Trials of one draw share its parameters, so that errors are those of a mean of draws.
+    """
+    pooled = operating_characteristics(estimates, truth, truth_mcse, alpha=alpha)
+    if draws == 1:
+        return pooled
+    split = jax.tree.map(lambda leaf: leaf.reshape(draws, -1, *leaf.shape[1:]), estimates)
+    each = operating_characteristics(split, jnp.full(draws, truth), alpha=alpha)
+
+    def clustered(name: str, own: float = 0.0) -> Simulated:
+        error = assurance(getattr(each, name).value).mcse
+        return Simulated(getattr(pooled, name).value, jnp.sqrt(error**2 + own**2))
+
+    return pooled._replace(
+        power=clustered("power"),
+        power_favourable=clustered("power_favourable"),
+        mean_estimate=clustered("mean_estimate"),
+        bias=clustered("bias", truth_mcse),
+        coverage=clustered("coverage"),
+    )
+
+
 def proportion(
     success: Bool[Array, "*batch trial"], counted: Bool[Array, "*batch trial"] | None = None
 ) -> Simulated:

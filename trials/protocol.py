@@ -54,6 +54,7 @@ class Protocol:
     measured: tuple[str, ...]
     days: int
     most_visits: int
+    dosed_before_visit: bool
 
     def rule(self, arm: Array | int) -> DosingRule:
         """The dosing of the arm of that number, which may be traced."""
@@ -68,6 +69,7 @@ class Protocol:
             outputs=self.measured,
             vocabulary=self.rule_vocabulary,
             late=self.late,
+            dosed_before_visit=self.dosed_before_visit,
         )
 
     @property

@@ -34,16 +34,19 @@ class Study:
         Raises `ConfigError` with every problem found: nobody is eligible, an expression divides by
         zero or has no value for somebody or at a visit that may happen, a dose is negative.
         """
-        problems: list[Problem] = []
-        try:
-            self.protocol.cohort.check(self.document)
-        except ConfigError as error:
-            problems += error.problems
-        else:
-            problems += self._tried()
+        problems = self.on_candidates()
         for name, scenario in self.config.sensitivity.items():
             try:
                 changed = self.changed(changes_of(scenario.set))
+                if changed.config.analyses != self.config.analyses:
+                    problems.append(
+                        self.document.problem(
+                            ("sensitivity", name, "set"),
+                            "changes the analyses, so that its effects would be of other estimands",
+                            found="",
+                        )
+                    )
+                    continue
                 dataclasses.replace(
                     changed, config=changed.config.model_copy(update={"sensitivity": {}})
                 ).check()
@@ -56,6 +59,14 @@ class Study:
                 ]
         if problems:
             raise ConfigError(problems)
+
+    def on_candidates(self) -> list[Problem]:
+        """What only candidates show: nobody is eligible, or an expression has no value for some."""
+        try:
+            self.protocol.cohort.check(self.document)
+        except ConfigError as error:
+            return list(error.problems)
+        return self._tried()
 
     def _of_scenario(self, name: str, problem: Problem) -> Problem:
         return self.document.problem(
@@ -168,7 +179,8 @@ def _resolve(path: str | os.PathLike[str], overrides: tuple[str, ...]) -> Study:
     problems = dict.fromkeys(salvaged.problems)
     if salvaged.parsed is not None:
         try:
-            build(salvaged.parsed, document)
+            rest = Study(document, salvaged.parsed, build(salvaged.parsed, document), overrides)
+            problems |= dict.fromkeys(rest.on_candidates())
         except ConfigError as error:
             more = [problem for problem in error.problems if not salvaged.follows(problem)]
             problems |= dict.fromkeys(more)

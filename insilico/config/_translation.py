@@ -40,8 +40,8 @@ class Translated(NamedTuple):
     """Of what is wrong."""
     meant: dict[Path, str]
     """The key that each misspelt one probably is."""
-    units: dict[Path, str]
-    """Numbers without their unit, in the unit they are probably in."""
+    guesses: dict[Path, Any]
+    """What wrong values may have meant: numbers in the unit that they lack, whole numbers."""
 
 
 def translated(
@@ -51,7 +51,9 @@ def translated(
     translation = _Translation(document)
     errors = [(found["loc"], dict(found)) for found in error.errors(include_url=False)]
     translation.of(Slot.of(spec), errors, path)
-    return Translated(translation.problems, translation.paths, translation.meant, translation.units)
+    return Translated(
+        translation.problems, translation.paths, translation.meant, translation.guesses
+    )
 
 
 class _Translation:
@@ -60,7 +62,7 @@ class _Translation:
         self.problems: list[Problem] = []
         self.paths: set[Path] = set()
         self.meant: dict[Path, str] = {}
-        self.units: dict[Path, str] = {}
+        self.guesses: dict[Path, Any] = {}
 
     def add(self, path: Path, message: str, **details: Any) -> None:
         """Note a problem, unless the value could not even be read, which has been said already."""
@@ -196,9 +198,7 @@ class _Translation:
         """Errors of the value itself."""
         for error in errors:
             cause = error.get("ctx", {}).get("error")
-            given = self.document.value(path)
-            if slot.quantity is not None and isinstance(given, int | float):
-                self.units[path] = f"{given} {slot.quantity.unit}"
+            self.guess(slot, path)
             if isinstance(cause, ExpressionError):
                 self.paths.add(path)
                 for flaw in cause.flaws:
@@ -210,6 +210,16 @@ class _Translation:
             at = (*path, *cause.at) if isinstance(cause, SpecError) else path
             message, details = self.wording(slot, error, path, self.document.value(path))
             self.add(at, message, **details)
+
+    def guess(self, slot: Slot, path: Path) -> None:
+        """Note what may stand in for a wrong value while the rest is looked at."""
+        given = self.document.value(path)
+        if slot.quantity is not None:
+            number = re.match(r"\s*(\d+(\.\d+)?)", str(given))
+            if number is not None:
+                self.guesses[path] = f"{number[1]} {slot.quantity.unit}"
+        elif slot.annotation is int and isinstance(given, float):
+            self.guesses[path] = int(given)
 
     def wording(
         self, slot: Slot, error: dict[str, Any], path: Path, value: Any

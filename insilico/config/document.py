@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import stat
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceABC
@@ -80,10 +79,8 @@ class Salvaged[S: BaseModel](NamedTuple):
     left_out: frozenset[Path]
 
     def follows(self, problem: Problem) -> bool:
-        """Whether a problem of the rest may come only of what was left out: it names part of it."""
-        said = f"{problem.message} {problem.found or ''}"
-        names = {str(path[-1]) for path in self.left_out}
-        return any(re.search(rf"\b{re.escape(name)}\b", said) for name in names)
+        """Whether a problem of the rest may come only of what was left out: it misses its name."""
+        return any(shown(str(path[-1])) in problem.message for path in self.left_out)
 
 
 @dataclass(frozen=True)
@@ -165,11 +162,11 @@ class Document:
                 return Salvaged(parsed, tuple(problems), frozenset(left_out))
             except ValidationError as error:
                 again, found = found, _translation.translated(self, spec, error, path)
-            guesses = {} if again else found.units
+            guesses = {} if again else found.guesses
             if not again:
                 problems += found.problems
-            for each, text in guesses.items():
-                value = _with(value, each[len(path) :], text)
+            for each, guess in guesses.items():
+                value = _with(value, each[len(path) :], guess)
             for each, key in found.meant.items():
                 value = _renamed(value, each[len(path) :], key)
             rest = found.paths - set(guesses) - set(found.meant)

@@ -132,7 +132,11 @@ def walk(
         rates = jax.tree.leaves(model.derivative(time, named(components), parameters, named_inputs))
         for compartment, rate in zip(pattern.infused, infusion, strict=True):
             rates[compartment] = rates[compartment] + rate
-        return tuple(rates)
+        # A rate that is the same for all patients may be a plain number.
+        return tuple(
+            rate if jnp.shape(rate) == lanes else jnp.broadcast_to(rate, lanes).astype(dtype)
+            for rate in rates
+        )
 
     def advance_to(carry: _Carry, target: Array, fresh: Array) -> _Carry:
         def field(time: Array, components: tuple[Array, ...]) -> tuple[Array, ...]:

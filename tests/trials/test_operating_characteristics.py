@@ -7,6 +7,7 @@ from trials.analyses import Estimates, Status
 from trials.operating_characteristics import (
     assurance,
     operating_characteristics,
+    over_populations,
     proportion,
     rejected_by_fallback,
     rejected_by_split,
@@ -174,3 +175,32 @@ def test_second_call_of_a_shape_compiles_nothing(compilations):
     before = compilations.count
     operating_characteristics(second, 0.2, 0.1, alpha=0.01)
     assert compilations.count == before
+
+
+def test_trials_of_one_population_share_it_in_the_monte_carlo_error():
+    """With draws far apart, their number counts and not that of the trials."""
+    draws, trials = 6, 40
+    generator = np.random.default_rng(3)
+    centre = np.linspace(-1.0, 1.0, draws)
+    value = (centre[:, None] + 0.05 * generator.standard_normal((draws, trials))).ravel()
+    one = np.ones_like(value)
+    estimates = Estimates(
+        estimate=jnp.asarray(value),
+        standard_error=jnp.asarray(0.3 * one),
+        lower=jnp.asarray(value - 0.6),
+        upper=jnp.asarray(value + 0.6),
+        p_value=jnp.asarray(np.where(np.abs(value) > 0.6, 0.01, 0.5)),
+        degrees_of_freedom=jnp.asarray(100 * one),
+        n=jnp.ones((draws * trials, 2), int),
+        mean=jnp.zeros((draws * trials, 2)),
+        status=jnp.zeros(draws * trials, jnp.int32),
+    )
+    found = over_populations(estimates, 0.0, 0.01, alpha=0.05, draws=draws)
+    means = value.reshape(draws, trials).mean(axis=1)
+    expected = means.std(ddof=1) / np.sqrt(draws)
+    np.testing.assert_allclose(found.mean_estimate.mcse, expected)
+    np.testing.assert_allclose(found.bias.mcse, np.hypot(expected, 0.01))
+    power = (np.abs(value) > 0.6).reshape(draws, trials).mean(axis=1)
+    np.testing.assert_allclose(found.power.mcse, power.std(ddof=1) / np.sqrt(draws))
+    alone = over_populations(estimates, 0.0, 0.01, alpha=0.05, draws=1)
+    assert float(alone.mean_estimate.mcse) < 0.2 * float(found.mean_estimate.mcse)

@@ -160,6 +160,17 @@ def test_what_only_candidates_show_is_found_before_the_run(override, said):
         ("endpoints.first_therapeutic_inr={kind: time_to_range, of: inr}", "needs `low`, `high`"),
         ("analyses.first_in_range.adjust=strata", "is not available for restricted_mean"),
         ("analyses.primary.horizon=5 d", "means nothing to mean_difference"),
+        ("drug.rounding=0.5 mg", "does not go with `rounding`"),
+        ("availability.genotype.known=[{day: 99, share: 0.4}]", "is after the trial's end"),
+        ("quantities.maintenance={expression: age}", "has the name of what is known at a visit"),
+        (
+            "arms.genotype_guided.loading=[{day: 1, dose: predicted_dose_genotype}]",
+            "reads the quantity predicted_dose_genotype, which depends on a covariate that is",
+        ),
+        (
+            "sensitivity.spreads_as_variances.set={analyses.primary.alpha: 0.05}",
+            "changes the analyses, so that its effects would be of other estimands",
+        ),
     ],
 )
 def test_what_can_never_take_effect_is_refused(override, said):
@@ -222,8 +233,26 @@ def test_what_a_mistake_takes_with_it_is_not_missed_elsewhere():
     said = problems("trial.duration=28", "visits.days=[1, 4, 35]", "titrations.by_inr.of=inrr")
     assert ["unit" in each for each in said] == [True, False, False]
     assert any("is after the trial's end on day 28" in each for each in said)
+    said = problems("seed=7.5", "trial.duration=28 kg", "cohort.eligibility=[age > 200]")
+    assert [each.split(":")[0] for each in said] == [
+        "--set seed", "--set trial.duration", "--set cohort.eligibility"
+    ]  # fmt: skip
     # Without what it compares, an analysis has nothing else that could be wrong.
     assert len(problems("analyses.primary.contrast=5", "success.any_of=[primary, secnd]")) == 2
+
+
+def test_what_the_drug_cannot_be_is_told_together():
+    said = problems(
+        "drug.compartment=gutt", "drug.every=1.5 d", "drug.lowest=30 mg", "drug.last_day=99"
+    )
+    fields = ("compartment", "every", "lowest", "last_day")
+    assert sorted(each.split(":")[0] for each in said) == sorted(f"--set drug.{f}" for f in fields)
+
+
+def test_a_mistake_in_a_formula_is_told_once():
+    formula = "formulas={flat: {expression: agee / 10, unit: mg/d}}"
+    (said,) = problems(formula, "arms.genotype_guided.start=[flat]")
+    assert "agee" in said
 
 
 def test_there_is_room_for_as_many_visits_as_the_rules_allow():

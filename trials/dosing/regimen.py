@@ -48,15 +48,30 @@ class DoseSizes:
     """Days from one dose to the next."""
 
     def fit(self, dose: Value) -> Value:
-        """The nearest dose that exists."""
+        """The nearest dose that exists, 0 at the least."""
+        lowest, highest = self.limits
+        step = self.step
+        if step is not None:
+            dose = nearest(dose / step) * step
+        dose = maximum(dose, lowest)
+        return dose if highest is None else minimum(dose, highest)
+
+    @property
+    def step(self) -> float | None:
+        """What a dose is a multiple of (mg); none where every dose exists."""
         if self.weekly_rounding is not None:
-            doses = 7.0 / self.every
-            dose = nearest(dose * doses / self.weekly_rounding) * self.weekly_rounding / doses
-        if self.rounding is not None:
-            dose = nearest(dose / self.rounding) * self.rounding
-        if self.lowest is not None:
-            dose = maximum(dose, self.lowest)
-        return dose if self.highest is None else minimum(dose, self.highest)
+            return self.weekly_rounding * self.every / 7.0
+        return self.rounding
+
+    @property
+    def limits(self) -> tuple[float, float | None]:
+        """The smallest and the largest dose that exist within the limits (mg)."""
+        lowest, highest, step = self.lowest or 0.0, self.highest, self.step
+        if step is None:
+            return lowest, highest
+        # Limits that are multiples already stay so in floating point.
+        up = math.ceil(lowest / step - 1e-9) * step
+        return up, None if highest is None else math.floor(highest / step + 1e-9) * step
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,6 +77,8 @@ class DosingRule:
     outputs: tuple[str, ...]
     vocabulary: Mapping[str, Name]
     late: LateKnowledge
+    dosed_before_visit: bool = False
+    """Whether the dose of a day is given before that day's visit."""
 
     def start(self, subject: Person) -> Plan:
         nothing = jnp.zeros_like(subject.leaves)
@@ -87,7 +89,7 @@ class DosingRule:
             next_dose=nothing + 1.0,
             hold=nothing,
             band=nothing - 1.0,
-            recent=(nothing,) * LAGS,
+            recent=(nothing,) * (LAGS + 1),
         )
         return Plan(self.schedule.time(first), memory)
 
@@ -147,7 +149,9 @@ class DosingRule:
                 revising = revising | (day == listed)
             # Formulas speak of mg a day, whatever the interval between two doses.
             every = self.sizes.every
-            lagged = {f"dose_{lag}": dose / every for lag, dose in enumerate(memory.recent, 1)}
+            # The dose of a visit's own day is none of a day before.
+            before = memory.recent[self.dosed_before_visit :][:LAGS]
+            lagged = {f"dose_{lag}": dose / every for lag, dose in enumerate(before, 1)}
             unknown = {name: day < until for name, until in subject.unknown_until.items()}
             values = {**subject.values, **measured, **lagged, "day": day, "dose": current / every}
             revised = preferred_dose(rule.revision, values, self.vocabulary, self.late, unknown)

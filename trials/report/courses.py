@@ -49,8 +49,7 @@ def _blocks(view: View) -> list[Block]:
         label = f"Measured {_inside(view.output_label(output))}"
         blocks.append(_figure(view, outcomes, held, f"course-{output}", label, output))
     if "daily_dose" in outcomes:
-        daily = view.config.drug.every == 1
-        name = f"{'Daily dose' if daily else 'Dose'} of {view.config.drug.name}"
+        name = f"Daily dose of {view.config.drug.name}"
         blocks.append(_figure(view, outcomes, "daily_dose", "course-dose", name, "daily_dose"))
     return blocks
 

@@ -160,7 +160,7 @@ def _revision(view: View, spec: ArmSpec) -> str:
         return "–"
     names = ", else ".join(_named(view, name) for name in spec.revision.formulas)
     days = " or ".join(map(str, spec.revision.days))
-    return f"at the first visit on day {days}: {names}"
+    return f"at every visit on day {days}: {names}"
 
 
 def _titration(view: View, name: str, spec: TitrationSpec) -> Table:

@@ -109,6 +109,6 @@ def unit_of(output: str, units: Mapping[str, str], drug: DrugSpec) -> str:
     if output == "weekly_dose":
         return "mg/wk"
     if output == "daily_dose":
-        return "mg/d" if drug.every == 1 else "mg a dose"
+        return "mg/d"
     unit = units.get(output.removesuffix("_measured"), "")
     return "" if unit == "1" else unit

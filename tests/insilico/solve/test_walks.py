@@ -1,12 +1,13 @@
 """Visits and decisions: when they happen, what they see, and what they change."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from insilico.model import Model, Quantity
 from insilico.solve import Dose, Plan, Status, Tolerances, Visit, schedule, solve
 
 TIGHT = Tolerances(relative=1e-10, absolute=1e-10)
@@ -298,3 +299,25 @@ def test_a_failed_patient_holds_no_more_visits(one_compartment):
     solution = solve(one_compartment, parameters, events, pattern, rule=Regular(), subject=subject)
     assert solution.status.tolist() == [Status.OK, Status.NOT_FINITE]
     assert np.sum(~np.isnan(solution.visit_time), axis=1).tolist() == [5, 1]
+
+
+class Clock(NamedTuple):
+    elapsed: Annotated[Any, Quantity("h", "time since the start")]
+    still: Annotated[Any, Quantity("1", "what never changes")]
+
+
+class Nothing(NamedTuple):
+    unused: Annotated[Any, Quantity("1", "of no use")]
+
+
+def test_rates_that_are_the_same_for_all_patients_may_be_plain_numbers():
+    model = Model(
+        name="clock", title="", citation="", State=Clock, Parameters=Nothing, Outputs=Clock,
+        initial=lambda p: Clock(0.0, 2.0),
+        derivative=lambda t, s, p, i: Clock(1.0, 0.0),
+        outputs=lambda t, s, p: s,
+    )  # fmt: skip
+    events, pattern = schedule(model, observe=[3.0, 5.0])
+    solution = solve(model, Nothing(np.ones(3)), events, pattern)
+    np.testing.assert_allclose(solution.outputs.elapsed, [[3.0, 5.0]] * 3, rtol=1e-12)
+    np.testing.assert_array_equal(solution.outputs.still, np.full((3, 2), 2.0))

@@ -164,6 +164,34 @@ def test_a_factor_on_the_next_dose_keeps_to_the_doses_there_are():
     assert (doubled, after) == (8.0, 5.5)
 
 
+def test_the_dose_of_the_visit_s_own_day_is_none_of_a_day_before():
+    seen = Formula("seen", Expression("dose_1 + 10*dose_2"), "mg/d")
+    dosing = dataclasses.replace(
+        rule(ArmRule(revision_days=(4,), revision=(seen,))),
+        vocabulary={"dose_1": Name(), "dose_2": Name()},
+        dosed_before_visit=True,
+    )
+    subject = person(start_dose=jnp.arange(1.0, DAYS + 1)[:, None])
+    plan = dosing.start(subject)
+    for day in (1, 2, 3, 4):
+        _, plan = given(dosing, plan, day, subject)
+    _, plan = dosing.visit(at(4, 1.0), plan, subject)
+    assert float(plan.memory.dose[0]) == pytest.approx(3 + 20)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dose", "expected"),
+    [
+        (DoseSizes(2.0, None, None, 9.0), 30.0, 8.0),
+        (DoseSizes(2.0, None, 3.0, None), 1.0, 4.0),
+        (DoseSizes(None, None, None, None), -3.0, 0.0),
+        (DoseSizes(None, 1.0, 0.5, 20.0), 30.0, 20.0),
+    ],
+)
+def test_limits_are_doses_that_exist(sizes, dose, expected):
+    assert float(sizes.fit(jnp.array([dose]))[0]) == pytest.approx(expected)
+
+
 def test_formulas_speak_of_a_day_whatever_the_interval_between_doses():
     seen = Formula("seen", Expression("dose_2 + 100*dose"), "mg/d")
     sizes = DoseSizes(None, None, None, None, every=2.0)
