@@ -252,7 +252,7 @@ def test_curves_of_events_are_kaplan_meiers(plain_study, plain_tree):
 def test_the_summary_has_a_row_for_each_analysis(odd_study, odd_tree):
     rows = summary(odd_tree, odd_study)
     assert [row.unit for row in rows] == [
-        "mg/L", "mg/L", "hazard ratio", "percentage points", "mg a dose",
+        "mg/L", "mg/L", "hazard ratio", "percentage points", "mg/d",
     ]  # fmt: skip
     assert rows[2].published == "1.6 (1.20 to 2.10)"
     assert rows[4].estimate == "n/a (n/a)" and rows[4].failed == "12 of 12"
