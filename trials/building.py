@@ -1,7 +1,7 @@
-"""From a config to the protocol it describes.
+"""From a config to the protocol that it describes.
 
-Everything that only makes sense between sections is checked here (that an arm's titration exists,
-that a formula reads nothing unmeasured), all at once, with the place in the file.
+What patients go through is checked on the way (that an arm's titration exists, that a formula reads
+nothing unmeasured), all at once, with the place in the file.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from cohorts import Cohort
 from insilico import models
-from insilico.config import ConfigError, Document, Expression, Name, Problem
+from insilico.config import ConfigError, Document, Expression, Name
 from insilico.model import Model
 from insilico.solve import Dose, Events, Pattern, Tolerances, schedule
-from trials.allocation import check_allocation
-from trials.config import AnalysisSpec, ArmSpec, EndpointSpec, TimeInRangeSpec, TrialConfig
+from trials.checks import Checks
+from trials.config import ArmSpec, TrialConfig
+from trials.design import check_design
 from trials.dosing import (
     HOURS_A_DAY,
     ArmRule,
@@ -40,49 +40,17 @@ MOST_VISITS = 128
 """Visits for which there is room at most where the config does not say; fewer where rechecks are
 too far apart for that many."""
 
-DOSE_RECORDS = ("daily_dose", "weekly_dose")
-"""What endpoints may be of, beside the measured outputs."""
-
-TIME_TO_EVENT = ("restricted_mean_difference", "hazard_ratio")
-
 
 def build(config: TrialConfig, document: Document) -> Protocol:
     """The protocol that a config describes. Raises `ConfigError` with every problem there is."""
     return _Builder(config, document).protocol()
 
 
-class _Builder:
+class _Builder(Checks):
     def __init__(self, config: TrialConfig, document: Document):
-        self.config = config
-        self.document = document
-        self.problems: list[Problem] = []
+        super().__init__(config, document)
         self.faulty: set[str] = set()
         self.late_quantities: set[str] = set()
-        self.last_day = math.ceil(config.trial.duration - 1e-9)
-
-    def note(self, path: Sequence[str | int], message: str, **details: Any) -> None:
-        self.problems.append(self.document.problem(tuple(path), message, **details))
-
-    def known(
-        self, path: Sequence[str | int], name: str, choices: Sequence[str], what: str
-    ) -> bool:
-        """Whether `name` is one of `choices`; notes it with the nearest where it is not."""
-        if name in choices:
-            return True
-        self.problems.append(self.document.unknown(tuple(path), name, choices, what))
-        return False
-
-    def expression(
-        self,
-        path: Sequence[str | int],
-        expression: Expression,
-        vocabulary: Mapping[str, Name],
-        gives: Any,
-        at: str = "always",
-    ) -> None:
-        self.problems += self.document.check_expression(
-            tuple(path), expression, vocabulary, gives=gives, at=at
-        )
 
     def protocol(self) -> Protocol:
         config = self.config
@@ -99,10 +67,7 @@ class _Builder:
             self.arm(name, spec, formulas, titrations, vocabulary, at_visit)
             for name, spec in config.arms.items()
         )
-        self.randomisation(vocabulary)
-        self.endpoints(measured)
-        self.analyses(vocabulary)
-        self.references()
+        check_design(self, vocabulary, measured)
         recheck = self.shortest_recheck(titrations)
         events = self.events(model, recheck)
         if self.problems or model is None or cohort is None or events is None:
@@ -272,18 +237,18 @@ class _Builder:
                 self.at_start((*path, "formula"), formulas[spec.formula], vocabulary, at_visit)
             names[name] = Name(description=spec.formula or "")
             if name in found:
-                self.late(name, found[name])
+                self.mark_late(name, found[name])
         # Without a cohort nothing can be said of names, rather than that all of them are wrong.
         return found, names if vocabulary else {}
 
-    def late(self, name: str, quantity: Expression | Formula) -> None:
+    def mark_late(self, name: str, quantity: Expression | Formula) -> None:
         """Remember a quantity that depends on what is not known from the start."""
         expression = quantity.expression if isinstance(quantity, Formula) else quantity
         listed = {each for spec in self.config.availability.values() for each in spec.covariates}
         if any(each in listed or each in self.late_quantities for each in expression.names):
             self.late_quantities.add(name)
 
-    def knowing(self, path: Sequence[str | int], expression: Expression) -> None:
+    def early(self, path: Sequence[str | int], expression: Expression) -> None:
         """Note a dose that reads a quantity computed from what nobody may know yet."""
         for name in expression.names:
             if name in self.late_quantities:
@@ -362,13 +327,13 @@ class _Builder:
 
         start = named(("start",), spec.start)
         for index, formula in enumerate(start):
-            self.knowing((*path, "start", index), formula.expression)
+            self.early((*path, "start", index), formula.expression)
             if len(start) == len(spec.start):
                 self.at_start((*path, "start", index), formula, vocabulary, at_visit)
         with_maintenance = {**vocabulary, "maintenance": Name(unit="mg")}
         for index, entry in enumerate(spec.loading):
             place = (*path, "loading", index)
-            self.knowing((*place, "dose"), entry.dose)
+            self.early((*place, "dose"), entry.dose)
             if vocabulary:
                 self.expression((*place, "dose"), entry.dose, with_maintenance, "number")
             if entry.day > self.last_day:
@@ -391,7 +356,7 @@ class _Builder:
                         f"is after the trial's end on day {self.last_day}",
                     )
             for index, formula in enumerate(revision):
-                self.knowing((*path, "revision", "formulas", index), formula.expression)
+                self.early((*path, "revision", "formulas", index), formula.expression)
                 absent = [name for name in formula.expression.names if name not in at_visit]
                 if vocabulary and absent:
                     self.absent((*path, "revision", "formulas", index), formula, absent)
@@ -430,109 +395,6 @@ class _Builder:
         if drug.every % 1:
             return True  # nobody knows, and that is said elsewhere
         return drug.first_day <= day <= last and (day - drug.first_day) % drug.every == 0
-
-    def randomisation(self, vocabulary: Mapping[str, Name]) -> None:
-        spec = self.config.trial.randomisation
-        arms = list(self.config.arms)
-        path = ("trial", "randomisation")
-        allocation = spec.allocation or dict.fromkeys(arms, 1)
-        for name in allocation:
-            self.known((*path, "allocation", name), name, arms, "arm")
-        for name in arms:
-            if name not in allocation:
-                self.note((*path, "allocation"), f"says nothing of the arm {name}", found="")
-        sizes = spec.block_sizes if spec.method == "permuted_blocks" else ()
-        if set(allocation) == set(arms) and len(arms) > 1:
-            for message in check_allocation([allocation[name] for name in arms], sizes):
-                self.note((*path, "block_sizes"), message, found="")
-        for name, expression in spec.strata.by.items():
-            if vocabulary:
-                self.expression((*path, "strata", "by", name), expression, vocabulary, "condition")
-
-    def endpoints(self, measured: Sequence[str]) -> None:
-        for name, spec in self.config.endpoints.items():
-            path = ("endpoints", name)
-            self.known((*path, "of"), spec.of, [*measured, *DOSE_RECORDS], "measured output")
-            low, high = getattr(spec, "low", None), getattr(spec, "high", None)
-            if low is not None and high is not None and low >= high:
-                self.note((*path, "high"), f"must be above `low` ({low:g})")
-            if spec.kind == "time_to_range" and low is None and high is None:
-                self.note(path, "needs `low`, `high` or both", key=True)
-            first = getattr(spec, "from_day", 1)
-            last = getattr(spec, "to_day", None) or self.last_day
-            if last > self.last_day:
-                self.note((*path, "to_day"), f"is after the trial's end on day {self.last_day}")
-            elif first > last or (first == last and isinstance(spec, TimeInRangeSpec)):
-                self.note((*path, "from_day"), f"must come before day {last}")
-
-    def analyses(self, vocabulary: Mapping[str, Name]) -> None:
-        config = self.config
-        for name, spec in config.analyses.items():
-            path = ("analyses", name)
-            for index, arm in enumerate(spec.contrast):
-                self.known((*path, "contrast", index), arm, list(config.arms), "arm")
-            if spec.contrast[0] == spec.contrast[1]:
-                self.note((*path, "contrast"), "compares an arm with itself", found="")
-            if spec.subset is not None and vocabulary:
-                self.expression((*path, "subset"), spec.subset, vocabulary, "condition")
-            if self.known((*path, "endpoint"), spec.endpoint, list(config.endpoints), "endpoint"):
-                self.estimator(path, spec, config.endpoints[spec.endpoint])
-            if spec.estimator == "restricted_mean_difference":
-                self.horizon(path, spec)
-            elif spec.horizon is not None:
-                self.note((*path, "horizon"), f"means nothing to {spec.estimator}")
-        if config.success is not None:
-            given = [key for key in ("any_of", "all_of") if getattr(config.success, key)]
-            if len(given) != 1:
-                self.note(("success",), "needs one of `any_of` and `all_of`", found="")
-            for key in given:
-                for index, name in enumerate(getattr(config.success, key)):
-                    self.known(("success", key, index), name, list(config.analyses), "analysis")
-
-    def estimator(self, path: Sequence[str], spec: AnalysisSpec, endpoint: EndpointSpec) -> None:
-        to_event = endpoint.kind == "time_to_range"
-        binary = endpoint.kind == "any_at_or_above"
-        wanted = (
-            TIME_TO_EVENT if to_event else ("risk_difference",) if binary else ("mean_difference",)
-        )
-        allowed = (*wanted, "mean_difference") if binary else wanted
-        if spec.estimator not in allowed:
-            self.note(
-                (*path, "estimator"),
-                f"does not fit the endpoint {spec.endpoint} ({endpoint.kind})",
-                allowed=", ".join(allowed),
-            )
-        if spec.adjust == "strata" and spec.estimator in TIME_TO_EVENT:
-            self.note(
-                (*path, "adjust"),
-                f"is not available for {spec.estimator}",
-                hint="leave it out: the comparison is not stratified",
-            )
-
-    def horizon(self, path: Sequence[str], spec: AnalysisSpec) -> None:
-        """A mean is restricted to a time that patients are followed to."""
-        last = self.config.visits.days[-1] - 1.0 + self.config.visits.time_of_day / 24.0
-        if spec.horizon is None:
-            self.note(path, "needs `horizon`, the time up to which it counts", key=True)
-        elif spec.horizon > last:
-            self.note(
-                (*path, "horizon"),
-                "is after the last scheduled visit, so that nobody is followed to it",
-                allowed=f"up to {last:g} d",
-            )
-
-    def references(self) -> None:
-        """Published numbers and sensitivity scenarios name what exists."""
-        config = self.config
-        published = config.published
-        if published is not None:
-            for index, entry in enumerate(published.arms):
-                path = ("published", "arms", index)
-                self.known((*path, "analysis"), entry.analysis, list(config.analyses), "analysis")
-                self.known((*path, "arm"), entry.arm, list(config.arms), "arm")
-            for index, entry in enumerate(published.effects):
-                path = ("published", "effects", index)
-                self.known((*path, "analysis"), entry.analysis, list(config.analyses), "analysis")
 
     def shortest_recheck(self, titrations: Mapping[str, Titration]) -> float:
         used = {spec.titration for spec in self.config.arms.values()}

@@ -2,7 +2,7 @@
 
 Field names are the file's keys. Times are stated with a unit (`28 d`); days count from 1, the day
 of the first dose. What only makes sense against other sections (that an arm names a titration that
-exists) is checked in `trials.building`.
+exists) is checked in `trials.building` and `trials.design`.
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from insilico.config import ConfigError, Document, Expression, Path, Problem, load
 from trials.building import build
-from trials.config import TrialConfig
+from trials.config import SensitivitySpec, TrialConfig
 from trials.dosing import Formula
 from trials.protocol import Protocol
 
@@ -36,27 +36,12 @@ class Study:
         """
         problems = self.on_candidates()
         for name, scenario in self.config.sensitivity.items():
-            try:
-                changed = self.changed(changes_of(scenario.set))
-                if changed.config.analyses != self.config.analyses:
-                    problems.append(
-                        self.document.problem(
-                            ("sensitivity", name, "set"),
-                            "changes the analyses, so that its effects would be of other estimands",
-                            found="",
-                        )
-                    )
-                    continue
-                dataclasses.replace(
-                    changed, config=changed.config.model_copy(update={"sensitivity": {}})
-                ).check()
-            except ConfigError as error:
-                mine = [(problem.field, problem.message) for problem in problems]
-                problems += [
-                    self._of_scenario(name, problem)
-                    for problem in error.problems
-                    if (problem.field, problem.message) not in mine
-                ]
+            told = [(problem.field, problem.message) for problem in problems]
+            problems += [
+                self._of_scenario(name, problem)
+                for problem in self._wrong_under(scenario)
+                if (problem.field, problem.message) not in told
+            ]
         if problems:
             raise ConfigError(problems)
 
@@ -67,6 +52,17 @@ class Study:
         except ConfigError as error:
             return list(error.problems)
         return self._tried()
+
+    def _wrong_under(self, scenario: SensitivitySpec) -> list[Problem]:
+        """What a scenario makes wrong."""
+        try:
+            changed = self.changed(changes_of(scenario.set))
+        except ConfigError as error:
+            return list(error.problems)
+        if changed.config.analyses != self.config.analyses:
+            message = "changes the analyses, so that its effects would be of other estimands"
+            return [self.document.problem(("analyses",), message, found="")]
+        return changed.on_candidates()
 
     def _of_scenario(self, name: str, problem: Problem) -> Problem:
         return self.document.problem(
@@ -79,64 +75,65 @@ class Study:
 
     def _tried(self) -> list[Problem]:
         """What is wrong with expressions on the values they may meet."""
-        protocol, config = self.protocol, self.config
+        protocol = self.protocol
+        values = self._samples()
+        # No measurement is exactly zero; a divisor may be, where the measurement is another number.
+        seen = np.logical_and.reduce([values[name] > 0 for name in protocol.measured])
+        problems = []
+        for path, expression in self._expressions():
+            zero = [
+                divisor
+                for divisor in expression.denominators
+                if np.any(np.asarray(divisor.evaluate(values, protocol.rule_vocabulary)) == 0)
+            ]
+            result = expression.evaluate(values, protocol.rule_vocabulary)
+            result = np.broadcast_to(result, (SAMPLE,))[seen]
+            said: list[str] = []
+            hint = None
+            if zero:
+                said = [f"divides by zero for some subjects: {divisor} is 0" for divisor in zero]
+                hint = "guard it with `a if c else b`"
+            elif not np.all(np.isfinite(result)):
+                said = ["has no finite value for some subjects"]
+                hint = "guard it with `a if c else b`; `log` and `sqrt` need what is above 0"
+            elif path[0] == "arms" and np.any(result < 0):
+                said = ["is a negative dose for some subjects"]
+            problems += [
+                self.document.problem(path, message, found="", hint=hint) for message in said
+            ]
+        return problems
+
+    def _expressions(self) -> Iterator[tuple[Path, Expression]]:
+        """The config's expressions on subjects and visits, each with its place."""
+        config = self.config
+        for name, quantity in self.protocol.quantities.items():
+            formula = isinstance(quantity, Formula)
+            yield ("quantities", name), quantity.expression if formula else quantity
+        for name, spec in config.formulas.items():
+            yield ("formulas", name, "expression"), spec.expression
+        for name, spec in config.analyses.items():
+            if spec.subset is not None:
+                yield ("analyses", name, "subset"), spec.subset
+        for name, expression in self.protocol.strata.items():
+            yield ("trial", "randomisation", "strata", "by", name), expression
+        for name, arm in config.arms.items():
+            for index, entry in enumerate(arm.loading):
+                yield ("arms", name, "loading", index, "dose"), entry.dose
+
+    def _samples(self) -> dict[str, np.ndarray]:
+        """Values of every name that an expression may use, (SAMPLE,) each."""
+        protocol = self.protocol
         values = {
             name: np.asarray(column)
-            for name, column in protocol.cohort.candidates(config.seed, SAMPLE).items()
+            for name, column in protocol.cohort.candidates(self.config.seed, SAMPLE).items()
         }
-        found: list[tuple[Path, Expression]] = []
         for name, quantity in protocol.quantities.items():
-            formula = isinstance(quantity, Formula)
-            found.append((("quantities", name), quantity.expression if formula else quantity))
-            if formula:
+            if isinstance(quantity, Formula):
                 value = quantity.dose(values, protocol.vocabulary)
             else:
                 value = quantity.evaluate(values, protocol.vocabulary)
             values[name] = np.broadcast_to(np.asarray(value, float), (SAMPLE,))
-        for name, spec in config.formulas.items():
-            found.append((("formulas", name, "expression"), spec.expression))
-        for name, spec in config.analyses.items():
-            if spec.subset is not None:
-                found.append((("analyses", name, "subset"), spec.subset))
-        for name, expression in protocol.strata.items():
-            found.append((("trial", "randomisation", "strata", "by", name), expression))
-        doses: set[Path] = set()
-        for name, arm in config.arms.items():
-            for index, entry in enumerate(arm.loading):
-                doses.add(("arms", name, "loading", index, "dose"))
-                found.append((("arms", name, "loading", index, "dose"), entry.dose))
-        values |= self._visit_samples()
-        # No measurement is exactly zero; a divisor may be, where the measurement is another number.
-        seen = np.logical_and.reduce([values[name] > 0 for name in protocol.measured])
-        vocabulary = protocol.rule_vocabulary
-        problems = []
-        for path, expression in found:
-            zero = [
-                divisor
-                for divisor in expression.denominators
-                if np.any(np.asarray(divisor.evaluate(values, vocabulary)) == 0)
-            ]
-            result = np.broadcast_to(expression.evaluate(values, vocabulary), (SAMPLE,))
-            for divisor in zero:
-                problems.append(
-                    self.document.problem(
-                        path,
-                        f"divides by zero for some subjects: {divisor} is 0",
-                        found="",
-                        hint="guard it with `a if c else b`",
-                    )
-                )
-            if not zero and not np.all(np.isfinite(result[seen])):
-                problems.append(
-                    self.document.problem(
-                        path,
-                        "has no finite value for some subjects",
-                        hint="guard it with `a if c else b`; `log` and `sqrt` need what is above 0",
-                    )
-                )
-            elif path in doses and np.any(result[seen] < 0):
-                problems.append(self.document.problem(path, "is a negative dose for some subjects"))
-        return problems
+        return values | self._visit_samples()
 
     def _visit_samples(self) -> dict[str, np.ndarray]:
         """Values that a visit may meet: measured ones to one decimal, doses from none to large."""
