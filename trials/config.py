@@ -325,7 +325,10 @@ class SensitivitySpec(Spec):
     """The same trial's true effects with some values of the config changed."""
 
     label: str
-    set: dict[str, Any]
+    set: dict[str, Any] = Field(
+        description="Changes as `drug.adherence.mean: 0.9`, or in sections as the file has them; "
+        "what a section does not name stays"
+    )
     subjects: Annotated[int, Field(ge=1000)] = 20_000
 
 

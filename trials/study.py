@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -175,6 +175,7 @@ def _resolve(path: str | os.PathLike[str], overrides: tuple[str, ...]) -> Study:
         return Study(document, salvaged.parsed, build(salvaged.parsed, document), overrides)
     problems = dict.fromkeys(salvaged.problems)
     if salvaged.parsed is not None:
+        document = dataclasses.replace(document, left_out=salvaged.left_out)
         try:
             rest = Study(document, salvaged.parsed, build(salvaged.parsed, document), overrides)
             problems |= dict.fromkeys(rest.on_candidates())
@@ -184,6 +185,17 @@ def _resolve(path: str | os.PathLike[str], overrides: tuple[str, ...]) -> Study:
     raise ConfigError(problems)
 
 
-def changes_of(values: dict[str, object]) -> list[str]:
-    """A scenario's changes as overrides."""
-    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+def changes_of(values: Mapping[str, object], section: str = "") -> list[str]:
+    """A scenario's changes as overrides.
+
+    A section among them changes only what it names, as a section of the file would be read: the
+    keys that stand beside those stay.
+    """
+    changes = []
+    for key, value in values.items():
+        place = section + key
+        if isinstance(value, Mapping) and value:
+            changes += changes_of(value, f"{place}.")
+        else:
+            changes.append(f"{place}={json.dumps(value)}")
+    return changes

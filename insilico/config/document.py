@@ -93,6 +93,8 @@ class Document:
     """Mistakes of the text; every use of the values but looking at them reports these first."""
     unread: frozenset[Path] = frozenset()
     """Paths of values that could not be read and stand as None in `data`."""
+    left_out: frozenset[Path] = frozenset()
+    """Paths of values that checks of the rest do without, wrong as they are (see `salvage`)."""
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -218,9 +220,11 @@ class Document:
         Args:
             path: where the name is given.
             name: the name.
-            choices: the names there are.
+            choices: the names there are. One that was left out from among them is offered too.
             what: what they name, in the singular: `population`, `arm`.
         """
+        wrong = {each[-1] for each in self.left_out if self._stands_among(each, choices)}
+        choices = [*choices, *sorted(str(each) for each in wrong if each not in choices)]
         return self.problem(
             path,
             f"there is no {what} {shown(name)}",
@@ -228,6 +232,11 @@ class Document:
             allowed=", ".join(choices) or "none",
             hint=did_you_mean(name, choices),
         )
+
+    def _stands_among(self, path: Path, names: SequenceABC[str]) -> bool:
+        """Whether the value at `path` is of one section with all those names."""
+        section = self._node(path[:-1])
+        return isinstance(section, Mapping) and section.items.keys() >= set(names)
 
     def check_expression(
         self,

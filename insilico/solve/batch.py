@@ -22,6 +22,7 @@ from insilico.model import Model
 from insilico.solve.events import Events, Pattern
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 from insilico.solve.walks import Rule, Walk, walk
+from insilico.vocabulary import Vector
 
 LANES = 64
 """Patients a chunk. Fewer leave vector units idle, more fall out of the cache (measured)."""
@@ -172,8 +173,9 @@ def solve(
     - `rule`, `subject`: decisions at visits and what they need; arrays of `subject` have the
       patients' axis last.
 
-    Patients that fail keep their place and say so in `status`. Raises `ValueError` for arrays of
-    different lengths, for no patients at all, and for events that ask for orders without a rule.
+    Patients that fail keep their place and say so in `status`. Raises `ValueError` for parameters
+    that are not the model's or not one number a patient, for arrays of different lengths, for no
+    patients at all, and for events that ask for orders without a rule.
     """
     return submit(
         model, parameters, events, pattern, tolerances=tolerances, rule=rule, subject=subject
@@ -191,8 +193,8 @@ def submit(
     subject: Any = None,
 ) -> Pending:
     """As `solve`, but return as soon as the devices are at work."""
-    leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(parameters)]
-    sizes = {leaf.shape[0] for leaf in leaves if leaf.ndim}
+    parameters = _columns(model, parameters)
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(parameters) if leaf.ndim}
     if len(sizes) > 1:
         raise ValueError(f"parameters of different lengths: {sorted(sizes)}")
     patients = sizes.pop() if sizes else 1
@@ -219,16 +221,43 @@ def submit(
         values = np.pad(values, extra, mode="edge").reshape(*values.shape[:-1], blocks, block)
         return np.moveaxis(values, -2, 0)
 
-    full = [np.broadcast_to(leaf, (patients,)) for leaf in leaves]
     own = tuple(np.ndim(leaf) == 2 for leaf in events)
     walked = _program(model, pattern, rule, own)(
         (tolerances or Tolerances()).numbers(),
         [leaf for leaf, individual in zip(events, own, strict=True) if not individual],
-        jax.tree.unflatten(jax.tree.structure(parameters), [pad(leaf) for leaf in full]),
+        jax.tree.map(lambda leaf: pad(np.broadcast_to(leaf, (patients,))), parameters),
         [pad(leaf) for leaf, individual in zip(events, own, strict=True) if individual],
         jax.tree.map(pad, subject),
     )
     return Pending(walked, patients)
+
+
+def _columns(model: Model, parameters: Any) -> Any:
+    """The model's parameters with every entry an array (), or (patients,), of float64."""
+    if not isinstance(parameters, model.Parameters):
+        raise ValueError(
+            f"parameters of model {model.name} must be its Parameters; "
+            f"found {type(parameters).__name__}"
+        )
+
+    def column(name: str, value: Any) -> np.ndarray:
+        try:
+            values = np.asarray(value, float)
+        except (TypeError, ValueError):
+            raise ValueError(f"parameter {name} must hold numbers; found {value!r}") from None
+        if values.ndim > 1:
+            raise ValueError(
+                f"parameter {name} must be a number or an array (patients,); "
+                f"found one of shape {values.shape}"
+            )
+        return values
+
+    def entry(name: str, value: Any) -> Any:
+        if isinstance(value, Vector):
+            return Vector(*(column(name, component) for component in value))
+        return column(name, value)
+
+    return model.Parameters(*map(entry, model.Parameters._fields, parameters))
 
 
 @functools.lru_cache(maxsize=64)

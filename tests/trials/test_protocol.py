@@ -7,6 +7,7 @@ import pytest
 from insilico.config import ConfigError
 from insilico.solve import Kind
 from trials import read
+from trials.study import changes_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 COAG = CONFIGS / "warfarin_coag.yaml"
@@ -190,6 +191,34 @@ def test_titration_waits_for_the_end_of_loading():
     early = "arms.genotype_guided.titration_from_day=5"
     (said,) = problems(none, loading, early)
     assert "comes while loading goes on, until day 5; found 5; allowed: from 6" in said
+
+
+def test_a_name_with_a_mistake_of_its_own_is_still_offered():
+    found = problems("arms.genotype_guided.label=[1]", "analyses.primary.contrast.0=genotype_guide")
+    (told,) = [each for each in found if "contrast" in each]
+    assert 'there is no arm "genotype_guide"' in told
+    assert "allowed: clinically_guided, genotype_guided" in told
+    assert 'did you mean "genotype_guided"' in told
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "{drug.adherence: {mean: 0.5}}",
+        "{drug: {adherence: {mean: 0.5}}}",
+        "{drug.adherence.mean: 0.5}",
+    ],
+)
+def test_a_section_in_a_scenario_changes_only_what_it_names(change):
+    study = read(
+        COAG, ["drug.adherence.spread=0.1", f"sensitivity.spreads_as_variances.set={change}"]
+    )
+    scenario = study.config.sensitivity["spreads_as_variances"]
+    drug = study.changed(changes_of(scenario.set)).config.drug
+    assert drug.adherence is not None and study.config.drug.adherence is not None
+    assert drug.adherence.spread == study.config.drug.adherence.spread == 0.1
+    assert drug.adherence.mean == 0.5
+    assert drug.name == study.config.drug.name
 
 
 def test_a_misspelt_covariate_in_a_criterion_hides_no_other_mistake():

@@ -188,6 +188,34 @@ def test_numbers_and_arrays_may_be_mixed(crowd):
     )
 
 
+def test_lists_are_arrays(crowd):
+    parameters, _ = crowd
+    events, pattern = _schedule()
+    few = _some(parameters, slice(0, 3))
+    lists = MODEL.Parameters(*(values.tolist() for values in few))
+    np.testing.assert_array_equal(
+        _numbers(solve(MODEL, lists, events, pattern)), _numbers(solve(MODEL, few, events, pattern))
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (np.ones((3, 2)), r"parameter clearance must be .* found one of shape \(3, 2\)"),
+        (["a", "b", "c"], "parameter clearance must hold numbers"),
+        ([[1.0], [1.0, 2.0]], "parameter clearance must hold numbers"),
+    ],
+)
+def test_parameters_that_are_no_numbers_of_patients_are_refused(crowd, wrong, said):
+    parameters, _ = crowd
+    events, pattern = _schedule()
+    few = _some(parameters, slice(0, 3))._replace(clearance=wrong)
+    with pytest.raises(ValueError, match=said):
+        solve(MODEL, few, events, pattern)
+    with pytest.raises(ValueError, match="must be its Parameters; found tuple"):
+        solve(MODEL, tuple(few), events, pattern)
+
+
 def test_arrays_of_different_lengths_are_refused(crowd):
     parameters, _ = crowd
     events, pattern = _schedule()
