@@ -52,6 +52,8 @@ class Model:
     - `fastest_rate(parameters)`, optional: the largest rate constant (1/`time_unit`). Patients that
       need similar steps are put side by side by it; it changes speed, never results.
 
+    `method` names the method of integration that suits it, one of `insilico.solve.methods.NAMES`.
+
     **Evidence** (D13): `citation`; `validated`, what the model was checked against; `limits`, where
     it fails or was not checked.
     """
@@ -67,6 +69,7 @@ class Model:
     outputs: Callable[[Any, Any, Any], Any]
     Inputs: type[Any] = NoInputs
     fastest_rate: Callable[[Any], Any] | None = None
+    method: str = "tsit5"
     time_unit: str = "h"
     validated: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()

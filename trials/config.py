@@ -364,6 +364,9 @@ class SolverSpec(Spec):
     relative_tolerance: Annotated[float, Field(gt=0, lt=0.1)] = 1e-6
     absolute_tolerance: Annotated[float, Field(gt=0)] = 1e-8
     max_steps: Annotated[int, Field(ge=10)] = 100_000
+    method: Literal["tsit5", "dopri8", "taylor", "rodas4", "rodas5p"] | None = Field(
+        default=None, description="Method of integration; the model's own if left out"
+    )
 
 
 class TrialConfig(Spec):

@@ -263,6 +263,7 @@ def _treat(
             protocol.events,
             protocol.pattern,
             tolerances,
+            method=config.solver.method,
             rule=protocol.rule(arm),
             subject=person,
         )

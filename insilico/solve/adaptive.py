@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from insilico.solve import tsit5
-from insilico.solve.fields import on_lanes
+from insilico.solve import control
+from insilico.solve.fields import Components, Field
+from insilico.solve.methods import Method
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
@@ -23,12 +24,13 @@ class Position(NamedTuple):
 
     time: Array
     size: Array
-    state: tsit5.Components
+    state: Components
     steps: Array
 
 
 def advance(
-    field: tsit5.Field,
+    method: Method,
+    field: Field,
     position: Position,
     target: Array,
     fresh: Array,
@@ -43,9 +45,9 @@ def advance(
     relative, _, max_steps = tolerances
     floors = tuple(tolerances.absolute * size + 0.0 * target for size in negligible)
     smallest = 1e-14 * jnp.maximum(jnp.abs(target), 1e-3)
-    field = on_lanes(field, position.time, position.state)
-    rates = field(position.time, position.state)
-    guess = tsit5.first_size(position.state, rates, relative, floors)
+    stepper = method.prepare(field, position.time, position.state)
+    rates = stepper.rates(position.time, position.state)
+    guess = control.first_size(position.state, rates, relative, floors)
     size = jnp.where(fresh, jnp.minimum(guess, position.size), position.size)
 
     def active_of(time: Array, size: Array, steps: Array) -> Array:
@@ -56,13 +58,13 @@ def advance(
         active = active_of(time, size, steps)
         left = target - time
         length = lax.optimization_barrier(jnp.where(active & (size * 1.0001 >= left), left, size))
-        trial = tsit5.step(field, time, length, state, rates)
-        squares = tsit5.squared_error(state, trial, relative, floors)
+        trial = stepper.step(time, length, state, rates)
+        squares = control.squared_error(state, trial, relative, floors)
         # Idle lanes are told by their error from here on: masks of bytes between the compiler's
         # loops cost more than comparing numbers anew.
         squares = lax.optimization_barrier(jnp.where(active, squares, jnp.inf))
         last = length == left
-        proposed = length * jnp.where(squares < jnp.inf, tsit5.factor(squares), 1.0)
+        proposed = length * jnp.where(squares < jnp.inf, control.factor(squares, method.order), 1.0)
 
         def select(new: Array, old: Array) -> Array:
             return lax.select(squares <= 1.0, new, old)
@@ -80,7 +82,9 @@ def advance(
         return _any(active_of(carry[0], carry[1], carry[4]))
 
     time, size, state, _, steps = lax.while_loop(
-        unfinished, body, (position.time, size, position.state, rates, position.steps)
+        unfinished,
+        body,
+        (position.time, size, position.state, rates if method.reuses_rates else (), position.steps),
     )
     failure = jnp.where(steps >= max_steps, Status.STEP_LIMIT, Status.NOT_FINITE)
     status = jnp.where(time < target, failure, Status.OK).astype(jnp.int32)

@@ -19,6 +19,8 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
+from insilico.solve import methods
+from insilico.solve.adaptive import advance
 from insilico.solve.events import Events, Pattern
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 from insilico.solve.walks import Rule, Walk, walk
@@ -38,6 +40,7 @@ def solve_block(
     pattern: Pattern,
     tolerances: TolerancesAsNumbers,
     *,
+    method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
 ) -> Walk:
@@ -46,6 +49,7 @@ def solve_block(
     Arrays have the patients' axis last. Patients are sorted by the model's fastest rate, so that
     those who need similar steps share a chunk, and come back in their own order.
     """
+    advancing = functools.partial(advance, methods.get(method or model.method))
     (patients,) = jax.tree.leaves(parameters)[0].shape
     rate = None if model.fastest_rate is None else model.fastest_rate(parameters)
     order = jnp.arange(patients) if rate is None else jnp.argsort(rate)
@@ -64,7 +68,10 @@ def solve_block(
         parameters, columns, subject = own
         remaining = iter(columns)
         rows = jax.tree.map(lambda leaf, same: leaf if same else next(remaining), events, shared)
-        return walk(model, parameters, rows, pattern, tolerances, rule=rule, subject=subject)
+        return walk(
+            model, parameters, rows, pattern, tolerances,
+            rule=rule, subject=subject, advance=advancing,
+        )  # fmt: skip
 
     own_events = [leaf for leaf in jax.tree.leaves(events) if jnp.ndim(leaf) == 2]
     chunks = jax.tree.map(cut, (parameters, own_events, subject))
@@ -160,6 +167,7 @@ def solve(
     pattern: Pattern,
     *,
     tolerances: Tolerances | None = None,
+    method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
 ) -> Solution:
@@ -170,6 +178,7 @@ def solve(
     - `parameters`: the model's `Parameters`, each a number or an array (patients,).
     - `events`, `pattern`: from `insilico.solve.schedule`; arrays (rows,) or (rows, patients).
     - `tolerances`: default 1e-6 relative.
+    - `method`: one of `insilico.solve.methods.NAMES`; default: the model's.
     - `rule`, `subject`: decisions at visits and what they need; arrays of `subject` have the
       patients' axis last.
 
@@ -178,8 +187,9 @@ def solve(
     patients at all, and for events that ask for orders without a rule.
     """
     return submit(
-        model, parameters, events, pattern, tolerances=tolerances, rule=rule, subject=subject
-    ).solution()
+        model, parameters, events, pattern,
+        tolerances=tolerances, method=method, rule=rule, subject=subject,
+    ).solution()  # fmt: skip
 
 
 def submit(
@@ -189,6 +199,7 @@ def submit(
     pattern: Pattern,
     *,
     tolerances: Tolerances | None = None,
+    method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
 ) -> Pending:
@@ -222,7 +233,8 @@ def submit(
         return np.moveaxis(values, -2, 0)
 
     own = tuple(np.ndim(leaf) == 2 for leaf in events)
-    walked = _program(model, pattern, rule, own)(
+    chosen = methods.get(method or model.method).name
+    walked = _program(model, pattern, chosen, rule, own)(
         (tolerances or Tolerances()).numbers(),
         [leaf for leaf, individual in zip(events, own, strict=True) if not individual],
         jax.tree.map(lambda leaf: pad(np.broadcast_to(leaf, (patients,))), parameters),
@@ -262,7 +274,7 @@ def _columns(model: Model, parameters: Any) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def _program(
-    model: Model, pattern: Pattern, rule: Rule | None, own: tuple[bool, ...]
+    model: Model, pattern: Pattern, method: str, rule: Rule | None, own: tuple[bool, ...]
 ) -> Callable[..., Walk]:
     def one_block(
         tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, subject: Any
@@ -270,7 +282,8 @@ def _program(
         shared, individual = iter(common), iter(columns)
         events = Events(*(next(individual) if mine else next(shared) for mine in own))
         return solve_block(
-            model, parameters, events, pattern, tolerances, rule=rule, subject=subject
-        )
+            model, parameters, events, pattern, tolerances,
+            method=method, rule=rule, subject=subject,
+        )  # fmt: skip
 
     return over_devices(one_block, shared=2)

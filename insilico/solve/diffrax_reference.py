@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from insilico.model import Model
-from insilico.solve import tsit5
 from insilico.solve.adaptive import Position
 from insilico.solve.events import Events, Pattern
+from insilico.solve.fields import Field
 from insilico.solve.status import Status
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 from insilico.solve.walks import Rule, Walk, walk
@@ -60,7 +60,7 @@ def reference(
 def _advance(
     solver: diffrax.AbstractAdaptiveSolver,
     max_steps: int,
-    field: tsit5.Field,
+    field: Field,
     position: Position,
     target: Array,
     fresh: Array,

@@ -11,17 +11,72 @@ its paper has it: `central / volume`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import JaxprEqn, Literal, Var, jaxpr_as_fun
 
-from insilico.solve.tsit5 import Components
+from insilico import devices as _devices  # noqa: F401  (float64 before anything is traced)
+
+Components = tuple[Array, ...]
+"""A state's components in flat order, each of shape (lanes,)."""
+
+Field = Callable[[Array, Components], Components]
+"""Rates of the components at a time: the model's derivative with all else settled."""
 
 _CALLS = ("jit", "pjit", "closed_call")
 """Primitives that only call another program (`jnp.where` is one such call)."""
+
+
+class Program(NamedTuple):
+    """A function of lanes as its single operations, parted by what they depend on.
+
+    - `arguments`, `results`: variables (results may be literals), leaves in flat order.
+    - `known`: values of what depends on no argument.
+    - `remaining`: the operations that do, in order.
+    """
+
+    arguments: list[Var]
+    known: dict[Var, Any]
+    remaining: list[JaxprEqn]
+    results: list[Any]
+
+    def reciprocals(self) -> dict[Var, Array]:
+        """`1 / x` of every known divisor x."""
+        divisors = (known_divisor(equation, self.known) for equation in self.remaining)
+        return {each: 1.0 / self.known[each] for each in dict.fromkeys(divisors) if each}
+
+    def dependencies(self) -> list[set[int]]:
+        """For each result, the indices of the arguments that it depends on."""
+        found = {argument: {index} for index, argument in enumerate(self.arguments)}
+
+        def of(operand: Any) -> set[int]:
+            return set() if isinstance(operand, Literal) else found.get(operand, set())
+
+        for equation in self.remaining:
+            everything = set().union(*map(of, equation.invars))
+            found.update(dict.fromkeys(equation.outvars, everything))
+        return [of(result) for result in self.results]
+
+
+def traced(function: Callable[..., Any], *examples: Any) -> Program:
+    """`function` as a program; what depends on no argument is computed here and now.
+
+    `examples` are arguments of the shapes and types that it will be called with.
+    """
+    program = jax.make_jaxpr(function)(*examples)
+    while any(equation.primitive.name in _CALLS for equation in program.jaxpr.eqns):
+        program = jax.make_jaxpr(_opened(program))(*jax.tree.leaves(examples))
+    known: dict[Var, Any] = dict(zip(program.jaxpr.constvars, program.consts, strict=True))
+    remaining: list[JaxprEqn] = []
+    for equation in program.jaxpr.eqns:
+        if all(isinstance(operand, Literal) or operand in known for operand in equation.invars):
+            known.update(evaluated(equation, known))
+        else:
+            remaining.append(equation)
+    return Program(program.jaxpr.invars, known, remaining, program.jaxpr.outvars)
 
 
 def on_lanes(field: Callable[..., Components], *examples: Any) -> Callable[..., Components]:
@@ -29,41 +84,30 @@ def on_lanes(field: Callable[..., Components], *examples: Any) -> Callable[..., 
 
     `examples` are arguments of the shapes and types that it will be called with.
     """
-    program = jax.make_jaxpr(field)(*examples)
-    while any(equation.primitive.name in _CALLS for equation in program.jaxpr.eqns):
-        program = jax.make_jaxpr(_opened(program))(*jax.tree.leaves(examples))
-    known: dict[Var, Any] = dict(zip(program.jaxpr.constvars, program.consts, strict=True))
-    reciprocals: dict[Var, Array] = {}
-    remaining: list[JaxprEqn] = []
-    for equation in program.jaxpr.eqns:
-        if all(isinstance(operand, Literal) or operand in known for operand in equation.invars):
-            known.update(_evaluated(equation, known))
-            continue
-        remaining.append(equation)
-        divisor = _divisor(equation, known)
-        if divisor is not None and divisor not in reciprocals:
-            reciprocals[divisor] = 1.0 / known[divisor]
+    program = traced(field, *examples)
+    known, remaining = program.known, program.remaining
+    reciprocals = program.reciprocals()
 
     def evaluate(*arguments: Any) -> Components:
         values = {
             **known,
-            **dict(zip(program.jaxpr.invars, jax.tree.leaves(arguments), strict=True)),
+            **dict(zip(program.arguments, jax.tree.leaves(arguments), strict=True)),
         }
         for equation in remaining:
-            divisor = _divisor(equation, reciprocals)
+            divisor = known_divisor(equation, reciprocals)
             if divisor is not None:
-                dividend = _read(values, equation.invars[0])
+                dividend = read(values, equation.invars[0])
                 values[equation.outvars[0]] = dividend * reciprocals[divisor]
             elif _is_logarithm(equation):
-                values[equation.outvars[0]] = logarithm(_read(values, equation.invars[0]))
+                values[equation.outvars[0]] = logarithm(read(values, equation.invars[0]))
             else:
-                values.update(_evaluated(equation, values))
-        return tuple(_read(values, result) for result in program.jaxpr.outvars)
+                values.update(evaluated(equation, values))
+        return tuple(read(values, result) for result in program.results)
 
     return evaluate
 
 
-def _divisor(equation: JaxprEqn, known: Mapping[Var, Any]) -> Var | None:
+def known_divisor(equation: JaxprEqn, known: Mapping[Var, Any]) -> Var | None:
     """The divisor of a floating-point division, if it is known."""
     if equation.primitive is not lax.div_p:
         return None
@@ -81,12 +125,14 @@ def _dtype(variable: Any) -> Any:
     return variable.aval.dtype
 
 
-def _read(values: Mapping[Var, Any], operand: Any) -> Any:
+def read(values: Mapping[Var, Any], operand: Any) -> Any:
+    """The value of an operand."""
     return operand.val if isinstance(operand, Literal) else values[operand]
 
 
-def _evaluated(equation: JaxprEqn, values: Mapping[Var, Any]) -> dict[Var, Any]:
-    operands = [_read(values, operand) for operand in equation.invars]
+def evaluated(equation: JaxprEqn, values: Mapping[Var, Any]) -> dict[Var, Any]:
+    """What an operation gives for the values of its operands."""
+    operands = [read(values, operand) for operand in equation.invars]
     parameters = equation.primitive.get_bind_params(equation.params)
     found = equation.primitive.bind(*operands, **parameters)
     outputs = found if equation.primitive.multiple_results else [found]
@@ -103,11 +149,11 @@ def _opened(program: Any) -> Callable[..., Sequence[Any]]:
         for equation in jaxpr.eqns:
             if equation.primitive.name in _CALLS:
                 called = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
-                results = jaxpr_as_fun(called)(*(_read(values, v) for v in equation.invars))
+                results = jaxpr_as_fun(called)(*(read(values, v) for v in equation.invars))
                 values.update(zip(equation.outvars, results, strict=True))
             else:
-                values.update(_evaluated(equation, values))
-        return [_read(values, result) for result in jaxpr.outvars]
+                values.update(evaluated(equation, values))
+        return [read(values, result) for result in jaxpr.outvars]
 
     return function
 

@@ -15,7 +15,6 @@ import numpy as np
 from jax import Array, lax
 
 from insilico.model import Model
-from insilico.solve import adaptive
 from insilico.solve.adaptive import Position
 from insilico.solve.events import Events, Kind, Pattern
 from insilico.solve.fields import on_lanes
@@ -23,7 +22,7 @@ from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
 Advance = Callable[..., tuple[Position, Array]]
-"""A solver between two rows, with the arguments of `insilico.solve.adaptive.advance`."""
+"""A solver between two rows: `insilico.solve.adaptive.advance` with its method, or alike."""
 
 
 class Plan(NamedTuple):
@@ -103,7 +102,7 @@ def walk(
     *,
     rule: Rule | None = None,
     subject: Any = None,
-    advance: Advance = adaptive.advance,
+    advance: Advance,
 ) -> Walk:
     """Solve one chunk of lanes through all rows of its schedule.
 

@@ -8,7 +8,7 @@ import pytest
 
 from insilico import models
 from insilico.model import Model, Quantity
-from insilico.solve import Dose, Status, Tolerances, reference, schedule, solve
+from insilico.solve import Dose, Status, Tolerances, methods, reference, schedule, solve
 from insilico.vocabulary import Value, cos
 
 PROBLEMS = Path(__file__).parents[4] / "shared" / "bench" / "ensemble_problems.npz"
@@ -182,3 +182,70 @@ def test_a_raised_step_limit_lets_the_stiff_patient_finish():
     # x' = k (cos t − x) once its start is forgotten; ten times the tolerance of a step.
     answer = (2e3**2 * np.cos(5.0) + 2e3 * np.sin(5.0)) / (2e3**2 + 1.0)
     np.testing.assert_allclose(enough.outputs.position[:, -1], answer, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", methods.NAMES)
+def test_every_method_solves_a_dosed_model_to_its_tolerance(
+    one_compartment, patients, exact, method: str
+):
+    actions = [Dose(24.0 * day, "depot", 100.0) for day in range(3)]
+    observe = [6.0, 24.0, 30.0, 72.0]
+    parameters = patients(one_compartment, (1.0, 3.0, 30.0), 16)
+    answers = np.array([exact(p, actions, observe) for p in zip(*parameters, strict=True)])
+    events, pattern = schedule(one_compartment, actions, observe=observe)
+    for tolerance in (1e-4, 1e-7):
+        solution = solve(
+            one_compartment, parameters, events, pattern,
+            tolerances=Tolerances(relative=tolerance, absolute=tolerance), method=method,
+        )  # fmt: skip
+        found = np.stack(solution.outputs, axis=-1)
+        # Errors of single steps add up over tens of steps, and their estimate is a lower order's.
+        assert np.max(np.abs(found - answers)) / 100.0 < 20 * tolerance
+        assert np.all(solution.status == Status.OK)
+
+
+@pytest.mark.parametrize("method", methods.STIFF)
+def test_a_stiff_method_is_not_slowed_by_a_fast_rate(method: str):
+    """The same patients whose stiffness takes an explicit method thousands of steps."""
+    events, pattern = schedule(TROUBLE, observe=[0.0, 0.5, 3.0, 5.0])
+    stiffness = np.array([2e3, 2e5, 2e7])
+    solution = solve(
+        TROUBLE, Forces(np.zeros(3), stiffness), events, pattern, method=method,
+        tolerances=Tolerances(max_steps=400),
+    )  # fmt: skip
+    assert np.all(solution.status == Status.OK)
+    answer = (stiffness**2 * np.cos(5.0) + stiffness * np.sin(5.0)) / (stiffness**2 + 1.0)
+    np.testing.assert_allclose(solution.outputs.position[:, -1], answer, rtol=1e-5)
+
+
+def test_an_unknown_method_is_refused_before_anything_is_solved(one_compartment):
+    events, pattern = schedule(one_compartment, observe=[1.0])
+    with pytest.raises(ValueError, match="no method 'euler'"):
+        solve(
+            one_compartment, one_compartment.Parameters(1.0, 1.0, 1.0), events, pattern,
+            method="euler",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", methods.STIFF)
+def test_benchmark_problem_p2_is_solved_to_1e_5_at_nominal_tolerance(method: str):
+    if not PROBLEMS.is_file():
+        pytest.skip(f"{PROBLEMS} is not there: the benchmark problems are kept apart")
+    model = models.get("target_mediated_disposition")
+    with np.load(PROBLEMS) as archive:
+        numbers, answers = archive["p2"][:100], archive["p2_reference"]
+        times = archive["p2_times"]
+    weekly = [Dose(168.0 * week, "depot", 600.0) for week in range(12)]
+    events, pattern = schedule(model, weekly, observe=times)
+    errors = []
+    for relative in (1e-6, 1e-8):
+        solution = solve(
+            model, model.Parameters(*numbers.T), events, pattern, method=method,
+            tolerances=Tolerances(relative=relative, absolute=1e-2 * relative),
+        )  # fmt: skip
+        found = np.stack(solution.outputs, axis=-1)
+        floor = 1e-3 * np.abs(answers).max(axis=1, keepdims=True)
+        errors.append(np.max(np.abs(found - answers) / np.maximum(np.abs(answers), floor)))
+    assert errors[0] <= 1e-5
+    # A hundredth of the tolerance is worth at least a factor of 20 (100 in theory).
+    assert errors[1] <= errors[0] / 20

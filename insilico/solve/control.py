@@ -1,86 +1,11 @@
-"""One adaptive step of Tsitouras' 5(4) pair on lanes.
-
-The barriers are what makes it fast on a CPU: without them XLA's fusion recomputes earlier stages
-inside later ones, up to five times over.
-"""
-
-import functools
-from collections.abc import Callable
-from typing import NamedTuple
+"""Step sizes from errors: the norm of an error, the factor to the next size, the first size."""
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from insilico import devices as _devices  # noqa: F401  (float64 before anything is traced)
-
-Components = tuple[Array, ...]
-"""A state's components in flat order, each of shape (lanes,)."""
-
-Field = Callable[[Array, Components], Components]
-
-ORDER = 5
-
-
-class Tableau(NamedTuple):
-    """Weights of the earlier rates at each stage, the stages' times, and the error's weights."""
-
-    stages: tuple[tuple[float, ...], ...]
-    nodes: tuple[float, ...]
-    error: tuple[float, ...]
-
-
-@functools.cache
-def tableau() -> Tableau:
-    """The pair's coefficients, from diffrax."""
-    import diffrax  # not on top: reading a config should not wait for it
-
-    published = diffrax.Tsit5.tableau
-    return Tableau(
-        tuple(tuple(float(a) for a in row) for row in published.a_lower),
-        tuple(float(c) for c in published.c),
-        tuple(float(e) for e in published.b_error),
-    )
-
-
-class Step(NamedTuple):
-    """A trial step: the state at its end, the rates there, and the estimate of its error."""
-
-    state: Components
-    rates: Components
-    error: Components
-
-
-def step(field: Field, time: Array, size: Array, state: Components, rates: Components) -> Step:
-    """From `state` with its `rates` at `time` to `time + size`, lane by lane.
-
-    The pair reuses its last stage as the next step's first, so an accepted step costs six
-    evaluations of `field`.
-    """
-    pair = tableau()
-    stages = [rates]
-    end = state
-    for row, node in zip(pair.stages, pair.nodes, strict=True):
-        end = lax.optimization_barrier(
-            tuple(
-                component + size * _combine(row, stages, index)
-                for index, component in enumerate(state)
-            )
-        )
-        stages.append(lax.optimization_barrier(field(time + node * size, end)))
-    error = lax.optimization_barrier(
-        tuple(size * _combine(pair.error, stages, index) for index in range(len(state)))
-    )
-    return Step(end, stages[-1], error)
-
-
-def _combine(weights: tuple[float, ...], stages: list[Components], index: int) -> Array:
-    terms = [weight * stage[index] for weight, stage in zip(weights, stages, strict=True) if weight]
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
-
+from insilico.solve.fields import Components
+from insilico.solve.methods.interface import Trial
 
 SAFETY = 0.95
 """Below 1, a rejected step always shrinks. 0.97 saves an oral dosing model 1 % of its steps more,
@@ -93,7 +18,7 @@ LARGEST_SQUARE = 1e12
 """Squared error norms are cut off here; a trial step that is not finite counts as this."""
 
 
-def squared_error(state: Components, trial: Step, relative: Array, absolute: Components) -> Array:
+def squared_error(state: Components, trial: Trial, relative: Array, absolute: Components) -> Array:
     """Square of each lane's error norm, finite always: up to 1 the step is accurate enough.
 
     The norm is the root mean square over components, each in units of its own tolerance.
@@ -109,9 +34,9 @@ def squared_error(state: Components, trial: Step, relative: Array, absolute: Com
     return jnp.where(squares < LARGEST_SQUARE, squares, LARGEST_SQUARE)
 
 
-def factor(squares: Array) -> Array:
-    """Each lane's factor from this step's size to the next one's."""
-    guess = SAFETY * _power(lax.max(squares, jnp.full_like(squares, 1e-12)), -0.5 / ORDER)
+def factor(squares: Array, order: int) -> Array:
+    """Each lane's factor from this step's size to the next one's, for a method of that order."""
+    guess = SAFETY * _power(lax.max(squares, jnp.full_like(squares, 1e-30)), -0.5 / order)
     return lax.clamp(
         jnp.full_like(guess, SMALLEST_FACTOR), guess, jnp.full_like(guess, LARGEST_FACTOR)
     )

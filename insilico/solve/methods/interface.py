@@ -1,0 +1,57 @@
+"""What the loop of adaptive steps asks of a method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from insilico.solve.fields import Components, Field
+
+
+class Trial(NamedTuple):
+    """A trial step: the state at its end, the rates there, and the estimate of its error.
+
+    `rates` is empty where the next step has no use for them.
+    """
+
+    state: Components
+    rates: Components
+    error: Components
+
+
+class Stepper(Protocol):
+    """A method made ready for one field."""
+
+    @property
+    def rates(self) -> Field:
+        """The field itself."""
+        ...
+
+    def step(self, time: Array, size: Array, state: Components, rates: Components) -> Trial:
+        """From `state` with its `rates` at `time` to `time + size`, lane by lane."""
+        ...
+
+
+class Method(Protocol):
+    """One way to take a step.
+
+    - `order`: the power of the step size that the error estimate of one step goes with.
+    - `reuses_rates`: whether a step's last rates serve the next one as its first. If not, `rates`
+      of a step and of its `Trial` are empty.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def order(self) -> int: ...
+    @property
+    def reuses_rates(self) -> bool: ...
+
+    def prepare(self, field: Field, time: Array, state: Components) -> Stepper:
+        """The method for `field`, whose arguments will look like `time` and `state`.
+
+        What depends on neither is computed here and now, outside the loop of steps.
+        """
+        ...
