@@ -86,6 +86,7 @@ class _Builder(Checks):
                 hour=config.visits.time_of_day,
                 retry_after=int(config.visits.retry_after),
                 last_day=self.last_day,
+                doses_end=self.doses_end(),
             ),
             sizes=DoseSizes(
                 drug.rounding, drug.weekly_rounding, drug.lowest, drug.highest, drug.every
@@ -355,8 +356,14 @@ class _Builder(Checks):
                         (*path, "revision", "days", index),
                         f"is after the trial's end on day {self.last_day}",
                     )
+                elif day > self.doses_end():
+                    self.note(
+                        (*path, "revision", "days", index),
+                        f"comes after the last dose, on day {self.doses_end():g}",
+                    )
             for index, formula in enumerate(revision):
                 self.early((*path, "revision", "formulas", index), formula.expression)
+                self.days_back((*path, "revision", "formulas", index), formula)
                 absent = [name for name in formula.expression.names if name not in at_visit]
                 if vocabulary and absent:
                     self.absent((*path, "revision", "formulas", index), formula, absent)
@@ -389,12 +396,31 @@ class _Builder(Checks):
         rule = ArmRule(days, revision, titration, first)
         return Arm(name, spec.label, start, loading, rule)
 
+    def days_back(self, path: tuple[str | int, ...], formula: Formula) -> None:
+        """Note a formula that reads doses of days on which none may have been given."""
+        lags = [name for name in formula.expression.names if name.startswith("dose_")]
+        every = self.config.drug.every
+        if lags and every != 1 and not every % 1:
+            self.note(
+                path,
+                f"reads {', '.join(sorted(lags))}, doses of days back, which not every day has "
+                f"with a dose every {self.config.drug.every:g} d",
+                hint="such a formula goes with daily doses",
+            )
+
     def doses_on(self, day: int) -> bool:
         drug = self.config.drug
         last = drug.last_day or self.last_day
         if drug.every % 1:
             return True  # nobody knows, and that is said elsewhere
         return drug.first_day <= day <= last and (day - drug.first_day) % drug.every == 0
+
+    def doses_end(self) -> float:
+        """Day of the last dose where dosing ends before the trial; infinite where it does not."""
+        drug = self.config.drug
+        if drug.last_day is None or drug.last_day >= self.last_day:
+            return math.inf
+        return drug.last_day - (drug.last_day - drug.first_day) % drug.every
 
     def shortest_recheck(self, titrations: Mapping[str, Titration]) -> float:
         used = {spec.titration for spec in self.config.arms.values()}
@@ -413,6 +439,15 @@ class _Builder(Checks):
             self.note(("drug", "last_day"), f"is after the trial's end on day {self.last_day}")
         elif drug.first_day > last:
             self.note(("drug", "first_day"), f"is after the last day of dosing, day {last}")
+        if drug.adherence is not None:
+            mean, spread = drug.adherence.mean, drug.adherence.spread
+            widest = math.sqrt(mean * (1.0 - mean))
+            if spread > 0.0 and spread >= widest:
+                self.note(
+                    ("drug", "adherence", "spread"),
+                    f"is more than shares around {mean:g} can be spread",
+                    allowed=f"below {widest:.3g}, the root of mean·(1 − mean)" if widest else "0",
+                )
         if drug.rounding is not None and drug.weekly_rounding is not None:
             self.note(("drug", "weekly_rounding"), "does not go with `rounding`; state one of them")
         if drug.lowest is not None and drug.highest is not None:

@@ -6,14 +6,22 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from insilico.config import ConfigError, Document, Expression, Path, Problem, load
+from insilico.config.problems import dotted, override_label
 from trials.building import build
 from trials.config import SensitivitySpec, TrialConfig
 from trials.dosing import Formula
 from trials.protocol import Protocol
+
+_NO_CHANGE = frozenset(
+    ("title", "description", "seed", "sensitivity", "published", "assumptions", "truth", "keep",
+     "largest_failed_share", "success")
+)  # fmt: skip
+"""Sections that no true effect depends on."""
 
 SAMPLE = 4096
 """Candidates that a config is tried on."""
@@ -36,6 +44,9 @@ class Study:
         """
         problems = self.on_candidates()
         for name, scenario in self.config.sensitivity.items():
+            if misstated := self._misstated(name, scenario):
+                problems += misstated
+                continue
             told = [(problem.field, problem.message) for problem in problems]
             problems += [
                 self._of_scenario(name, problem)
@@ -64,10 +75,41 @@ class Study:
             return [self.document.problem(("analyses",), message, found="")]
         return changed.on_candidates()
 
+    def _misstated(self, name: str, scenario: SensitivitySpec) -> list[Problem]:
+        """What is wrong with a scenario's changes before they are made."""
+        where = ("sensitivity", name, "set")
+        places = list(_places(scenario.set))
+        keys = [key for key, _ in places]
+        problems = []
+        for key, path in places:
+            if "" in key.split("."):
+                message = f'"{key}" is no place: it is written section.key'
+                problems.append(self.document.problem((*where, *path), message, found=""))
+            elif keys.count(key) > 1 or any(other.startswith(f"{key}.") for other in keys):
+                message = f'the key "{key}" is given twice'
+                hint = "remove one"
+                problem = self.document.problem((*where, *path), message, found="", hint=hint)
+                problems.append(problem)
+        if not problems and all(key.split(".")[0] in _NO_CHANGE for key in keys):
+            message = "changes nothing that a true effect depends on"
+            hint = "change the cohort, the model, the drug, visits or arms"
+            problems.append(self.document.problem(where, message, found="", hint=hint))
+        return problems
+
     def _of_scenario(self, name: str, problem: Problem) -> Problem:
+        """A problem that a scenario causes, at the change that causes it."""
+        scenario = self.config.sensitivity[name]
+        causes = [
+            path
+            for key, path in _places(scenario.set)
+            if problem.file == override_label(key)
+            or f"{problem.field}.".startswith(f"{key}.")
+            or f"{key}.".startswith(f"{problem.field}.")
+        ]
+        field = f"{problem.field}: " if problem.field else ""
         return self.document.problem(
-            ("sensitivity", name, "set"),
-            f"makes the config wrong: {problem.field}: {problem.message}",
+            ("sensitivity", name, "set", *(causes[0] if causes else ())),
+            f"makes the config wrong: {field}{problem.message}",
             found=problem.found or "",
             allowed=problem.allowed,
             hint=problem.hint,
@@ -180,22 +222,36 @@ def _resolve(path: str | os.PathLike[str], overrides: tuple[str, ...]) -> Study:
             rest = Study(document, salvaged.parsed, build(salvaged.parsed, document), overrides)
             problems |= dict.fromkeys(rest.on_candidates())
         except ConfigError as error:
-            more = [problem for problem in error.problems if not salvaged.follows(problem)]
+            unread = {dotted(path) for path in document.unread}
+            more = [
+                problem
+                for problem in error.problems
+                if not salvaged.follows(problem) and problem.field not in unread
+            ]
             problems |= dict.fromkeys(more)
     raise ConfigError(problems)
 
 
-def changes_of(values: Mapping[str, object], section: str = "") -> list[str]:
+def changes_of(values: Mapping[str, object]) -> list[str]:
     """A scenario's changes as overrides.
 
     A section among them changes only what it names, as a section of the file would be read: the
     keys that stand beside those stay.
     """
     changes = []
-    for key, value in values.items():
-        place = section + key
-        if isinstance(value, Mapping) and value:
-            changes += changes_of(value, f"{place}.")
-        else:
-            changes.append(f"{place}={json.dumps(value)}")
+    for key, path in _places(values):
+        value: Any = values
+        for step in path:
+            value = value[step]
+        changes.append(f"{key}={json.dumps(value)}")
     return changes
+
+
+def _places(values: Mapping[str, object], path: Path = ()) -> Iterator[tuple[str, Path]]:
+    """Each change's dotted place in the config, and where it stands among the changes."""
+    for key, value in values.items():
+        here = (*path, key)
+        if isinstance(value, Mapping) and value:
+            yield from _places(value, here)
+        else:
+            yield ".".join(map(str, here)), here

@@ -254,9 +254,12 @@ def _columns(model: Model, parameters: Any) -> Any:
 
     def column(name: str, value: Any) -> np.ndarray:
         try:
-            values = np.asarray(value, float)
-        except (TypeError, ValueError):
-            raise ValueError(f"parameter {name} must hold numbers; found {value!r}") from None
+            values = np.asarray(value)
+        except ValueError:
+            values = np.asarray(None)
+        if values.dtype.kind not in "fiu":
+            raise ValueError(f"parameter {name} must hold numbers; found {value!r}")
+        values = values.astype(float)
         if values.ndim > 1:
             raise ValueError(
                 f"parameter {name} must be a number or an array (patients,); "

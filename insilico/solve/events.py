@@ -116,13 +116,16 @@ def schedule(
       follows from it.
     - `start`: the time of the model's initial state.
 
-    Raises `ValueError` for times that are not finite or before `start`, a duration that is not
-    positive, unsorted output times, and `KeyError` for an unknown compartment or input.
+    Raises `ValueError` for times, amounts and values that are not finite, times before `start`, a
+    duration that is not positive, unsorted output times, and `KeyError` for an unknown compartment
+    or input.
     """
     raw: list[tuple[float, int, int, float, int]] = []
     for action in actions:
         if not start <= action.time < math.inf:
             raise ValueError(f"{action}: its time must be finite and not before {start}")
+        if not math.isfinite(action.value if isinstance(action, Input) else action.amount):
+            raise ValueError(f"{action}: its amount or value must be finite")
         match action:
             case Dose(time, compartment, amount, order):
                 raw.append((time, Kind.DOSE, model.compartment(compartment), amount, order))

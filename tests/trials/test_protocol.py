@@ -130,7 +130,7 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file():
         ),
         (
             "sensitivity.spreads_as_variances.set={cohort.eligibility: [age > 200]}",
-            "sensitivity.spreads_as_variances.set: makes the config wrong: cohort.eligibility.0",
+            "set.cohort.eligibility: makes the config wrong: cohort.eligibility.0",
         ),
     ],
 )
@@ -219,6 +219,51 @@ def test_a_section_in_a_scenario_changes_only_what_it_names(change):
     assert drug.adherence.spread == study.config.drug.adherence.spread == 0.1
     assert drug.adherence.mean == 0.5
     assert drug.name == study.config.drug.name
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("{drug: {fraction: 0.4}, drug.fraction: 0.6}", 'the key "drug.fraction" is given twice'),
+        ("{drug: {}, drug.fraction: 0.6}", 'the key "drug" is given twice'),
+        ("{}", "changes nothing that a true effect depends on"),
+        ("{seed: 4, title: z}", "changes nothing that a true effect depends on"),
+        ("{sensitivity.spreads_as_variances.label: y}", "changes nothing that a true effect"),
+        ("{drug..fraction: 0.4}", '"drug..fraction" is no place: it is written section.key'),
+        ("{visits.days.9: 5}", "set.visits.days.9: makes the config wrong: visits.days is a list"),
+        ("{drug: {adherence: {spread: 0.4}}}", "set.drug.adherence.spread: makes the config wrong"),
+    ],
+)
+def test_what_a_scenario_misstates_is_told_at_its_key(change, said):
+    found = problems(
+        "sensitivity.spreads_as_variances.label=other",
+        "drug.adherence={mean: 0.9}",
+        f"sensitivity.spreads_as_variances.set={change}",
+    )
+    assert all(said in each for each in found), found
+
+
+@pytest.mark.parametrize(
+    ("adherence", "allowed"),
+    [("{mean: 0.95, spread: 0.3}", "below 0.218"), ("{mean: 1, spread: 0.1}", "allowed: 0")],
+)
+def test_shares_taken_spread_no_wider_than_shares_can(adherence, allowed):
+    (told,) = problems(f"drug.adherence={adherence}", "sensitivity={}")
+    assert "drug.adherence.spread" in told and allowed in told
+    assert read(COAG, ["drug.adherence={mean: 0.95, spread: 0.2}", "sensitivity={}"])
+
+
+def test_formulas_that_look_days_back_need_daily_doses():
+    found = problems("drug.every=2 d", "sensitivity={}")
+    assert all("reads dose_" in each and "every 2 d" in each for each in found)
+    assert len(found) >= 2
+
+
+def test_nothing_is_revised_after_the_last_dose():
+    found = problems("drug.last_day=4", "sensitivity={}")
+    assert all(
+        "revision.days.1" in each and "after the last dose, on day 4" in each for each in found
+    )
 
 
 def test_a_misspelt_covariate_in_a_criterion_hides_no_other_mistake():

@@ -17,12 +17,16 @@ LAGS = 4
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """The days on which visits may be; day 1 starts at time 0."""
+    """The days on which visits may be; day 1 starts at time 0.
+
+    `doses_end` is the day of the last dose, where dosing ends before the trial does.
+    """
 
     days: tuple[int, ...]
     hour: float
     retry_after: int
     last_day: int
+    doses_end: float = math.inf
 
     def time(self, day: Value) -> Value:
         """Hours since the start of day 1 of a visit on `day`."""

@@ -124,7 +124,11 @@ class DosingRule:
         following = jnp.minimum(self.schedule.next_scheduled(day), day + wait)
         record = {
             "attended": kept,
-            "daily_dose": self._dose(memory, day, subject) / self.sizes.every,
+            "daily_dose": jnp.where(
+                day < self.schedule.doses_end - self.dosed_before_visit + 1.0,
+                self._dose(memory, day, subject) / self.sizes.every,
+                0.0,
+            ),
             **{f"{name}_measured": measured[name] for name in self.outputs},
             **{name: getattr(visit.outputs, name) for name in self.outputs},
         }
@@ -165,14 +169,17 @@ class DosingRule:
             dose = jnp.where(titrating, self.sizes.fit(current * adjustment.factor), dose)
             changed = changed | titrating
             recheck = jnp.where(titrating, adjustment.recheck, recheck)
+        # What a visit ordered until the next one ends here, whatever kind of visit this is.
         after = memory._replace(
             dose=jnp.where(changed, dose, memory.dose),
             changed=jnp.where(changed, 1.0, memory.changed),
+            next_dose=jnp.ones_like(day),
+            hold=jnp.zeros_like(day),
         )
         if adjustment is not None:
             after = after._replace(
-                next_dose=jnp.where(titrating, adjustment.next_dose, memory.next_dose),
-                hold=jnp.where(titrating, adjustment.hold, memory.hold),
+                next_dose=jnp.where(titrating, adjustment.next_dose, after.next_dose),
+                hold=jnp.where(titrating, adjustment.hold, after.hold),
                 band=jnp.where(titrating, adjustment.band, memory.band),
             )
         return after, recheck

@@ -204,6 +204,8 @@ def test_lists_are_arrays(crowd):
         (np.ones((3, 2)), r"parameter clearance must be .* found one of shape \(3, 2\)"),
         (["a", "b", "c"], "parameter clearance must hold numbers"),
         ([[1.0], [1.0, 2.0]], "parameter clearance must hold numbers"),
+        (None, "parameter clearance must hold numbers; found None"),
+        ("3", "parameter clearance must hold numbers; found '3'"),
     ],
 )
 def test_parameters_that_are_no_numbers_of_patients_are_refused(crowd, wrong, said):

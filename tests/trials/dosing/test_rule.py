@@ -147,6 +147,38 @@ def test_revision_is_by_formula_on_each_of_its_days_and_titration_starts_after_t
     assert float(plan.memory.dose[0]) == pytest.approx(2.75)
 
 
+def test_a_revision_ends_a_hold_as_any_visit_does():
+    arm = ArmRule((6,), (REVISED,), TITRATION, titration_from=4)
+    dosing, subject = rule(arm), person()
+    _, plan = dosing.visit(at(4, 6.0), dosing.start(subject), subject)
+    assert given(dosing, plan, 4, subject)[0] == 0.0
+    _, plan = dosing.visit(at(6, 1.6), plan, subject)
+    assert given(dosing, plan, 6, subject)[0] == pytest.approx(2.5)
+
+
+def test_a_revision_ends_a_factor_on_a_next_dose_that_was_never_given():
+    arm = ArmRule((5,), (REVISED,), TITRATION, titration_from=4)
+    dosing, subject = rule(arm), person()
+    _, plan = dosing.visit(at(4, 1.5), dosing.start(subject), subject)
+    _, plan = dosing.visit(at(5, 1.6), plan, subject)
+    assert given(dosing, plan, 5, subject)[0] == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize(("morning", "on_its_day"), [(False, 5.0), (True, 0.0)])
+def test_after_the_last_dose_there_is_no_daily_dose(morning, on_its_day):
+    dosing, subject = rule(ArmRule()), person()
+    dosing = dataclasses.replace(
+        dosing,
+        schedule=dataclasses.replace(SCHEDULE, doses_end=7.0),
+        dosed_before_visit=morning,
+    )
+    plan = dosing.start(subject)
+    doses = [
+        float(dosing.visit(at(day, 2.0), plan, subject)[0]["daily_dose"][0]) for day in (4, 7, 8)
+    ]
+    assert doses == [5.0, on_its_day, 0.0]
+
+
 def test_days_between_those_of_a_revision_are_not_its_own():
     dosing, subject = rule(ArmRule((4, 9), (REVISED,), titration_from=10)), person()
     _, plan = dosing.visit(at(7, 1.6), dosing.start(subject), subject)
