@@ -103,7 +103,7 @@ class _Builder(Checks):
             measured=tuple(measured),
             days=self.last_day,
             dosed_before_visit=drug.time_of_day < config.visits.time_of_day,
-            most_visits=config.visits.most or min(sum(events[1].slots), MOST_VISITS),
+            most_visits=min(config.visits.most or MOST_VISITS, sum(events[1].slots)),
         )
 
     def model(self) -> Model | None:

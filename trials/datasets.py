@@ -237,7 +237,9 @@ def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         fields.append(field.with_metadata(metadata))
     # What pandas notes about its own types stays.
     schema = pa.schema(fields, {**table.schema.metadata, b"label": frame.attrs["label"].encode()})
-    pq.write_table(table.cast(schema), Path(path), compression="zstd")
+    # A file and not its name, which might be read as a URL's.
+    with Path(path).open("wb") as file:
+        pq.write_table(table.cast(schema), file, compression="zstd")
 
 
 class _Who:

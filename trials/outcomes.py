@@ -249,7 +249,10 @@ def _starting_doses(
         loaded = jnp.asarray(expression.evaluate(known, protocol.vocabulary), float)
         dose = jnp.where(day == number, loaded, dose)
     subjects = next(iter(values.values())).shape
-    return protocol.sizes.fit(jnp.broadcast_to(dose, (protocol.days, *subjects)))
+    dose = jnp.broadcast_to(dose, (protocol.days, *subjects))
+    # A loading dose of 0 omits the day's, as a factor of 0 on the next dose does.
+    omitted = jnp.isin(day, jnp.array([*arm.loading, 0])) & (dose == 0.0)
+    return jnp.where(omitted, 0.0, protocol.sizes.fit(dose))
 
 
 def _treat(

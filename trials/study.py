@@ -138,12 +138,17 @@ class Study:
             elif not np.all(np.isfinite(result)):
                 said = ["has no finite value for some subjects"]
                 hint = "guard it with `a if c else b`; `log` and `sqrt` need what is above 0"
-            elif path[0] == "arms" and np.any(result < 0):
+            elif self._starts_doses(path, expression) and np.any(result < 0):
                 said = ["is a negative dose for some subjects"]
             problems += [
                 self.document.problem(path, message, found="", hint=hint) for message in said
             ]
         return problems
+
+    def _starts_doses(self, path: Path, expression: Expression) -> bool:
+        """Whether an expression gives doses before anybody has been seen at a visit."""
+        seen = {n for n, each in self.protocol.rule_vocabulary.items() if each.available == "visit"}
+        return path[0] == "arms" or (path[0] == "formulas" and not seen & set(expression.names))
 
     def _expressions(self) -> Iterator[tuple[Path, Expression]]:
         """The config's expressions on subjects and visits, each with its place."""

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec
+from zarr.storage import LocalStore
 
 CHUNK_BYTES = 8 * 2**20
 """Size of a chunk before compression: few files, and still read in parts."""
@@ -39,9 +40,11 @@ def write_tree(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
         # Neither text of a fixed width nor metadata in one place is settled in zarr's third format;
         # zarr and xarray read both.
         warnings.filterwarnings("ignore", message="(?i).*zarr (v3|format 3) specification.*")
-        tree.to_zarr(Path(path), mode="w-", encoding=encoding, consolidated=False, zarr_format=3)
+        # A store and not its path, in which `#` and `::` would be read as a URL's.
+        store = LocalStore(Path(path))
+        tree.to_zarr(store, mode="w-", encoding=encoding, consolidated=False, zarr_format=3)
         # Once at the end: xarray would do it after each group, over all groups so far.
-        zarr.consolidate_metadata(str(path))
+        zarr.consolidate_metadata(store)
 
 
 def read_tree(path: str | os.PathLike[str], groups: Collection[str] = ()) -> xr.DataTree:
@@ -50,7 +53,10 @@ def read_tree(path: str | os.PathLike[str], groups: Collection[str] = ()) -> xr.
     Raises:
         OSError: there is no such store, or it cannot be read.
     """
-    with xr.open_datatree(Path(path), engine="zarr") as tree:
+    if not Path(path).is_dir():
+        raise FileNotFoundError(f"{path} does not exist")
+    store: Any = LocalStore(Path(path), read_only=True)  # which xarray's types do not know of
+    with xr.open_datatree(store, engine="zarr") as tree:
         if groups:
             kept = {"", *groups}  # the root, which says what the tree is of, goes along
             tree = tree.filter(lambda node: node.path.split("/")[1] in kept)

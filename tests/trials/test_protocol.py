@@ -266,6 +266,19 @@ def test_nothing_is_revised_after_the_last_dose():
     )
 
 
+def test_a_starting_formula_that_gives_negative_doses_is_refused():
+    found = problems(
+        "formulas={less: {expression: 'age - 60'}}", "arms.clinically_guided.start=[less]",
+        "sensitivity={}",
+    )  # fmt: skip
+    assert any("formulas.less.expression: is a negative dose for some subjects" in f for f in found)
+
+
+def test_visits_have_no_more_room_than_there_are_slots():
+    asked = read(COAG, ["visits.most=100000000", "sensitivity={}"]).protocol
+    assert asked.most_visits == sum(asked.pattern.slots)
+
+
 def test_a_misspelt_covariate_in_a_criterion_hides_no_other_mistake():
     found = problems("cohort.eligibility=[agee >= 18]", "analyses.black.subset=ancestri == 3")
     assert ["agee" in found[0], "ancestri" in found[1]] == [True, True]

@@ -1,5 +1,7 @@
 """Results survive being stored, and others can read them."""
 
+import os
+
 import arviz
 import numpy as np
 import pytest
@@ -50,3 +52,12 @@ def test_chunks_fit_the_array_and_the_limit(shape):
     assert len(chunks) == len(shape)
     assert all(1 <= chunk <= max(length, 1) for chunk, length in zip(chunks, shape, strict=True))
     assert np.prod(chunks, dtype=int) * 4 <= CHUNK_BYTES
+
+
+@pytest.mark.parametrize("name", ["trial #2", "a::b", "a#b?c%20", "memory:x"])
+def test_a_folder_may_have_any_name(tmp_path, tree, name):
+    """None is taken for a URL, whose parts would go elsewhere."""
+    (tmp_path / name).mkdir()
+    write_tree(tree, tmp_path / name / "results.zarr")
+    assert os.listdir(tmp_path) == [name]
+    xr.testing.assert_identical(read_tree(tmp_path / name / "results.zarr"), tree)
