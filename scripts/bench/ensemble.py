@@ -10,6 +10,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import jax
 
 from scripts.bench import report
 from scripts.bench.harness import Measurement, QuietMachine, alternate, fastest_lanes, warm_up
-from scripts.bench.problems import PROBLEMS, MissingProblems, Problem, load
+from scripts.bench.problems import PROBLEMS, MissingProblems, Problem, TooFewPatients, load
 from scripts.bench.tools import DEFAULT_TOOLS, TOOLS
 from scripts.bench.tools.protocol import Prepared, Settings, Tool, Unavailable
 
@@ -35,29 +36,33 @@ def main(arguments: list[str] | None = None) -> int:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", options.devices)
     try:
-        problem = load(options.problem, options.data)
+        problem = load(options.problem, options.data, options.patients)
     except MissingProblems as error:
         return _refuse(str(error))
-    patients = len(problem.parameters) if options.patients is None else options.patients
-    if patients > len(problem.parameters):
-        return _refuse(f"--patients {patients}: {problem.name} has {len(problem.parameters)}")
+    except TooFewPatients as error:
+        return _refuse(f"--patients {options.patients}: {error}")
     settings = Settings(options.rtol, options.atol, tuple(jax.local_devices()[: options.devices]))
     quiet = QuietMachine(options.quiet_wait)
     # The first tool must not pay, in seconds and memory, for the start of the compiler.
     jax.jit(lambda x: x + 1)(0.0).block_until_ready()
 
-    ready, lanes = _prepare(options.tools, problem, patients, settings, quiet, options.tune)
+    names = options.tools or DEFAULT_TOOLS[problem.name]
+    ready, lanes = _prepare(names, problem, settings, quiet, options.tune)
     if not ready:
         return _refuse("none of the tools can run")
     alternate(ready, options.repeats, quiet)
     rows = report.rows_of(
         case=f"{problem.name} float64 rtol {options.rtol:g} atol {options.atol:g}, "
-        f"{patients} patients",
+        f"{len(problem.parameters)} patients",
         device=f"{len(settings.devices)} host devices",
-        patients=patients,
         measured={
-            name: (measured, problem.max_error(measured.solution.outputs), lanes[name])
-            for name, (_, measured) in ready.items()
+            name: report.Measured(
+                measurement,
+                problem.max_error(measurement.solution.outputs),
+                lanes[name],
+                _patients(TOOLS[name], problem),
+            )
+            for name, (_, measurement) in ready.items()
         },
     )
     _print(rows, options, arguments)
@@ -67,13 +72,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--problem", choices=PROBLEMS, default="P1")
-    parser.add_argument("--patients", type=_positive, help="the first N (default: all)")
+    parser.add_argument(
+        "--patients", type=_positive, help="the first N (default: all; lorenz: N in all, 10,000)"
+    )
     parser.add_argument("--repeats", type=_positive, default=6, help="timed runs of each tool")
     parser.add_argument(
         "--tools",
         type=_tool_names,
-        default=list(DEFAULT_TOOLS),
-        help=f"of {', '.join(TOOLS)}; default: {', '.join(DEFAULT_TOOLS)}",
+        help=f"of {', '.join(TOOLS)}; default: "
+        + "; ".join(f"{problem}: {', '.join(names)}" for problem, names in DEFAULT_TOOLS.items()),
     )
     parser.add_argument("--rtol", type=float, default=1e-6)
     parser.add_argument("--atol", type=float, default=1e-8)
@@ -117,10 +124,14 @@ def _tool_names(text: str) -> list[str]:
     return names
 
 
+def _patients(tool: Tool, problem: Problem) -> int:
+    """How many patients the tool solves in a run."""
+    return min(len(problem.parameters), tool.most_patients or len(problem.parameters))
+
+
 def _prepare(
-    names: list[str],
+    names: Sequence[str],
     problem: Problem,
-    patients: int,
     settings: Settings,
     quiet: QuietMachine,
     tune: bool,
@@ -130,7 +141,8 @@ def _prepare(
     for name in names:
         tool = TOOLS[name]
         try:
-            lanes[name] = _lanes(tool, problem, patients, settings, quiet) if tune else tool.lanes
+            lanes[name] = _lanes(tool, problem, settings, quiet) if tune else tool.lanes
+            patients = _patients(tool, problem)
             prepare = partial(tool.prepare, problem, patients, settings, lanes[name])
             ready[name] = warm_up(prepare)
         except Unavailable as error:
@@ -138,13 +150,11 @@ def _prepare(
     return ready, lanes
 
 
-def _lanes(
-    tool: Tool, problem: Problem, patients: int, settings: Settings, quiet: QuietMachine
-) -> int:
+def _lanes(tool: Tool, problem: Problem, settings: Settings, quiet: QuietMachine) -> int:
     """The best block size for the tool, found on a part of the patients."""
     if not tool.lane_choices:
         return tool.lanes
-    few = min(patients, TUNING_PATIENTS)
+    few = min(_patients(tool, problem), TUNING_PATIENTS)
     prepare = partial(tool.prepare, problem, few, settings)
     return fastest_lanes(prepare, tool.lane_choices, quiet)
 

@@ -6,11 +6,12 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -19,8 +20,11 @@ from rich.table import Table
 from scripts.bench.harness import Measurement
 
 REPORTED_PACKAGES = ("jax", "jaxlib", "diffrax", "equinox", "numpy")
+REPORTED_PEERS = ("numbalsoda", "numba", "libroadrunner", "simglucose")
+"""Named where they are installed."""
 COLUMNS = (
     "tool",
+    "patients",
     "patients/s",
     "lowest to highest",
     "ratio to baseline",
@@ -31,6 +35,22 @@ COLUMNS = (
     "memory MB",
     "disturbed",
 )
+
+
+class Measured(NamedTuple):
+    """A tool's measurement and what is needed to judge it."""
+
+    measurement: Measurement
+    max_error: float
+    lanes: int
+    """Patients a block."""
+    patients: int
+    """Patients solved in each run."""
+
+    @property
+    def rates(self) -> np.ndarray:
+        """Patients a second of each run."""
+        return self.patients / self.measurement.seconds
 
 
 @dataclass(frozen=True)
@@ -55,18 +75,15 @@ class Row:
     disturbed: str
     lanes: int
     """Patients a block."""
+    patients: int
+    """Patients the tool solved in each run: those of the case, or the most it takes."""
 
 
-def rows_of(
-    case: str,
-    device: str,
-    patients: int,
-    measured: Mapping[str, tuple[Measurement, float, int]],
-) -> list[Row]:
-    """Rows of the tools measured together; values are (measurement, max error, lanes)."""
+def rows_of(case: str, device: str, measured: Mapping[str, Measured]) -> list[Row]:
+    """Rows of the tools measured together, by their names."""
     rows = []
-    for name, (measurement, max_error, lanes) in measured.items():
-        rates = patients / measurement.seconds
+    for name, tool in measured.items():
+        measurement, rates = tool.measurement, tool.rates
         steps = measurement.solution.steps
         rows.append(
             Row(
@@ -77,17 +94,18 @@ def rows_of(
                 value=float(np.median(rates)),
                 lowest=float(rates.min()),
                 highest=float(rates.max()),
-                max_error=max_error,
+                max_error=tool.max_error,
                 ratio_to={
-                    other: float(np.median(against.seconds / measurement.seconds))
-                    for other, (against, _, _) in measured.items()
+                    other: float(np.median(rates / against.rates))
+                    for other, against in measured.items()
                     if other != name
                 },
                 steps=None if steps is None else float(np.mean(steps)),
                 compile_seconds=measurement.compile_seconds,
                 peak_memory=measurement.peak_memory,
                 disturbed=f"{measurement.disturbed}/{len(measurement.samples)}",
-                lanes=lanes,
+                lanes=tool.lanes,
+                patients=tool.patients,
             )
         )
     return rows
@@ -113,14 +131,25 @@ def json_line(row: Row) -> str:
     )
 
 
+def _short(value: float, digits: int) -> str:
+    """A number with `digits` decimals; two figures of one below 0.1."""
+    return f"{value:.2g}" if value < 0.1 else f"{value:,.{digits}f}"
+
+
+def _rate(value: float) -> str:
+    """Patients a second."""
+    return _short(value, 0 if value >= 10 else 2)
+
+
 def _cells(row: Row, baseline: str | None) -> tuple[str, ...]:
     ratio = (
-        "baseline" if row.tool == baseline else f"{row.ratio_to.get(baseline or '', np.nan):.2f}"
+        "baseline" if row.tool == baseline else _short(row.ratio_to.get(baseline or "", np.nan), 2)
     )
     return (
         row.tool,
-        f"{row.value:,.0f}",
-        f"{row.lowest:,.0f} to {row.highest:,.0f}",
+        f"{row.patients:,}",
+        _rate(row.value),
+        f"{_rate(row.lowest)} to {_rate(row.highest)}",
         ratio,
         f"{row.max_error:.1e}",
         "" if row.steps is None else f"{row.steps:,.0f}",
@@ -177,6 +206,9 @@ def versions() -> str:
     """Python, the packages compared and the commit of this repository where git knows it."""
     parts = [f"python {platform.python_version()}"]
     parts += [f"{package} {metadata.version(package)}" for package in REPORTED_PACKAGES]
+    for peer in REPORTED_PEERS:
+        with suppress(metadata.PackageNotFoundError):
+            parts.append(f"{peer} {metadata.version(peer)}")
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty"],

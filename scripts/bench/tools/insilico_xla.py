@@ -11,17 +11,21 @@ functions:
   patients' order, times as `problem.output_times`; steps (patients,) with rejected ones, or None.
 """
 
+from functools import partial
+
 import numpy as np
 
 from scripts.bench.problems import Problem
 from scripts.bench.tools.protocol import Prepared, Settings, Solution, Tool, Unavailable
 
-MODELS = {"P1": "indirect_response"}
+MODELS = {"P1": "indirect_response", "P2": "target_mediated_disposition"}
 """The engine's model of each problem; its parameters stand in the order of the problem's."""
-DOSED_COMPARTMENT = {"P1": "depot"}
+DOSED_COMPARTMENT = {"P1": "depot", "P2": "depot"}
 
 
-def _prepare(problem: Problem, patients: int, settings: Settings, lanes: int) -> Prepared:
+def _prepare(
+    method: str | None, problem: Problem, patients: int, settings: Settings, lanes: int
+) -> Prepared:
     try:
         from insilico import models
         from insilico.solve import LANES, Dose, Tolerances, schedule, submit
@@ -44,7 +48,9 @@ def _prepare(problem: Problem, patients: int, settings: Settings, lanes: int) ->
     parameters = model.Parameters(*problem.parameters[:patients].T)
 
     def run():
-        return submit(model, parameters, events, pattern, tolerances=tolerances).wait()
+        return submit(
+            model, parameters, events, pattern, tolerances=tolerances, method=method
+        ).wait()
 
     def gather(pending) -> Solution:
         result = pending.solution()
@@ -53,4 +59,10 @@ def _prepare(problem: Problem, patients: int, settings: Settings, lanes: int) ->
     return Prepared(run, gather)
 
 
-TOOL = Tool("insilico-xla", "this engine, adaptive steps on lanes", _prepare, 64)
+TOOLS = (
+    Tool("insilico-xla", "this engine, the model's own method", partial(_prepare, None), 64),
+    *(
+        Tool(f"insilico-xla-{name}", f"this engine, {name}", partial(_prepare, name), 64)
+        for name in ("tsit5", "dopri8", "taylor", "rodas4", "rodas5p")
+    ),
+)

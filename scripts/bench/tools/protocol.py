@@ -58,3 +58,5 @@ class Tool(NamedTuple):
     """Whether a patient's numbers do not depend on the patients solved beside it."""
     baseline: bool = False
     """Whether the tool may be the baseline: the fastest of those in a run is."""
+    most_patients: int | None = None
+    """A slow tool solves at most so many, the first; its rate is that of those it solved."""
