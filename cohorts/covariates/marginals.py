@@ -40,7 +40,9 @@ class AgeMargin(Spec):
 
     minimum: Years | None = Field(default=None, description="nobody is younger")
     maximum: Years | None = Field(default=None, description="nobody is older")
-    median: Years | None = Field(default=None, description="half are younger; alone, or between quartiles")
+    median: Years | None = Field(
+        default=None, description="half are younger; alone, or between quartiles"
+    )
     quartiles: tuple[Years, Years] | None = Field(
         default=None,
         description="a quarter are younger than the first, a quarter older than the second",
