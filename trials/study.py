@@ -200,17 +200,17 @@ class Study:
         return _resolve(self.document.file, (*self.overrides, *changes))
 
 
-def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Study:
+def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> Study:
     """Read a trial's config file.
 
     **Arguments:**
 
     - `path`: the YAML file.
-    - `overrides`: changes as `key=value`, such as `trial.replicates=20`.
+    - `overrides`: changes as `key=value`, such as `trial.replicates=20`; one or several.
 
     Raises `ConfigError` with every problem found, each with its line; see `Study.check` too.
     """
-    study = _resolve(path, tuple(overrides))
+    study = _resolve(path, (overrides,) if isinstance(overrides, str) else tuple(overrides))
     study.check()
     return study
 

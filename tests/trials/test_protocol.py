@@ -274,6 +274,10 @@ def test_a_starting_formula_that_gives_negative_doses_is_refused():
     assert any("formulas.less.expression: is a negative dose for some subjects" in f for f in found)
 
 
+def test_one_change_needs_no_list():
+    assert read(COAG, "trial.replicates=7").config.trial.replicates == 7
+
+
 def test_visits_have_no_more_room_than_there_are_slots():
     asked = read(COAG, ["visits.most=100000000", "sensitivity={}"]).protocol
     assert asked.most_visits == sum(asked.pattern.slots)
