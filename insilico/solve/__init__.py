@@ -18,8 +18,9 @@ if TYPE_CHECKING:
         solve_block,
         submit,
     )
+    from insilico.solve.courses import Plan, Rule, Visit
     from insilico.solve.diffrax_reference import reference
-    from insilico.solve.walks import Plan, Rule, Visit, Walk, walk
+    from insilico.solve.walks import Walk, walk
 
 __all__ = [
     "BLOCK",
@@ -60,8 +61,9 @@ _COMPUTING = {
         "solve_block",
         "submit",
     ),
+    "courses": ("Plan", "Rule", "Visit"),
     "diffrax_reference": ("reference",),
-    "walks": ("Plan", "Rule", "Visit", "Walk", "walk"),
+    "walks": ("Walk", "walk"),
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from jax import Array, lax
 
 from insilico.solve import control
 from insilico.solve.fields import Components, Field
-from insilico.solve.methods import Method
+from insilico.solve.methods import Method, Stepper
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
@@ -28,6 +28,78 @@ class Position(NamedTuple):
     steps: Array
 
 
+class Moving(NamedTuple):
+    """Lanes on their way: as a `Position`, with the rates where the method reuses them."""
+
+    time: Array
+    size: Array
+    state: Components
+    rates: Components
+    steps: Array
+
+
+def start(
+    method: Method,
+    stepper: Stepper,
+    position: Position,
+    fresh: Array,
+    relative: Array,
+    floors: Components,
+) -> Moving:
+    """Lanes ready for their first step.
+
+    `fresh` says that the state or the field has just jumped, so that a lane's step size must not be
+    larger than its state suggests.
+    """
+    rates = stepper.rates(position.time, position.state)
+    guess = control.first_size(position.state, rates, relative, floors)
+    size = jnp.where(fresh, jnp.minimum(guess, position.size), position.size)
+    kept = rates if method.reuses_rates else ()
+    return Moving(position.time, size, position.state, kept, position.steps)
+
+
+def attempt(
+    method: Method,
+    stepper: Stepper,
+    moving: Moving,
+    target: Array,
+    active: Array,
+    relative: Array,
+    floors: Components,
+) -> Moving:
+    """One trial step of every active lane, not beyond its `target`: taken if it is exact enough.
+
+    `floors` are the absolute tolerances of the components. Idle lanes stay as they are.
+    """
+    time, size, state, rates, steps = moving
+    left = target - time
+    length = lax.optimization_barrier(jnp.where(active & (size * 1.0001 >= left), left, size))
+    trial = stepper.step(time, length, state, rates)
+    squares = control.squared_error(state, trial, relative, floors)
+    # Idle lanes are told by their error from here on: masks of bytes between the compiler's
+    # loops cost more than comparing numbers anew.
+    squares = lax.optimization_barrier(jnp.where(active, squares, jnp.inf))
+    last = length == left
+    proposed = length * jnp.where(squares < jnp.inf, control.factor(squares, method.order), 1.0)
+
+    def select(new: Array, old: Array) -> Array:
+        return lax.select(squares <= 1.0, new, old)
+
+    return Moving(
+        select(jnp.where(last, target, time + length), time),
+        # A step cut short by its target says nothing against the size it was cut from.
+        jnp.where((squares <= 1.0) & last, lax.max(proposed, size), proposed),
+        jax.tree.map(select, trial.state, state),
+        lax.optimization_barrier(jax.tree.map(select, trial.rates, rates)),
+        steps + (squares < jnp.inf).astype(steps.dtype),
+    )
+
+
+def smallest_size(target: Array) -> Array:
+    """A step size below which a lane has failed."""
+    return 1e-14 * jnp.maximum(jnp.abs(target), 1e-3)
+
+
 def advance(
     method: Method,
     field: Field,
@@ -39,56 +111,26 @@ def advance(
 ) -> tuple[Position, Array]:
     """Every lane to its `target` time; lanes already there stay as they are.
 
-    `fresh` says that the state or the field has just jumped, so that a lane's step size must not be
-    larger than its state suggests. Returns the new position and each lane's status.
+    `fresh` as in `start`. Returns the new position and each lane's status.
     """
     relative, _, max_steps = tolerances
     floors = tuple(tolerances.absolute * size + 0.0 * target for size in negligible)
-    smallest = 1e-14 * jnp.maximum(jnp.abs(target), 1e-3)
+    smallest = smallest_size(target)
     stepper = method.prepare(field, position.time, position.state)
-    rates = stepper.rates(position.time, position.state)
-    guess = control.first_size(position.state, rates, relative, floors)
-    size = jnp.where(fresh, jnp.minimum(guess, position.size), position.size)
 
-    def active_of(time: Array, size: Array, steps: Array) -> Array:
-        return (time < target) & (size > smallest) & (steps < max_steps)
+    def active_of(moving: Moving) -> Array:
+        return (moving.time < target) & (moving.size > smallest) & (moving.steps < max_steps)
 
-    def body(carry: tuple) -> tuple:
-        time, size, state, rates, steps = carry
-        active = active_of(time, size, steps)
-        left = target - time
-        length = lax.optimization_barrier(jnp.where(active & (size * 1.0001 >= left), left, size))
-        trial = stepper.step(time, length, state, rates)
-        squares = control.squared_error(state, trial, relative, floors)
-        # Idle lanes are told by their error from here on: masks of bytes between the compiler's
-        # loops cost more than comparing numbers anew.
-        squares = lax.optimization_barrier(jnp.where(active, squares, jnp.inf))
-        last = length == left
-        proposed = length * jnp.where(squares < jnp.inf, control.factor(squares, method.order), 1.0)
-
-        def select(new: Array, old: Array) -> Array:
-            return lax.select(squares <= 1.0, new, old)
-
-        # A step cut short by its target says nothing against the size it was cut from.
-        return (
-            select(jnp.where(last, target, time + length), time),
-            jnp.where((squares <= 1.0) & last, lax.max(proposed, size), proposed),
-            jax.tree.map(select, trial.state, state),
-            lax.optimization_barrier(jax.tree.map(select, trial.rates, rates)),
-            steps + (squares < jnp.inf).astype(steps.dtype),
-        )
-
-    def unfinished(carry: tuple) -> Array:
-        return _any(active_of(carry[0], carry[1], carry[4]))
-
-    time, size, state, _, steps = lax.while_loop(
-        unfinished,
-        body,
-        (position.time, size, position.state, rates if method.reuses_rates else (), position.steps),
+    end = lax.while_loop(
+        lambda moving: _any(active_of(moving)),
+        lambda moving: attempt(
+            method, stepper, moving, target, active_of(moving), relative, floors
+        ),
+        start(method, stepper, position, fresh, relative, floors),
     )
-    failure = jnp.where(steps >= max_steps, Status.STEP_LIMIT, Status.NOT_FINITE)
-    status = jnp.where(time < target, failure, Status.OK).astype(jnp.int32)
-    return Position(time, size, state, steps), status
+    failure = jnp.where(end.steps >= max_steps, Status.STEP_LIMIT, Status.NOT_FINITE)
+    status = jnp.where(end.time < target, failure, Status.OK).astype(jnp.int32)
+    return Position(end.time, end.size, end.state, end.steps), status
 
 
 def _any(mask: Array) -> Array:

@@ -21,9 +21,10 @@ from jax.sharding import AxisType, PartitionSpec
 from insilico.model import Model
 from insilico.solve import methods
 from insilico.solve.adaptive import advance
+from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
-from insilico.solve.walks import Rule, Walk, walk
+from insilico.solve.walks import Walk, walk
 from insilico.vocabulary import Vector
 
 LANES = 64

@@ -11,11 +11,12 @@ from jax import Array
 
 from insilico.model import Model
 from insilico.solve.adaptive import Position
+from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
 from insilico.solve.fields import Field
 from insilico.solve.status import Status
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
-from insilico.solve.walks import Rule, Walk, walk
+from insilico.solve.walks import Walk, walk
 
 if TYPE_CHECKING:
     import diffrax

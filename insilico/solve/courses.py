@@ -1,0 +1,219 @@
+"""What happens to patients at the rows of their schedule: doses, infusions, inputs, decisions.
+
+Everything here is elementwise over lanes and knows neither loops nor solvers, so that every driver
+says the same at a row: the scan of `insilico.solve.walks`, where all lanes are at the same row, and
+one in which each lane is at its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from insilico.model import Model
+from insilico.solve.adaptive import Position
+from insilico.solve.events import Events, Kind, Pattern
+from insilico.solve.fields import Components, Field, on_lanes
+from insilico.solve.status import Status
+
+
+class Plan(NamedTuple):
+    """What a rule has decided for each lane so far.
+
+    - `next_visit`: time of the next visit; infinite where none is due.
+    - `memory`: the rule's own NamedTuple of lanes.
+    """
+
+    next_visit: Array
+    memory: Any
+
+
+class Visit(NamedTuple):
+    """What a rule sees: the time of each lane's visit and the model's true outputs then."""
+
+    time: Array
+    outputs: Any
+
+
+class Rule(Protocol):
+    """Decisions at visits: pure, elementwise over patients, with a memory.
+
+    `subject` is any pytree whose leaves end in the lanes' axis: covariates, predicted doses, tables
+    of random draws by nominal day (days, lanes).
+    """
+
+    def start(self, subject: Any) -> Plan:
+        """The plan before anything has happened."""
+        ...
+
+    def visit(self, visit: Visit, plan: Plan, subject: Any) -> tuple[Any, Plan]:
+        """What the visit puts on record (a pytree of lanes), and the plan after it."""
+        ...
+
+    def administer(self, time: Array, plan: Plan, subject: Any) -> tuple[tuple[Array, ...], Plan]:
+        """The rule's orders at a row that asks for one, and the plan once they are given.
+
+        A row's amount is multiplied by the order whose number it names.
+        """
+        ...
+
+
+class Condition(NamedTuple):
+    """All that is so of each lane at a moment: where it is, and what its events have set.
+
+    - `infusion`: rates into the pattern's infused compartments; `inputs`: the model's.
+    - `plan`: the rule's; None where there is no rule.
+    """
+
+    position: Position
+    status: Array
+    infusion: tuple[Array, ...]
+    inputs: tuple[Array, ...]
+    plan: Plan | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """A chunk of patients, their schedule's pattern and their rule.
+
+    `parameters` is the model's NamedTuple of arrays (lanes,), or of scalars for one patient.
+    """
+
+    model: Model
+    parameters: Any
+    pattern: Pattern
+    rule: Rule | None = None
+    subject: Any = None
+
+    @property
+    def lanes(self) -> tuple[int, ...]:
+        """Shape of every lane array."""
+        return jax.tree.leaves(self.parameters)[0].shape
+
+    @property
+    def dtype(self) -> Any:
+        return jax.tree.leaves(self.parameters)[0].dtype
+
+    def start(self) -> Condition:
+        """Before anything has happened."""
+        zero = jnp.zeros(self.lanes, self.dtype)
+        state = tuple(
+            jnp.broadcast_to(leaf, self.lanes).astype(self.dtype)
+            for leaf in jax.tree.leaves(self.model.initial(self.parameters))
+        )
+        finite = jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in state]), axis=0)
+        return Condition(
+            position=Position(
+                time=zero + self.pattern.start, size=zero + jnp.inf, state=state, steps=zero
+            ),
+            status=jnp.where(finite, Status.OK, Status.NOT_FINITE).astype(jnp.int32),
+            infusion=tuple(zero for _ in self.pattern.infused),
+            inputs=tuple(zero for _ in self.model.Inputs._fields),
+            plan=None if self.rule is None else self.rule.start(self.subject),
+        )
+
+    def named(self, components: Components) -> Any:
+        """The model's state of flat components."""
+        structure = jax.tree.structure(self.model.initial(self.parameters))
+        return jax.tree.unflatten(structure, components)
+
+    def outputs(self, position: Position) -> Any:
+        """The model's outputs at each lane's time."""
+        return self.model.outputs(position.time, self.named(position.state), self.parameters)
+
+    def prepare(self) -> _Equations:
+        """The equations, with what depends on the parameters alone computed here and now."""
+        start = self.start()
+        position = start.position
+        return on_lanes(self._rates, position.time, position.state, start.infusion, start.inputs)
+
+    def _rates(
+        self, time: Array, components: Components, infusion: Components, inputs: Components
+    ) -> Components:
+        named_inputs = self.model.Inputs(*inputs)
+        rates = jax.tree.leaves(
+            self.model.derivative(time, self.named(components), self.parameters, named_inputs)
+        )
+        for compartment, rate in zip(self.pattern.infused, infusion, strict=True):
+            rates[compartment] = rates[compartment] + rate
+        # A rate that is the same for all patients may be a plain number.
+        return tuple(
+            rate
+            if jnp.shape(rate) == self.lanes
+            else jnp.broadcast_to(rate, self.lanes).astype(self.dtype)
+            for rate in rates
+        )
+
+    def field(self, equations: _Equations, condition: Condition) -> Field:
+        """The field until the next row."""
+        return lambda time, state: equations(time, state, condition.infusion, condition.inputs)
+
+    def target(self, condition: Condition, row: Events, slot: Array) -> Array:
+        """The time each lane goes to before the row acts; failed lanes stay where they are."""
+        limit = jnp.broadcast_to(row.time, self.lanes).astype(self.dtype)
+        now = condition.position.time
+        if condition.plan is not None:
+            planned = condition.plan.next_visit
+            visit = jnp.where(planned <= limit, planned, now)
+            limit = jnp.where(slot, jnp.maximum(visit, now), limit)
+        return jnp.where(condition.status == Status.OK, limit, now)
+
+    def hold_visit(self, condition: Condition, row: Events) -> tuple[Condition, Array, Any]:
+        """At a free slot: the condition after it, which lanes held a visit, and their records."""
+        assert self.rule is not None and condition.plan is not None
+        now, planned = condition.position.time, condition.plan.next_visit
+        due = (condition.status == Status.OK) & (planned <= row.time)
+        late = due & (planned < now)
+        record, after = self.rule.visit(
+            Visit(now, self.outputs(condition.position)), condition.plan, self.subject
+        )
+        plan = jax.tree.map(lambda new, old: jnp.where(due, new, old), after, condition.plan)
+        status = jnp.where(late, Status.LATE_VISIT, condition.status).astype(jnp.int32)
+        return condition._replace(plan=plan, status=status), due & ~late, record
+
+    def act(self, condition: Condition, row: Events) -> Condition:
+        """What the row does to each lane."""
+        condition, amount = self._ordered(condition, row)
+
+        def hits(kind: Kind, index: int) -> Array:
+            return (row.kind == kind) & (row.target == index)
+
+        def added(kind: Kind, index: int, value: Array) -> Array:
+            return value + jnp.where(hits(kind, index), amount, 0.0)
+
+        position = condition.position
+        state = tuple(added(Kind.DOSE, i, value) for i, value in enumerate(position.state))
+        return condition._replace(
+            position=position._replace(state=state),
+            infusion=tuple(
+                added(Kind.RATE, compartment, rate)
+                for compartment, rate in zip(self.pattern.infused, condition.infusion, strict=True)
+            ),
+            inputs=tuple(
+                jnp.where(hits(Kind.INPUT, i), amount, value)
+                for i, value in enumerate(condition.inputs)
+            ),
+        )
+
+    def _ordered(self, condition: Condition, row: Events) -> tuple[Condition, Array]:
+        amount = jnp.broadcast_to(row.amount, self.lanes).astype(self.dtype)
+        # An order that nobody gives is no dose that anybody knows: the lane fails, and says so.
+        given = jnp.where(row.order < 0, amount, jnp.nan)
+        if self.rule is None or condition.plan is None:
+            return condition, given
+        orders, after = self.rule.administer(condition.position.time, condition.plan, self.subject)
+        for number, order in enumerate(orders):
+            given = jnp.where(row.order == number, amount * order, given)
+        asked = (row.order >= 0) & (condition.status == Status.OK)
+        plan = jax.tree.map(lambda new, old: jnp.where(asked, new, old), after, condition.plan)
+        return condition._replace(plan=plan), given
+
+
+class _Equations(Protocol):
+    def __call__(
+        self, time: Array, state: Components, infusion: Components, inputs: Components
+    ) -> Components: ...
