@@ -19,7 +19,7 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
-from insilico.solve import methods
+from insilico.solve import gradients, guards, methods
 from insilico.solve.adaptive import advance
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
@@ -42,6 +42,7 @@ def solve_block(
     tolerances: TolerancesAsNumbers,
     *,
     method: str | None = None,
+    derivative: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
 ) -> Walk:
@@ -49,8 +50,15 @@ def solve_block(
 
     Arrays have the patients' axis last. Patients are sorted by the model's fastest rate, so that
     those who need similar steps share a chunk, and come back in their own order.
+
+    `derivative` says how the result may be differentiated with respect to parameters, amounts and
+    times of events, and `subject`: not at all (None), "reverse" (`jax.grad`, `jax.vjp`), "forward"
+    (`jax.jvp`, `jax.jacfwd`) or "second" (`jax.jvp` of `jax.grad`). Any other way raises
+    `DerivativeError`. Patients that failed have derivatives of zero.
     """
-    advancing = functools.partial(advance, methods.get(method or model.method))
+    guards.check_mode(derivative)
+    parameters, events, subject = guards.guarded(derivative, (parameters, events, subject))
+    chosen = methods.get(method or model.method)
     (patients,) = jax.tree.leaves(parameters)[0].shape
     rate = None if model.fastest_rate is None else model.fastest_rate(parameters)
     order = jnp.arange(patients) if rate is None else jnp.argsort(rate)
@@ -69,14 +77,19 @@ def solve_block(
         parameters, columns, subject = own
         remaining = iter(columns)
         rows = jax.tree.map(lambda leaf, same: leaf if same else next(remaining), events, shared)
+        if derivative in ("reverse", "second"):
+            walking, given = gradients.Differentiable.of(
+                model, parameters, rows, pattern, chosen, rule, subject
+            )
+            return walking.walk(given, tolerances)
         return walk(
             model, parameters, rows, pattern, tolerances,
-            rule=rule, subject=subject, advance=advancing,
+            rule=rule, subject=subject, advance=functools.partial(advance, chosen),
         )  # fmt: skip
 
     own_events = [leaf for leaf in jax.tree.leaves(events) if jnp.ndim(leaf) == 2]
     chunks = jax.tree.map(cut, (parameters, own_events, subject))
-    return jax.tree.map(join, jax.lax.map(chunk, chunks))
+    return guards.guarded(derivative, jax.tree.map(join, jax.lax.map(chunk, chunks)))
 
 
 def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:

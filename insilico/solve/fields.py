@@ -98,6 +98,9 @@ def on_lanes(field: Callable[..., Components], *examples: Any) -> Callable[..., 
             if divisor is not None:
                 dividend = read(values, equation.invars[0])
                 values[equation.outvars[0]] = dividend * reciprocals[divisor]
+            elif _is_division(equation):
+                dividend, divisor = (read(values, operand) for operand in equation.invars)
+                values[equation.outvars[0]] = dividend * reciprocal(divisor)
             elif _is_logarithm(equation):
                 values[equation.outvars[0]] = logarithm(read(values, equation.invars[0]))
             else:
@@ -115,6 +118,12 @@ def known_divisor(equation: JaxprEqn, known: Mapping[Var, Any]) -> Var | None:
     if isinstance(divisor, Literal) or divisor not in known:
         return None
     return divisor if jnp.issubdtype(_dtype(divisor), jnp.floating) else None
+
+
+def _is_division(equation: JaxprEqn) -> bool:
+    return equation.primitive is lax.div_p and jnp.issubdtype(
+        _dtype(equation.outvars[0]), jnp.floating
+    )
 
 
 def _is_logarithm(equation: JaxprEqn) -> bool:
@@ -156,6 +165,18 @@ def _opened(program: Any) -> Callable[..., Sequence[Any]]:
         return [read(values, result) for result in jaxpr.outvars]
 
     return function
+
+
+@jax.custom_jvp
+def reciprocal(x: Any) -> Any:
+    """`1 / x`, whose derivative takes no further division."""
+    return 1.0 / x
+
+
+@reciprocal.defjvp
+def _reciprocal_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    value = reciprocal(primals[0])
+    return value, -tangents[0] * (value * value)
 
 
 _SQRT_HALF_BITS = 0x3FE6A09E667F3BCD

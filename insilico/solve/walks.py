@@ -60,60 +60,103 @@ def walk(
     `parameters` is the model's NamedTuple of arrays (lanes,), or of scalars for one patient;
     `events` has rows (rows,), or (rows, lanes) where patients differ.
     """
-    course = Course(model, parameters, pattern, rule, subject)
-    lanes, dtype = course.lanes, course.dtype
-    negligible = model.negligible()
+    return walk_course(
+        Course(model, parameters, pattern, rule, subject), events, tolerances, advance
+    )
+
+
+def walk_course(
+    course: Course, events: Events, tolerances: TolerancesAsNumbers, advance: Advance
+) -> Walk:
+    """`walk` for a course."""
+    negligible = course.model.negligible()
     equations = course.prepare()
 
-    def pass_row(now: Condition, row_slot_fresh: tuple[Events, Array, Array]) -> tuple:
-        row, slot, fresh = row_slot_fresh
+    def pass_row(now: Condition, this: Row) -> tuple[Condition, Seen]:
         position, status = advance(
-            course.field(equations, now), now.position, course.target(now, row, slot), fresh,
-            tolerances, negligible,
+            course.field(equations, now), now.position, course.target(now, this.event, this.slot),
+            this.fresh, tolerances, negligible,
         )  # fmt: skip
         now = now._replace(position=position, status=jnp.maximum(now.status, status))
-        solved = now.status == Status.OK
-        observed = [
-            jnp.where(solved, leaf, jnp.nan)
-            for leaf in jax.tree.leaves(course.outputs(now.position))
-        ]
-        if rule is None:
-            return course.act(now, row), (observed, (), ())
-        no_record = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-            jax.eval_shape(course.hold_visit, now, row)[2],
-        )
-        now, held, record = lax.cond(
-            slot,
-            lambda now: course.hold_visit(now, row),
-            lambda now: (now, jnp.zeros(lanes, bool), no_record),
-            now,
-        )
-        record = jax.tree.map(
-            lambda leaf: (
-                jnp.where(held, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-            ),
-            record,
-        )
-        return course.act(now, row), (observed, jnp.where(held, now.position.time, jnp.nan), record)
+        return leave(course, now, this)
 
+    end, seen = lax.scan(pass_row, course.start(), rows_of(events, course.pattern))
+    return result(course, events, end, seen)
+
+
+class Row(NamedTuple):
+    """A row of a schedule, or all of them: the event, whether it is a free slot for a visit, and
+    whether the row before may have made a lane jump."""
+
+    event: Events
+    slot: Array
+    fresh: Array
+
+
+class Seen(NamedTuple):
+    """What is seen of each lane at a row: outputs, the time of a visit, and its record."""
+
+    outputs: list[Array]
+    visit_time: Any
+    record: Any
+
+
+def rows_of(events: Events, pattern: Pattern) -> Row:
+    """The rows of a schedule."""
     rows = jax.tree.map(jnp.asarray, events)
     jumped = jnp.concatenate([jnp.ones_like(rows.kind[:1]), rows.kind[:-1]]) != Kind.NONE
-    end, (observed, visit_time, records) = lax.scan(
-        pass_row, course.start(), (rows, jnp.asarray(pattern.slots), jumped)
+    return Row(rows, jnp.asarray(pattern.slots), jumped)
+
+
+def leave(course: Course, now: Condition, this: Row) -> tuple[Condition, Seen]:
+    """What lanes that have arrived at a row show, and how they leave it."""
+    row = this.event
+    solved = now.status == Status.OK
+    outputs = [
+        jnp.where(solved, leaf, jnp.nan) for leaf in jax.tree.leaves(course.outputs(now.position))
+    ]
+    if course.rule is None:
+        return course.act(now, row), Seen(outputs, (), ())
+    no_record = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+        jax.eval_shape(course.hold_visit, now, row)[2],
     )
+    now, held, record = lax.cond(
+        this.slot,
+        lambda now: course.hold_visit(now, row),
+        lambda now: (now, jnp.zeros(course.lanes, bool), no_record),
+        now,
+    )
+    record = jax.tree.map(
+        lambda leaf: (
+            jnp.where(held, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+        ),
+        record,
+    )
+    visit_time = jnp.where(held, now.position.time, jnp.nan)
+    return course.act(now, row), Seen(outputs, visit_time, record)
+
+
+def result(course: Course, events: Events, end: Condition, seen: Seen) -> Walk:
+    """A walk of what was seen at its rows, one after the other on the first axis."""
+    pattern = course.pattern
     observing = np.asarray(pattern.observed, dtype=int)
     slots = np.flatnonzero(pattern.slots)
     status = end.status
     if end.plan is not None and len(slots):
         # No later slot is left to find out that a visit had none.
-        unheld = (status == Status.OK) & (end.plan.next_visit <= rows.time[slots[-1]])
+        last = jnp.asarray(events.time)[slots[-1]]
+        unheld = (status == Status.OK) & (end.plan.next_visit <= last)
         status = jnp.where(unheld, Status.LATE_VISIT, status).astype(jnp.int32)
-    output_structure = jax.tree.structure(course.outputs(end.position))
+    structure = jax.tree.structure(course.outputs(end.position))
     return Walk(
-        outputs=jax.tree.unflatten(output_structure, [leaf[observing] for leaf in observed]),
-        visit_time=jnp.zeros((0, *lanes), dtype) if rule is None else visit_time[slots],
-        records=jax.tree.map(lambda leaf: leaf[slots], records),
+        outputs=jax.tree.unflatten(structure, [leaf[observing] for leaf in seen.outputs]),
+        visit_time=(
+            jnp.zeros((0, *course.lanes), course.dtype)
+            if course.rule is None
+            else seen.visit_time[slots]
+        ),
+        records=jax.tree.map(lambda leaf: leaf[slots], seen.record),
         status=status,
         stopped=end.position.time,
         steps=end.position.steps,

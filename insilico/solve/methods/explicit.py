@@ -47,20 +47,34 @@ class _Stepper:
     tableau: Tableau
 
     def step(self, time: Array, size: Array, state: Components, rates: Components) -> Trial:
+        stages, end = self._stages(time, size, state, rates)
+        last = lax.optimization_barrier(self.rates(time + self.tableau.nodes[-1] * size, end))
+        stages.append(last)
+        error = lax.optimization_barrier(
+            tuple(size * weighted(self.tableau.error, stages, i) for i in range(len(state)))
+        )
+        return Trial(end, last, error)
+
+    def flow(self, time: Array, size: Array, state: Components) -> Components:
+        return self._stages(time, size, state, self.rates(time, state))[1]
+
+    def _stages(
+        self, time: Array, size: Array, state: Components, rates: Components
+    ) -> tuple[list[Components], Components]:
+        """All stages but the last, and the step's end, at which the last is taken."""
         stages = [rates]
         end = state
-        for row, node in zip(self.tableau.stages, self.tableau.nodes, strict=True):
+        for number, row in enumerate(self.tableau.stages):
+            if number:
+                node = self.tableau.nodes[number - 1]
+                stages.append(lax.optimization_barrier(self.rates(time + node * size, end)))
             end = lax.optimization_barrier(
                 tuple(
                     component + size * weighted(row, stages, index)
                     for index, component in enumerate(state)
                 )
             )
-            stages.append(lax.optimization_barrier(self.rates(time + node * size, end)))
-        error = lax.optimization_barrier(
-            tuple(size * weighted(self.tableau.error, stages, i) for i in range(len(state)))
-        )
-        return Trial(end, stages[-1], error)
+        return stages, end
 
 
 @functools.cache

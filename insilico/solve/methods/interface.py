@@ -33,6 +33,10 @@ class Stepper(Protocol):
         """From `state` with its `rates` at `time` to `time + size`, lane by lane."""
         ...
 
+    def flow(self, time: Array, size: Array, state: Components) -> Components:
+        """The end of that step alone: what its derivative is taken of."""
+        ...
+
 
 class Method(Protocol):
     """One way to take a step.

@@ -71,10 +71,19 @@ class _Stepper:
 
     def step(self, time: Array, size: Array, state: Components, rates: Components) -> Trial:
         del rates
+        end, error = self._end(time, size, state)
+        return Trial(end, (), error)
+
+    def flow(self, time: Array, size: Array, state: Components) -> Components:
+        return self._end(time, size, state)[0]
+
+    def _end(self, time: Array, size: Array, state: Components) -> tuple[Components, Components]:
+        """The step's end, and its last stage, which is the estimate of its error."""
         method, elimination = self.coefficients, self.elimination
         inverse = 1.0 / size
         entries = lax.optimization_barrier(self.jacobian(time, state))
-        factors = elimination.factors(entries, inverse * (1.0 / method.gamma))
+        diagonal = inverse * (1.0 / method.gamma)
+        solve = elimination.prepare(entries, diagonal)
         drift = None
         if self.slope_in_time is not None:
             drift = lax.optimization_barrier(
@@ -99,9 +108,9 @@ class _Stepper:
             if drift is not None and share:
                 right = tuple(r + share * d for r, d in zip(right, drift, strict=True))
             right = lax.optimization_barrier(right)
-            stages.append(lax.optimization_barrier(elimination.solve(factors, right)))
+            stages.append(lax.optimization_barrier(solve(right)))
         end = tuple(y + u for y, u in zip(there, stages[-1], strict=True))
-        return Trial(lax.optimization_barrier(end), (), stages[-1])
+        return lax.optimization_barrier(end), stages[-1]
 
 
 RODAS4 = Rosenbrock(
