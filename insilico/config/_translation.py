@@ -215,9 +215,8 @@ class _Translation:
         """Note what may stand in for a wrong value while the rest is looked at."""
         given = self.document.value(path)
         if slot.quantity is not None:
-            number = re.match(r"\s*(\d+(\.\d+)?)", str(given))
-            if number is not None:
-                self.guesses[path] = f"{number[1]} {slot.quantity.unit}"
+            if (guess := slot.quantity.guess(given)) is not None:
+                self.guesses[path] = guess
         elif slot.annotation is int and isinstance(given, float):
             self.guesses[path] = int(given)
 

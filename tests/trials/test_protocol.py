@@ -332,6 +332,12 @@ def test_what_a_mistake_takes_with_it_is_not_missed_elsewhere():
     assert len(problems("analyses.primary.contrast=5", "success.any_of=[primary, secnd]")) == 2
 
 
+@pytest.mark.parametrize("duration", ["28", "28 mg", "4 w", "28 dys", "1e400 d"])
+def test_a_duration_in_a_wrong_unit_takes_no_visit_with_it(duration):
+    (said,) = problems(f"trial.duration={duration}")
+    assert said.startswith("--set trial.duration: ")
+
+
 def test_what_the_drug_cannot_be_is_told_together():
     said = problems(
         "drug.compartment=gutt", "drug.every=1.5 d", "drug.lowest=30 mg", "drug.last_day=99"
