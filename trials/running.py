@@ -32,10 +32,10 @@ def run(
 
     - `study`: as `trials.read` gives it, which has checked it.
     - `out`: the folder to make; left out, `runs/` and the config's name, with a number where that
-      is taken.
+      is taken and `force` does not replace it.
     - `progress`: called as work goes on, with a stage, and how much of how much of it is done. With
       a `Stages`, the seconds that it has counted before belong to the run.
-    - `force`: whether an earlier run at `out` is replaced once this one is complete.
+    - `force`: whether an earlier run at that place is replaced once this one is complete.
 
     Returns the finished run; `results()` of it reads the results as a `DataTree`. Raises
     `RunFolderError` where the folder cannot be made or written (then nothing is kept), and

@@ -35,7 +35,7 @@ def run(
         int | None, typer.Option(metavar="N", help="Seed of all randomness.", show_default=False)
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace an earlier run in the folder.")
+        bool, typer.Option("--force", help="Replace an earlier run in the folder, --out or not.")
     ] = False,
     cache: Cache = True,
     debug: Debug = False,
