@@ -158,8 +158,8 @@ class FormulaSpec(Spec):
     """A dose formula of the config's own."""
 
     expression: Expression
-    unit: Annotated[str, Field(pattern=r"^m?g/(d|wk)$")] = Field(
-        default="mg/d", description="Unit of the result: mg/d or mg/wk"
+    unit: Literal["mg/d", "mg/wk", "g/d", "g/wk"] = Field(
+        default="mg/d", description="Unit of the result"
     )
     source: str = ""
 

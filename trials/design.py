@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from insilico.config import Name
+from insilico.config import Name, shown
 from trials.allocation import check_allocation
 from trials.checks import Checks
 from trials.config import AnalysisSpec, EndpointSpec, TimeInRangeSpec
@@ -35,11 +35,12 @@ def _randomisation(checks: Checks, vocabulary: Mapping[str, Name]) -> None:
     arms = list(checks.config.arms)
     path = ("trial", "randomisation")
     allocation = spec.allocation or dict.fromkeys(arms, 1)
-    for name in allocation:
-        checks.known((*path, "allocation", name), name, arms, "arm")
+    right = [checks.known((*path, "allocation", name), name, arms, "arm") for name in allocation]
     for name in arms:
-        if name not in allocation:
-            checks.note((*path, "allocation"), f"says nothing of the arm {name}", found="")
+        # A misspelt arm is not missed as well.
+        if name not in allocation and all(right):
+            message = f"says nothing of the arm {shown(name)}"
+            checks.note((*path, "allocation"), message, found="")
     sizes = spec.block_sizes if spec.method == "permuted_blocks" else ()
     if set(allocation) == set(arms) and len(arms) > 1:
         for message in check_allocation([allocation[name] for name in arms], sizes):

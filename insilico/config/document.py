@@ -214,7 +214,14 @@ class Document:
             file, where.line, where.column, dotted(path), message, found or None, allowed, hint
         )
 
-    def unknown(self, path: Path, name: str, choices: SequenceABC[str], what: str) -> Problem:
+    def unknown(
+        self,
+        path: Path,
+        name: str,
+        choices: SequenceABC[str],
+        what: str,
+        section: Path | None = None,
+    ) -> Problem:
         """The problem of a name that is none of `choices`, with the nearest of them.
 
         Args:
@@ -222,8 +229,13 @@ class Document:
             name: the name.
             choices: the names there are. One that was left out from among them is offered too.
             what: what they name, in the singular: `population`, `arm`.
+            section: where the config adds to them, if not all of them are from one section.
         """
-        wrong = {each[-1] for each in self.left_out if self._stands_among(each, choices)}
+        wrong = {
+            each[-1]
+            for each in self.left_out
+            if each[:-1] == section or self._stands_among(each, choices)
+        }
         choices = [*choices, *sorted(str(each) for each in wrong if each not in choices)]
         return self.problem(
             path,

@@ -352,6 +352,40 @@ def test_a_mistake_in_a_formula_is_told_once():
     assert "agee" in said
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("cohort.covariates.stated.inr={value: 2.5}", "has the name of what is known at a visit"),
+        ("cohort.covariates.stated.dose_1={value: 2.5}", "has the name of what is known at a"),
+        ("cohort.covariates.stated.maintenance={value: 5}", "or of a dose; choose another name"),
+        ("cohort.covariates.stated.exp={value: 2.5}", "is no word of expressions"),
+        ("quantities.exp={expression: age}", "has the name of a word of expressions"),
+        (
+            "formulas={gage2008_clinical: {expression: '5'}}",
+            "formulas.gage2008_clinical: has the name of a published formula (Gage 2008, clinical)",
+        ),
+    ],
+)
+def test_no_name_stands_for_two_things(override, said):
+    (found,) = problems(override)
+    assert said in found
+
+
+@pytest.mark.parametrize(
+    "allocation",
+    ["{genotype_guided: 0, clinically_guided: 1}", "{genotype_guided: 1, clinicaly_guided: 1}"],
+)
+def test_a_wrong_share_of_an_arm_is_not_missed_as_well(allocation):
+    assert len(problems(f"trial.randomisation.allocation={allocation}")) == 1
+
+
+def test_a_formula_with_a_mistake_of_its_own_is_still_offered():
+    found = problems(
+        "formulas={flat: {expression: '5', unit: kg}}", "arms.genotype_guided.start=[flatt]"
+    )
+    assert any('there is no formula "flatt"' in f and 'did you mean "flat"' in f for f in found)
+
+
 def test_there_is_room_for_as_many_visits_as_the_rules_allow():
     protocol = read(COAG).protocol
     assert protocol.most_visits == sum(protocol.pattern.slots) >= protocol.days
