@@ -333,6 +333,8 @@ class SensitivitySpec(Spec):
 
 
 class PublishedArmSpec(Spec):
+    """A published summary of one arm, as the analysis has it: risks as fractions."""
+
     analysis: str
     arm: str
     value: float
@@ -341,7 +343,8 @@ class PublishedArmSpec(Spec):
 class PublishedEffectSpec(Spec):
     """A published contrast with its 95 % interval, on the scale that a reader expects.
 
-    Means and percentages of time as they stand, risks as fractions, hazards as their ratio.
+    Means and percentages of time as they stand, risks as fractions, hazards as their ratio. The
+    value lies in the interval, of which both ends are given or neither.
     """
 
     analysis: str

@@ -386,6 +386,35 @@ def test_a_formula_with_a_mistake_of_its_own_is_still_offered():
     assert any('there is no formula "flatt"' in f and 'did you mean "flat"' in f for f in found)
 
 
+HAZARD = (
+    "analyses.first_in_range={endpoint: first_therapeutic_inr, estimator: hazard_ratio, "
+    "contrast: [genotype_guided, clinically_guided]}"
+)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("effects.0.lower=5", "effects.0.lower: is above `upper` (3.1)"),
+        ("effects.0.value=4", "effects.0.value: lies outside its interval; found 4; allowed: -3.4"),
+        ("effects.0.upper=null", "needs both ends of the interval, or neither"),
+        ("effects.1.analysis=primary", "is given twice"),
+        ("effects.0={analysis: high_inr, value: -5}", "is no fraction of patients; found -5"),
+        ("effects.0={analysis: primary, value: 120}", "is no percentage of time"),
+        ("effects.0={analysis: first_in_range, value: -0.2}", "must be a hazard ratio"),
+        (
+            "effects.0={analysis: first_in_range, value: 1.1, lower: 0, upper: 2}",
+            "effects.0.lower: must be a hazard ratio",
+        ),
+        ("arms.0.value=-3", "arms.0.value: is no percentage of time; found -3; allowed: 0 to 100"),
+        ("arms.1.arm=genotype_guided", "is given twice"),
+    ],
+)
+def test_published_numbers_can_be_what_they_say(override, said):
+    (found,) = problems(HAZARD, f"published.{override}")
+    assert said in found
+
+
 def test_there_is_room_for_as_many_visits_as_the_rules_allow():
     protocol = read(COAG).protocol
     assert protocol.most_visits == sum(protocol.pattern.slots) >= protocol.days
