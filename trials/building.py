@@ -32,6 +32,7 @@ from trials.dosing import (
     library,
 )
 from trials.protocol import Arm, Protocol, visit_names
+from trials.size import check_size, sizes
 
 UNKNOWN = "unknown"
 """Category of a covariate that is not known yet."""
@@ -71,6 +72,8 @@ class _Builder(Checks):
         check_design(self, vocabulary, measured)
         recheck = self.shortest_recheck(titrations)
         events = self.events(model, recheck)
+        if model is not None and cohort is not None:
+            check_size(self, sizes(config, cohort, model, config.visits.most or MOST_VISITS))
         if self.problems or model is None or cohort is None or events is None:
             if cohort is not None:
                 self.tried(cohort)

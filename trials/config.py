@@ -72,9 +72,16 @@ class DropoutSpec(Spec):
 
 
 class TrialSpec(Spec):
-    """The trial's size, length and conduct."""
+    """The trial's size, length and conduct.
 
-    subjects: Annotated[int, Field(ge=2)] = Field(description="Patients randomised in one trial")
+    Subjects of all trials together (subjects × replicates × draws) are limited by memory, of which
+    their numbers may take 256 GiB; each takes about half a kilobyte, less with `keep: endpoints`.
+    """
+
+    subjects: Annotated[int, Field(ge=2)] = Field(
+        description="Patients randomised in one trial; of all trials together, as many as memory "
+        "may hold (256 GiB)"
+    )
     replicates: Annotated[int, Field(ge=1)] = Field(default=200, description="Simulated trials")
     population_draws: Annotated[int, Field(ge=1)] = Field(
         default=1, description="Draws of the population's parameters, each with that many trials"
@@ -318,7 +325,13 @@ class SuccessSpec(Spec):
 
 
 class TruthSpec(Spec):
-    subjects: Annotated[int, Field(ge=1000)] = 100_000
+    """The estimands' true values."""
+
+    subjects: Annotated[int, Field(ge=1000)] = Field(
+        default=100_000,
+        description="Independent subjects, each under every arm; as many as memory may hold "
+        "(256 GiB)",
+    )
 
 
 class SensitivitySpec(Spec):
@@ -400,4 +413,8 @@ class TrialConfig(Spec):
         default=0.001,
         description="The run fails when more subjects than this share cannot be solved",
     )
-    keep: Literal["outcomes", "endpoints", "estimates"] = "outcomes"
+    keep: Literal["outcomes", "endpoints", "estimates"] = Field(
+        default="outcomes",
+        description="What of every subject goes into the results: all visits under every arm, the "
+        "endpoints, or neither",
+    )

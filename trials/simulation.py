@@ -31,13 +31,11 @@ from trials.outcomes import (
     make_draw,
     make_treat,
 )
+from trials.size import VISITS_AT_ONCE
 from trials.study import Study, changes_of
 
 if TYPE_CHECKING:
     from insilico.runs import RunFolder
-
-VISITS_AT_ONCE = 16
-"""Results have room for a multiple of this many visits."""
 
 Progress = Callable[[str, int, int], None]
 """Called as work goes on, with a stage, and how much of how much of it is done."""

@@ -16,6 +16,7 @@ from trials.building import build
 from trials.config import SensitivitySpec, TrialConfig
 from trials.dosing import Formula
 from trials.protocol import Protocol
+from trials.size import sizes, total
 
 _NO_CHANGE = frozenset(
     ("title", "description", "seed", "sensitivity", "published", "assumptions", "truth", "keep",
@@ -35,6 +36,13 @@ class Study:
     config: TrialConfig
     protocol: Protocol
     overrides: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of memory that the numbers of a run take at least."""
+        protocol = self.protocol
+        shape = sizes(self.config, protocol.cohort, protocol.model, protocol.most_visits)
+        return total(self.config, shape)
 
     def check(self) -> None:
         """Try the config, and each of its sensitivity scenarios, on sample candidates.
