@@ -129,6 +129,10 @@ class Study:
         values = self._samples()
         # No measurement is exactly zero; a divisor may be, where the measurement is another number.
         seen = np.logical_and.reduce([values[name] > 0 for name in protocol.measured])
+        cohort = protocol.cohort
+        enrolled = np.logical_and.reduce(
+            [np.ones(SAMPLE, bool), *(cohort.holds(rule, values) for rule in cohort.criteria)]
+        )
         problems = []
         for path, expression in self._expressions():
             zero = [
@@ -148,6 +152,9 @@ class Study:
                 hint = "guard it with `a if c else b`; `log` and `sqrt` need what is above 0"
             elif self._starts_doses(path, expression) and np.any(result < 0):
                 said = ["is a negative dose for some subjects"]
+            elif path[-1] == "subset" and not np.any(result[enrolled[seen]] != 0):
+                said = [f"holds for none of {np.sum(enrolled):,} eligible candidates"]
+                hint = "widen it, or the eligibility, so that there are such people to analyse"
             problems += [
                 self.document.problem(path, message, found="", hint=hint) for message in said
             ]

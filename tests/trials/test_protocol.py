@@ -128,6 +128,7 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file():
             "arms.genotype_guided.loading=[{day: 1, dose: maintenance - 9}]",
             "is a negative dose for some subjects",
         ),
+        ("analyses.black.subset=age < 18", "holds for none of 4,096 eligible candidates"),
         (
             "sensitivity.spreads_as_variances.set={cohort.eligibility: [age > 200]}",
             "set.cohort.eligibility: makes the config wrong: cohort.eligibility.0",
