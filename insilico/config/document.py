@@ -79,8 +79,14 @@ class Salvaged[S: BaseModel](NamedTuple):
     left_out: frozenset[Path]
 
     def follows(self, problem: Problem) -> bool:
-        """Whether a problem of the rest may come only of what was left out: it misses its name."""
-        return any(shown(str(path[-1])) in problem.message for path in self.left_out)
+        """Whether a problem of the rest may come only of what was left out.
+
+        It misses its name, or is of the very section that lacks it.
+        """
+        return any(
+            shown(str(path[-1])) in problem.message or dotted(path[:-1]) == problem.field != ""
+            for path in self.left_out
+        )
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,7 @@ class Document:
             content = json.dumps(_types.with_flags(_types.Slot.of(spec), value))
             try:
                 parsed = spec.model_validate_json(content, context=context)
-                return Salvaged(parsed, tuple(problems), frozenset(left_out))
+                return Salvaged(parsed, tuple(problems), frozenset(left_out | self.unread))
             except ValidationError as error:
                 again, found = found, _translation.translated(self, spec, error, path)
             guesses = {} if again else found.guesses

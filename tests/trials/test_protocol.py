@@ -333,6 +333,22 @@ def test_what_a_mistake_takes_with_it_is_not_missed_elsewhere():
     assert len(problems("analyses.primary.contrast=5", "success.any_of=[primary, secnd]")) == 2
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "cohort.covariates.stated.target_inr.value=.inf",
+        "cohort.covariates.stated.target_inr.value=high",
+        "endpoints.ttr.low=.nan",
+        "published.effects.0.lower=.nan",
+        "titrations.by_inr.bands.0.next_dose=-.inf",
+        "sensitivity.spreads_as_variances.set={drug: {fraction: .nan}}",
+    ],
+)
+def test_what_is_no_finite_number_is_told_once(override):
+    (said,) = problems(override)
+    assert "must be a" in said and "number" in said
+
+
 @pytest.mark.parametrize("duration", ["28", "28 mg", "4 w", "28 dys", "1e400 d"])
 def test_a_duration_in_a_wrong_unit_takes_no_visit_with_it(duration):
     (said,) = problems(f"trial.duration={duration}")

@@ -157,6 +157,7 @@ def test_a_clean_run_says_what_it_is(plain_page, said):
         "The run came with no manifest",
         "nobody leaves, which no trial has ever seen.",
         "the config's own formula",
+        "testozole, every 2 d from day 1 to day 27 at 8 h",
     ],
 )
 def test_an_odd_run_says_what_is_odd(odd_page, said):
