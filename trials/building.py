@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -243,6 +244,14 @@ class _Builder(Checks):
         self, path: Sequence[str | int], name: str, formulas: Mapping[str, Formula]
     ) -> bool:
         """Whether there is such a formula; notes it where there is none."""
+        if dose := re.match(r"\d+(\.\d+)?", name):
+            self.note(
+                path,
+                "must be the name of a formula",
+                hint=f"for a fixed dose add formulas: {{fixed: {{expression: {dose[0]}}}}} and "
+                "write fixed here",
+            )
+            return False
         return self.known(path, name, list(formulas), "formula", ("formulas",))
 
     def quantities(

@@ -67,8 +67,10 @@ class EnrolmentSpec(Spec):
 class DropoutSpec(Spec):
     """Leaving the trial at a constant hazard."""
 
-    share: Annotated[float, Field(ge=0, lt=1)] = Field(description="Share that has left ...")
-    by: PositiveDays = Field(description="... by this time since the first dose")
+    share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="Share of patients that has left by the time `by`"
+    )
+    by: PositiveDays = Field(description="Time since the first dose")
 
 
 class TrialSpec(Spec):
@@ -314,7 +316,10 @@ class AnalysisSpec(Spec):
     adjust: Literal["none", "strata"] = "none"
     subset: Expression | None = None
     horizon: PositiveDays | None = None
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        default=0.05,
+        description="Two-sided level of the test; its interval has the level 1 minus alpha",
+    )
 
 
 class SuccessSpec(Spec):
@@ -377,7 +382,9 @@ class PublishedSpec(Spec):
 class SolverSpec(Spec):
     """How exactly patients are solved."""
 
-    relative_tolerance: Annotated[float, Field(gt=0, lt=0.1)] = 1e-6
+    relative_tolerance: Annotated[float, Field(ge=1e-13, lt=0.1)] = Field(
+        default=1e-6, description="Error of a step relative to what is solved; doubles hold 1e-16"
+    )
     absolute_tolerance: Annotated[float, Field(gt=0)] = 1e-8
     max_steps: Annotated[int, Field(ge=10)] = 100_000
     method: Literal["tsit5", "dopri8", "taylor", "rodas4", "rodas5p"] | None = Field(

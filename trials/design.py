@@ -100,6 +100,8 @@ def _success(checks: Checks) -> None:
         for key in given:
             for index, name in enumerate(getattr(config.success, key)):
                 checks.known(("success", key, index), name, list(config.analyses), "analysis")
+                if name in getattr(config.success, key)[:index]:
+                    checks.note(("success", key, index), "is listed twice")
 
 
 def _estimator(
@@ -137,8 +139,14 @@ def _horizon(checks: Checks, path: Sequence[str], spec: AnalysisSpec) -> None:
 
 
 def _references(checks: Checks) -> None:
-    """Published numbers belong to analyses that exist, once each, and can be what they say."""
+    """Scenarios are told apart; published numbers belong to analyses that exist, once each, and
+    can be what they say."""
     config = checks.config
+    labels: dict[str, str] = {}
+    for name, scenario in config.sensitivity.items():
+        if labels.setdefault(scenario.label, name) != name:
+            message = f"is the label of the scenario {labels[scenario.label]} too"
+            checks.note(("sensitivity", name, "label"), message)
     published = config.published
     if published is None:
         return

@@ -14,7 +14,7 @@ from insilico.runs.store import write_tree
 from trials import datasets
 from trials.report import render
 from trials.simulation import Progress, TooManyFailures, simulate
-from trials.study import Study
+from trials.study import Study, needed
 
 
 def run(
@@ -42,6 +42,7 @@ def run(
     `TooManyFailures` where more solves failed than the config allows: only after the run was
     written, marked as failed, to the error's `folder`.
     """
+    needed(study)
     stages = progress if isinstance(progress, Stages) else Stages(progress)
     new = RunFolder.create(out, Path(study.document.file).stem, force=force)
     with new:

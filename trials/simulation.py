@@ -32,7 +32,7 @@ from trials.outcomes import (
     make_treat,
 )
 from trials.size import VISITS_AT_ONCE
-from trials.study import Study, changes_of
+from trials.study import Study, changes_of, needed
 
 if TYPE_CHECKING:
     from insilico.runs import RunFolder
@@ -88,6 +88,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     `TooManyFailures`, which carries them too, where a larger share of the solves failed than the
     config allows: of the trials' patients, of the truth's subjects, or of a scenario's.
     """
+    needed(study)
     report = progress or silent
     config = study.config
     draws, replicates, subjects = (

@@ -118,7 +118,7 @@ def check_size(checks: Checks, sizes: Sizes) -> None:
             checks.note(("trial", *path), f"{message}; a run may have {shown(CEILING)}")
 
 
-def shown(number: int) -> str:
+def shown(number: float) -> str:
     """Bytes as a person says them."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if number < 1024:

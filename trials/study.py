@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -215,6 +215,13 @@ class Study:
         return _resolve(self.document.file, (*self.overrides, *changes))
 
 
+def needed(study: object) -> None:
+    """Raise `TypeError` for what is no study, as when a config's path is given for one."""
+    if not isinstance(study, Study):
+        found = repr(study) if isinstance(study, str) else type(study).__name__
+        raise TypeError(f"a study is needed, as `trials.read(path)` gives it; found {found}")
+
+
 def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> Study:
     """Read a trial's config file.
 
@@ -223,11 +230,26 @@ def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> S
     - `path`: the YAML file.
     - `overrides`: changes as `key=value`, such as `trial.replicates=20`; one or several.
 
-    Raises `ConfigError` with every problem found, each with its line; see `Study.check` too.
+    Raises `ConfigError` with every problem found, each with its line; see `Study.check` too. Raises
+    `TypeError` for overrides that are no texts.
     """
-    study = _resolve(path, (overrides,) if isinstance(overrides, str) else tuple(overrides))
+    study = _resolve(path, _texts(overrides))
     study.check()
     return study
+
+
+def _texts(overrides: object) -> tuple[str, ...]:
+    """Overrides one by one. Raises `TypeError` for anything but texts."""
+    found: tuple[object, ...] = (overrides,)
+    if isinstance(overrides, Iterable) and not isinstance(overrides, str | Mapping):
+        found = tuple(overrides)
+    texts = tuple(each for each in found if isinstance(each, str))
+    if len(texts) < len(found):
+        raise TypeError(
+            "overrides must be texts such as 'trial.replicates=20', one or a list; "
+            f"found {overrides!r}"
+        )
+    return texts
 
 
 def _resolve(path: str | os.PathLike[str], overrides: tuple[str, ...]) -> Study:

@@ -173,6 +173,8 @@ def check_events(model: Model, events: Events, pattern: Pattern) -> None:
 
     A compiled program would not notice: it would pass over them, or take the nearest place.
     """
+    if not isinstance(events, Events) or not isinstance(pattern, Pattern):
+        raise ValueError("events and pattern must be those of `schedule`, in this order")
     for name, column in zip(Events._fields, events, strict=True):
         shape = np.shape(column)
         if len(shape) not in (1, 2) or shape[0] != pattern.rows:

@@ -6,7 +6,7 @@ import pytest
 
 from insilico.config import ConfigError
 from insilico.solve import Kind
-from trials import read
+from trials import read, run, simulate
 from trials.study import changes_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -277,6 +277,46 @@ def test_a_starting_formula_that_gives_negative_doses_is_refused():
 
 def test_one_change_needs_no_list():
     assert read(COAG, "trial.replicates=7").config.trial.replicates == 7
+
+
+@pytest.mark.parametrize("wrong", [None, 5, [5], {"trial.replicates": 20}])
+def test_changes_that_are_no_texts_are_refused(wrong):
+    with pytest.raises(TypeError, match="must be texts such as 'trial.replicates=20'"):
+        read(COAG, wrong)
+
+
+@pytest.mark.parametrize("given", [str(COAG), None])
+@pytest.mark.parametrize("does", [run, simulate])
+def test_what_is_no_study_is_refused(does, given):
+    with pytest.raises(TypeError, match=r"a study is needed, as `trials.read\(path\)` gives it"):
+        does(given)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("visits.attendance=95 %", "write 0.95 for 95 %"),
+        ("visits.attendance=95", "write 0.95 for 95 %"),
+        ("visits.attendance=950", "from 0 to 1; found 950"),
+        ("trial.dropout={share: 6, by: 28 d}", "write 0.06 for 6 %"),
+        ("trial.dropout=6 %", 'must be a section; found "6 %"; its keys: share, by'),
+        ("analyses.primary.alpha=0.95", "more than 0 and less than 0.5; found 0.95"),
+        ("seed=-1", "at least 0 and less than 2147483648; found -1"),
+        ("cohort.covariates.marginals.smoker={no: 0.5, yes: 50}", "write 0.5 for 50 %"),
+        ("success.any_of=[primary, primary]", "success.any_of.1: is listed twice"),
+        ("arms.genotype_guided.start=[5 mg]", "add formulas: {fixed: {expression: 5}}"),
+        ("arms.genotype_guided.loading=[{day: 1, dose: 10mg}]", "a number is followed by a word"),
+        (
+            "sensitivity.x={label: All published spreads read as variances, "
+            "set: {drug.fraction: 1}}",
+            "is the label of the scenario spreads_as_variances too",
+        ),
+        ("solver.relative_tolerance=1e-20", "at least 1e-13"),
+    ],
+)
+def test_what_is_often_written_is_told_with_what_was_meant(override, said):
+    (found,) = problems(override)
+    assert said in found
 
 
 def test_visits_have_no_more_room_than_there_are_slots():

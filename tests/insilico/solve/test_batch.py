@@ -272,6 +272,12 @@ def test_events_that_no_schedule_gives_are_refused(crowd, column, values, said, 
         solve(MODEL, _some(crowd[0], slice(0, 3)), wrong, pattern)
 
 
+def test_events_and_pattern_are_told_apart(crowd):
+    events, pattern = _schedule()
+    with pytest.raises(ValueError, match="those of `schedule`, in this order"):
+        solve(MODEL, _some(crowd[0], 0), pattern, events)  # pyright: ignore[reportArgumentType]
+
+
 def test_no_patients_at_all_are_refused():
     events, pattern = _schedule()
     nobody = MODEL.Parameters(*(np.zeros(0) for _ in MODEL.Parameters._fields))
