@@ -22,7 +22,7 @@ from insilico.model import Model
 from insilico.solve import gradients, guards, methods
 from insilico.solve.adaptive import advance
 from insilico.solve.courses import Rule
-from insilico.solve.events import Events, Pattern
+from insilico.solve.events import Events, Pattern, check_events
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 from insilico.solve.walks import Walk, walk
 from insilico.vocabulary import Vector
@@ -189,7 +189,8 @@ def solve(
 
     **Arguments:**
 
-    - `parameters`: the model's `Parameters`, each a number or an array (patients,).
+    - `parameters`: the model's `Parameters`, each a number or an array (patients,); numbers are
+      those of every patient.
     - `events`, `pattern`: from `insilico.solve.schedule`; arrays (rows,) or (rows, patients).
     - `tolerances`: default 1e-6 relative.
     - `method`: one of `insilico.solve.methods.NAMES`; default: the model's.
@@ -198,7 +199,8 @@ def solve(
 
     Patients that fail keep their place and say so in `status`. Raises `ValueError` for parameters
     that are not the model's or not one number a patient, for arrays of different lengths, for no
-    patients at all, and for events that ask for orders without a rule.
+    patients at all, for events that ask for orders without a rule, that are not of the pattern,
+    whose times fall or that name a compartment or an input the model does not have.
     """
     return submit(
         model, parameters, events, pattern,
@@ -222,7 +224,11 @@ def submit(
     sizes = {leaf.shape[0] for leaf in jax.tree.leaves(parameters) if leaf.ndim}
     if len(sizes) > 1:
         raise ValueError(f"parameters of different lengths: {sorted(sizes)}")
-    patients = sizes.pop() if sizes else 1
+    check_events(model, events, pattern)
+    # Parameters that all patients share are for as many as the events or the rule are for.
+    sizes = sizes or {np.shape(leaf)[-1] for leaf in events if np.ndim(leaf) == 2}
+    sizes = sizes or {np.shape(leaf)[-1] for leaf in jax.tree.leaves(subject) if np.ndim(leaf)}
+    patients = max(sizes, default=1)
     if rule is None and np.any(np.asarray(events.order) >= 0):
         raise ValueError("events name orders of a rule, but there is no rule")
     if patients == 0:

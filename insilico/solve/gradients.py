@@ -50,7 +50,7 @@ from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.walks import Row, Walk
 
 RECORD_BYTES = 2**23
-"""Size of a chunk's record: from when it is written to when it is read it should stay in a cache."""
+"""Size of a chunk's record, which should stay in a cache until it is read."""
 
 
 class Given(NamedTuple):
