@@ -19,15 +19,25 @@ if TYPE_CHECKING:
         submit,
     )
     from insilico.solve.courses import Plan, Rule, Visit
+    from insilico.solve.derivatives import (
+        Gradients,
+        hessian_vector_product,
+        solve_traced,
+        value_and_gradient,
+        value_and_gradient_block,
+    )
     from insilico.solve.diffrax_reference import reference
+    from insilico.solve.guards import DerivativeError
     from insilico.solve.walks import Walk, walk
 
 __all__ = [
     "BLOCK",
     "DESCRIPTIONS",
     "LANES",
+    "DerivativeError",
     "Dose",
     "Events",
+    "Gradients",
     "Infusion",
     "Input",
     "Kind",
@@ -41,12 +51,16 @@ __all__ = [
     "TolerancesAsNumbers",
     "Visit",
     "Walk",
+    "hessian_vector_product",
     "over_devices",
     "reference",
     "schedule",
     "solve",
     "solve_block",
+    "solve_traced",
     "submit",
+    "value_and_gradient",
+    "value_and_gradient_block",
     "walk",
 ]
 
@@ -62,7 +76,15 @@ _COMPUTING = {
         "submit",
     ),
     "courses": ("Plan", "Rule", "Visit"),
+    "derivatives": (
+        "Gradients",
+        "hessian_vector_product",
+        "solve_traced",
+        "value_and_gradient",
+        "value_and_gradient_block",
+    ),
     "diffrax_reference": ("reference",),
+    "guards": ("DerivativeError",),
     "walks": ("Walk", "walk"),
 }  # fmt: skip
 

@@ -59,24 +59,10 @@ def solve_block(
     guards.check_mode(derivative)
     parameters, events, subject = guards.guarded(derivative, (parameters, events, subject))
     chosen = methods.get(method or model.method)
-    (patients,) = jax.tree.leaves(parameters)[0].shape
-    rate = None if model.fastest_rate is None else model.fastest_rate(parameters)
-    order = jnp.arange(patients) if rate is None else jnp.argsort(rate)
-    shared = jax.tree.map(lambda leaf: jnp.ndim(leaf) < 2, events)
+    chunks = Chunks.of(model, parameters)
 
-    def cut(leaf: Array) -> Array:
-        chunks = leaf[..., order].reshape(*leaf.shape[:-1], -1, LANES)
-        return jnp.moveaxis(chunks, -2, 0)
-
-    def join(leaf: Array) -> Array:
-        return jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], patients)[
-            ..., jnp.argsort(order)
-        ]
-
-    def chunk(own: tuple[Any, list[Array], Any]) -> Walk:
-        parameters, columns, subject = own
-        remaining = iter(columns)
-        rows = jax.tree.map(lambda leaf, same: leaf if same else next(remaining), events, shared)
+    def chunk(own: tuple[Any, Events, Any]) -> Walk:
+        parameters, rows, subject = own
         if derivative in ("reverse", "second"):
             walking, given = gradients.Differentiable.of(
                 model, parameters, rows, pattern, chosen, rule, subject
@@ -87,9 +73,67 @@ def solve_block(
             rule=rule, subject=subject, advance=functools.partial(advance, chosen),
         )  # fmt: skip
 
-    own_events = [leaf for leaf in jax.tree.leaves(events) if jnp.ndim(leaf) == 2]
-    chunks = jax.tree.map(cut, (parameters, own_events, subject))
-    return guards.guarded(derivative, jax.tree.map(join, jax.lax.map(chunk, chunks)))
+    found = chunks.map(chunk, parameters, events, subject)
+    return guards.guarded(derivative, found)
+
+
+class Chunks(NamedTuple):
+    """Patients cut into chunks of `LANES`, those who need similar steps together.
+
+    - `order`: the patients' numbers, chunk after chunk.
+    """
+
+    order: Array
+
+    @classmethod
+    def of(cls, model: Model, parameters: Any) -> Chunks:
+        (patients,) = jax.tree.leaves(parameters)[0].shape
+        if model.fastest_rate is None:
+            return cls(jnp.arange(patients))
+        return cls(jnp.argsort(model.fastest_rate(parameters)))
+
+    def cut(self, leaf: Array) -> Array:
+        """From (…, patients) to (chunks, …, lanes)."""
+        chunks = leaf[..., self.order].reshape(*leaf.shape[:-1], -1, LANES)
+        return jnp.moveaxis(chunks, -2, 0)
+
+    def join(self, leaf: Array) -> Array:
+        """Back again."""
+        in_order = jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], self.order.size)
+        return in_order[..., jnp.argsort(self.order)]
+
+    def scan(
+        self,
+        function: Callable[[Any, Any], tuple[Any, Any]],
+        start: Any,
+        parameters: Any,
+        events: Events,
+        *others: Any,
+    ) -> Any:
+        """`function(carry, (parameters, events, *others))` of one chunk after the other.
+
+        Arrays have the patients' axis last; events that all patients share go to every chunk whole.
+        """
+        shared = [jnp.ndim(leaf) < 2 for leaf in events]
+        own = [leaf for leaf, same in zip(events, shared, strict=True) if not same]
+
+        def of_chunk(carry: Any, cut: tuple[Any, list[Array], Any]) -> tuple[Any, Any]:
+            parameters, columns, others = cut
+            remaining = iter(columns)
+            rows = Events(
+                *(
+                    leaf if same else next(remaining)
+                    for leaf, same in zip(events, shared, strict=True)
+                )
+            )
+            return function(carry, (parameters, rows, *others))
+
+        cut = jax.tree.map(self.cut, (parameters, own, others))
+        return jax.tree.map(self.join, jax.lax.scan(of_chunk, start, cut)[1])
+
+    def map(self, function: Callable[[Any], Any], parameters: Any, *others: Any) -> Any:
+        """The same without a carry."""
+        return self.scan(lambda _, own: ((), function(own)), (), parameters, *others)
 
 
 def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
@@ -151,7 +195,7 @@ class Pending:
     """
 
     walk: Walk
-    patients: int
+    blocks: Blocks
 
     def wait(self) -> Pending:
         """Return once every patient is solved."""
@@ -160,18 +204,7 @@ class Pending:
 
     def solution(self) -> Solution:
         """Wait for the patients and bring what came of them to the host."""
-
-        def joined(leaf: Array) -> np.ndarray:
-            block = leaf.shape[-1]
-            result = np.empty((*leaf.shape[1:-1], self.patients), leaf.dtype)
-            for shard in leaf.addressable_shards:
-                first = shard.index[0].start or 0
-                for index, values in enumerate(np.asarray(shard.data), start=first):
-                    place = result[..., index * block : (index + 1) * block]
-                    place[...] = values[..., : place.shape[-1]]
-            return np.moveaxis(result, -1, 0)
-
-        return Solution(**jax.tree.map(joined, self.walk)._asdict())
+        return Solution(**jax.tree.map(self.blocks.joined, self.walk)._asdict())
 
 
 def solve(
@@ -220,7 +253,7 @@ def submit(
     subject: Any = None,
 ) -> Pending:
     """As `solve`, but return as soon as the devices are at work."""
-    parameters = _columns(model, parameters)
+    parameters = columns_of(model, parameters)
     sizes = {leaf.shape[0] for leaf in jax.tree.leaves(parameters) if leaf.ndim}
     if len(sizes) > 1:
         raise ValueError(f"parameters of different lengths: {sorted(sizes)}")
@@ -233,6 +266,44 @@ def submit(
         raise ValueError("events name orders of a rule, but there is no rule")
     if patients == 0:
         raise ValueError("there are no patients: the arrays of parameters are empty")
+    own = tuple(np.ndim(leaf) == 2 for leaf in events)
+    chosen = methods.get(method or model.method).name
+    parameters = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (patients,)), parameters)
+    blocks = in_blocks(parameters, events, subject)
+    walked = _program(model, pattern, chosen, rule, own)(
+        (tolerances or Tolerances()).numbers(), *blocks.arguments
+    )
+    return Pending(walked, blocks)
+
+
+class Blocks(NamedTuple):
+    """Patients cut into blocks, as many on each device.
+
+    - `arguments`: of a program for all devices: events that patients share; parameters, events of
+      each and other arrays, their blocks' axis first and the patients' last.
+    """
+
+    patients: int
+    arguments: tuple[list, Any, list, Any]
+
+    def joined(self, leaf: Array) -> np.ndarray:
+        """A result on the devices, brought to the host with its patients first."""
+        block = leaf.shape[-1]
+        result = np.empty((*leaf.shape[1:-1], self.patients), leaf.dtype)
+        for shard in leaf.addressable_shards:
+            first = shard.index[0].start or 0
+            for index, values in enumerate(np.asarray(shard.data), start=first):
+                place = result[..., index * block : (index + 1) * block]
+                place[...] = values[..., : place.shape[-1]]
+        return np.moveaxis(result, -1, 0)
+
+
+def in_blocks(parameters: Any, events: Events, others: Any) -> Blocks:
+    """Parameters, arrays (patients,), and what goes with them, cut into blocks and filled up.
+
+    Raises `ValueError` for arrays of other lengths.
+    """
+    (patients,) = jax.tree.leaves(parameters)[0].shape
     devices = jax.local_device_count()
     block = min(BLOCK, LANES * -(-patients // (LANES * devices)))
     blocks = devices * -(-patients // (block * devices))
@@ -252,19 +323,15 @@ def submit(
         values = np.pad(values, extra, mode="edge").reshape(*values.shape[:-1], blocks, block)
         return np.moveaxis(values, -2, 0)
 
-    own = tuple(np.ndim(leaf) == 2 for leaf in events)
-    chosen = methods.get(method or model.method).name
-    walked = _program(model, pattern, chosen, rule, own)(
-        (tolerances or Tolerances()).numbers(),
-        [leaf for leaf, individual in zip(events, own, strict=True) if not individual],
-        jax.tree.map(lambda leaf: pad(np.broadcast_to(leaf, (patients,))), parameters),
-        [pad(leaf) for leaf, individual in zip(events, own, strict=True) if individual],
-        jax.tree.map(pad, subject),
+    common = [leaf for leaf in events if np.ndim(leaf) < 2]
+    columns = [pad(leaf) for leaf in events if np.ndim(leaf) == 2]
+    return Blocks(
+        patients,
+        (common, jax.tree.map(pad, parameters), columns, jax.tree.map(pad, others)),
     )
-    return Pending(walked, patients)
 
 
-def _columns(model: Model, parameters: Any) -> Any:
+def columns_of(model: Model, parameters: Any) -> Any:
     """The model's parameters with every entry an array (), or (patients,), of float64."""
     if not isinstance(parameters, model.Parameters):
         raise ValueError(

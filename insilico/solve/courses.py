@@ -17,7 +17,7 @@ from jax import Array
 from insilico.model import Model
 from insilico.solve.adaptive import Position
 from insilico.solve.events import Events, Kind, Pattern
-from insilico.solve.fields import Components, Field, on_lanes
+from insilico.solve.fields import Components, Field, hoisted
 from insilico.solve.status import Status
 
 
@@ -129,7 +129,7 @@ class Course:
         """The equations, with what depends on the parameters alone computed here and now."""
         start = self.start()
         position = start.position
-        return on_lanes(self._rates, position.time, position.state, start.infusion, start.inputs)
+        return hoisted(self._rates, position.time, position.state, start.infusion, start.inputs)
 
     def _rates(
         self, time: Array, components: Components, infusion: Components, inputs: Components

@@ -110,6 +110,7 @@ class Differentiable:
         method: Method,
         rule: Rule | None = None,
         subject: Any = None,
+        timed: bool = True,
     ) -> tuple[Differentiable, Given]:
         """The walk of these, and what it depends on."""
         opened, constants = None, ()
@@ -117,7 +118,7 @@ class Differentiable:
             course = Course(model, parameters, pattern)
             opened, constants = _OpenedRule.of(rule, course, subject)
         given = Given(parameters, jax.tree.map(jnp.asarray, events), subject, constants)
-        return cls(model, pattern, method, opened), given
+        return cls(model, pattern, method, opened, timed), given
 
     def walk(self, given: Given, tolerances: TolerancesAsNumbers) -> Walk:
         """The walk, for `jax.grad`. For its derivative it is gone again, and recorded: until then
@@ -143,20 +144,15 @@ class Differentiable:
         def back(residuals: Any, cotangents: Walk) -> tuple[Any, Any]:
             given, tolerances, timed = residuals
             this = dataclasses.replace(self, timed=timed.value)
-            walk, pull, _ = this.with_pullback(given, tolerances, this.blank_record(given))
+            course = self._course(given)
+            record = blank_record(2 + len(self.model.negligible()), course.lanes, course.dtype)
+            walk, pull, _ = this.with_pullback(given, tolerances, record)
             of_given = pull(_instantiated(cotangents, walk))
             return jax.tree.map(lambda leaf: leaf if is_smooth(leaf) else None, of_given), None
 
         run = jax.custom_vjp(plain)
         run.defvjp(forth, back, symbolic_zeros=True)
         return run(given, tolerances)
-
-    def blank_record(self, given: Given) -> Array:
-        """A record without steps. One that was used before will do as well."""
-        course = self._course(given)
-        width = 2 + len(self.model.negligible())
-        step = width * math.prod(course.lanes) * jnp.dtype(course.dtype).itemsize
-        return jnp.zeros((max(RECORD_BYTES // step, 16), width, *course.lanes), course.dtype)
 
     def with_pullback(
         self, given: Given, tolerances: TolerancesAsNumbers, record: Array
@@ -336,6 +332,12 @@ class Differentiable:
             limits.relative, limits.floors,
         )  # fmt: skip
         return Journey(self.method, opened, own, limits, target, first)
+
+
+def blank_record(width: int, lanes: tuple[int, ...], dtype: Any) -> Array:
+    """A record without steps, of `width` numbers each; one that was used before will do as well."""
+    step = width * math.prod(lanes) * jnp.dtype(dtype).itemsize
+    return jnp.zeros((max(RECORD_BYTES // step, 16), width, *lanes), dtype)
 
 
 def _instantiated(cotangents: Any, values: Any) -> Any:
