@@ -258,9 +258,9 @@ def test_scenarios_are_vectorised_over(course, patients):
 
     factors = jnp.array([0.5, 1.0, 3.0])
     together = jax.jit(jax.vmap(jax.grad(lambda f: of(f, "reverse"))))(factors)
-    forwards = jax.jit(
-        jax.vmap(lambda f: jax.jvp(lambda f: of(f, "forward"), (f,), (1.0,))[1])
-    )(factors)
+    forwards = jax.jit(jax.vmap(lambda f: jax.jvp(lambda f: of(f, "forward"), (f,), (1.0,))[1]))(
+        factors
+    )
     alone = [jax.jit(jax.grad(lambda f: of(f, "reverse")))(factor) for factor in factors]
     np.testing.assert_allclose(together, np.array(alone), rtol=1e-10)
     np.testing.assert_allclose(together, forwards, rtol=1e-10)
@@ -308,9 +308,7 @@ def test_a_derivative_that_was_not_asked_for_is_refused(one_compartment, derivat
     @jax.jit
     def value(clearance):
         parameters = one_compartment.Parameters(*(jnp.ones(1) * x for x in (1.0, clearance, 30.0)))
-        solution = solve_traced(
-            one_compartment, parameters, events, pattern, derivative=derivative
-        )
+        solution = solve_traced(one_compartment, parameters, events, pattern, derivative=derivative)
         return jnp.sum(solution.outputs.central)
 
     with pytest.raises(DerivativeError, match=r"say derivative="):
@@ -320,9 +318,7 @@ def test_a_derivative_that_was_not_asked_for_is_refused(one_compartment, derivat
 def test_an_unknown_derivative_is_refused(course, patients):
     model, events, pattern = course
     with pytest.raises(ValueError, match=r"reverse, forward, second, or None; found 'backward'"):
-        solve_traced(
-            model, parameters_of(patients, model), events, pattern, derivative="backward"
-        )
+        solve_traced(model, parameters_of(patients, model), events, pattern, derivative="backward")
 
 
 PROBLEMS = {
