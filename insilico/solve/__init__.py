@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from insilico.solve.events import Dose, Events, Infusion, Input, Kind, Pattern, schedule
+from insilico.solve.records import Covariate, Layout, Records, RecordsError, read_records
 from insilico.solve.status import DESCRIPTIONS, Status
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 
@@ -26,14 +27,18 @@ __all__ = [
     "BLOCK",
     "DESCRIPTIONS",
     "LANES",
+    "Covariate",
     "Dose",
     "Events",
     "Infusion",
     "Input",
     "Kind",
+    "Layout",
     "Pattern",
     "Pending",
     "Plan",
+    "Records",
+    "RecordsError",
     "Rule",
     "Solution",
     "Status",
@@ -42,6 +47,7 @@ __all__ = [
     "Visit",
     "Walk",
     "over_devices",
+    "read_records",
     "reference",
     "schedule",
     "solve",

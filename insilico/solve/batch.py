@@ -23,6 +23,7 @@ from insilico.solve import methods
 from insilico.solve.adaptive import advance
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
+from insilico.solve.records import Layout, Records, RecordTable, expand, overlaps
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 from insilico.solve.walks import Walk, walk
 from insilico.vocabulary import Vector
@@ -37,8 +38,8 @@ BLOCK = 1024
 def solve_block(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Events | RecordTable,
+    pattern: Pattern | Layout,
     tolerances: TolerancesAsNumbers,
     *,
     method: str | None = None,
@@ -48,7 +49,8 @@ def solve_block(
     """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
 
     Arrays have the patients' axis last. Patients are sorted by the model's fastest rate, so that
-    those who need similar steps share a chunk, and come back in their own order.
+    those who need similar steps share a chunk, and come back in their own order. `Records.laid_out`
+    gives a table and a layout in place of events and pattern; there is an output for each record.
     """
     advancing = functools.partial(advance, methods.get(method or model.method))
     (patients,) = jax.tree.leaves(parameters)[0].shape
@@ -69,14 +71,29 @@ def solve_block(
         parameters, columns, subject = own
         remaining = iter(columns)
         rows = jax.tree.map(lambda leaf, same: leaf if same else next(remaining), events, shared)
+        prior = None
+        shape = pattern
+        if isinstance(shape, Layout):
+            _refuse_rule(rule)
+            rows, shape, prior = expand(
+                model, parameters, rows, shape, tolerances, advance=advancing
+            )
         return walk(
-            model, parameters, rows, pattern, tolerances,
-            rule=rule, subject=subject, advance=advancing,
+            model, parameters, rows, shape, tolerances,
+            rule=rule, subject=subject, advance=advancing, prior=prior,
         )  # fmt: skip
 
     own_events = [leaf for leaf in jax.tree.leaves(events) if jnp.ndim(leaf) == 2]
     chunks = jax.tree.map(cut, (parameters, own_events, subject))
     return jax.tree.map(join, jax.lax.map(chunk, chunks))
+
+
+def _refuse_rule(rule: Rule | None) -> None:
+    if rule is not None:
+        raise ValueError(
+            "a rule decides at the visits of a schedule; with an event table there are none: "
+            "leave out the rule, or give events from insilico.solve.schedule"
+        )
 
 
 def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
@@ -164,20 +181,22 @@ class Pending:
 def solve(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Events | Records,
+    pattern: Pattern | None = None,
     *,
     tolerances: Tolerances | None = None,
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
 ) -> Solution:
-    """Solve any number of patients through a schedule.
+    """Solve any number of patients through a schedule, or through their event table.
 
     **Arguments:**
 
     - `parameters`: the model's `Parameters`, each a number or an array (patients,).
-    - `events`, `pattern`: from `insilico.solve.schedule`; arrays (rows,) or (rows, patients).
+    - `events`, `pattern`: from `insilico.solve.schedule`; arrays (rows,) or (rows, patients). Or an
+      event table from `insilico.solve.read_records` alone: then outputs are (patients, records),
+      NaN beyond a patient's last record, and `Records.frame` puts them beside the table.
     - `tolerances`: default 1e-6 relative.
     - `method`: one of `insilico.solve.methods.NAMES`; default: the model's.
     - `rule`, `subject`: decisions at visits and what they need; arrays of `subject` have the
@@ -185,7 +204,7 @@ def solve(
 
     Patients that fail keep their place and say so in `status`. Raises `ValueError` for parameters
     that are not the model's or not one number a patient, for arrays of different lengths, for no
-    patients at all, and for events that ask for orders without a rule.
+    patients at all, for events that ask for orders without a rule, and for an event table with one.
     """
     return submit(
         model, parameters, events, pattern,
@@ -196,8 +215,8 @@ def solve(
 def submit(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Events | Records,
+    pattern: Pattern | None = None,
     *,
     tolerances: Tolerances | None = None,
     method: str | None = None,
@@ -209,9 +228,19 @@ def submit(
     sizes = {leaf.shape[0] for leaf in jax.tree.leaves(parameters) if leaf.ndim}
     if len(sizes) > 1:
         raise ValueError(f"parameters of different lengths: {sorted(sizes)}")
-    patients = sizes.pop() if sizes else 1
-    if rule is None and np.any(np.asarray(events.order) >= 0):
-        raise ValueError("events name orders of a rule, but there is no rule")
+    if isinstance(events, Records):
+        _refuse_rule(rule)
+        patients = len(events.patients)
+        if sizes - {patients}:
+            raise ValueError(f"parameters of {sizes.pop()} patients; the table has {patients}")
+        rows, shape = _laid_out(model, parameters, events)
+    elif pattern is None:
+        raise ValueError("events of a schedule need their pattern")
+    else:
+        patients = sizes.pop() if sizes else 1
+        rows, shape = events, pattern
+        if rule is None and np.any(np.asarray(events.order) >= 0):
+            raise ValueError("events name orders of a rule, but there is no rule")
     if patients == 0:
         raise ValueError("there are no patients: the arrays of parameters are empty")
     devices = jax.local_device_count()
@@ -233,16 +262,32 @@ def submit(
         values = np.pad(values, extra, mode="edge").reshape(*values.shape[:-1], blocks, block)
         return np.moveaxis(values, -2, 0)
 
-    own = tuple(np.ndim(leaf) == 2 for leaf in events)
+    leaves, structure = jax.tree.flatten(rows)
+    own = tuple(np.ndim(leaf) == 2 for leaf in leaves)
     chosen = methods.get(method or model.method).name
-    walked = _program(model, pattern, chosen, rule, own)(
+    walked = _program(model, shape, chosen, rule, structure, own)(
         (tolerances or Tolerances()).numbers(),
-        [leaf for leaf, individual in zip(events, own, strict=True) if not individual],
+        [leaf for leaf, individual in zip(leaves, own, strict=True) if not individual],
         jax.tree.map(lambda leaf: pad(np.broadcast_to(leaf, (patients,))), parameters),
-        [pad(leaf) for leaf, individual in zip(events, own, strict=True) if individual],
+        [pad(leaf) for leaf, individual in zip(leaves, own, strict=True) if individual],
         jax.tree.map(pad, subject),
     )
     return Pending(walked, patients)
+
+
+def _laid_out(model: Model, parameters: Any, records: Records) -> tuple[RecordTable, Layout]:
+    """The table with room for what these patients have under way at their steady states."""
+    if records.model is not model:
+        raise ValueError(
+            f"the event table was read for model {records.model.name}; read it for {model.name}"
+        )
+    table, layout = records.laid_out()
+    if model.dosing is None or not layout.steady:
+        return table, layout
+    needed = int(jax.jit(overlaps, static_argnums=0)(model, parameters, table))
+    # By powers of two: other parameters rarely need another program.
+    room = 0 if needed == 0 else 1 << (needed - 1).bit_length()
+    return records.laid_out(max(room, layout.overlaps))
 
 
 def _columns(model: Model, parameters: Any) -> Any:
@@ -278,13 +323,19 @@ def _columns(model: Model, parameters: Any) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def _program(
-    model: Model, pattern: Pattern, method: str, rule: Rule | None, own: tuple[bool, ...]
+    model: Model,
+    pattern: Pattern | Layout,
+    method: str,
+    rule: Rule | None,
+    structure: Any,
+    own: tuple[bool, ...],
 ) -> Callable[..., Walk]:
     def one_block(
         tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, subject: Any
     ) -> Walk:
         shared, individual = iter(common), iter(columns)
-        events = Events(*(next(individual) if mine else next(shared) for mine in own))
+        leaves = [next(individual) if mine else next(shared) for mine in own]
+        events = jax.tree.unflatten(structure, leaves)
         return solve_block(
             model, parameters, events, pattern, tolerances,
             method=method, rule=rule, subject=subject,

@@ -44,6 +44,20 @@ class Walk(NamedTuple):
     state: Any
 
 
+class Prior(NamedTuple):
+    """What is so of each lane before its walk, where lanes observe at rows of their own.
+
+    - `observing`: (observations, lanes), the rows that observe; negative where a lane has no more.
+    - `status`, `steps`: (lanes,), how it fared so far, and trial steps already taken.
+    - `inputs`: (lanes,) each, the model's at the start.
+    """
+
+    observing: Array
+    status: Array
+    steps: Array
+    inputs: tuple[Array, ...]
+
+
 def walk(
     model: Model,
     parameters: Any,
@@ -54,11 +68,13 @@ def walk(
     rule: Rule | None = None,
     subject: Any = None,
     advance: Advance,
+    prior: Prior | None = None,
 ) -> Walk:
     """Solve one chunk of lanes through all rows of its schedule.
 
     `parameters` is the model's NamedTuple of arrays (lanes,), or of scalars for one patient;
-    `events` has rows (rows,), or (rows, lanes) where patients differ.
+    `events` has rows (rows,), or (rows, lanes) where patients differ. With `prior`, which rows
+    observe is its business instead of the pattern's.
     """
     course = Course(model, parameters, pattern, rule, subject)
     lanes, dtype = course.lanes, course.dtype
@@ -97,21 +113,34 @@ def walk(
         )
         return course.act(now, row), (observed, jnp.where(held, now.position.time, jnp.nan), record)
 
+    start = course.start()
+    if prior is not None:
+        start = start._replace(
+            status=jnp.maximum(start.status, prior.status),
+            position=start.position._replace(steps=prior.steps.astype(dtype)),
+            inputs=prior.inputs,
+        )
     rows = jax.tree.map(jnp.asarray, events)
     jumped = jnp.concatenate([jnp.ones_like(rows.kind[:1]), rows.kind[:-1]]) != Kind.NONE
     end, (observed, visit_time, records) = lax.scan(
-        pass_row, course.start(), (rows, jnp.asarray(pattern.slots), jumped)
+        pass_row, start, (rows, jnp.asarray(pattern.slots), jumped)
     )
-    observing = np.asarray(pattern.observed, dtype=int)
     slots = np.flatnonzero(pattern.slots)
     status = end.status
     if end.plan is not None and len(slots):
         # No later slot is left to find out that a visit had none.
         unheld = (status == Status.OK) & (end.plan.next_visit <= rows.time[slots[-1]])
         status = jnp.where(unheld, Status.LATE_VISIT, status).astype(jnp.int32)
+
+    def at_observations(leaf: Array) -> Array:
+        if prior is None:
+            return leaf[np.asarray(pattern.observed, dtype=int)]
+        own = jnp.take_along_axis(leaf, jnp.maximum(prior.observing, 0), axis=0)
+        return jnp.where(prior.observing < 0, jnp.nan, own)
+
     output_structure = jax.tree.structure(course.outputs(end.position))
     return Walk(
-        outputs=jax.tree.unflatten(output_structure, [leaf[observing] for leaf in observed]),
+        outputs=jax.tree.unflatten(output_structure, [at_observations(leaf) for leaf in observed]),
         visit_time=jnp.zeros((0, *lanes), dtype) if rule is None else visit_time[slots],
         records=jax.tree.map(lambda leaf: leaf[slots], records),
         status=status,
