@@ -131,10 +131,12 @@ def expand(
     tolerances: TolerancesAsNumbers,
     *,
     advance: Advance,
+    differentiable: bool = False,
 ) -> Expanded:
     """The events of one chunk of lanes, whose steady states `advance` finds.
 
-    `parameters` is the model's NamedTuple of arrays (lanes,), `table` has arrays (…, lanes).
+    `parameters` is the model's NamedTuple of arrays (lanes,), `table` has arrays (…, lanes). Steady
+    states have a derivative if `differentiable`, as far as `advance` has one.
     """
     doses = given(model, parameters, table)
     phase = _phase(table, doses)
@@ -154,7 +156,9 @@ def expand(
         status = jnp.maximum(status, jnp.where(crowded, Status.TOO_MANY_OVERLAPS, status))
         course = Course(model, parameters, pattern)
         cycles = _cycles(table, doses, phase)
-        found = steady_states(course, cycles, status, tolerances, advance=advance)
+        found = steady_states(
+            course, cycles, status, tolerances, advance=advance, differentiable=differentiable
+        )
         status, steps = found.status, found.steps
         states = found.states.reshape(-1, *steps.shape)
     kind, target, time, amount, own = _rows(model, table, doses, phase, states)

@@ -33,10 +33,13 @@ EVEN = 0.1
 SLOW = 0.3
 """Ratio of successive changes above which a jump saves cycles: it costs two."""
 
+BLUR = 10.0
+"""A ratio is as good as an earlier one if it differs by less than this many times 1 - ratio."""
+
 GAIN = 0.5
 """A jump is kept if the change in a cycle from there is smaller by this factor."""
 
-ROUNDING = 16.0
+ROUNDING = 64.0
 """Changes below so many units in the last place are none."""
 
 
@@ -255,10 +258,14 @@ def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
         passed = jnp.where(within, now.passed + 1, 0)
         done = ~failed & (status == Status.OK) & (still | (passed >= 2))
 
-        even = jnp.abs(ratio - now.ratio) <= EVEN * (1.0 - ratio)
-        jumps = known & (now.plain > 1) & even & (ratio > SLOW) & (ratio < 1.0) & (now.wait <= 0)
+        even = (ratio < 1.0) & (jnp.abs(ratio - now.ratio) <= EVEN * (1.0 - ratio))
+        # Near the end rounding blurs the ratio; then an earlier jump's serves again.
+        again = (now.plain > 2) & (jnp.abs(ratio - now.slowest) <= BLUR * (1.0 - now.slowest))
+        again &= now.slowest > 0.0
+        jumps = known & (now.plain > 1) & ((even & (ratio > SLOW)) | again) & (now.wait <= 0)
         jumps &= ~cycle.constant & ~done
-        reach = ratio / jnp.where(ratio < 1.0, 1.0 - ratio, 1.0)
+        assumed = jnp.where(even, ratio, now.slowest)
+        reach = assumed / jnp.where(assumed < 1.0, 1.0 - assumed, 1.0)
         there = tuple(b + reach * c for b, c in zip(after, change, strict=True))
         for value, jump in zip(after, there, strict=True):
             jumps &= jnp.isfinite(jump) & (value * jump >= 0)
@@ -278,7 +285,7 @@ def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
             size=jnp.where(jumps, size_of(change, weights), now.size),
             patience=patience,
             wait=jnp.where(failed, patience, now.wait - 1),
-            slowest=jnp.where(jumps, jnp.maximum(now.slowest, ratio), now.slowest),
+            slowest=jnp.where(jumps, jnp.maximum(now.slowest, assumed), now.slowest),
             steady=_choose(done, after, now.steady),
             finishing=done,
             finished=now.finishing,
