@@ -4,20 +4,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from insilico.solve.events import Dose, Events, Infusion, Input, Kind, Pattern, schedule
+from insilico.solve.records import Covariate, Layout, Records, RecordsError, read_records
 from insilico.solve.status import DESCRIPTIONS, Status
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 
 if TYPE_CHECKING:
-    from insilico.solve.batch import (
-        BLOCK,
-        LANES,
-        Pending,
-        Solution,
-        over_devices,
-        solve,
-        solve_block,
-        submit,
-    )
+    from insilico.solve.batch import Pending, Solution, solve, submit
+    from insilico.solve.blocks import BLOCK, LANES, over_devices, solve_block
     from insilico.solve.courses import Plan, Rule, Visit
     from insilico.solve.derivatives import (
         Gradients,
@@ -34,6 +27,7 @@ __all__ = [
     "BLOCK",
     "DESCRIPTIONS",
     "LANES",
+    "Covariate",
     "DerivativeError",
     "Dose",
     "Events",
@@ -41,9 +35,12 @@ __all__ = [
     "Infusion",
     "Input",
     "Kind",
+    "Layout",
     "Pattern",
     "Pending",
     "Plan",
+    "Records",
+    "RecordsError",
     "Rule",
     "Solution",
     "Status",
@@ -53,6 +50,7 @@ __all__ = [
     "Walk",
     "hessian_vector_product",
     "over_devices",
+    "read_records",
     "reference",
     "schedule",
     "solve",
@@ -65,16 +63,8 @@ __all__ = [
 ]
 
 _COMPUTING = {
-    "batch": (
-        "BLOCK",
-        "LANES",
-        "Pending",
-        "Solution",
-        "over_devices",
-        "solve",
-        "solve_block",
-        "submit",
-    ),
+    "batch": ("Pending", "Solution", "solve", "submit"),
+    "blocks": ("BLOCK", "LANES", "over_devices", "solve_block"),
     "courses": ("Plan", "Rule", "Visit"),
     "derivatives": (
         "Gradients",

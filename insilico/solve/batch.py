@@ -1,9 +1,4 @@
-"""Many patients at once: padded into lanes, sorted, spread over all devices of the machine.
-
-Patients run in chunks of a fixed number of lanes, always full (the last one padded with copies), so
-that each patient meets the same machine instructions whoever runs beside it: its numbers do not
-depend, to the last bit, on the batch, on the order or on the number of devices.
-"""
+"""Any number of patients: checked, filled up to whole blocks and solved on all devices."""
 
 from __future__ import annotations
 
@@ -13,160 +8,26 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
-from insilico.solve import gradients, guards, methods
-from insilico.solve.adaptive import advance
+from insilico.solve import methods
+from insilico.solve.blocks import (
+    BLOCK,
+    LANES,
+    Schedule,
+    Shape,
+    over_devices,
+    refuse_rule,
+    solve_block,
+)
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern, check_events
+from insilico.solve.records import Layout, Records, RecordTable, overlaps
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
-from insilico.solve.walks import Walk, walk
+from insilico.solve.walks import Walk
 from insilico.vocabulary import Vector
-
-LANES = 64
-"""Patients a chunk. Fewer leave vector units idle, more fall out of the cache (measured)."""
-
-BLOCK = 1024
-"""Patients a block: the unit of work that is dispatched; sorting never crosses it."""
-
-
-def solve_block(
-    model: Model,
-    parameters: Any,
-    events: Events,
-    pattern: Pattern,
-    tolerances: TolerancesAsNumbers,
-    *,
-    method: str | None = None,
-    derivative: str | None = None,
-    rule: Rule | None = None,
-    subject: Any = None,
-) -> Walk:
-    """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
-
-    Arrays have the patients' axis last. Patients are sorted by the model's fastest rate, so that
-    those who need similar steps share a chunk, and come back in their own order.
-
-    `derivative` says how the result may be differentiated with respect to parameters, amounts and
-    times of events, and `subject`: not at all (None), "reverse" (`jax.grad`, `jax.vjp`), "forward"
-    (`jax.jvp`, `jax.jacfwd`) or "second" (`jax.jvp` of `jax.grad`). Any other way raises
-    `DerivativeError`. Patients that failed have derivatives of zero.
-    """
-    guards.check_mode(derivative)
-    parameters, events, subject = guards.guarded(derivative, (parameters, events, subject))
-    chosen = methods.get(method or model.method)
-    chunks = Chunks.of(model, parameters)
-
-    def chunk(own: tuple[Any, Events, Any]) -> Walk:
-        parameters, rows, subject = own
-        if derivative in ("reverse", "second"):
-            walking, given = gradients.Differentiable.of(
-                model, parameters, rows, pattern, chosen, rule, subject
-            )
-            return walking.walk(given, tolerances)
-        return walk(
-            model, parameters, rows, pattern, tolerances,
-            rule=rule, subject=subject, advance=functools.partial(advance, chosen),
-        )  # fmt: skip
-
-    found = chunks.map(chunk, parameters, events, subject)
-    return guards.guarded(derivative, found)
-
-
-class Chunks(NamedTuple):
-    """Patients cut into chunks of `LANES`, those who need similar steps together.
-
-    - `order`: the patients' numbers, chunk after chunk.
-    """
-
-    order: Array
-
-    @classmethod
-    def of(cls, model: Model, parameters: Any) -> Chunks:
-        (patients,) = jax.tree.leaves(parameters)[0].shape
-        if model.fastest_rate is None:
-            return cls(jnp.arange(patients))
-        return cls(jnp.argsort(model.fastest_rate(parameters)))
-
-    def cut(self, leaf: Array) -> Array:
-        """From (…, patients) to (chunks, …, lanes)."""
-        chunks = leaf[..., self.order].reshape(*leaf.shape[:-1], -1, LANES)
-        return jnp.moveaxis(chunks, -2, 0)
-
-    def join(self, leaf: Array) -> Array:
-        """Back again."""
-        in_order = jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], self.order.size)
-        return in_order[..., jnp.argsort(self.order)]
-
-    def scan(
-        self,
-        function: Callable[[Any, Any], tuple[Any, Any]],
-        start: Any,
-        parameters: Any,
-        events: Events,
-        *others: Any,
-    ) -> Any:
-        """`function(carry, (parameters, events, *others))` of one chunk after the other.
-
-        Arrays have the patients' axis last; events that all patients share go to every chunk whole.
-        """
-        shared = [jnp.ndim(leaf) < 2 for leaf in events]
-        own = [leaf for leaf, same in zip(events, shared, strict=True) if not same]
-
-        def of_chunk(carry: Any, cut: tuple[Any, list[Array], Any]) -> tuple[Any, Any]:
-            parameters, columns, others = cut
-            remaining = iter(columns)
-            rows = Events(
-                *(
-                    leaf if same else next(remaining)
-                    for leaf, same in zip(events, shared, strict=True)
-                )
-            )
-            return function(carry, (parameters, rows, *others))
-
-        cut = jax.tree.map(self.cut, (parameters, own, others))
-        return jax.tree.map(self.join, jax.lax.scan(of_chunk, start, cut)[1])
-
-    def map(self, function: Callable[[Any], Any], parameters: Any, *others: Any) -> Any:
-        """The same without a carry."""
-        return self.scan(lambda _, own: ((), function(own)), (), parameters, *others)
-
-
-def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
-    """Compile `function` of one block to run over many blocks on all devices of the machine.
-
-    The result takes arrays with a leading axis of blocks, a multiple of the number of devices;
-    the first `shared` arguments have no such axis and go to every device whole.
-    """
-    mesh = jax.make_mesh((jax.local_device_count(),), ("blocks",), axis_types=(AxisType.Auto,))
-
-    def on_device(*arguments: Any) -> Any:
-        common, own = arguments[:shared], arguments[shared:]
-        return jax.lax.map(lambda block: function(*common, *block), own)
-
-    @functools.partial(jax.jit, compiler_options=compiler_options())
-    def program(*arguments: Any) -> Any:
-        specs = tuple(
-            PartitionSpec() if index < shared else PartitionSpec("blocks")
-            for index in range(len(arguments))
-        )
-        return jax.shard_map(
-            on_device, mesh=mesh, in_specs=specs, out_specs=PartitionSpec("blocks"), check_vma=False
-        )(*arguments)
-
-    return program
-
-
-def compiler_options() -> dict[str, str]:
-    """XLA's options for lane programs on this machine's default device.
-
-    512-bit vectors instead of the default 256 gain about a quarter on processors that have them.
-    """
-    return {"xla_cpu_prefer_vector_width": "512"} if jax.default_backend() == "cpu" else {}
 
 
 class Solution(NamedTuple):
@@ -210,21 +71,23 @@ class Pending:
 def solve(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Events | Records,
+    pattern: Pattern | None = None,
     *,
     tolerances: Tolerances | None = None,
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
 ) -> Solution:
-    """Solve any number of patients through a schedule.
+    """Solve any number of patients through a schedule, or through their event table.
 
     **Arguments:**
 
     - `parameters`: the model's `Parameters`, each a number or an array (patients,); numbers are
       those of every patient.
-    - `events`, `pattern`: from `insilico.solve.schedule`; arrays (rows,) or (rows, patients).
+    - `events`, `pattern`: from `insilico.solve.schedule`; arrays (rows,) or (rows, patients). Or an
+      event table from `insilico.solve.read_records` alone: then outputs are (patients, records),
+      NaN beyond a patient's last record, and `Records.frame` puts them beside the table.
     - `tolerances`: default 1e-6 relative.
     - `method`: one of `insilico.solve.methods.NAMES`; default: the model's.
     - `rule`, `subject`: decisions at visits and what they need; arrays of `subject` have the
@@ -233,7 +96,8 @@ def solve(
     Patients that fail keep their place and say so in `status`. Raises `ValueError` for parameters
     that are not the model's or not one number a patient, for arrays of different lengths, for no
     patients at all, for events that ask for orders without a rule, that are not of the pattern,
-    whose times fall or that name a compartment or an input the model does not have.
+    whose times fall or that name a compartment or an input the model does not have, and for an
+    event table with a rule.
     """
     return submit(
         model, parameters, events, pattern,
@@ -244,8 +108,8 @@ def solve(
 def submit(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Events | Records,
+    pattern: Pattern | None = None,
     *,
     tolerances: Tolerances | None = None,
     method: str | None = None,
@@ -253,27 +117,82 @@ def submit(
     subject: Any = None,
 ) -> Pending:
     """As `solve`, but return as soon as the devices are at work."""
+    job = prepare(model, parameters, events, pattern, rule, subject)
+    chosen = methods.get(method or model.method).name
+    walked = _program(model, job.pattern, chosen, rule, job.layout)(
+        (tolerances or Tolerances()).numbers(), *job.blocks.arguments
+    )
+    return Pending(walked, job.blocks)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What was asked for, checked and ready to be handed to a program.
+
+    - `pattern`, `layout`: what the program is made for: the schedule's shape, its tree and which of
+      its leaves are each patient's own.
+    """
+
+    pattern: Shape
+    layout: tuple[Any, tuple[bool, ...]]
+    blocks: Blocks
+
+
+def prepare(
+    model: Model,
+    parameters: Any,
+    events: Events | Records,
+    pattern: Pattern | None,
+    rule: Rule | None,
+    *others: Any,
+) -> Job:
+    """Check the arguments of `solve`; of `others`, arrays have the patients' axis last."""
     parameters = columns_of(model, parameters)
     sizes = {leaf.shape[0] for leaf in jax.tree.leaves(parameters) if leaf.ndim}
     if len(sizes) > 1:
         raise ValueError(f"parameters of different lengths: {sorted(sizes)}")
-    check_events(model, events, pattern)
-    # Parameters that all patients share are for as many as the events or the rule are for.
-    sizes = sizes or {np.shape(leaf)[-1] for leaf in events if np.ndim(leaf) == 2}
-    sizes = sizes or {np.shape(leaf)[-1] for leaf in jax.tree.leaves(subject) if np.ndim(leaf)}
-    patients = max(sizes, default=1)
-    if rule is None and np.any(np.asarray(events.order) >= 0):
-        raise ValueError("events name orders of a rule, but there is no rule")
+    schedule: Schedule
+    shape: Shape
+    if isinstance(events, Records):
+        patients = len(events.patients)
+        if sizes - {patients}:
+            raise ValueError(f"parameters of {sizes.pop()} patients; the table has {patients}")
+        parameters = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (patients,)), parameters)
+        schedule, shape = _laid_out(model, parameters, events)
+    elif pattern is None:
+        raise ValueError("events of a schedule need their pattern")
+    else:
+        schedule, shape = events, pattern
+        check_events(model, events, pattern)
+        # Parameters that all patients share are for as many as the events or the rule are for.
+        leaves = jax.tree.leaves(others)
+        sizes = sizes or {np.shape(leaf)[-1] for leaf in events if np.ndim(leaf) == 2}
+        sizes = sizes or {np.shape(leaf)[-1] for leaf in leaves if np.ndim(leaf)}
+        patients = max(sizes, default=1)
+        if rule is None and np.any(np.asarray(events.order) >= 0):
+            raise ValueError("events name orders of a rule, but there is no rule")
+        parameters = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (patients,)), parameters)
+    refuse_rule(shape, rule)
     if patients == 0:
         raise ValueError("there are no patients: the arrays of parameters are empty")
-    own = tuple(np.ndim(leaf) == 2 for leaf in events)
-    chosen = methods.get(method or model.method).name
-    parameters = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (patients,)), parameters)
-    blocks = in_blocks(parameters, events, subject)
-    walked = _program(model, pattern, chosen, rule, own)(
-        (tolerances or Tolerances()).numbers(), *blocks.arguments
-    )
-    return Pending(walked, blocks)
+    leaves, structure = jax.tree.flatten(schedule)
+    own = tuple(np.ndim(leaf) == 2 for leaf in leaves)
+    return Job(shape, (structure, own), in_blocks(parameters, schedule, others))
+
+
+def _laid_out(model: Model, parameters: Any, records: Records) -> tuple[RecordTable, Layout]:
+    """The table with room for what these patients have under way at their steady states."""
+    if records.model is not model:
+        raise ValueError(
+            f"the event table was read for model {records.model.name}; read it for {model.name}"
+        )
+    table, layout = records.laid_out()
+    if model.dosing is None or not layout.steady:
+        return table, layout
+    needed = int(jax.jit(overlaps, static_argnums=0)(model, parameters, table))
+    # By powers of two: other parameters rarely need another program.
+    room = 0 if needed == 0 else 1 << (needed - 1).bit_length()
+    return records.laid_out(max(room, layout.overlaps))
 
 
 class Blocks(NamedTuple):
@@ -298,7 +217,7 @@ class Blocks(NamedTuple):
         return np.moveaxis(result, -1, 0)
 
 
-def in_blocks(parameters: Any, events: Events, others: Any) -> Blocks:
+def in_blocks(parameters: Any, events: Schedule, others: Any) -> Blocks:
     """Parameters, arrays (patients,), and what goes with them, cut into blocks and filled up.
 
     Raises `ValueError` for arrays of other lengths.
@@ -323,8 +242,9 @@ def in_blocks(parameters: Any, events: Events, others: Any) -> Blocks:
         values = np.pad(values, extra, mode="edge").reshape(*values.shape[:-1], blocks, block)
         return np.moveaxis(values, -2, 0)
 
-    common = [leaf for leaf in events if np.ndim(leaf) < 2]
-    columns = [pad(leaf) for leaf in events if np.ndim(leaf) == 2]
+    leaves = jax.tree.leaves(events)
+    common = [leaf for leaf in leaves if np.ndim(leaf) < 2]
+    columns = [pad(leaf) for leaf in leaves if np.ndim(leaf) == 2]
     return Blocks(
         patients,
         (common, jax.tree.map(pad, parameters), columns, jax.tree.map(pad, others)),
@@ -362,15 +282,28 @@ def columns_of(model: Model, parameters: Any) -> Any:
     return model.Parameters(*map(entry, model.Parameters._fields, parameters))
 
 
+def put_together(layout: tuple[Any, tuple[bool, ...]], common: list, columns: list) -> Any:
+    """A schedule from the leaves that patients share and those that they do not."""
+    structure, own = layout
+    shared, individual = iter(common), iter(columns)
+    return jax.tree.unflatten(
+        structure, [next(individual) if mine else next(shared) for mine in own]
+    )
+
+
 @functools.lru_cache(maxsize=64)
 def _program(
-    model: Model, pattern: Pattern, method: str, rule: Rule | None, own: tuple[bool, ...]
+    model: Model,
+    pattern: Shape,
+    method: str,
+    rule: Rule | None,
+    layout: tuple[Any, tuple[bool, ...]],
 ) -> Callable[..., Walk]:
     def one_block(
-        tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, subject: Any
+        tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, others: Any
     ) -> Walk:
-        shared, individual = iter(common), iter(columns)
-        events = Events(*(next(individual) if mine else next(shared) for mine in own))
+        events = put_together(layout, common, columns)
+        (subject,) = others
         return solve_block(
             model, parameters, events, pattern, tolerances,
             method=method, rule=rule, subject=subject,

@@ -13,17 +13,21 @@ from jax import Array
 
 from insilico.model import Model
 from insilico.solve import gradients, methods
-from insilico.solve.batch import (
+from insilico.solve.batch import Solution, prepare, put_together
+from insilico.solve.blocks import (
     LANES,
     Chunks,
-    Solution,
-    columns_of,
-    in_blocks,
+    Schedule,
+    Shape,
+    as_rows,
     over_devices,
+    refuse_rule,
     solve_block,
 )
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
+from insilico.solve.records import Records
+from insilico.solve.replays import pullback, smooth
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 
 Objective = Callable[[Any, Any], Array]
@@ -34,8 +38,8 @@ have the lanes' axis last. It is elementwise over lanes: a log-likelihood, a sum
 def solve_traced(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Schedule,
+    pattern: Shape,
     *,
     derivative: str | None,
     tolerances: Tolerances | TolerancesAsNumbers | None = None,
@@ -45,7 +49,8 @@ def solve_traced(
 ) -> Solution:
     """`insilico.solve.solve` as part of a traced program: under `jit`, `vmap` and derivatives.
 
-    **Arguments:** as for `solve`, but numbers may be traced; `parameters` are arrays (patients,).
+    **Arguments:** as for `solve`, but numbers may be traced; `parameters` are arrays (patients,),
+    and in place of an event table stand the two parts that `Records.laid_out` gives.
 
     - `derivative`: what it is prepared for. None: no derivative. `"reverse"`: `jax.grad`,
       `jax.vjp`, with a cost that does not grow with the number of parameters. `"forward"`:
@@ -67,7 +72,7 @@ def solve_traced(
     walked = solve_block(
         model,
         jax.tree.map(padded, parameters),
-        Events(*(padded(leaf) if jnp.ndim(leaf) == 2 else jnp.asarray(leaf) for leaf in events)),
+        jax.tree.map(lambda leaf: padded(leaf) if jnp.ndim(leaf) == 2 else leaf, events),
         pattern,
         numbers.numbers() if isinstance(numbers, Tolerances) else numbers,
         method=method,
@@ -101,8 +106,8 @@ class Gradients(NamedTuple):
 def value_and_gradient(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Events | Records,
+    pattern: Pattern | None,
     objective: Objective,
     data: Any = None,
     *,
@@ -119,30 +124,27 @@ def value_and_gradient(
     - `objective`, `data`: see `Objective`. One program is compiled for each objective.
     - All else as for `insilico.solve.solve`.
     """
+    job = prepare(model, parameters, events, pattern, rule, subject, data)
     chosen = methods.get(method or model.method).name
-    own = tuple(np.ndim(leaf) == 2 for leaf in events)
-    parameters = columns_of(model, parameters)
-    blocks = in_blocks(parameters, events, (subject, data))
-    found = _program(model, pattern, chosen, rule, objective, own)(
-        (tolerances or Tolerances()).numbers(), *blocks.arguments
+    found = _program(model, job.pattern, chosen, rule, objective, job.layout)(
+        (tolerances or Tolerances()).numbers(), *job.blocks.arguments
     )
-    return Gradients(*jax.tree.map(blocks.joined, found))
+    return Gradients(*jax.tree.map(job.blocks.joined, found))
 
 
 @functools.lru_cache(maxsize=64)
 def _program(
     model: Model,
-    pattern: Pattern,
+    pattern: Shape,
     method: str,
     rule: Rule | None,
     objective: Objective,
-    own: tuple[bool, ...],
+    layout: tuple[Any, tuple[bool, ...]],
 ) -> Callable[..., tuple[Array, Any, Array]]:
     def one_block(
         tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, others: Any
     ) -> tuple[Array, Any, Array]:
-        shared, individual = iter(common), iter(columns)
-        events = Events(*(next(individual) if mine else next(shared) for mine in own))
+        events = put_together(layout, common, columns)
         subject, data = others
         return value_and_gradient_block(
             model, parameters, events, pattern, tolerances, objective, data,
@@ -155,8 +157,8 @@ def _program(
 def value_and_gradient_block(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Schedule,
+    pattern: Shape,
     tolerances: TolerancesAsNumbers,
     objective: Objective,
     data: Any = None,
@@ -169,21 +171,31 @@ def value_and_gradient_block(
 
     Arrays have the patients' axis last. Returns values, gradient and status.
     """
+    refuse_rule(pattern, rule)
     chosen = methods.get(method or model.method)
 
-    def walking_of(own: tuple) -> tuple[gradients.Differentiable, gradients.Given]:
-        parameters, rows, subject, _ = own
-        return gradients.Differentiable.of(
-            model, parameters, rows, pattern, chosen, rule, subject, timed=rule is not None
-        )
-
     def chunk(record: Array, own: tuple) -> tuple[Array, tuple[Array, Any, Array]]:
-        walking, given = walking_of(own)
+        parameters, events, subject, data = own
+
+        def given_by(parameters: Any) -> gradients.Given:
+            return walking_of(parameters)[1]
+
+        def walking_of(parameters: Any) -> tuple[gradients.Differentiable, gradients.Given]:
+            rows, shape, prior = as_rows(
+                model, parameters, events, pattern, tolerances, chosen, "reverse"
+            )
+            return gradients.Differentiable.of(
+                model, parameters, rows, shape, chosen, rule, subject, prior,
+                timed=rule is not None or prior is not None,
+            )  # fmt: skip
+
+        walking, given = walking_of(parameters)
         walk, pull, record = walking.with_pullback(given, tolerances, record)
-        value, pull_value = jax.vjp(lambda outputs: objective(outputs, own[-1]), walk.outputs)
+        value, pull_value = jax.vjp(lambda outputs: objective(outputs, data), walk.outputs)
         (of_outputs,) = pull_value(jnp.ones_like(value))
         nothing = jax.tree.map(jnp.zeros_like, walk)
-        gradient = pull(nothing._replace(outputs=of_outputs)).parameters
+        of_given = pull(nothing._replace(outputs=of_outputs))
+        (gradient,) = pullback(given_by, parameters)(smooth(of_given))
         return record, (value, gradient, walk.status)
 
     step = 2 + len(model.negligible())

@@ -31,6 +31,19 @@ class Kind(enum.IntEnum):
     """Adds `amount` to the rate at which compartment `target` is infused."""
     INPUT = 3
     """Sets input number `target` to `amount`."""
+    SET = 4
+    """Sets compartment `target` to `amount`."""
+    RESET = 5
+    """Back to the initial state, infusions off; the clock is set to the row's time.
+
+    Nothing is integrated up to such a row, since nothing of it would be left.
+    """
+    RAMP = 6
+    """From now on input number `target` changes by `amount` a unit of time."""
+
+
+SCHEDULED = (Kind.DOSE, Kind.RATE, Kind.INPUT)
+"""The kinds of rows that `schedule` makes."""
 
 
 class Events(NamedTuple):
@@ -56,6 +69,7 @@ class Pattern:
     - `slots`: for each row, whether it is a free slot for a visit.
     - `infused`: the compartments that are ever infused.
     - `start`: the time of the initial state.
+    - `kinds`: the kinds of rows that may occur, beside `NONE`; others do nothing.
     """
 
     rows: int
@@ -63,6 +77,7 @@ class Pattern:
     slots: tuple[bool, ...]
     infused: tuple[int, ...]
     start: float = 0.0
+    kinds: tuple[Kind, ...] = SCHEDULED
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 
 from insilico import models
 from insilico.solve import (
+    LANES,
     DerivativeError,
     Dose,
     Infusion,
@@ -26,7 +27,6 @@ from insilico.solve import (
     walk,
 )
 from insilico.solve.adaptive import Limits, Position, attempt, start
-from insilico.solve.batch import LANES
 
 TYPICAL = (1.0, 3.0, 30.0)
 ACTIONS = [
@@ -94,9 +94,10 @@ def objective(course, derivative, method="tsit5", tolerances=None):
     return of
 
 
-@pytest.mark.parametrize("method", ["tsit5", "rodas4", pytest.param("taylor", marks=pytest.mark.slow),
-                                    pytest.param("dopri8", marks=pytest.mark.slow),
-                                    pytest.param("rodas5p", marks=pytest.mark.slow)])  # fmt: skip
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("taylor", "dopri8", "rodas5p")]
+
+
+@pytest.mark.parametrize("method", ["tsit5", "rodas4", *SLOW])
 def test_ways_agree_with_each_other_and_with_differences(course, patients, method):
     """With respect to parameters, doses, rates, values of inputs and the times of all of them."""
     model, events, _ = course
