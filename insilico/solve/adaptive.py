@@ -42,7 +42,7 @@ def advance(
     `fresh` says that the state or the field has just jumped, so that a lane's step size must not be
     larger than its state suggests. Returns the new position and each lane's status.
     """
-    relative, _, max_steps = tolerances
+    relative, max_steps = tolerances.relative, tolerances.max_steps
     floors = tuple(tolerances.absolute * size + 0.0 * target for size in negligible)
     smallest = 1e-14 * jnp.maximum(jnp.abs(target), 1e-3)
     stepper = method.prepare(field, position.time, position.state)

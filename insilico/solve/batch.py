@@ -19,8 +19,8 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
-from insilico.solve import methods
-from insilico.solve.adaptive import advance
+from insilico.solve import choice, methods
+from insilico.solve.brownian import words_of
 from insilico.solve.events import Events, Pattern
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 from insilico.solve.walks import Rule, Walk, walk
@@ -43,13 +43,14 @@ def solve_block(
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
+    noise: Any = None,
 ) -> Walk:
     """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
 
     Arrays have the patients' axis last. Patients are sorted by the model's fastest rate, so that
-    those who need similar steps share a chunk, and come back in their own order.
+    those who need similar steps share a chunk, and come back in their own order. `noise` are the
+    words of a key a patient (`insilico.solve.brownian.words_of`), (2, patients).
     """
-    advancing = functools.partial(advance, methods.get(method or model.method))
     (patients,) = jax.tree.leaves(parameters)[0].shape
     rate = None if model.fastest_rate is None else model.fastest_rate(parameters)
     order = jnp.arange(patients) if rate is None else jnp.argsort(rate)
@@ -64,17 +65,17 @@ def solve_block(
             ..., jnp.argsort(order)
         ]
 
-    def chunk(own: tuple[Any, list[Array], Any]) -> Walk:
-        parameters, columns, subject = own
+    def chunk(own: tuple[Any, list[Array], Any, Any]) -> Walk:
+        parameters, columns, subject, noise = own
         remaining = iter(columns)
         rows = jax.tree.map(lambda leaf, same: leaf if same else next(remaining), events, shared)
         return walk(
             model, parameters, rows, pattern, tolerances,
-            rule=rule, subject=subject, advance=advancing,
+            rule=rule, subject=subject, advance=choice.advance_of(model, method, noise),
         )  # fmt: skip
 
     own_events = [leaf for leaf in jax.tree.leaves(events) if jnp.ndim(leaf) == 2]
-    chunks = jax.tree.map(cut, (parameters, own_events, subject))
+    chunks = jax.tree.map(cut, (parameters, own_events, subject, noise))
     return jax.tree.map(join, jax.lax.map(chunk, chunks))
 
 
@@ -170,6 +171,7 @@ def solve(
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
+    noise: Array | None = None,
 ) -> Solution:
     """Solve any number of patients through a schedule.
 
@@ -181,14 +183,17 @@ def solve(
     - `method`: one of `insilico.solve.methods.NAMES`; default: the model's.
     - `rule`, `subject`: decisions at visits and what they need; arrays of `subject` have the
       patients' axis last.
+    - `noise`: for a model with noise, one random key a patient, which addresses its paths: the same
+      key gives the same paths, whatever the step and the schedule.
 
     Patients that fail keep their place and say so in `status`. Raises `ValueError` for parameters
     that are not the model's or not one number a patient, for arrays of different lengths, for no
-    patients at all, and for events that ask for orders without a rule.
+    patients at all, for events that ask for orders without a rule, and for a method that does not
+    go with the model or its noise.
     """
     return submit(
         model, parameters, events, pattern,
-        tolerances=tolerances, method=method, rule=rule, subject=subject,
+        tolerances=tolerances, method=method, rule=rule, subject=subject, noise=noise,
     ).solution()  # fmt: skip
 
 
@@ -202,6 +207,7 @@ def submit(
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
+    noise: Array | None = None,
 ) -> Pending:
     """As `solve`, but return as soon as the devices are at work."""
     parameters = _columns(model, parameters)
@@ -233,13 +239,16 @@ def submit(
         return np.moveaxis(values, -2, 0)
 
     own = tuple(np.ndim(leaf) == 2 for leaf in events)
-    chosen = methods.get(method or model.method).name
+    chosen = methods.known(method or model.method)
+    tolerances = tolerances or Tolerances()
+    choice.check(model, chosen, noisy=noise is not None, tolerances=tolerances)
     walked = _program(model, pattern, chosen, rule, own)(
-        (tolerances or Tolerances()).numbers(),
+        tolerances.numbers(),
         [leaf for leaf, individual in zip(events, own, strict=True) if not individual],
         jax.tree.map(lambda leaf: pad(np.broadcast_to(leaf, (patients,))), parameters),
         [pad(leaf) for leaf, individual in zip(events, own, strict=True) if individual],
         jax.tree.map(pad, subject),
+        None if noise is None else pad(words_of(noise)),
     )
     return Pending(walked, patients)
 
@@ -280,13 +289,18 @@ def _program(
     model: Model, pattern: Pattern, method: str, rule: Rule | None, own: tuple[bool, ...]
 ) -> Callable[..., Walk]:
     def one_block(
-        tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, subject: Any
+        tolerances: TolerancesAsNumbers,
+        common: list,
+        parameters: Any,
+        columns: list,
+        subject: Any,
+        noise: Any,
     ) -> Walk:
         shared, individual = iter(common), iter(columns)
         events = Events(*(next(individual) if mine else next(shared) for mine in own))
         return solve_block(
             model, parameters, events, pattern, tolerances,
-            method=method, rule=rule, subject=subject,
+            method=method, rule=rule, subject=subject, noise=noise,
         )  # fmt: skip
 
     return over_devices(one_block, shared=2)

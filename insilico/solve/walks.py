@@ -18,6 +18,7 @@ from insilico.model import Model
 from insilico.solve.adaptive import Position
 from insilico.solve.events import Events, Kind, Pattern
 from insilico.solve.fields import on_lanes
+from insilico.solve.noise import chosen, structure_of
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
@@ -137,12 +138,29 @@ def walk(
             for rate in rates
         )
 
+    def coefficients_of(
+        time: Array, components: tuple[Array, ...], inputs: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
+        assert model.diffusion is not None
+        noise = model.diffusion(time, named(components), parameters, model.Inputs(*inputs))
+        return tuple(
+            jnp.broadcast_to(leaf, lanes).astype(dtype)
+            for leaf in chosen(structure_of(model), noise)
+        )
+
     def advance_to(carry: _Carry, target: Array, fresh: Array) -> _Carry:
         def field(time: Array, components: tuple[Array, ...]) -> tuple[Array, ...]:
             return prepared(time, components, carry.infusion, carry.inputs)
 
         target = jnp.where(carry.status == Status.OK, target, carry.position.time)
-        position, status = advance(field, carry.position, target, fresh, tolerances, negligible)
+        noise = {}
+        if model.diffusion is not None:
+            noise["diffusion"] = lambda time, components: coefficients_of(
+                time, components, carry.inputs
+            )
+        position, status = advance(
+            field, carry.position, target, fresh, tolerances, negligible, **noise
+        )
         return carry._replace(position=position, status=jnp.maximum(carry.status, status))
 
     def target_of(carry: _Carry, row: Events, slot: Array) -> Array:
