@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         submit,
     )
     from insilico.solve.diffrax_reference import reference
+    from insilico.solve.diffrax_stochastic import stochastic_reference
     from insilico.solve.walks import Plan, Rule, Visit, Walk, walk
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "schedule",
     "solve",
     "solve_block",
+    "stochastic_reference",
     "submit",
     "walk",
 ]
@@ -61,6 +63,7 @@ _COMPUTING = {
         "submit",
     ),
     "diffrax_reference": ("reference",),
+    "diffrax_stochastic": ("stochastic_reference",),
     "walks": ("Plan", "Rule", "Visit", "Walk", "walk"),
 }  # fmt: skip
 

@@ -26,36 +26,36 @@ from insilico.hashing import name_hash
 DEPTH = 24
 """Halvings of a cell: a tick is 6e-8 of it."""
 
-Words = tuple[Array, Array]
-"""The two words of a key, each (lanes,)."""
-
 
 class Place(NamedTuple):
     """A point on each lane's paths.
 
-    - `tick`: its time, counted in ticks.
-    - `inside`: for each process, how far it has come since its cell's start, in units of the square
-      root of a cell.
+    - `tick`: its time, counted in ticks, (lanes,).
+    - `inside`: how far each process has come since its cell's start, in units of the square root of
+      a cell, (processes, lanes).
     """
 
     tick: Array
-    inside: tuple[Array, ...]
+    inside: Array
 
 
 class Paths(NamedTuple):
-    """The Wiener processes of each lane: their keys, and the length of a cell."""
+    """The Wiener processes of each lane.
 
-    words: tuple[Words, ...]
+    - `keys`: the two words of each one's key, (processes, lanes).
+    - `cell`: the length of a cell.
+    """
+
+    keys: tuple[Array, Array]
     cell: float
 
     @classmethod
     def of(cls, subjects: UInt32[Array, "2 ..."], names: tuple[str, ...], cell: float) -> Paths:
         """The processes of those names; `subjects` are the words of a key a lane."""
-        words = []
-        for name in names:
-            zero = jnp.zeros_like(subjects[0])
-            words.append(_threefry((subjects[0], subjects[1]), zero, zero + name_hash(name)))
-        return cls(tuple(words), cell)
+        high, low = (jnp.stack([words] * len(names)) for words in subjects)
+        hashes = jnp.asarray([name_hash(name) for name in names], jnp.uint32)
+        names_of_all = hashes.reshape(-1, *[1] * (high.ndim - 1))
+        return cls(_threefry((high, low), jnp.zeros_like(high), names_of_all), cell)
 
     def at(self, time: Array) -> Place:
         """The place of a time."""
@@ -66,60 +66,44 @@ class Paths(NamedTuple):
         """Each process's increment from a place to a later time, and the place there."""
         after = self.at(time)
         whole = self._whole(place.tick >> DEPTH, after.tick >> DEPTH)
-        scale = float(np.sqrt(self.cell))
-        increments = tuple(
-            scale * (cells + (end - start))
-            for cells, end, start in zip(whole, after.inside, place.inside, strict=True)
-        )
-        return lax.optimization_barrier(increments), after
+        increments = float(np.sqrt(self.cell)) * (whole + (after.inside - place.inside))
+        return tuple(lax.optimization_barrier(increments)), after
 
-    def _draws(self, cell: Array, place: Array) -> tuple[Array, ...]:
-        return tuple(_normal(words, cell, place) for words in self.words)
-
-    def _whole(self, cell: Array, last: Array) -> tuple[Array, ...]:
+    def _whole(self, cell: Array, last: Array) -> Array:
         """The increments over the cells from one, included, to another one, not included."""
 
-        def body(carry: tuple) -> tuple:
+        def body(carry: tuple[Array, Array]) -> tuple[Array, Array]:
             cell, total = carry
             left = cell < last
-            draws = self._draws(cell, jnp.zeros_like(cell))
-            total = tuple(
-                jnp.where(left, so_far + draw, so_far)
-                for so_far, draw in zip(total, draws, strict=True)
-            )
-            return jnp.where(left, cell + 1, cell), total
+            draw = _normal(self.keys, cell, jnp.zeros_like(cell))
+            return jnp.where(left, cell + 1, cell), jnp.where(left, total + draw, total)
 
-        nothing = tuple(jnp.zeros(cell.shape) for _ in self.words)
-        _, total = lax.while_loop(lambda carry: jnp.any(carry[0] < last), body, (cell, nothing))
-        return total
+        nothing = jnp.zeros(self.keys[0].shape)
+        return lax.while_loop(lambda carry: jnp.any(carry[0] < last), body, (cell, nothing))[1]
 
-    def _inside(self, tick: Array) -> tuple[Array, ...]:
+    def _inside(self, tick: Array) -> Array:
         """How far each process has come since the start of the tick's cell: by halving the cell."""
         cell = tick >> DEPTH
 
         def body(carry: tuple) -> tuple:
             rest, half, node, left, right = carry
             length = half.astype(float) * 2.0 ** (1 - DEPTH)
-            draws = self._draws(cell, node)
-            middle = tuple(
-                0.5 * (low + high) + 0.5 * jnp.sqrt(length) * draw
-                for low, high, draw in zip(left, right, draws, strict=True)
-            )
+            draw = _normal(self.keys, cell, node)
+            middle = 0.5 * (left + right) + 0.5 * jnp.sqrt(length) * draw
             later = rest >= half
             # A lane that is at its tick has nothing left: its left end stays where it is.
-            left = tuple(jnp.where(later, m, low) for m, low in zip(middle, left, strict=True))
-            right = tuple(jnp.where(later, high, m) for m, high in zip(middle, right, strict=True))
+            left, right = jnp.where(later, middle, left), jnp.where(later, right, middle)
             rest = jnp.where(later, rest - half, rest)
             return rest, half >> 1, 2 * node + later, left, right
 
-        zero = jnp.zeros_like(tick)
-        rest = tick - (cell << DEPTH)
+        start = jnp.zeros_like(tick)
+        nothing = jnp.zeros(self.keys[0].shape)
         carry = (
-            rest,
+            tick - (cell << DEPTH),
             jnp.asarray(1 << (DEPTH - 1), jnp.int64),
-            zero + 1,
-            tuple(jnp.zeros(tick.shape) for _ in self.words),
-            self._draws(cell, zero),
+            start + 1,
+            nothing,
+            _normal(self.keys, cell, start),
         )
         return lax.while_loop(lambda carry: jnp.any(carry[0] > 0), body, carry)[3]
 
@@ -143,14 +127,18 @@ def words_of(keys: Key[Array, " lanes"]) -> UInt32[np.ndarray, "2 lanes"]:
     return np.ascontiguousarray(words.T)
 
 
-def _threefry(key: Words, first: Array, second: Array) -> Words:
-    high, low = threefry2x32_p.bind(*key, first.astype(jnp.uint32), second.astype(jnp.uint32))
+def _threefry(keys: tuple[Array, Array], first: Array, second: Array) -> tuple[Array, Array]:
+    """The two words that the cipher makes of two words, which stand for all processes."""
+    first, second = (
+        jnp.broadcast_to(words.astype(jnp.uint32), keys[0].shape) for words in (first, second)
+    )
+    high, low = threefry2x32_p.bind(*keys, first, second)
     return high, low
 
 
-def _normal(key: Words, cell: Array, place: Array) -> Array:
-    """The standard normal draw of an address: the quantile of 52 random bits."""
-    high, low = _threefry(key, cell, place)
+def _normal(keys: tuple[Array, Array], cell: Array, place: Array) -> Array:
+    """The standard normal draw of each process at an address: the quantile of 52 random bits."""
+    high, low = _threefry(keys, cell, place)
     bits = (high.astype(jnp.int64) << 20) | (low.astype(jnp.int64) >> 12)
     # Odd multiples of 2^-52: as many above as below zero, and never ±1, whose quantile is infinite.
     uniform = (2 * bits + 1).astype(float) * 2.0**-52 - 1.0
