@@ -17,6 +17,9 @@ STIFF = ("rodas4", "rodas5p")
 FIXED_STEP = ("rk4", "rush_larsen", "rush_larsen2")
 """The methods of a stated step."""
 
+EXPONENTIAL = ("rush_larsen", "rush_larsen2")
+"""Those that take a model's gates exponentially."""
+
 STOCHASTIC = ("euler_maruyama", "milstein")
 """The methods for models with noise, of a stated step too."""
 
@@ -25,6 +28,7 @@ NAMES = (*ADAPTIVE, *FIXED_STEP, *STOCHASTIC)
 
 __all__ = [
     "ADAPTIVE",
+    "EXPONENTIAL",
     "FIXED_STEP",
     "NAMES",
     "STIFF",
