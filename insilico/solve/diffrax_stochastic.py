@@ -127,4 +127,4 @@ def _advance(
     finite = jnp.all(jnp.isfinite(jnp.stack(state)))
     status = jnp.where(finite, Status.OK, Status.NOT_FINITE).astype(jnp.int32)
     steps = position.steps + jnp.where(span > 0.0, solution.stats["num_steps"], 0)
-    return Position(target, position.size, state, steps), status
+    return position._replace(time=target, state=state, steps=steps), status

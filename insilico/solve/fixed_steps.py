@@ -134,4 +134,4 @@ def _steps(
     )
     failure = jnp.where(sound > 0.0, Status.STEP_LIMIT, Status.NOT_FINITE)
     status = jnp.where(time < target, failure, Status.OK).astype(jnp.int32)
-    return Position(time, position.size, state, steps), status
+    return position._replace(time=time, state=state, steps=steps), status

@@ -20,6 +20,7 @@ from insilico.solve import (
     Plan,
     Status,
     Tolerances,
+    reference,
     schedule,
     solve,
     stochastic_reference,
@@ -447,4 +448,6 @@ def test_what_does_not_go_together_is_refused():
         "not: .* choose euler_maruyama",
         tangled, noise=keys,
     )  # fmt: skip
+    with pytest.raises(ValueError, match="kinetics has noise: take stochastic_reference"):
+        reference(KINETICS, someone, events, pattern, Tolerances())
     assert solve(tangled, someone, events, pattern, noise=keys, method="euler_maruyama")
