@@ -86,26 +86,32 @@ class Paths(NamedTuple):
         cell = tick >> DEPTH
 
         def body(carry: tuple) -> tuple:
-            rest, half, node, left, right = carry
-            length = half.astype(float) * 2.0 ** (1 - DEPTH)
-            draw = _normal(self.keys, cell, node)
-            middle = 0.5 * (left + right) + 0.5 * jnp.sqrt(length) * draw
+            rest, half, spread, node, left, right = carry
+            # Node 0 is the cell's own end, node 1 its middle, and 2·i and 2·i + 1 those of the
+            # halves of i's interval.
+            middle = 0.5 * (left + right) + spread * _normal(self.keys, cell, node)
             later = rest >= half
             # A lane that is at its tick has nothing left: its left end stays where it is.
             left, right = jnp.where(later, middle, left), jnp.where(later, right, middle)
-            rest = jnp.where(later, rest - half, rest)
-            return rest, half >> 1, 2 * node + later, left, right
+            return (
+                jnp.where(later, rest - half, rest),
+                half >> 1,
+                jnp.where(half == 1 << DEPTH, 0.5, spread * float(np.sqrt(0.5))),
+                jnp.maximum(2 * node + later, 1),
+                left,
+                right,
+            )
 
-        start = jnp.zeros_like(tick)
         nothing = jnp.zeros(self.keys[0].shape)
         carry = (
             tick - (cell << DEPTH),
-            jnp.asarray(1 << (DEPTH - 1), jnp.int64),
-            start + 1,
+            jnp.asarray(1 << DEPTH, jnp.int64),
+            jnp.asarray(1.0),
+            jnp.zeros_like(tick),
             nothing,
-            _normal(self.keys, cell, start),
+            nothing,
         )
-        return lax.while_loop(lambda carry: jnp.any(carry[0] > 0), body, carry)[3]
+        return lax.while_loop(lambda carry: jnp.any(carry[0] > 0), body, carry)[4]
 
 
 def words_of(keys: Key[Array, " lanes"]) -> UInt32[np.ndarray, "2 lanes"]:
