@@ -43,7 +43,8 @@ def structure_of(model: Model) -> Structure:
     """The structure of a model's noise, read off the operations of its diffusion.
 
     Where they do not settle whether noise is commutative, its definition is put to the test at
-    random points: an identity of formulas holds at all of them, anything else at none.
+    random points between 0.1 and 0.9: an identity of formulas holds at all of them, anything else
+    at none. Coefficients that are other formulas elsewhere (a `where`) are not seen there.
 
     Raises `ValueError` for a model without noise, and one whose noise acts on nothing.
     """

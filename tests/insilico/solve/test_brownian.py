@@ -36,7 +36,6 @@ def _along(keys: tuple, times: jax.Array) -> tuple[jax.Array, ...]:
 
 def _increments(paths: Paths, times) -> np.ndarray:
     """Of each process between successive times: (times − 1, processes, lanes)."""
-
     # Always as many times, so that they compile once.
     padded = np.pad(np.asarray(times, float), (0, 60 - len(times)), mode="edge")
     return np.stack(_along(paths.keys, jnp.asarray(padded)), axis=1)[: len(times) - 1]
