@@ -2,9 +2,10 @@
 
 Each number in the equations is followed from the declared units of parameters, states and inputs
 through every operation to the results: what is added, compared or chosen between must be of one
-dimension, what an exponential or logarithm takes must be without, and the rate of a state must be
-its dimension over time. Scales (mg or g) are not told apart, since a literal number may convert
-between them. A literal zero is of any dimension; other literals are pure numbers.
+dimension, what an exponential or logarithm takes must be without, the rate of a state must be its
+dimension over time, and a coefficient of noise its dimension over the square root of time. Scales
+(mg or g) are not told apart, since a literal number may convert between them. A literal zero is of
+any dimension; other literals are pure numbers.
 """
 
 from __future__ import annotations
@@ -56,6 +57,13 @@ def inconsistencies(model: Model) -> list[str]:
     if model.fastest_rate is not None:
         rate = _Known(_times((), time, -1))
         calls.append(("fastest_rate", model.fastest_rate, (parameters,), rate))
+    if model.diffusion is not None:
+        root = jax.tree.map(
+            lambda leaf: _Known(_times(leaf.dimension, time, Fraction(-1, 2))), state
+        )
+        coefficients = model.Noise(*(root for _ in model.Noise._fields))
+        arguments = (moment, state, parameters, inputs)
+        calls.append(("diffusion", model.diffusion, arguments, coefficients))
     problems = []
     if model.dosing is not None:
         inflows = dict(zip(model.components(), jax.tree.leaves(rates), strict=True))

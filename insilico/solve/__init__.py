@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         value_and_gradient_block,
     )
     from insilico.solve.diffrax_reference import reference
+    from insilico.solve.diffrax_stochastic import stochastic_reference
     from insilico.solve.guards import DerivativeError
     from insilico.solve.walks import Walk, walk
 
@@ -56,6 +57,7 @@ __all__ = [
     "solve",
     "solve_block",
     "solve_traced",
+    "stochastic_reference",
     "submit",
     "value_and_gradient",
     "value_and_gradient_block",
@@ -74,6 +76,7 @@ _COMPUTING = {
         "value_and_gradient_block",
     ),
     "diffrax_reference": ("reference",),
+    "diffrax_stochastic": ("stochastic_reference",),
     "guards": ("DerivativeError",),
     "walks": ("Walk", "walk"),
 }  # fmt: skip

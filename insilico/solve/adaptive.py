@@ -122,8 +122,8 @@ class Limits(NamedTuple):
         cls, target: Array, tolerances: TolerancesAsNumbers, negligible: tuple[float, ...]
     ) -> Limits:
         """Those of a way to `target`; a lane whose step size underflows has failed."""
-        relative, absolute, max_steps = tolerances
-        floors = tuple(absolute * size + 0.0 * target for size in negligible)
+        relative, max_steps = tolerances.relative, tolerances.max_steps
+        floors = tuple(tolerances.absolute * size + 0.0 * target for size in negligible)
         smallest = 1e-14 * jnp.maximum(jnp.abs(target), 1e-3)
         return cls(relative, floors, lax.stop_gradient(smallest), max_steps)
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from insilico.model import Model
-from insilico.solve import methods
+from insilico.solve import choice, methods
 from insilico.solve.blocks import (
     BLOCK,
     LANES,
@@ -22,6 +22,7 @@ from insilico.solve.blocks import (
     refuse_rule,
     solve_block,
 )
+from insilico.solve.brownian import words_of
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern, check_events
 from insilico.solve.records import Layout, Records, RecordTable, overlaps
@@ -78,6 +79,7 @@ def solve(
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
+    noise: Array | None = None,
 ) -> Solution:
     """Solve any number of patients through a schedule, or through their event table.
 
@@ -92,16 +94,18 @@ def solve(
     - `method`: one of `insilico.solve.methods.NAMES`; default: the model's.
     - `rule`, `subject`: decisions at visits and what they need; arrays of `subject` have the
       patients' axis last.
+    - `noise`: for a model with noise, one random key a patient, which addresses its paths: the same
+      key gives the same paths, whatever the step and the schedule.
 
     Patients that fail keep their place and say so in `status`. Raises `ValueError` for parameters
     that are not the model's or not one number a patient, for arrays of different lengths, for no
     patients at all, for events that ask for orders without a rule, that are not of the pattern,
-    whose times fall or that name a compartment or an input the model does not have, and for an
-    event table with a rule.
+    whose times fall or that name a compartment or an input the model does not have, for an event
+    table with a rule, and for a method that does not go with the model or its noise.
     """
     return submit(
         model, parameters, events, pattern,
-        tolerances=tolerances, method=method, rule=rule, subject=subject,
+        tolerances=tolerances, method=method, rule=rule, subject=subject, noise=noise,
     ).solution()  # fmt: skip
 
 
@@ -115,12 +119,15 @@ def submit(
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
+    noise: Array | None = None,
 ) -> Pending:
     """As `solve`, but return as soon as the devices are at work."""
-    job = prepare(model, parameters, events, pattern, rule, subject)
-    chosen = methods.get(method or model.method).name
+    chosen, tolerances = methods.known(method or model.method), tolerances or Tolerances()
+    choice.check(model, chosen, noisy=noise is not None, tolerances=tolerances)
+    words = None if noise is None else words_of(noise)
+    job = prepare(model, parameters, events, pattern, rule, subject, words)
     walked = _program(model, job.pattern, chosen, rule, job.layout)(
-        (tolerances or Tolerances()).numbers(), *job.blocks.arguments
+        tolerances.numbers(), *job.blocks.arguments
     )
     return Pending(walked, job.blocks)
 
@@ -303,10 +310,10 @@ def _program(
         tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, others: Any
     ) -> Walk:
         events = put_together(layout, common, columns)
-        (subject,) = others
+        subject, noise = others
         return solve_block(
             model, parameters, events, pattern, tolerances,
-            method=method, rule=rule, subject=subject,
+            method=method, rule=rule, subject=subject, noise=noise,
         )  # fmt: skip
 
     return over_devices(one_block, shared=2)

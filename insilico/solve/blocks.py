@@ -17,14 +17,12 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
-from insilico.solve import gradients, guards, methods
-from insilico.solve.adaptive import advance
+from insilico.solve import choice, gradients, guards, methods
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
-from insilico.solve.methods import Method
 from insilico.solve.records import Layout, RecordTable, expand
 from insilico.solve.tolerances import TolerancesAsNumbers
-from insilico.solve.walks import Prior, Walk, walk
+from insilico.solve.walks import Advance, Prior, Walk, walk
 
 LANES = 64
 """Patients a chunk. Fewer leave vector units idle, more fall out of the cache (measured)."""
@@ -51,6 +49,7 @@ def solve_block(
     derivative: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
+    noise: Any = None,
 ) -> Walk:
     """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
 
@@ -61,30 +60,45 @@ def solve_block(
     `derivative` says how the result may be differentiated with respect to parameters, amounts and
     times of events, and `subject`: not at all (None), "reverse" (`jax.grad`, `jax.vjp`), "forward"
     (`jax.jvp`, `jax.jacfwd`) or "second" (`jax.jvp` of `jax.grad`). Any other way raises
-    `DerivativeError`. Patients that failed have derivatives of zero.
+    `DerivativeError`. Patients that failed have derivatives of zero. Methods of fixed steps have
+    only forward ones. `noise` are the words of a key a patient
+    (`insilico.solve.brownian.words_of`), (2, patients).
     """
     guards.check_mode(derivative)
     refuse_rule(pattern, rule)
     parameters, events, subject = guards.guarded(derivative, (parameters, events, subject))
-    chosen = methods.get(method or model.method)
+    backwards = derivative in ("reverse", "second")
+    name = adaptive_only(model, method) if backwards else methods.known(method or model.method)
 
-    def chunk(own: tuple[Any, Schedule, Any]) -> Walk:
-        parameters, events, subject = own
+    def chunk(own: tuple[Any, Schedule, Any, Any]) -> Walk:
+        parameters, events, subject, noise = own
+        advance = choice.advance_of(model, name, noise)
         rows, shape, prior = as_rows(
-            model, parameters, events, pattern, tolerances, chosen, derivative
+            model, parameters, events, pattern, tolerances, advance, derivative, name
         )
-        if derivative in ("reverse", "second"):
+        if backwards:
             walking, given = gradients.Differentiable.of(
-                model, parameters, rows, shape, chosen, rule, subject, prior
+                model, parameters, rows, shape, methods.get(name), rule, subject, prior
             )
             return walking.walk(given, tolerances)
         return walk(
             model, parameters, rows, shape, tolerances,
-            rule=rule, subject=subject, advance=functools.partial(advance, chosen), prior=prior,
+            rule=rule, subject=subject, advance=advance, prior=prior,
         )  # fmt: skip
 
-    found = Chunks.of(model, parameters).map(chunk, parameters, events, subject)
+    found = Chunks.of(model, parameters).map(chunk, parameters, events, subject, noise)
     return guards.guarded(derivative, found)
+
+
+def adaptive_only(model: Model, method: str | None) -> str:
+    """The method's name. Raises `ValueError` for one whose steps are not replayed."""
+    name = methods.known(method or model.method)
+    if name not in methods.ADAPTIVE:
+        raise ValueError(
+            f"method {name} has no reverse derivative: choose one of "
+            f"{', '.join(methods.ADAPTIVE)}, or derivative='forward'"
+        )
+    return name
 
 
 def as_rows(
@@ -93,20 +107,21 @@ def as_rows(
     events: Schedule,
     pattern: Shape,
     tolerances: TolerancesAsNumbers,
-    method: Method,
+    advance: Advance,
     derivative: str | None,
+    method: str,
 ) -> tuple[Events, Pattern, Prior | None]:
     """The rows of a chunk's schedule, into which records are expanded."""
     if isinstance(events, Events):
         assert isinstance(pattern, Pattern)
         return events, pattern, None
     assert isinstance(pattern, Layout)
-    plain = functools.partial(advance, method)
-    replayed = functools.partial(gradients.advance, method)
-    backwards = derivative in ("reverse", "second")
+    differentiable = None if derivative is None else advance
+    if derivative in ("reverse", "second"):
+        differentiable = functools.partial(gradients.advance, methods.get(method))
     return expand(
-        model, parameters, events, pattern, tolerances, advance=plain,
-        differentiable=None if derivative is None else replayed if backwards else plain,
+        model, parameters, events, pattern, tolerances,
+        advance=advance, differentiable=differentiable,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from insilico.model import Model
 from insilico.solve.adaptive import Position
 from insilico.solve.events import Events, Kind, Pattern
 from insilico.solve.fields import Components, Field, hoisted
+from insilico.solve.noise import chosen, structure_of
 from insilico.solve.status import Status
 
 
@@ -167,6 +168,23 @@ class Course:
             return equations(time, state, condition.infusion, inputs)
 
         return sloping
+
+    def diffusion(self, condition: Condition) -> dict[str, Field]:
+        """The coefficients of the model's noise until the next row, by name; or none."""
+        if self.model.diffusion is None:
+            return {}
+        structure = structure_of(self.model)
+
+        def coefficients(time: Array, state: Components) -> Components:
+            assert self.model.diffusion is not None
+            inputs = self.model.Inputs(*condition.inputs)
+            noise = self.model.diffusion(time, self.named(state), self.parameters, inputs)
+            return tuple(
+                jnp.broadcast_to(leaf, self.lanes).astype(self.dtype)
+                for leaf in chosen(structure, noise)
+            )
+
+        return {"diffusion": coefficients}
 
     def target(self, condition: Condition, row: Events, slot: Array) -> Array:
         """The time each lane goes to before the row acts; failed lanes stay where they are."""

@@ -12,13 +12,14 @@ import numpy as np
 from jax import Array
 
 from insilico.model import Model
-from insilico.solve import gradients, methods
+from insilico.solve import choice, gradients, methods
 from insilico.solve.batch import Solution, prepare, put_together
 from insilico.solve.blocks import (
     LANES,
     Chunks,
     Schedule,
     Shape,
+    adaptive_only,
     as_rows,
     over_devices,
     refuse_rule,
@@ -125,7 +126,7 @@ def value_and_gradient(
     - All else as for `insilico.solve.solve`.
     """
     job = prepare(model, parameters, events, pattern, rule, subject, data)
-    chosen = methods.get(method or model.method).name
+    chosen = adaptive_only(model, method)
     found = _program(model, job.pattern, chosen, rule, objective, job.layout)(
         (tolerances or Tolerances()).numbers(), *job.blocks.arguments
     )
@@ -172,7 +173,8 @@ def value_and_gradient_block(
     Arrays have the patients' axis last. Returns values, gradient and status.
     """
     refuse_rule(pattern, rule)
-    chosen = methods.get(method or model.method)
+    name = adaptive_only(model, method)
+    chosen, advance = methods.get(name), choice.advance_of(model, name)
 
     def chunk(record: Array, own: tuple) -> tuple[Array, tuple[Array, Any, Array]]:
         parameters, events, subject, data = own
@@ -182,7 +184,7 @@ def value_and_gradient_block(
 
         def walking_of(parameters: Any) -> tuple[gradients.Differentiable, gradients.Given]:
             rows, shape, prior = as_rows(
-                model, parameters, events, pattern, tolerances, chosen, "reverse"
+                model, parameters, events, pattern, tolerances, advance, "reverse", name
             )
             return gradients.Differentiable.of(
                 model, parameters, rows, shape, chosen, rule, subject, prior,

@@ -94,7 +94,7 @@ def walk_course(
     def pass_row(now: Condition, this: Row) -> tuple[Condition, Seen]:
         position, status = advance(
             course.field(equations, now), now.position, course.target(now, this.event, this.slot),
-            this.fresh, tolerances, negligible,
+            this.fresh, tolerances, negligible, **course.diffusion(now),
         )  # fmt: skip
         now = now._replace(position=position, status=jnp.maximum(now.status, status))
         return leave(course, now, this)

@@ -205,7 +205,7 @@ def _together(model: str, rule: str) -> pd.DataFrame:
         and name != "amt_missing"
     ]
     records_ = _all_records()
-    records = _read(model, records_.query("CASE in @cases").reset_index(drop=True), rule)
+    records = _read(model, records_[records_["CASE"].isin(cases)].reset_index(drop=True), rule)
     solution = _solved(records)
     found = _amounts(records, solution)
     return records.data.assign(
