@@ -121,12 +121,15 @@ def advance(
     def active_of(moving: Moving) -> Array:
         return (moving.time < target) & (moving.size > smallest) & (moving.steps < max_steps)
 
+    moving = start(method, stepper, position, fresh, relative, floors)
+    # An empty compartment that begins to fill asks for a first step far smaller than it needs,
+    # which late in time would be none; a step that is too large is taken again.
     end = lax.while_loop(
         lambda moving: _any(active_of(moving)),
         lambda moving: attempt(
             method, stepper, moving, target, active_of(moving), relative, floors
         ),
-        start(method, stepper, position, fresh, relative, floors),
+        moving._replace(size=jnp.maximum(moving.size, 10.0 * smallest)),
     )
     failure = jnp.where(end.steps >= max_steps, Status.STEP_LIMIT, Status.NOT_FINITE)
     status = jnp.where(end.time < target, failure, Status.OK).astype(jnp.int32)

@@ -53,6 +53,8 @@ def solve_block(
     gives a table and a layout in place of events and pattern; there is an output for each record.
     """
     advancing = functools.partial(advance, methods.get(method or model.method))
+    stiff = (method or model.method) in methods.STIFF
+    settling = advancing if stiff else functools.partial(advance, methods.get("rodas5p"))
     (patients,) = jax.tree.leaves(parameters)[0].shape
     rate = None if model.fastest_rate is None else model.fastest_rate(parameters)
     order = jnp.arange(patients) if rate is None else jnp.argsort(rate)
@@ -76,7 +78,7 @@ def solve_block(
         if isinstance(shape, Layout):
             _refuse_rule(rule)
             rows, shape, prior = expand(
-                model, parameters, rows, shape, tolerances, advance=advancing
+                model, parameters, rows, shape, tolerances, advance=advancing, settle=settling
             )
         return walk(
             model, parameters, rows, shape, tolerances,
