@@ -38,77 +38,6 @@ class Moving(NamedTuple):
     steps: Array
 
 
-def start(
-    method: Method,
-    stepper: Stepper,
-    position: Position,
-    fresh: Array,
-    relative: Array,
-    floors: Components,
-) -> Moving:
-    """Lanes ready for their first step.
-
-    `fresh` says that the state or the field has just jumped, so that a lane's step size must not be
-    larger than its state suggests.
-    """
-    rates = stepper.rates(position.time, position.state)
-    guess = control.first_size(
-        *lax.stop_gradient((position.state, rates, relative, floors)),
-    )
-    size = jnp.where(fresh, jnp.minimum(guess, position.size), position.size)
-    kept = rates if method.reuses_rates else ()
-    return Moving(position.time, size, position.state, kept, position.steps)
-
-
-class Tried(NamedTuple):
-    """What a trial step was: its length, and whether the lane took it (not, where idle)."""
-
-    length: Array
-    taken: Array
-
-
-def attempt(
-    method: Method,
-    stepper: Stepper,
-    moving: Moving,
-    target: Array,
-    active: Array,
-    relative: Array,
-    floors: Components,
-) -> tuple[Moving, Tried]:
-    """One trial step of every active lane, not beyond its `target`: taken if it is exact enough.
-
-    `floors` are the absolute tolerances of the components. Idle lanes stay as they are.
-
-    Step sizes are constants to differentiation, except that of a step that ends at its target,
-    which is what was left: the only one that the time of an event acts on.
-    """
-    time, size, state, rates, steps = moving
-    left = target - time
-    length = lax.optimization_barrier(jnp.where(active & (size * 1.0001 >= left), left, size))
-    trial = stepper.step(time, length, state, rates)
-    squares = control.squared_error(*lax.stop_gradient((state, trial, relative, floors)))
-    # Idle lanes are told by their error from here on: masks of bytes between the compiler's
-    # loops cost more than comparing numbers anew.
-    squares = lax.optimization_barrier(jnp.where(active, squares, jnp.inf))
-    last = length == left
-    factor = jnp.where(squares < jnp.inf, control.factor(squares, method.order), 1.0)
-    proposed = lax.stop_gradient(length) * factor
-
-    def select(new: Array, old: Array) -> Array:
-        return lax.select(squares <= 1.0, new, old)
-
-    after = Moving(
-        select(jnp.where(last, target, time + length), time),
-        # A step cut short by its target says nothing against the size it was cut from.
-        jnp.where((squares <= 1.0) & last, lax.max(proposed, size), proposed),
-        jax.tree.map(select, trial.state, state),
-        lax.optimization_barrier(jax.tree.map(select, trial.rates, rates)),
-        steps + (squares < jnp.inf).astype(steps.dtype),
-    )
-    return after, Tried(length, squares <= 1.0)
-
-
 class Limits(NamedTuple):
     """What a lane has to keep to: relative and absolute tolerances, step size and steps in all."""
 
@@ -139,6 +68,79 @@ class Limits(NamedTuple):
         return Position(moving.time, moving.size, moving.state, moving.steps), status
 
 
+def start(
+    method: Method,
+    stepper: Stepper,
+    position: Position,
+    fresh: Array,
+    limits: Limits,
+) -> Moving:
+    """Lanes ready for their first step.
+
+    `fresh` says that the state or the field has just jumped, so that a lane's step size must not be
+    larger than its state suggests.
+    """
+    rates = stepper.rates(position.time, position.state)
+    guess = control.first_size(
+        *lax.stop_gradient((position.state, rates, limits.relative, limits.floors)),
+    )
+    size = jnp.where(fresh, jnp.minimum(guess, position.size), position.size)
+    kept = rates if method.reuses_rates else ()
+    # An empty compartment that begins to fill asks for a first step far smaller than it needs,
+    # which late in time would be none; a step that is too large is taken again.
+    size = jnp.maximum(size, 10.0 * limits.smallest)
+    return Moving(position.time, size, position.state, kept, position.steps)
+
+
+class Tried(NamedTuple):
+    """What a trial step was: its length, and whether the lane took it (not, where idle)."""
+
+    length: Array
+    taken: Array
+
+
+def attempt(
+    method: Method,
+    stepper: Stepper,
+    moving: Moving,
+    target: Array,
+    limits: Limits,
+) -> tuple[Moving, Tried]:
+    """One trial step of every lane on its way to its `target`, and not beyond it.
+
+    It is taken if it is exact enough. Lanes that are there, or have failed, stay as they are.
+
+    Step sizes are constants to differentiation, except that of a step that ends at its target,
+    which is what was left: the only one that the time of an event acts on.
+    """
+    time, size, state, rates, steps = moving
+    active, left = limits.allow(moving, target), target - time
+    length = lax.optimization_barrier(jnp.where(active & (size * 1.0001 >= left), left, size))
+    trial = stepper.step(time, length, state, rates)
+    squares = control.squared_error(
+        *lax.stop_gradient((state, trial, limits.relative, limits.floors))
+    )
+    # Idle lanes are told by their error from here on: masks of bytes between the compiler's
+    # loops cost more than comparing numbers anew.
+    squares = lax.optimization_barrier(jnp.where(active, squares, jnp.inf))
+    last = length == left
+    factor = jnp.where(squares < jnp.inf, control.factor(squares, method.order), 1.0)
+    proposed = lax.stop_gradient(length) * factor
+
+    def select(new: Array, old: Array) -> Array:
+        return lax.select(squares <= 1.0, new, old)
+
+    after = Moving(
+        select(jnp.where(last, target, time + length), time),
+        # A step cut short by its target says nothing against the size it was cut from.
+        jnp.where((squares <= 1.0) & last, lax.max(proposed, size), proposed),
+        jax.tree.map(select, trial.state, state),
+        lax.optimization_barrier(jax.tree.map(select, trial.rates, rates)),
+        steps + (squares < jnp.inf).astype(steps.dtype),
+    )
+    return after, Tried(length, squares <= 1.0)
+
+
 def advance(
     method: Method,
     field: Field,
@@ -156,14 +158,10 @@ def advance(
     limits = Limits.of(target, tolerances, negligible)
     stepper = method.prepare(field, position.time, position.state)
 
-    def further(moving: Moving) -> Moving:
-        active = limits.allow(moving, target)
-        return attempt(method, stepper, moving, target, active, limits.relative, limits.floors)[0]
-
     end = lax.while_loop(
         lambda moving: any_of(limits.allow(moving, target)),
-        further,
-        start(method, stepper, position, fresh, limits.relative, limits.floors),
+        lambda moving: attempt(method, stepper, moving, target, limits)[0],
+        start(method, stepper, position, fresh, limits),
     )
     return limits.judge(end, target)
 

@@ -121,7 +121,7 @@ def as_rows(
         differentiable = functools.partial(gradients.advance, methods.get(method))
     return expand(
         model, parameters, events, pattern, tolerances,
-        advance=advance, differentiable=differentiable,
+        advance=advance, settle=choice.settling(advance, method), differentiable=differentiable,
     )  # fmt: skip
 
 

@@ -27,6 +27,12 @@ def advance_of(model: Model, method: str | None, subjects: Any = None) -> Advanc
     return functools.partial(adaptive.advance, methods.get(chosen))
 
 
+def settling(advance: Advance, method: str) -> Advance:
+    """What takes a state to its rest as `advance` does, by steps that grow without bounds."""
+    explicit = method in methods.ADAPTIVE and method not in methods.STIFF
+    return functools.partial(adaptive.advance, methods.get("rodas5p")) if explicit else advance
+
+
 def check(model: Model, method: str, *, noisy: bool, tolerances: Tolerances | None = None) -> None:
     """Raise `ValueError` unless model, method and noise go together.
 

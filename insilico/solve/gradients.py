@@ -266,7 +266,9 @@ class Differentiable:
             (walks.rows_of(given.events, self.pattern), passed, of_seen),
             reverse=True,
         )
-        (of_start,) = pullback(lambda given: self._course(given).start(), lasting)(totals.condition)
+        (of_start,) = pullback(
+            lambda given: walks.started(self._course(given), given.prior), lasting
+        )(totals.condition)
         (of_equations,) = pullback(lambda given: self._equations(given)[1], lasting)(
             totals.equations
         )
@@ -336,10 +338,7 @@ class Differentiable:
         opened, own = self._opened(course, equations, constants, before)
         target = course.target(before, this.event, this.slot)
         limits = Limits.of(target, tolerances, self.model.negligible())
-        first = start(
-            self.method, opened.stepper(own), before.position, this.fresh,
-            limits.relative, limits.floors,
-        )  # fmt: skip
+        first = start(self.method, opened.stepper(own), before.position, this.fresh, limits)
         return Journey(self.method, opened, own, limits, target, first)
 
 
@@ -366,7 +365,7 @@ def advance(
         (time, state, target), (size, steps, fresh, limits) = ends, frozen
         here = Position(time, size, state, steps)
         stepper = opened.stepper(constants)
-        first = start(method, stepper, here, fresh, limits.relative, limits.floors)
+        first = start(method, stepper, here, fresh, limits)
         return Journey(method, opened, constants, limits, target, first)
 
     def plain(constants: Constants, ends: Any, frozen: Any) -> tuple[Position, Array]:

@@ -113,7 +113,7 @@ class Journey(NamedTuple):
     def _step(self, moving: Moving) -> tuple[Moving, Tried]:
         return attempt(
             self.method, self.opened.stepper(self.constants), moving, self.target,
-            self.limits.allow(moving, self.target), self.limits.relative, self.limits.floors,
+            self.limits,
         )  # fmt: skip
 
     def recorded(

@@ -205,7 +205,8 @@ def _together(model: str, rule: str) -> pd.DataFrame:
         and name != "amt_missing"
     ]
     records_ = _all_records()
-    records = _read(model, records_[records_["CASE"].isin(cases)].reset_index(drop=True), rule)
+    own = pd.DataFrame(records_[records_["CASE"].isin(cases)])
+    records = _read(model, own.reset_index(drop=True), rule)
     solution = _solved(records)
     found = _amounts(records, solution)
     return records.data.assign(
@@ -263,3 +264,102 @@ def test_impossible_tables_are_refused_with_the_reason(case: str) -> None:
     with pytest.raises(RecordsError) as error:
         _read(entry["model"], _table(case), entry["covariate_rule"])
     assert [REASONS[case] in str(mistake) for mistake in error.value.mistakes] == [True]
+
+
+def _mrgsolve(case: str) -> np.ndarray:
+    columns = ["A1", "A2", "A3"][: _found(case).shape[1]]
+    return _rows_of(_answers("contested_expected.csv"), case)[columns].to_numpy(float)
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["obs_then_dose_same_time", "evid3_mid_infusion", "evid4_mid_infusion", "ss1_mid_infusion"],
+)
+def test_decided_as_mrgsolve_has_it(case: str) -> None:
+    """File order; a reset and SS = 1 turn running infusions off."""
+    _close(_found(case), _mrgsolve(case))
+
+
+@pytest.mark.parametrize("case", ["lag_tie_with_obs", "ss1_lag"])
+def test_an_observation_at_a_lagged_arrival_sees_the_dose(case: str) -> None:
+    """As at an additional dose: neither is an event of its own, both have arrived by then."""
+    found, expected = _found(case), _mrgsolve(case)
+    table = _table(case)
+    lag = _cases()[case]["params"]["LAG1"]
+    tied = np.equal(table.TIME, lag) & np.equal(table.EVID, 0)
+    assert tied.sum() == 1
+    expected[tied, 0] += 100.0
+    _close(found, expected)
+
+
+def _solved_alone(case: str, table: pd.DataFrame) -> np.ndarray:
+    entry = _cases()[case]
+    records = _read(entry["model"], table.assign(PATIENT=case + "/1"), entry["covariate_rule"])
+    solution = _solved(records)
+    assert solution.status.tolist() == [Status.OK]
+    return _amounts(records, solution)
+
+
+def _without_doses(table: pd.DataFrame, rows: list[int]) -> pd.DataFrame:
+    """The table with some records turned into observations."""
+    return table.assign(
+        **{
+            column: table[column].mask(table.ROW.isin(rows), 0)
+            for column in ("EVID", "AMT", "RATE", "ADDL", "II", "SS")
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "row"),
+    [("evid3_with_pending_addl", 9), ("ss1_with_pending_addl", 9), ("evid3_in_lag", 4)],
+)
+def test_a_reset_and_a_steady_state_call_off_what_is_pending(case: str, row: int) -> None:
+    """Users Guide VI, V.K: they deactivate every active dose record; V, 6: doses are cancelled."""
+    table = _table(case)
+    earlier = [int(r) for r in table.ROW if r < row]
+    expected = _solved_alone(case, _without_doses(table, earlier))
+    _close(_found(case)[row - 1 :], expected[row - 1 :])
+    before = _answers("expected.csv") if case in CALLED_OFF else _answers("contested_expected.csv")
+    _close(_found(case)[: row - 1], _rows_of(before, case)[["A1", "A2"]].to_numpy(float)[: row - 1])
+
+
+def test_a_second_steady_state_leaves_running_infusions_alone() -> None:
+    """Users Guide VI, V.F.2: amounts are added to what would be there without the dose."""
+    case = "ss2_mid_infusion"
+    table = _table(case)
+    infusion = _solved_alone(case, _without_doses(table, [7]))
+    steady = _solved_alone(case, _without_doses(table, [1]))
+    _close(_found(case), infusion + steady)
+
+
+def test_a_lag_longer_than_the_interval_is_an_explicit_history_of_lagged_doses() -> None:
+    case = "ss1_lag_longer_than_ii"
+    table = _table(case)
+    # A history of 80 doses: what is left of the first is exp(-0.1 · 12 · 80).
+    history = table[:1].assign(TIME=-12.0 * 80, EVID=1, SS=0, ADDL=80)
+    record = _without_doses(table, [1])
+    expected = _solved_alone(case, pd.concat([history, record]))[1:]
+    _close(_found(case), expected)
+
+
+@pytest.mark.parametrize(
+    "case", ["ss1_bolus_oral", "ss1_infusion_longer_than_ii", "ss1_infusion_lag", "ss1_mm"]
+)
+def test_a_steady_state_is_a_long_explicit_history(case: str) -> None:
+    table = _table(case)
+    interval = table.II[0]
+    history = table[:1].assign(TIME=-interval * 80, SS=0, ADDL=80)
+    expected = _solved_alone(case, pd.concat([history, _without_doses(table, [1])]))[1:]
+    lag = max(_cases()[case]["params"][name] for name in ("LAG1", "LAG2"))
+    after = slice(1 if lag == 0 else 0, None)
+    _close(_found(case)[after], expected[after])
+
+
+def test_a_negative_lag_fails_the_patient() -> None:
+    """Users Guide VI, III.F.6: PREDPP refuses it."""
+    entry = _cases()["negative_lag"]
+    whole = _together(entry["model"], entry["covariate_rule"])
+    own = _rows_of(whole, "negative_lag")
+    assert set(own.STATUS) == {Status.IMPOSSIBLE_DOSING}
+    assert own.A1.isna().all()

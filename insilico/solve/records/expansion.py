@@ -132,8 +132,12 @@ def expand(
     *,
     advance: Advance,
     differentiable: Advance | None = None,
+    settle: Advance | None = None,
 ) -> Expanded:
     """The events of one chunk of lanes, whose steady states `advance` finds.
+
+    `settle` finds those of a table with constant infusions, if it is given: a stiff method, whose
+    steps grow without bounds as a state comes to rest, where an explicit one's do not.
 
     `parameters` is the model's NamedTuple of arrays (lanes,), `table` has arrays (…, lanes). Steady
     states have the derivatives of `differentiable`, another solver that does as `advance` does.
@@ -154,10 +158,11 @@ def expand(
         most = jnp.where(table.steady > 0, jnp.maximum(phase.pending, phase.under_way), 0.0)
         crowded = jnp.any((most > layout.overlaps) & (table.interval > 0), axis=0)
         status = jnp.maximum(status, jnp.where(crowded, Status.TOO_MANY_OVERLAPS, status))
+        finding = settle if layout.constant and settle is not None else advance
         course = Course(model, parameters, pattern)
         cycles = _cycles(table, doses, phase)
         found = steady_states(
-            course, cycles, status, tolerances, advance=advance, differentiable=differentiable
+            course, cycles, status, tolerances, advance=finding, differentiable=differentiable
         )
         status, steps = found.status, found.steps
         states = found.states.reshape(-1, *steps.shape)

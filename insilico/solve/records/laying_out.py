@@ -126,6 +126,7 @@ def lay_out(model: Model, columns: Columns, overlaps: int | None) -> tuple[Recor
         records=shape[0],
         rows=row.role.shape[0],
         steady=steady_records.shape[0] if np.any(steady_records >= 0) else 0,
+        constant=bool(np.any(columns.constant)),
         overlaps=overlaps,
         infused=infused,
         kinds=kinds,

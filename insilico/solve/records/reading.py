@@ -268,7 +268,9 @@ class _Reader:
         values, missing, wrong = as_numbers(self.raw[name])
         for row in np.flatnonzero(wrong):
             found = self.raw[name][row]
-            self.mistakes.append(Mistake(int(row) + 1, name, f"{found!r} is not a finite number"))
+            self.mistakes.append(
+                Mistake(int(row) + 1, name, f"{str(found)!r} is not a finite number")
+            )
         return values, missing & ~wrong
 
     def _compartments(self, needed: np.ndarray, event: np.ndarray) -> np.ndarray:
@@ -288,7 +290,7 @@ class _Reader:
                 Mistake(
                     int(row) + 1,
                     self.names["compartment"],
-                    f"{column[row]!r} is neither a number nor a compartment: {', '.join(names)}",
+                    f"{str(column[row])!r} is no number and no compartment: {', '.join(names)}",
                 )
             )
         self.wrong(
@@ -365,7 +367,7 @@ class _Reader:
             "must be above 0 with ADDL {}", additional,
         )  # fmt: skip
         self.wrong(
-            doses & (amount > 0) & (steady > 0) & (interval == 0), "interval",
+            doses & (amount > 0) & np.isin(steady, (1, 2)) & (interval == 0), "interval",
             "must be above 0 with SS {}", steady,
         )  # fmt: skip
 

@@ -84,7 +84,8 @@ class _Search(NamedTuple):
     - `jumped`: whether `state` is a jump on trial; `back`: the state to return to, `weights` and
       `size`: those of the change there; `patience`: cycles to wait before the next jump, and
       `wait`, how many of them are left.
-    - `slowest`: the largest ratio of changes that a jump was made for.
+    - `tried`: the ratio of changes that the last jump assumed; `slowest`: the largest one of jumps
+      that were kept.
     - `steady`: the state found; `finishing`: only the way to the record is left.
     """
 
@@ -100,6 +101,7 @@ class _Search(NamedTuple):
     size: Array
     patience: Array
     wait: Array
+    tried: Array
     slowest: Array
     steady: Components
     finishing: Array
@@ -238,6 +240,8 @@ def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
         kept = size_of(change, now.weights) <= GAIN * now.size
         failed = now.jumped & ~(kept & (status == Status.OK))
         status = jnp.where(failed, Status.OK, status)
+        proven = jnp.where(now.jumped & ~failed, now.tried, 0.0)
+        slowest = jnp.maximum(now.slowest, proven)
         known = (now.plain > 0) & ~now.jumped
         dot = sum((a * b / w**2 for a, b, w in zip(change, now.change, weights, strict=True)), zero)
         square = sum((b * b / w**2 for b, w in zip(now.change, weights, strict=True)), zero)
@@ -252,7 +256,7 @@ def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
             small = jnp.abs(new) <= rounding
             still &= small
             shrinking = jnp.abs(new) / jnp.maximum(jnp.abs(old), rounding)
-            shrinking = jnp.maximum(shrinking, now.slowest)
+            shrinking = jnp.maximum(shrinking, slowest)
             left = jnp.abs(new) * shrinking / jnp.where(shrinking < 1.0, 1.0 - shrinking, 1.0)
             within &= small | ((shrinking < 1.0) & (left <= weight))
         # Once may be chance: a slow change that hides behind a fast one shows in the next cycle.
@@ -261,11 +265,11 @@ def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
 
         even = (ratio < 1.0) & (jnp.abs(ratio - now.ratio) <= EVEN * (1.0 - ratio))
         # Near the end rounding blurs the ratio; then an earlier jump's serves again.
-        again = (now.plain > 2) & (jnp.abs(ratio - now.slowest) <= BLUR * (1.0 - now.slowest))
-        again &= now.slowest > 0.0
+        again = (now.plain > 2) & (jnp.abs(ratio - slowest) <= BLUR * (1.0 - slowest))
+        again &= slowest > 0.0
         jumps = known & (now.plain > 1) & ((even & (ratio > SLOW)) | again) & (now.wait <= 0)
         jumps &= ~cycle.constant & ~done
-        assumed = jnp.where(even, ratio, now.slowest)
+        assumed = jnp.where(even, ratio, slowest)
         reach = assumed / jnp.where(assumed < 1.0, 1.0 - assumed, 1.0)
         there = tuple(b + reach * c for b, c in zip(after, change, strict=True))
         for value, jump in zip(after, there, strict=True):
@@ -286,7 +290,8 @@ def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
             size=jnp.where(jumps, size_of(change, weights), now.size),
             patience=patience,
             wait=jnp.where(failed, patience, now.wait - 1),
-            slowest=jnp.where(jumps, jnp.maximum(now.slowest, assumed), now.slowest),
+            tried=jnp.where(jumps, assumed, now.tried),
+            slowest=slowest,
             steady=_choose(done, after, now.steady),
             finishing=done,
             finished=now.finishing,
@@ -304,7 +309,7 @@ def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
         length=jnp.where(cycle.constant, 1.0, cycle.interval),
         change=nothing, ratio=zero + 1.0, plain=none, passed=none,
         jumped=no, back=nothing, weights=tuple(zero + 1.0 for _ in start), size=zero,
-        patience=none + 2, wait=none, slowest=zero,
+        patience=none + 2, wait=none, tried=zero, slowest=zero,
         steady=start, finishing=no, finished=no, cycles=none, steps=steps,
         status=jnp.full(active.shape, Status.OK, jnp.int32),
     )  # fmt: skip

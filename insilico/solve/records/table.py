@@ -91,6 +91,7 @@ class Layout:
 
     - `records`, `rows`: as many as the patient with the most has.
     - `steady`: steady-state records of the patient with the most.
+    - `constant`: whether any of them is a constant infusion.
     - `overlaps`: how many implied doses may be under way or pending at a steady-state record.
     - `infused`: the compartments that are ever infused; `kinds`: of rows, as in a `Pattern`.
     """
@@ -98,6 +99,7 @@ class Layout:
     records: int
     rows: int
     steady: int
+    constant: bool
     overlaps: int
     infused: tuple[int, ...]
     kinds: tuple[Kind, ...]

@@ -50,10 +50,11 @@ def parameters_of(patients, model, count=4):
 
 def weighted(outputs):
     """Every output at every time, each with a weight of its own."""
-    return sum(
+    terms = [
         jnp.sum(output * jnp.cos(1.0 + index + jnp.arange(output.shape[-1])))
         for index, output in enumerate(outputs)
-    )
+    ]
+    return jnp.stack(terms).sum()
 
 
 def directions(tree, seed=0):
@@ -129,13 +130,10 @@ def test_the_gradient_is_that_of_the_steps_taken(course, patients):
     def taking(method, field, position, target, fresh, tolerances, negligible):
         limits = Limits.of(target, tolerances, negligible)
         stepper = method.prepare(field, position.time, position.state)
-        moving = start(method, stepper, position, fresh, limits.relative, limits.floors)
+        moving = start(method, stepper, position, fresh, limits)
         lengths.append([])
         while bool(jnp.any(limits.allow(moving, target))):
-            active = limits.allow(moving, target)
-            moving, tried = attempt(
-                method, stepper, moving, target, active, limits.relative, limits.floors
-            )
+            moving, tried = attempt(method, stepper, moving, target, limits)
             lengths[-1].append(jnp.where(tried.taken, tried.length, 0.0))
         return limits.judge(moving, target)
 
@@ -155,7 +153,7 @@ def test_the_gradient_is_that_of_the_steps_taken(course, patients):
     def value(given, advance):
         with jax.disable_jit():
             walked = walk(
-                model, *given, pattern, tolerances.numbers(),
+                model, given[0], given[1], pattern, tolerances.numbers(),
                 advance=functools.partial(advance, methods.get("tsit5")),
             )  # fmt: skip
         return float(weighted([output[:, :4].T for output in walked.outputs]))
@@ -179,7 +177,7 @@ def sum_of(outputs, data=None):
     weights = [
         jnp.cos(1.0 + index + jnp.arange(leaf.shape[0])) for index, leaf in enumerate(outputs)
     ]
-    return sum(w @ leaf for w, leaf in zip(weights, outputs, strict=True))
+    return jnp.stack([w @ leaf for w, leaf in zip(weights, outputs, strict=True)]).sum(0)
 
 
 def test_a_gradient_at_once_is_that_of_the_traced_solve(course, patients):
@@ -344,7 +342,7 @@ def test_gradients_of_library_models_against_differences(patients, name):
     parameters = patients(model, typical, 16)
 
     def plain(outputs, data):
-        return sum(jnp.sum(leaf, 0) for leaf in outputs)
+        return jnp.stack([jnp.sum(leaf, 0) for leaf in outputs]).sum(0)
 
     found = value_and_gradient(
         model, parameters, events, pattern, plain, tolerances=Tolerances(1e-9, 1e-11)
