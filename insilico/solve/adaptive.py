@@ -95,6 +95,17 @@ def attempt(
     )
 
 
+def underway(moving: Moving, target: Array, smallest: Array, max_steps: Array) -> Array:
+    """Which lanes have steps to take before their `target`; `smallest` as of `smallest_size`."""
+    return (moving.time < target) & (moving.size > smallest) & (moving.steps < max_steps)
+
+
+def outcome(moving: Moving, target: Array, max_steps: Array) -> Array:
+    """The status of lanes that are no longer `underway`."""
+    failure = jnp.where(moving.steps >= max_steps, Status.STEP_LIMIT, Status.NOT_FINITE)
+    return jnp.where(moving.time < target, failure, Status.OK).astype(jnp.int32)
+
+
 def smallest_size(target: Array) -> Array:
     """A step size below which a lane has failed."""
     return 1e-14 * jnp.maximum(jnp.abs(target), 1e-3)
@@ -115,11 +126,11 @@ def advance(
     """
     relative, _, max_steps = tolerances
     floors = tuple(tolerances.absolute * size + 0.0 * target for size in negligible)
-    smallest = smallest_size(target)
     stepper = method.prepare(field, position.time, position.state)
+    smallest = smallest_size(target)
 
     def active_of(moving: Moving) -> Array:
-        return (moving.time < target) & (moving.size > smallest) & (moving.steps < max_steps)
+        return underway(moving, target, smallest, max_steps)
 
     end = lax.while_loop(
         lambda moving: _any(active_of(moving)),
@@ -128,9 +139,7 @@ def advance(
         ),
         start(method, stepper, position, fresh, relative, floors),
     )
-    failure = jnp.where(end.steps >= max_steps, Status.STEP_LIMIT, Status.NOT_FINITE)
-    status = jnp.where(end.time < target, failure, Status.OK).astype(jnp.int32)
-    return Position(end.time, end.size, end.state, end.steps), status
+    return Position(end.time, end.size, end.state, end.steps), outcome(end, target, max_steps)
 
 
 def _any(mask: Array) -> Array:

@@ -125,9 +125,8 @@ class Course:
         """The model's outputs at each lane's time."""
         return self.model.outputs(position.time, self.named(position.state), self.parameters)
 
-    def prepare(self) -> _Equations:
+    def prepare(self, start: Condition) -> _Equations:
         """The equations, with what depends on the parameters alone computed here and now."""
-        start = self.start()
         position = start.position
         return on_lanes(self._rates, position.time, position.state, start.infusion, start.inputs)
 
@@ -198,6 +197,15 @@ class Course:
                 for i, value in enumerate(condition.inputs)
             ),
         )
+
+    def finish(self, condition: Condition, last_slot: Array) -> Condition:
+        """After the last row: a visit that was due by the last slot, but not held, is a failure."""
+        if condition.plan is None:
+            return condition
+        # No later slot is left to find out that a visit had none.
+        unheld = (condition.status == Status.OK) & (condition.plan.next_visit <= last_slot)
+        status = jnp.where(unheld, Status.LATE_VISIT, condition.status).astype(jnp.int32)
+        return condition._replace(status=status)
 
     def _ordered(self, condition: Condition, row: Events) -> tuple[Condition, Array]:
         amount = jnp.broadcast_to(row.amount, self.lanes).astype(self.dtype)

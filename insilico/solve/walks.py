@@ -63,7 +63,9 @@ def walk(
     course = Course(model, parameters, pattern, rule, subject)
     lanes, dtype = course.lanes, course.dtype
     negligible = model.negligible()
-    equations = course.prepare()
+    tolerances = jax.tree.map(lambda number: jnp.asarray(number, dtype), tolerances)
+    beginning = course.start()
+    equations = course.prepare(beginning)
 
     def pass_row(now: Condition, row_slot_fresh: tuple[Events, Array, Array]) -> tuple:
         row, slot, fresh = row_slot_fresh
@@ -97,24 +99,21 @@ def walk(
         )
         return course.act(now, row), (observed, jnp.where(held, now.position.time, jnp.nan), record)
 
-    rows = jax.tree.map(jnp.asarray, events)
+    rows = events.in_precision(dtype)
     jumped = jnp.concatenate([jnp.ones_like(rows.kind[:1]), rows.kind[:-1]]) != Kind.NONE
     end, (observed, visit_time, records) = lax.scan(
-        pass_row, course.start(), (rows, jnp.asarray(pattern.slots), jumped)
+        pass_row, beginning, (rows, jnp.asarray(pattern.slots), jumped)
     )
     observing = np.asarray(pattern.observed, dtype=int)
     slots = np.flatnonzero(pattern.slots)
-    status = end.status
-    if end.plan is not None and len(slots):
-        # No later slot is left to find out that a visit had none.
-        unheld = (status == Status.OK) & (end.plan.next_visit <= rows.time[slots[-1]])
-        status = jnp.where(unheld, Status.LATE_VISIT, status).astype(jnp.int32)
+    if len(slots):
+        end = course.finish(end, rows.time[slots[-1]])
     output_structure = jax.tree.structure(course.outputs(end.position))
     return Walk(
         outputs=jax.tree.unflatten(output_structure, [leaf[observing] for leaf in observed]),
         visit_time=jnp.zeros((0, *lanes), dtype) if rule is None else visit_time[slots],
         records=jax.tree.map(lambda leaf: leaf[slots], records),
-        status=status,
+        status=end.status,
         stopped=end.position.time,
         steps=end.position.steps,
         state=course.named(end.position.state),
