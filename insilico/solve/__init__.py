@@ -20,17 +20,20 @@ if TYPE_CHECKING:
     )
     from insilico.solve.courses import Plan, Rule, Visit
     from insilico.solve.diffrax_reference import reference
+    from insilico.solve.drivers import Choice, Launch, choose_driver
     from insilico.solve.walks import Walk, walk
 
 __all__ = [
     "BLOCK",
     "DESCRIPTIONS",
     "LANES",
+    "Choice",
     "Dose",
     "Events",
     "Infusion",
     "Input",
     "Kind",
+    "Launch",
     "Pattern",
     "Pending",
     "Plan",
@@ -41,6 +44,7 @@ __all__ = [
     "TolerancesAsNumbers",
     "Visit",
     "Walk",
+    "choose_driver",
     "over_devices",
     "reference",
     "schedule",
@@ -63,6 +67,7 @@ _COMPUTING = {
     ),
     "courses": ("Plan", "Rule", "Visit"),
     "diffrax_reference": ("reference",),
+    "drivers": ("Choice", "Launch", "choose_driver"),
     "walks": ("Walk", "walk"),
 }  # fmt: skip
 

@@ -22,6 +22,7 @@ from insilico.model import Model
 from insilico.solve import methods
 from insilico.solve.adaptive import advance
 from insilico.solve.courses import Rule
+from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 from insilico.solve.walks import Walk, walk
@@ -44,16 +45,33 @@ def solve_block(
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
+    driver: str | Choice = "auto",
+    launch: Launch | None = None,
 ) -> Walk:
     """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
 
     Arrays have the patients' axis last. Patients are sorted by the model's fastest rate, so that
-    those who need similar steps share a chunk, and come back in their own order.
+    those who need similar steps share a chunk, and come back in their own order. `driver` and
+    `launch` are those of `insilico.solve.choose_driver`.
     """
     advancing = functools.partial(advance, methods.get(method or model.method))
     (patients,) = jax.tree.leaves(parameters)[0].shape
     rate = None if model.fastest_rate is None else model.fastest_rate(parameters)
     order = jnp.arange(patients) if rate is None else jnp.argsort(rate)
+    choice = choose_driver(
+        model, parameters, events, pattern,
+        method=method, rule=rule, subject=subject, driver=driver, launch=launch,
+    )  # fmt: skip
+    if choice.driver == "kernel":
+        # Not on top: half a second that only a kernel is worth.
+        from insilico.solve.kernel import walk_in_kernel
+
+        return walk_in_kernel(
+            model, parameters, events, pattern, tolerances,
+            method=methods.get(method or model.method), rule=rule, subject=subject,
+            order=None if rate is None else order,
+            launch=choice.launch, interpret=choice.interpreted,
+        )  # fmt: skip
     shared = jax.tree.map(lambda leaf: jnp.ndim(leaf) < 2, events)
 
     def cut(leaf: Array) -> Array:
@@ -89,7 +107,9 @@ def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[.
 
     def on_device(*arguments: Any) -> Any:
         common, own = arguments[:shared], arguments[shared:]
-        return jax.lax.map(lambda block: function(*common, *block), own)
+        # A GPU is filled by all blocks together; a core of a CPU is by one.
+        over_blocks = jax.vmap if jax.default_backend() == "gpu" else _one_by_one
+        return over_blocks(lambda block: function(*common, *block))(own)
 
     @functools.partial(jax.jit, compiler_options=compiler_options())
     def program(*arguments: Any) -> Any:
@@ -102,6 +122,10 @@ def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[.
         )(*arguments)
 
     return program
+
+
+def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.partial(jax.lax.map, function)
 
 
 def compiler_options() -> dict[str, str]:
@@ -135,10 +159,12 @@ class Pending:
 
     - `walk`: what comes of them, on the devices: arrays (blocks, …, patients of a block), of which
       the last block's last patients may be padding.
+    - `choice`: the driver that solves them, and why.
     """
 
     walk: Walk
     patients: int
+    choice: Choice
 
     def wait(self) -> Pending:
         """Return once every patient is solved."""
@@ -171,6 +197,8 @@ def solve(
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
+    driver: str = "auto",
+    launch: Launch | None = None,
 ) -> Solution:
     """Solve any number of patients through a schedule.
 
@@ -182,14 +210,18 @@ def solve(
     - `method`: one of `insilico.solve.methods.NAMES`; default: the model's.
     - `rule`, `subject`: decisions at visits and what they need; arrays of `subject` have the
       patients' axis last.
+    - `driver`: `"auto"`, `"xla"` or `"kernel"`; `launch`: how the kernel is laid over a GPU. See
+      `insilico.solve.choose_driver`, which says what would be taken and why.
 
     Patients that fail keep their place and say so in `status`. Raises `ValueError` for parameters
     that are not the model's or not one number a patient, for arrays of different lengths, for no
-    patients at all, and for events that ask for orders without a rule.
+    patients at all, for events that ask for orders without a rule, and for a driver that cannot do
+    what is asked.
     """
     return submit(
         model, parameters, events, pattern,
         tolerances=tolerances, method=method, rule=rule, subject=subject,
+        driver=driver, launch=launch,
     ).solution()  # fmt: skip
 
 
@@ -203,6 +235,8 @@ def submit(
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
+    driver: str = "auto",
+    launch: Launch | None = None,
 ) -> Pending:
     """As `solve`, but return as soon as the devices are at work."""
     parameters = _columns(model, parameters)
@@ -214,8 +248,15 @@ def submit(
         raise ValueError("events name orders of a rule, but there is no rule")
     if patients == 0:
         raise ValueError("there are no patients: the arrays of parameters are empty")
+    parameters = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (patients,)), parameters)
+    subject = jax.tree.map(np.asarray, subject)
+    choice = choose_driver(
+        model, parameters, events, pattern,
+        method=method, rule=rule, subject=subject, driver=driver, launch=launch,
+    )  # fmt: skip
+    unit = LANES if choice.launch is None else max(LANES, choice.launch.lanes)
     devices = jax.local_device_count()
-    block = min(BLOCK, LANES * -(-patients // (LANES * devices)))
+    block = min(BLOCK, unit * -(-patients // (unit * devices)))
     blocks = devices * -(-patients // (block * devices))
 
     def pad(leaf: Any) -> np.ndarray:
@@ -235,14 +276,14 @@ def submit(
 
     own = tuple(np.ndim(leaf) == 2 for leaf in events)
     chosen = methods.get(method or model.method).name
-    walked = _program(model, pattern, chosen, rule, own)(
+    walked = _program(model, pattern, chosen, rule, own, choice)(
         (tolerances or Tolerances()).numbers(),
         [leaf for leaf, individual in zip(events, own, strict=True) if not individual],
-        jax.tree.map(lambda leaf: pad(np.broadcast_to(leaf, (patients,))), parameters),
+        jax.tree.map(pad, parameters),
         [pad(leaf) for leaf, individual in zip(events, own, strict=True) if individual],
         jax.tree.map(pad, subject),
     )
-    return Pending(walked, patients)
+    return Pending(walked, patients, choice)
 
 
 def _columns(model: Model, parameters: Any) -> Any:
@@ -278,7 +319,12 @@ def _columns(model: Model, parameters: Any) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def _program(
-    model: Model, pattern: Pattern, method: str, rule: Rule | None, own: tuple[bool, ...]
+    model: Model,
+    pattern: Pattern,
+    method: str,
+    rule: Rule | None,
+    own: tuple[bool, ...],
+    choice: Choice,
 ) -> Callable[..., Walk]:
     def one_block(
         tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, subject: Any
@@ -287,7 +333,7 @@ def _program(
         events = Events(*(next(individual) if mine else next(shared) for mine in own))
         return solve_block(
             model, parameters, events, pattern, tolerances,
-            method=method, rule=rule, subject=subject,
+            method=method, rule=rule, subject=subject, driver=choice,
         )  # fmt: skip
 
     return over_devices(one_block, shared=2)

@@ -27,6 +27,7 @@ from insilico.model import Model
 from insilico.solve import adaptive
 from insilico.solve.adaptive import Moving, Position
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
+from insilico.solve.drivers import Launch
 from insilico.solve.events import Events, Kind, Pattern
 from insilico.solve.fields import Components
 from insilico.solve.methods import Method
@@ -34,18 +35,6 @@ from insilico.solve.plain import Operations, Table, Unsuitable, plain
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.walks import Walk
-
-
-@dataclasses.dataclass(frozen=True)
-class Launch:
-    """How patients are laid over a GPU; it changes speed, never results.
-
-    - `lanes`: patients a program, a power of two. Those of one program wait for one another.
-    - `warps`: groups of 32 threads a program. One has no need to talk to others.
-    """
-
-    lanes: int = 32
-    warps: int = 1
 
 
 class Journey(NamedTuple):
@@ -146,7 +135,9 @@ def walk_in_kernel(
     walk = Walk(
         outputs=jax.tree.map(lambda leaf: tabled(len(pattern.observed), leaf), observed),
         visit_time=tabled(0 if rule is None else len(slots), start.position.time),
-        records=() if rule is None else jax.tree.map(lambda leaf: tabled(len(slots), leaf), records),
+        records=()
+        if rule is None
+        else jax.tree.map(lambda leaf: tabled(len(slots), leaf), records),
         status=start.status,
         stopped=start.position.time,
         steps=start.position.steps,
@@ -297,9 +288,7 @@ class _PlainRule:
     def visit(self, visit: Visit, plan: Plan, subject: Any) -> tuple[Any, Plan]:
         return self.decisions.visit(visit, plan, subject, constants=self.of_visit)
 
-    def administer(
-        self, time: Array, plan: Plan, subject: Any
-    ) -> tuple[tuple[Array, ...], Plan]:
+    def administer(self, time: Array, plan: Plan, subject: Any) -> tuple[tuple[Array, ...], Plan]:
         return self.decisions.administer(time, plan, subject, constants=self.of_administer)
 
 
@@ -327,7 +316,8 @@ class _Program:
         parameters, start = own(given.parameters), own(given.start)
         # A state's structure is all that is asked of a patient who has already started.
         structure = jax.tree.map(
-            lambda _: 0.0, jax.eval_shape(model.initial, _alike(parameters)),
+            lambda _: 0.0,
+            jax.eval_shape(model.initial, _alike(parameters)),
         )
         plain_model = dataclasses.replace(
             model,
@@ -438,9 +428,7 @@ class _Program:
             )
 
         moving = plain(start, self.lanes)(now, fresh)
-        onwards = Journey(
-            following, target, moving, now.status, now.infusion, now.inputs, now.plan
-        )
+        onwards = Journey(following, target, moving, now.status, now.infusion, now.inputs, now.plan)
         return _select(waiting, onwards, journey)
 
     def _row(self, index: Array) -> Events:
@@ -455,9 +443,7 @@ class _Program:
 
         jax.tree.map(write, self.walk.outputs, self.course.outputs(now.position))
 
-    def _hold_visits(
-        self, now: Condition, row: Events, index: Array, here: Array
-    ) -> Condition:
+    def _hold_visits(self, now: Condition, row: Events, index: Array, here: Array) -> Condition:
         number = self.given.slot.at_row(index, self.patient)
         there = here & (number >= 0)
 

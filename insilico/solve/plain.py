@@ -180,9 +180,7 @@ def _looked_up(equation: JaxprEqn, operands: Sequence[Any], lanes: int) -> Any:
     if isinstance(table, Table) and name == "slice":
         first, end = parameters["start_indices"][0], parameters["limit_indices"][0]
         if end == first + 1 and parameters["strides"] in (None, (1, 1)):
-            return table.at(
-                jnp.full((lanes,), first, jnp.int32), jnp.full((lanes,), True), 0
-            )
+            return table.at(jnp.full((lanes,), first, jnp.int32), jnp.full((lanes,), True), 0)
     raise Unsuitable(
         f"the operation {name} on a whole table by rows; "
         "a rule may take each lane's own row (jnp.take_along_axis along axis 0), or a fixed one"
