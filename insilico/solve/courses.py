@@ -198,7 +198,7 @@ class Course:
             ),
         )
 
-    def finish(self, condition: Condition, last_slot: Array) -> Condition:
+    def finish(self, condition: Condition, last_slot: Any) -> Condition:
         """After the last row: a visit that was due by the last slot, but not held, is a failure."""
         if condition.plan is None:
             return condition

@@ -127,7 +127,7 @@ def _words_of_kernel(
     def block(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((*leaf.shape[:-1], launch.lanes), leaf.dtype)
 
-    def column(leaf: Any) -> jax.ShapeDtypeStruct:
+    def column(leaf: Any) -> Any:
         shape = leaf.shape if leaf.ndim == 1 else (leaf.shape[0], launch.lanes)
         return jax.ShapeDtypeStruct(shape, leaf.dtype)
 

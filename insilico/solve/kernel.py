@@ -1,9 +1,9 @@
 """The driver for a GPU: one kernel in which each lane walks through its schedule on its own.
 
-XLA's driver takes all lanes to a row before any goes on. Here a lane has its own time, step size and
-row, its numbers stay in registers from its first step to its last, and whoever needs many steps
-holds up only the few lanes of its program. What a step is, what happens at a row and when a lane
-has failed are the functions that XLA's driver calls (`insilico.solve.adaptive`, `.courses`,
+XLA's driver takes all lanes to a row before any goes on. Here a lane has its own time, step size
+and row, its numbers stay in registers from its first step to its last, and whoever needs many
+steps holds up only the few lanes of its program. What a step is, what happens at a row and when a
+lane has failed are the functions that XLA's driver calls (`insilico.solve.adaptive`, `.courses`,
 `.methods`), so that a lane takes the same steps in both; only who waits for whom differs.
 
 The kernel is written in Pallas for Triton. One program has a block of lanes, a power of two; all
@@ -129,7 +129,7 @@ def walk_in_kernel(
     observed = jax.eval_shape(course.outputs, start.position)
     records = None if decisions is None else decisions.visit.results[0]
 
-    def tabled(rows: int, leaf: Any) -> jax.ShapeDtypeStruct:
+    def tabled(rows: int, leaf: Any) -> Any:
         return jax.ShapeDtypeStruct((rows, patients), leaf.dtype)
 
     walk = Walk(
@@ -178,7 +178,7 @@ def walk_in_kernel(
 
 def _kept(dtype: Any) -> Any:
     """The type of numbers in memory, where conditions are whole numbers."""
-    return jnp.int32 if dtype == bool else dtype
+    return jnp.int32 if dtype == jnp.bool_ else dtype
 
 
 def _numbered(rows: int, chosen: Any) -> Array:
@@ -205,12 +205,12 @@ class _Reading:
 
     def __call__(self, *index: Any, mask: Any = None, otherwise: Any = None) -> Array:
         found = triton.load(self.reference.at[index], mask=mask, other=otherwise)
-        return found != 0 if self.dtype == bool else found
+        return found != 0 if self.dtype == jnp.bool_ else found
 
     def number(self, index: int) -> Array:
         """One number, the same for all lanes."""
         found = self.reference[index]
-        return found != 0 if self.dtype == bool else found
+        return found != 0 if self.dtype == jnp.bool_ else found
 
     def at_row(self, row: Array, patient: Array) -> Array:
         """Of a column of rows, shared by all patients or each patient's own."""
@@ -223,7 +223,7 @@ class _Reading:
         rows = self.reference.shape[0]
 
         def at(row: Array, inside: Array, otherwise: Any) -> Array:
-            kind = jnp.int32 if self.dtype == bool else self.dtype
+            kind = jnp.int32 if self.dtype == jnp.bool_ else self.dtype
             other = jnp.full(row.shape, otherwise, kind)
             return self(row.astype(jnp.int32), patient, mask=inside, otherwise=other)
 
@@ -293,7 +293,10 @@ class _PlainRule:
 
 
 class _Program:
-    """One program of the kernel: a block of lanes from their first row to their last."""
+    """One program of the kernel: a block of lanes from their first row to their last.
+
+    `given` is a `_Given` of `_Reading`s, `walk` a `Walk` of places in memory.
+    """
 
     def __init__(
         self,
@@ -302,8 +305,8 @@ class _Program:
         method: Method,
         decisions: _Decisions | None,
         lanes: int,
-        given: _Given,
-        walk: Walk,
+        given: Any,
+        walk: Any,
     ):
         self.pattern, self.method, self.lanes = pattern, method, lanes
         self.given, self.walk = given, walk

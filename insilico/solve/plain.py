@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.core import Tracer
 from jax.extend.core import JaxprEqn, Literal, Var
 
 from insilico.solve.fields import evaluated, read
@@ -85,7 +86,7 @@ def plain(function: Callable[..., Any], lanes: int) -> Callable[..., Any]:
 
 def _settled(value: Any) -> Any:
     """A number that is known goes into the kernel's code; what is traced stays as it is."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return value
     if np.ndim(value):
         raise Unsuitable(f"a constant array of shape {np.shape(value)} in an equation or rule")
@@ -146,7 +147,7 @@ def _chosen(equation: JaxprEqn, operands: Sequence[Any], lanes: int) -> Sequence
     """One of several branches, the same for all lanes of a program."""
     which, *rest = operands
     branches = equation.params["branches"]
-    if not isinstance(which, jax.core.Tracer):
+    if not isinstance(which, Tracer):
         return _opened(branches[int(np.clip(int(which), 0, len(branches) - 1))], rest, lanes)
 
     def branch(called: Any) -> Callable[[], tuple[Any, ...]]:
@@ -200,7 +201,7 @@ def _by_own_row(parameters: dict[str, Any]) -> bool:
 
 def _shaped(operand: Any, equation: JaxprEqn, lanes: int) -> Any:
     """A change of shape is one only where a scalar becomes lanes."""
-    shape = equation.outvars[0].aval.shape
+    shape: tuple[int, ...] = equation.outvars[0].aval.shape  # pyright: ignore
     wanted = tuple(length for length in shape if length != 1)
     if wanted not in ((), (lanes,)):
         raise Unsuitable(
@@ -230,7 +231,10 @@ _CALLS = frozenset(
     ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint")
 )
 _TO_EVEN = lax.RoundingMethod.TO_NEAREST_EVEN
-_TRANSPARENT = frozenset(("optimization_barrier", "stop_gradient", "copy"))
+_TRANSPARENT = frozenset(
+    ("optimization_barrier", "stop_gradient", "copy", "reshard", "sharding_constraint", "pvary")
+)
+"""What tells XLA something, be it where numbers are, and leaves them as they are."""
 _SHAPES = frozenset(("broadcast_in_dim", "reshape", "squeeze", "expand_dims"))
 _OTHERWISE: dict[str, Callable[..., Any]] = {
     "max": _larger,
