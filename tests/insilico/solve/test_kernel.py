@@ -257,3 +257,27 @@ def test_many_blocks_with_rules_and_schedules_of_their_own_are_one_kernel_too(dt
     assert _kernels(text) == 1
     # More blocks than a grid's second axis may have: both axes become the first.
     assert "grid_x = 140000 : i32" in text and "num_warps = 2 : i32" in text
+
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+DATA = REPOSITORY.parent / "shared" / "bench"
+
+
+@pytest.mark.skipif(
+    not (DATA / "ensemble_problems.npz").is_file(), reason=f"no benchmark problems in {DATA}"
+)
+def test_the_check_for_machines_with_a_gpu_runs_without_one():
+    """`scripts/bench/kernel_check.py`: agreement, and a row for each driver."""
+    ran = subprocess.run(
+        [sys.executable, "scripts/bench/kernel_check.py", "--data", str(DATA), "--problems", "P2",
+         "--precisions", "float64", "--repeats", "1"],
+        cwd=REPOSITORY, env=dict(os.environ, JAX_PLATFORMS="cpu"),
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    machine, compared, *timed = map(json.loads, ran.stdout.splitlines())
+    assert machine["backend"] == "cpu"
+    assert compared["agree"] and compared["largest_difference"] < 1e-9
+    assert compared["error"]["kernel"] < 1e-5
+    assert [row["driver"] for row in timed] == ["kernel", "xla"]
+    assert all(row["patients_per_s"] > 0 for row in timed)
