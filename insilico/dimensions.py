@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from insilico.config import dimensions
-from insilico.model import Model
+from insilico.model import Dosing, Model
 from insilico.vocabulary import Vector
 
 Dimension = tuple[tuple[str, Fraction], ...]
@@ -57,6 +57,13 @@ def inconsistencies(model: Model) -> list[str]:
         rate = _Known(_times((), time, -1))
         calls.append(("fastest_rate", model.fastest_rate, (parameters,), rate))
     problems = []
+    if model.dosing is not None:
+        inflows = dict(zip(model.components(), jax.tree.leaves(rates), strict=True))
+        given = jax.eval_shape(model.dosing, *_numbers((parameters, inputs)))
+        problems += [f"dosing: there is no compartment {n!r}" for n in given if n not in inflows]
+        if not problems:
+            expected = {name: _dosing(own, time, inflows[name]) for name, own in given.items()}
+            calls.append(("dosing", model.dosing, (parameters, inputs), expected))
     for label, function, arguments, expected in calls:
         problems += [f"{label}: {problem}" for problem in _check(function, arguments, expected)]
     return problems
@@ -86,9 +93,18 @@ def _declared(model: Model, group: str) -> Any:
     return getattr(model, group)(*(leaf(field.unit, field.size) for field in fields))
 
 
+def _dosing(own: Dosing, time: Dimension, inflow: _Known) -> Dosing:
+    """The dimensions of what a model states of one compartment's doses."""
+    duration = None if own.duration is None else _Known(time)
+    return Dosing(_Known(()), _Known(time), duration, None if own.rate is None else inflow)
+
+
+def _numbers(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return jax.tree.map(lambda _: jax.ShapeDtypeStruct((), jnp.zeros(()).dtype), arguments)
+
+
 def _check(function: Callable[..., Any], arguments: tuple[Any, ...], expected: Any) -> list[str]:
-    numbers = jax.tree.map(lambda _: jax.ShapeDtypeStruct((), jnp.zeros(()).dtype), arguments)
-    closed, shape = jax.make_jaxpr(function, return_shape=True)(*numbers)
+    closed, shape = jax.make_jaxpr(function, return_shape=True)(*_numbers(arguments))
     given = [leaf.dimension for leaf in jax.tree.leaves(arguments)]
     code = getattr(function, "__code__", None)
     follower = _Follower(code.co_filename if code else "")

@@ -37,6 +37,23 @@ class NoInputs(NamedTuple):
     """The inputs of a model that has none."""
 
 
+class Dosing(NamedTuple):
+    """How a patient takes up what a dose record gives into one compartment.
+
+    - `bioavailability`: the part of the amount that arrives; 1 unless stated, not below 0.
+    - `lag`: time from the record to the arrival; 0 unless stated, not below 0.
+    - `duration`: of a zero-order input whose record leaves it to the model (RATE = -2); above 0.
+    - `rate`: of one whose record leaves that to the model (RATE = -1), amount per time; above 0.
+
+    None: no record may leave it to the model. In NONMEM these are Fn, ALAGn, Dn and Rn.
+    """
+
+    bioavailability: Any = 1.0
+    lag: Any = 0.0
+    duration: Any = None
+    rate: Any = None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
     """One published structural model.
@@ -51,6 +68,9 @@ class Model:
     - `outputs(time, state, parameters) -> Outputs`
     - `fastest_rate(parameters)`, optional: the largest rate constant (1/`time_unit`). Patients that
       need similar steps are put side by side by it; it changes speed, never results.
+    - `dosing(parameters, inputs) -> {compartment: Dosing}`, optional: what applies to records that
+      dose these compartments, with the inputs of the record itself. Doses of
+      `insilico.solve.schedule` are what arrives: it does not apply to them.
 
     `method` names the method of integration that suits it, one of `insilico.solve.methods.NAMES`.
 
@@ -69,6 +89,7 @@ class Model:
     outputs: Callable[[Any, Any, Any], Any]
     Inputs: type[Any] = NoInputs
     fastest_rate: Callable[[Any], Any] | None = None
+    dosing: Callable[[Any, Any], dict[str, Dosing]] | None = None
     method: str = "tsit5"
     time_unit: str = "h"
     validated: tuple[str, ...] = ()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from cohorts import Cohort
 from insilico import models
-from insilico.config import ConfigError, Document, Expression, Name
+from insilico.config import ConfigError, Document, Expression, Name, is_name
 from insilico.model import Model
 from insilico.solve import Dose, Events, Pattern, Tolerances, schedule
 from trials.checks import Checks
@@ -32,6 +33,7 @@ from trials.dosing import (
     library,
 )
 from trials.protocol import Arm, Protocol, visit_names
+from trials.size import check_size, sizes
 
 UNKNOWN = "unknown"
 """Category of a covariate that is not known yet."""
@@ -59,6 +61,7 @@ class _Builder(Checks):
         vocabulary, late = self.vocabulary(cohort)
         measured = self.visits(model)
         known_at_visit = visit_names(model, measured) if model else {}
+        self.covariate_names(vocabulary, known_at_visit)
         formulas = self.formulas({**vocabulary, **known_at_visit}, known=bool(vocabulary))
         quantities, vocabulary = self.quantities(formulas, vocabulary, known_at_visit)
         at_visit = {**vocabulary, **known_at_visit}
@@ -70,6 +73,8 @@ class _Builder(Checks):
         check_design(self, vocabulary, measured)
         recheck = self.shortest_recheck(titrations)
         events = self.events(model, recheck)
+        if model is not None and cohort is not None:
+            check_size(self, sizes(config, cohort, model, config.visits.most or MOST_VISITS))
         if self.problems or model is None or cohort is None or events is None:
             if cohort is not None:
                 self.tried(cohort)
@@ -174,6 +179,22 @@ class _Builder(Checks):
                 vocabulary[name] = dataclasses.replace(known, categories=categories)
         return vocabulary, LateKnowledge(codes)
 
+    def covariate_names(self, vocabulary: Mapping[str, Name], at_visit: Mapping[str, Name]) -> None:
+        """Note a covariate whose name an expression would take for something else."""
+        for name in vocabulary:
+            if name in at_visit or name == "maintenance":
+                stated = ("cohort", "covariates", "stated", name)
+                here = self.document.has(stated)
+                self.note(
+                    stated if here else ("visits", "measure"),
+                    "has the name of what is known at a visit or of a dose"
+                    if here
+                    else f"has an output with the name of the covariate {name}",
+                    found="",
+                    hint="choose another name" if here else None,
+                    key=here,
+                )
+
     def visits(self, model: Model | None) -> list[str]:
         spec = self.config.visits
         outputs = list(model.quantities("Outputs")) if model else []
@@ -209,8 +230,29 @@ class _Builder(Checks):
                 )
             if len(self.problems) > before:
                 self.faulty.add(name)
+            if name in library():
+                self.note(
+                    ("formulas", name),
+                    f"has the name of a published formula ({found[name].title})",
+                    hint="leave it out to use that one, or choose a name of its own",
+                    key=True,
+                )
             found[name] = Formula(name, spec.expression, spec.unit, name, spec.source)
         return found
+
+    def formula(
+        self, path: Sequence[str | int], name: str, formulas: Mapping[str, Formula]
+    ) -> bool:
+        """Whether there is such a formula; notes it where there is none."""
+        if dose := re.match(r"\d+(\.\d+)?", name):
+            self.note(
+                path,
+                "must be the name of a formula",
+                hint=f"for a fixed dose add formulas: {{fixed: {{expression: {dose[0]}}}}} and "
+                "write fixed here",
+            )
+            return False
+        return self.known(path, name, list(formulas), "formula", ("formulas",))
 
     def quantities(
         self,
@@ -222,7 +264,9 @@ class _Builder(Checks):
         names = dict(vocabulary)
         for name, spec in self.config.quantities.items():
             path = ("quantities", name)
-            if name in vocabulary:
+            if not is_name(name):
+                self.note(path, "has the name of a word of expressions", key=True)
+            elif name in vocabulary:
                 self.note(path, "has the name of a covariate", key=True)
             elif name in at_visit or name == "maintenance":
                 self.note(path, "has the name of what is known at a visit or of a dose", key=True)
@@ -231,8 +275,8 @@ class _Builder(Checks):
             elif spec.expression is not None:
                 self.expression((*path, "expression"), spec.expression, names, "number")
                 found[name] = spec.expression
-            elif spec.formula is not None and self.known(
-                (*path, "formula"), spec.formula, list(formulas), "formula"
+            elif spec.formula is not None and self.formula(
+                (*path, "formula"), spec.formula, formulas
             ):
                 found[name] = formulas[spec.formula]
                 self.at_start((*path, "formula"), formulas[spec.formula], vocabulary, at_visit)
@@ -323,7 +367,7 @@ class _Builder(Checks):
             return tuple(
                 formulas[formula]
                 for index, formula in enumerate(names)
-                if self.known((*path, *key, index), formula, list(formulas), "formula")
+                if self.formula((*path, *key, index), formula, formulas)
             )
 
         start = named(("start",), spec.start)

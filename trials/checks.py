@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from insilico.config import Document, Expression, Name, Problem
+from insilico.config import Document, Expression, Name, Path, Problem
 from trials.config import TrialConfig
 
 
@@ -23,12 +23,17 @@ class Checks:
         self.problems.append(self.document.problem(tuple(path), message, **details))
 
     def known(
-        self, path: Sequence[str | int], name: str, choices: Sequence[str], what: str
+        self,
+        path: Sequence[str | int],
+        name: str,
+        choices: Sequence[str],
+        what: str,
+        section: Path | None = None,
     ) -> bool:
         """Whether `name` is one of `choices`; notes it with the nearest where it is not."""
         if name in choices:
             return True
-        self.problems.append(self.document.unknown(tuple(path), name, choices, what))
+        self.problems.append(self.document.unknown(tuple(path), name, choices, what, section))
         return False
 
     def expression(

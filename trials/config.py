@@ -67,14 +67,23 @@ class EnrolmentSpec(Spec):
 class DropoutSpec(Spec):
     """Leaving the trial at a constant hazard."""
 
-    share: Annotated[float, Field(ge=0, lt=1)] = Field(description="Share that has left ...")
-    by: PositiveDays = Field(description="... by this time since the first dose")
+    share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="Share of patients that has left by the time `by`"
+    )
+    by: PositiveDays = Field(description="Time since the first dose")
 
 
 class TrialSpec(Spec):
-    """The trial's size, length and conduct."""
+    """The trial's size, length and conduct.
 
-    subjects: Annotated[int, Field(ge=2)] = Field(description="Patients randomised in one trial")
+    Subjects of all trials together (subjects × replicates × draws) are limited by memory, of which
+    their numbers may take 256 GiB; each takes about half a kilobyte, less with `keep: endpoints`.
+    """
+
+    subjects: Annotated[int, Field(ge=2)] = Field(
+        description="Patients randomised in one trial; of all trials together, as many as memory "
+        "may hold (256 GiB)"
+    )
     replicates: Annotated[int, Field(ge=1)] = Field(default=200, description="Simulated trials")
     population_draws: Annotated[int, Field(ge=1)] = Field(
         default=1, description="Draws of the population's parameters, each with that many trials"
@@ -158,8 +167,8 @@ class FormulaSpec(Spec):
     """A dose formula of the config's own."""
 
     expression: Expression
-    unit: Annotated[str, Field(pattern=r"^m?g/(d|wk)$")] = Field(
-        default="mg/d", description="Unit of the result: mg/d or mg/wk"
+    unit: Literal["mg/d", "mg/wk", "g/d", "g/wk"] = Field(
+        default="mg/d", description="Unit of the result"
     )
     source: str = ""
 
@@ -307,7 +316,10 @@ class AnalysisSpec(Spec):
     adjust: Literal["none", "strata"] = "none"
     subset: Expression | None = None
     horizon: PositiveDays | None = None
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        default=0.05,
+        description="Two-sided level of the test; its interval has the level 1 minus alpha",
+    )
 
 
 class SuccessSpec(Spec):
@@ -318,7 +330,13 @@ class SuccessSpec(Spec):
 
 
 class TruthSpec(Spec):
-    subjects: Annotated[int, Field(ge=1000)] = 100_000
+    """The estimands' true values."""
+
+    subjects: Annotated[int, Field(ge=1000)] = Field(
+        default=100_000,
+        description="Independent subjects, each under every arm; as many as memory may hold "
+        "(256 GiB)",
+    )
 
 
 class SensitivitySpec(Spec):
@@ -333,6 +351,8 @@ class SensitivitySpec(Spec):
 
 
 class PublishedArmSpec(Spec):
+    """A published summary of one arm, as the analysis has it: risks as fractions."""
+
     analysis: str
     arm: str
     value: float
@@ -341,7 +361,8 @@ class PublishedArmSpec(Spec):
 class PublishedEffectSpec(Spec):
     """A published contrast with its 95 % interval, on the scale that a reader expects.
 
-    Means and percentages of time as they stand, risks as fractions, hazards as their ratio.
+    Means and percentages of time as they stand, risks as fractions, hazards as their ratio. The
+    value lies in the interval, of which both ends are given or neither.
     """
 
     analysis: str
@@ -361,7 +382,9 @@ class PublishedSpec(Spec):
 class SolverSpec(Spec):
     """How exactly patients are solved."""
 
-    relative_tolerance: Annotated[float, Field(gt=0, lt=0.1)] = 1e-6
+    relative_tolerance: Annotated[float, Field(ge=1e-13, lt=0.1)] = Field(
+        default=1e-6, description="Error of a step relative to what is solved; doubles hold 1e-16"
+    )
     absolute_tolerance: Annotated[float, Field(gt=0)] = 1e-8
     max_steps: Annotated[int, Field(ge=10)] = 100_000
     method: Literal["tsit5", "dopri8", "taylor", "rodas4", "rodas5p"] | None = Field(
@@ -397,4 +420,8 @@ class TrialConfig(Spec):
         default=0.001,
         description="The run fails when more subjects than this share cannot be solved",
     )
-    keep: Literal["outcomes", "endpoints", "estimates"] = "outcomes"
+    keep: Literal["outcomes", "endpoints", "estimates"] = Field(
+        default="outcomes",
+        description="What of every subject goes into the results: all visits under every arm, the "
+        "endpoints, or neither",
+    )

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from insilico.config import Name
+from insilico.config import Name, shown
 from trials.allocation import check_allocation
 from trials.checks import Checks
-from trials.config import AnalysisSpec, EndpointSpec, TimeInRangeSpec
+from trials.config import (
+    AnalysisSpec,
+    EndpointSpec,
+    PublishedEffectSpec,
+    TimeInRangeSpec,
+    TrialConfig,
+)
 
 DOSE_RECORDS = ("daily_dose", "weekly_dose")
 """What endpoints may be of, beside the measured outputs."""
@@ -35,11 +41,12 @@ def _randomisation(checks: Checks, vocabulary: Mapping[str, Name]) -> None:
     arms = list(checks.config.arms)
     path = ("trial", "randomisation")
     allocation = spec.allocation or dict.fromkeys(arms, 1)
-    for name in allocation:
-        checks.known((*path, "allocation", name), name, arms, "arm")
+    right = [checks.known((*path, "allocation", name), name, arms, "arm") for name in allocation]
     for name in arms:
-        if name not in allocation:
-            checks.note((*path, "allocation"), f"says nothing of the arm {name}", found="")
+        # A misspelt arm is not missed as well.
+        if name not in allocation and all(right):
+            message = f"says nothing of the arm {shown(name)}"
+            checks.note((*path, "allocation"), message, found="")
     sizes = spec.block_sizes if spec.method == "permuted_blocks" else ()
     if set(allocation) == set(arms) and len(arms) > 1:
         for message in check_allocation([allocation[name] for name in arms], sizes):
@@ -93,6 +100,8 @@ def _success(checks: Checks) -> None:
         for key in given:
             for index, name in enumerate(getattr(config.success, key)):
                 checks.known(("success", key, index), name, list(config.analyses), "analysis")
+                if name in getattr(config.success, key)[:index]:
+                    checks.note(("success", key, index), "is listed twice")
 
 
 def _estimator(
@@ -130,14 +139,84 @@ def _horizon(checks: Checks, path: Sequence[str], spec: AnalysisSpec) -> None:
 
 
 def _references(checks: Checks) -> None:
-    """Published numbers and sensitivity scenarios name what exists."""
+    """Scenarios are told apart; published numbers belong to analyses that exist, once each, and
+    can be what they say."""
     config = checks.config
+    labels: dict[str, str] = {}
+    for name, scenario in config.sensitivity.items():
+        if labels.setdefault(scenario.label, name) != name:
+            message = f"is the label of the scenario {labels[scenario.label]} too"
+            checks.note(("sensitivity", name, "label"), message)
     published = config.published
-    if published is not None:
-        for index, entry in enumerate(published.arms):
-            path = ("published", "arms", index)
-            checks.known((*path, "analysis"), entry.analysis, list(config.analyses), "analysis")
-            checks.known((*path, "arm"), entry.arm, list(config.arms), "arm")
-        for index, entry in enumerate(published.effects):
-            path = ("published", "effects", index)
-            checks.known((*path, "analysis"), entry.analysis, list(config.analyses), "analysis")
+    if published is None:
+        return
+    seen: set[tuple[str, str]] = set()
+    for index, entry in enumerate(published.arms):
+        path = ("published", "arms", index)
+        named = checks.known((*path, "analysis"), entry.analysis, list(config.analyses), "analysis")
+        checks.known((*path, "arm"), entry.arm, list(config.arms), "arm")
+        if named:
+            contrast = config.analyses[entry.analysis].contrast
+            if entry.arm in config.arms and entry.arm not in contrast:
+                message = f"is not compared by the analysis {entry.analysis}"
+                checks.note((*path, "arm"), message, allowed=", ".join(contrast))
+            _within(checks, (*path, "value"), entry.value, _range(config, entry.analysis))
+        if (entry.analysis, entry.arm) in seen:
+            checks.note(path, "is given twice", found="")
+        seen.add((entry.analysis, entry.arm))
+    for index, effect in enumerate(published.effects):
+        path = ("published", "effects", index)
+        if checks.known((*path, "analysis"), effect.analysis, list(config.analyses), "analysis"):
+            _effect(checks, path, effect)
+        if (effect.analysis, "") in seen:
+            checks.note(path, "is given twice", found="")
+        seen.add((effect.analysis, ""))
+
+
+def _effect(checks: Checks, path: Sequence[str | int], effect: PublishedEffectSpec) -> None:
+    """A published effect lies in its interval, and all of it where such effects can lie."""
+    if (effect.lower is None) != (effect.upper is None):
+        checks.note(path, "needs both ends of the interval, or neither", found="")
+    elif effect.lower is not None and effect.upper is not None:
+        ends = f"{effect.lower:g} to {effect.upper:g}"
+        if effect.lower > effect.upper:
+            checks.note((*path, "lower"), f"is above `upper` ({effect.upper:g})")
+        elif not effect.lower <= effect.value <= effect.upper:
+            checks.note((*path, "value"), "lies outside its interval", allowed=ends)
+    numbers = {"value": effect.value, "lower": effect.lower, "upper": effect.upper}
+    ratio = checks.config.analyses[effect.analysis].estimator == "hazard_ratio"
+    most = _range(checks.config, effect.analysis)
+    for key, number in numbers.items():
+        if number is None:
+            continue
+        if ratio and number <= 0:
+            checks.note(
+                (*path, key),
+                "must be a hazard ratio, which is above 0",
+                hint="state the ratio itself, not its logarithm",
+            )
+        elif not ratio and most is not None:
+            _within(checks, (*path, key), number, (-most[1], most[1]))
+
+
+def _range(config: TrialConfig, analysis: str) -> tuple[float, float] | None:
+    """Where an arm's summary of an analysis must lie; None where there is no limit."""
+    spec = config.analyses[analysis]
+    endpoint = config.endpoints.get(spec.endpoint)
+    if spec.estimator in ("risk_difference", "hazard_ratio"):
+        return 0.0, 1.0
+    if endpoint is not None and endpoint.kind in ("any_at_or_above", "time_in_range"):
+        return (0.0, 1.0) if endpoint.kind == "any_at_or_above" else (0.0, 100.0)
+    return None
+
+
+def _within(
+    checks: Checks, path: Sequence[str | int], number: float, limits: tuple[float, float] | None
+) -> None:
+    if limits is not None and not limits[0] <= number <= limits[1]:
+        checks.note(
+            path,
+            "is no percentage of time" if limits[1] == 100.0 else "is no fraction of patients",
+            allowed=f"{limits[0]:g} to {limits[1]:g}",
+            hint=None if limits[1] == 100.0 else f"write {number / 100:g} for {number:g} %",
+        )

@@ -14,7 +14,7 @@ from insilico.runs.store import write_tree
 from trials import datasets
 from trials.report import render
 from trials.simulation import Progress, TooManyFailures, simulate
-from trials.study import Study
+from trials.study import Study, needed
 
 
 def run(
@@ -32,16 +32,17 @@ def run(
 
     - `study`: as `trials.read` gives it, which has checked it.
     - `out`: the folder to make; left out, `runs/` and the config's name, with a number where that
-      is taken.
+      is taken and `force` does not replace it.
     - `progress`: called as work goes on, with a stage, and how much of how much of it is done. With
       a `Stages`, the seconds that it has counted before belong to the run.
-    - `force`: whether an earlier run at `out` is replaced once this one is complete.
+    - `force`: whether an earlier run at that place is replaced once this one is complete.
 
     Returns the finished run; `results()` of it reads the results as a `DataTree`. Raises
     `RunFolderError` where the folder cannot be made or written (then nothing is kept), and
     `TooManyFailures` where more solves failed than the config allows: only after the run was
     written, marked as failed, to the error's `folder`.
     """
+    needed(study)
     stages = progress if isinstance(progress, Stages) else Stages(progress)
     new = RunFolder.create(out, Path(study.document.file).stem, force=force)
     with new:

@@ -31,13 +31,11 @@ from trials.outcomes import (
     make_draw,
     make_treat,
 )
-from trials.study import Study, changes_of
+from trials.size import VISITS_AT_ONCE
+from trials.study import Study, changes_of, needed
 
 if TYPE_CHECKING:
     from insilico.runs import RunFolder
-
-VISITS_AT_ONCE = 16
-"""Results have room for a multiple of this many visits."""
 
 Progress = Callable[[str, int, int], None]
 """Called as work goes on, with a stage, and how much of how much of it is done."""
@@ -90,6 +88,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     `TooManyFailures`, which carries them too, where a larger share of the solves failed than the
     config allows: of the trials' patients, of the truth's subjects, or of a scenario's.
     """
+    needed(study)
     report = progress or silent
     config = study.config
     draws, replicates, subjects = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from trials.building import build
 from trials.config import SensitivitySpec, TrialConfig
 from trials.dosing import Formula
 from trials.protocol import Protocol
+from trials.size import sizes, total
 
 _NO_CHANGE = frozenset(
     ("title", "description", "seed", "sensitivity", "published", "assumptions", "truth", "keep",
@@ -35,6 +36,13 @@ class Study:
     config: TrialConfig
     protocol: Protocol
     overrides: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of memory that the numbers of a run take at least."""
+        protocol = self.protocol
+        shape = sizes(self.config, protocol.cohort, protocol.model, protocol.most_visits)
+        return total(self.config, shape)
 
     def check(self) -> None:
         """Try the config, and each of its sensitivity scenarios, on sample candidates.
@@ -121,6 +129,10 @@ class Study:
         values = self._samples()
         # No measurement is exactly zero; a divisor may be, where the measurement is another number.
         seen = np.logical_and.reduce([values[name] > 0 for name in protocol.measured])
+        cohort = protocol.cohort
+        enrolled = np.logical_and.reduce(
+            [np.ones(SAMPLE, bool), *(cohort.holds(rule, values) for rule in cohort.criteria)]
+        )
         problems = []
         for path, expression in self._expressions():
             zero = [
@@ -140,6 +152,9 @@ class Study:
                 hint = "guard it with `a if c else b`; `log` and `sqrt` need what is above 0"
             elif self._starts_doses(path, expression) and np.any(result < 0):
                 said = ["is a negative dose for some subjects"]
+            elif path[-1] == "subset" and not np.any(result[enrolled[seen]] != 0):
+                said = [f"holds for none of {np.sum(enrolled):,} eligible candidates"]
+                hint = "widen it, or the eligibility, so that there are such people to analyse"
             problems += [
                 self.document.problem(path, message, found="", hint=hint) for message in said
             ]
@@ -200,6 +215,13 @@ class Study:
         return _resolve(self.document.file, (*self.overrides, *changes))
 
 
+def needed(study: object) -> None:
+    """Raise `TypeError` for what is no study, as when a config's path is given for one."""
+    if not isinstance(study, Study):
+        found = repr(study) if isinstance(study, str) else type(study).__name__
+        raise TypeError(f"a study is needed, as `trials.read(path)` gives it; found {found}")
+
+
 def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> Study:
     """Read a trial's config file.
 
@@ -208,11 +230,26 @@ def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> S
     - `path`: the YAML file.
     - `overrides`: changes as `key=value`, such as `trial.replicates=20`; one or several.
 
-    Raises `ConfigError` with every problem found, each with its line; see `Study.check` too.
+    Raises `ConfigError` with every problem found, each with its line; see `Study.check` too. Raises
+    `TypeError` for overrides that are no texts.
     """
-    study = _resolve(path, (overrides,) if isinstance(overrides, str) else tuple(overrides))
+    study = _resolve(path, _texts(overrides))
     study.check()
     return study
+
+
+def _texts(overrides: object) -> tuple[str, ...]:
+    """Overrides one by one. Raises `TypeError` for anything but texts."""
+    found: tuple[object, ...] = (overrides,)
+    if isinstance(overrides, Iterable) and not isinstance(overrides, str | Mapping):
+        found = tuple(overrides)
+    texts = tuple(each for each in found if isinstance(each, str))
+    if len(texts) < len(found):
+        raise TypeError(
+            "overrides must be texts such as 'trial.replicates=20', one or a list; "
+            f"found {overrides!r}"
+        )
+    return texts
 
 
 def _resolve(path: str | os.PathLike[str], overrides: tuple[str, ...]) -> Study:

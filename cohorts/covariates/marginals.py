@@ -170,7 +170,10 @@ def shares_array(
         if category not in categories:
             faults.append(unknown((*path, category), "category", str(category), categories))
         elif not _is_number(share) or not 0.0 <= share <= 1.0:
-            faults.append(Fault((*path, category), "must be a share", repr(share), "0 to 1"))
+            percent = _is_number(share) and 1.0 < share <= 100.0
+            hint = f"write {share / 100:g} for {share:g} %" if percent else None
+            place = (*path, category)
+            faults.append(Fault(place, "must be a share", repr(share), "0 to 1", hint))
         else:
             shares[categories.index(category)] = share
     total = math.fsum(shares)

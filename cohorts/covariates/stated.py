@@ -12,7 +12,7 @@ from pydantic import Field
 from cohorts._faults import Fault, raise_any
 from cohorts.covariates.marginals import shares_array
 from cohorts.covariates.model import CovariateModel, Stated
-from insilico.config import Name, Spec
+from insilico.config import Name, Spec, is_name
 
 FLAG = ("no", "yes")
 
@@ -52,9 +52,13 @@ def state_covariates(
                     hint="state its margin, or restrict it by eligibility",
                 )
             )
-        elif not name.isidentifier():
+        elif not is_name(name):
             faults.append(
-                Fault((name,), "a covariate's name is made of letters, digits and underscores")
+                Fault(
+                    (name,),
+                    "a covariate's name is made of letters, digits and underscores, and is no word "
+                    "of expressions such as `if` or `exp`",
+                )
             )
         elif len(given) != 1:
             faults.append(

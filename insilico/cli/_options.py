@@ -22,6 +22,7 @@ Cache = Annotated[
     bool,
     typer.Option(
         "--cache/--no-cache",
-        help="Keep compiled programs for the next run in the user's cache folder.",
+        help="Keep compiled programs for the next run in ~/.cache/insilico (or below "
+        "$XDG_CACHE_HOME), at most 1 GiB a kind of processor; it may be deleted at any time.",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -12,6 +13,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trials import Study
+
+
+CACHE_BYTES = 2**30
+"""What compiled programs of earlier runs may take; those used longest ago go first. JAX can keep to
+a limit itself, but then locks and writes a file at every use, which network folders bear badly."""
 
 
 def prepare(config: Path, overrides: Sequence[str]) -> Study:
@@ -56,10 +62,32 @@ def use_compilation_cache(folder: Path) -> None:
         return
     if not os.access(folder, os.W_OK):
         return
+    _limit(folder, CACHE_BYTES)
     warnings.filterwarnings("ignore", message="Error .* persistent compilation cache")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _limit(folder: Path, most: int) -> None:
+    """Remove the files used longest ago until a folder's take no more than `most` bytes.
+
+    Another run may be doing the same, or use them: JAX then compiles anew.
+    """
+    found = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                told = entry.stat()
+                # Where the time of use is not kept, that of writing stands in for it.
+                found.append((max(told.st_atime, told.st_mtime), told.st_size, entry.path))
+    room = sum(size for _, size, _ in found) - most
+    for _, size, path in sorted(found):
+        if room <= 0:
+            return
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        room -= size
 
 
 def _processor() -> str:

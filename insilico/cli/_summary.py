@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trials.report.failures import never_analysed
 from trials.report.numbers import counted, share, whole
 from trials.report.view import AnalysisView, View
 
@@ -30,6 +31,8 @@ def show(folder: RunFolder, study: Study, seconds: float, failure: str | None) -
     console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, markup=False)
     view = View(tree, study)
     console.print(_table(view))
+    for sentence in never_analysed(view):
+        console.print(f"Warning: {sentence}")
     if study.config.success is not None:
         probability = share(*view.success, view.trials)
         console.print(f"Success of the trial: {probability} %")

@@ -14,11 +14,13 @@ def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> 
         study = prepare(config, overrides or ())
 
         from trials.report.numbers import counted
+        from trials.size import shown
 
         trial, arms = study.config.trial, len(study.config.arms)
         draws = trial.population_draws
         of = f" for each of {draws:,} population draws" if draws > 1 else ""
         typer.echo(
             f"{config}: ok: {counted(trial.replicates, 'trial')}{of} of "
-            f"{counted(trial.subjects, 'subject')} under {counted(arms, 'arm')}"
+            f"{counted(trial.subjects, 'subject')} under {counted(arms, 'arm')}; "
+            f"takes {shown(study.bytes)} of memory or more"
         )

@@ -35,7 +35,7 @@ def run(
         int | None, typer.Option(metavar="N", help="Seed of all randomness.", show_default=False)
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace an earlier run in the folder.")
+        bool, typer.Option("--force", help="Replace an earlier run in the folder, --out or not.")
     ] = False,
     cache: Cache = True,
     debug: Debug = False,
@@ -57,6 +57,22 @@ def run(
             raise typer.Exit(1)
 
 
+def _warn_of_memory(needed: int) -> None:
+    """Tell of a run that this machine can hardly hold, which systems end without a word."""
+    import os
+
+    from trials.size import shown
+
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not every system says
+        return
+    if needed > there:
+        say(
+            f"warning: this takes {shown(needed)} of memory or more; the machine has {shown(there)}"
+        )
+
+
 def _run(
     config: Path, changes: tuple[str, ...], out: Path | None, *, force: bool, cache: bool
 ) -> tuple[RunFolder, str | None]:
@@ -68,6 +84,7 @@ def _run(
     stages = Stages()
     study = prepare(config, changes)
     stages("check", 1, 1)
+    _warn_of_memory(study.bytes)
     # Only now, because starting JAX takes a while: a mistake in the config is told before.
     prepare_devices(cache=cache)
 

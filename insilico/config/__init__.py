@@ -5,7 +5,7 @@ executes anything, and what is wrong is reported all at once, each problem with 
 """
 
 from insilico.config.document import Document, Salvaged, load
-from insilico.config.expressions import Expression, ExpressionError, Flaw
+from insilico.config.expressions import Expression, ExpressionError, Flaw, is_name
 from insilico.config.problems import (
     ConfigError,
     Path,
@@ -42,6 +42,7 @@ __all__ = [
     "did_you_mean",
     "dimensions",
     "dotted",
+    "is_name",
     "json_schema",
     "listed",
     "load",

@@ -123,7 +123,9 @@ _SYNTAX_HINTS = [
     (re.compile(r"=[<>]"), "this comparison is written the wrong way round", "write <= or >="),
     (re.compile(r"<>"), "<> is not an operator here", "write !="),
     (
-        re.compile(r"(?<![\w.])\d[\d.]*\s+(?!(?:and|or|not|in|if|else)\b)[A-Za-z]\w*"),
+        re.compile(
+            r"(?<![\w.])\d[\d.]*(?:\s+(?!(?:and|or|not|in|if|else)\b)[A-Za-z]\w*|[A-Za-z]{2,}\b)"
+        ),
         "a number is followed by a word",
         "numbers in an expression have no unit; a product is written with *",
     ),

@@ -215,9 +215,8 @@ class _Translation:
         """Note what may stand in for a wrong value while the rest is looked at."""
         given = self.document.value(path)
         if slot.quantity is not None:
-            number = re.match(r"\s*(\d+(\.\d+)?)", str(given))
-            if number is not None:
-                self.guesses[path] = f"{number[1]} {slot.quantity.unit}"
+            if (guess := slot.quantity.guess(given)) is not None:
+                self.guesses[path] = guess
         elif slot.annotation is int and isinstance(given, float):
             self.guesses[path] = int(given)
 
@@ -289,9 +288,25 @@ def _length(context: dict[str, Any], value: Any) -> tuple[str, dict[str, Any]]:
     return f"must have at {'least' if few else 'most'} {count} {plural}", {"found": shown(value)}
 
 
+def _as_share(slot: Slot, value: Any) -> str | None:
+    """The hint for a percentage where a number up to 1 is wanted."""
+    tops = [getattr(item, name, None) for item in slot.metadata for name in ("le", "lt")]
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", str(value))
+    if match is None or not any(top is not None and top <= 1 for top in tops):
+        return None
+    percent = float(match[1])
+    if percent > 100 or (percent <= 1 and not match[2]) or isinstance(value, bool):
+        return None
+    return f"write {percent / 100:.10g} for {percent:g} %"
+
+
 def _hint(slot: Slot, value: Any, written: str) -> str | None:
     """How to mend a value of the wrong type."""
     wanted = slot.annotation
+    if wanted is float and (share := _as_share(slot, value)) is not None:
+        return share
+    if slot.form == "section" and not isinstance(value, dict):
+        return f"its keys: {listed(keyed_fields(slot.annotation))}"
     if wanted in (int, float) and isinstance(value, str):
         bare = value.replace(",", "").replace("_", "").strip()
         if re.fullmatch(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", bare):

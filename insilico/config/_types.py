@@ -166,12 +166,16 @@ def bounds(slot: Slot) -> str:
                 and getattr(item, name, None) is not None
             ):
                 found[name] = getattr(item, name)
+    texts = {
+        name: str(bound) if isinstance(bound, int) else f"{bound:g}"
+        for name, bound in found.items()
+    }
     if found.keys() == {"ge", "le"}:
-        return f"from {found['ge']:g} to {found['le']:g}"
+        return f"from {texts['ge']} to {texts['le']}"
     if found.keys() == {"ge"}:
-        return f"{found['ge']:g} or more"
+        return f"{texts['ge']} or more"
     words = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
-    return " and ".join(f"{words[name]} {bound:g}" for name, bound in found.items())
+    return " and ".join(f"{words[name]} {text}" for name, text in texts.items())
 
 
 def accepts(slot: Slot, value: Any) -> bool:

@@ -79,8 +79,14 @@ class Salvaged[S: BaseModel](NamedTuple):
     left_out: frozenset[Path]
 
     def follows(self, problem: Problem) -> bool:
-        """Whether a problem of the rest may come only of what was left out: it misses its name."""
-        return any(shown(str(path[-1])) in problem.message for path in self.left_out)
+        """Whether a problem of the rest may come only of what was left out.
+
+        It misses its name, or is of the very section that lacks it.
+        """
+        return any(
+            shown(str(path[-1])) in problem.message or dotted(path[:-1]) == problem.field != ""
+            for path in self.left_out
+        )
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,7 @@ class Document:
             content = json.dumps(_types.with_flags(_types.Slot.of(spec), value))
             try:
                 parsed = spec.model_validate_json(content, context=context)
-                return Salvaged(parsed, tuple(problems), frozenset(left_out))
+                return Salvaged(parsed, tuple(problems), frozenset(left_out | self.unread))
             except ValidationError as error:
                 again, found = found, _translation.translated(self, spec, error, path)
             guesses = {} if again else found.guesses
@@ -214,7 +220,14 @@ class Document:
             file, where.line, where.column, dotted(path), message, found or None, allowed, hint
         )
 
-    def unknown(self, path: Path, name: str, choices: SequenceABC[str], what: str) -> Problem:
+    def unknown(
+        self,
+        path: Path,
+        name: str,
+        choices: SequenceABC[str],
+        what: str,
+        section: Path | None = None,
+    ) -> Problem:
         """The problem of a name that is none of `choices`, with the nearest of them.
 
         Args:
@@ -222,8 +235,13 @@ class Document:
             name: the name.
             choices: the names there are. One that was left out from among them is offered too.
             what: what they name, in the singular: `population`, `arm`.
+            section: where the config adds to them, if not all of them are from one section.
         """
-        wrong = {each[-1] for each in self.left_out if self._stands_among(each, choices)}
+        wrong = {
+            each[-1]
+            for each in self.left_out
+            if each[:-1] == section or self._stands_among(each, choices)
+        }
         choices = [*choices, *sorted(str(each) for each in wrong if each not in choices)]
         return self.problem(
             path,

@@ -1,6 +1,7 @@
 """Formulas in a config: safe to read, checked against a vocabulary, computed elementwise."""
 
 import ast
+import keyword
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,12 @@ from insilico.config._grammar import FUNCTIONS, ExpressionError, Flaw
 from insilico.config.problems import SpecError
 from insilico.config.vocabulary import ALWAYS, Vocabulary
 
-__all__ = ["Expression", "ExpressionError", "Flaw", "Gives"]
+__all__ = ["Expression", "ExpressionError", "Flaw", "Gives", "is_name"]
+
+
+def is_name(word: str) -> bool:
+    """Whether an expression can use a word as the name of a value."""
+    return word.isidentifier() and not keyword.iskeyword(word) and word not in FUNCTIONS
 
 
 @dataclass(frozen=True)

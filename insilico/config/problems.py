@@ -116,8 +116,11 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
         return plain[wanted]
     if close := difflib.get_close_matches(wanted, plain, n=1, cutoff=0.6):
         return plain[close[0]]
-    beginnings = [choice for choice in plain if len(wanted) >= 3 and choice.startswith(wanted)]
-    return plain[beginnings[0]] if len(beginnings) == 1 else None
+    for holds in (str.startswith, str.__contains__):  # else the one that begins so, or has it
+        alike = [choice for choice in plain if len(wanted) >= 3 and holds(choice, wanted)]
+        if len(alike) == 1:
+            return plain[alike[0]]
+    return None
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str | None:

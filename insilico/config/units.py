@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
-from insilico.config.problems import SpecError, did_you_mean, shown
+from insilico.config.problems import SpecError, did_you_mean, nearest, shown
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _UNIT = r"(?:[A-Za-zµμΩ°]+|%)(?:(?:\^|\*\*)?-?[1-9]|[²³])?"
@@ -80,9 +80,8 @@ class Quantity:
         Raises:
             SpecError: it is no quantity, has another dimension, or is out of bounds.
         """
-        dimensionless = not dimensions(self.unit)
         if type(value) in (int, float):
-            if not dimensionless:
+            if _is_stated(self.unit):
                 hint = f"write for example {_example(value, self.unit)}"
                 raise SpecError("the unit is missing", hint=hint)
             number = float(value)
@@ -95,9 +94,17 @@ class Quantity:
                 raise SpecError(f"must be {word} {_example(bound, self.unit)}")
         return number
 
+    def guess(self, value: Any) -> str | None:
+        """What a wrong value may have meant: its number, in the unit that it lacks or misspells."""
+        match = re.match(r"\s*([-+]?\d+(?:\.\d+)?)(?![\d.eE])\s*(.*)", str(value))
+        if match is None:
+            return None
+        alike = [unit for unit in _COMMON if dimensions(unit) == dimensions(self.unit)]
+        return f"{match[1]} {nearest(match[2], alike) or self.unit}"
+
     def described(self) -> str:
         """What may stand there, in words: `a time such as 1 h`."""
-        if not dimensions(self.unit):
+        if not _is_stated(self.unit):
             return "a number"
         return f"{kind_of(self.unit)} such as {_example(1, self.unit)}"
 
@@ -107,7 +114,7 @@ class Quantity:
         return core_schema.no_info_plain_validator_function(
             self.validate,
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: value if self.unit in ("", "1") else f"{value!r} {self.unit}",
+                lambda value: f"{value!r} {self.unit}" if _is_stated(self.unit) else value,
                 when_used="json",
             ),
         )
@@ -124,7 +131,7 @@ class Quantity:
             "description": f"{kind_of(self.unit)[:1].upper()}{kind_of(self.unit)[1:]}{bounds}",
             "examples": [_example(1, self.unit)],
         }
-        if dimensions(self.unit):
+        if _is_stated(self.unit):
             return text
         return {"anyOf": [{"type": "number"}, text]}
 
@@ -150,8 +157,8 @@ def quantity(
 ) -> Quantity:
     """Annotation of a field that a config gives with a unit: `Annotated[float, quantity("h")]`.
 
-    The field's value is a float in `unit`. A bare number is an error, unless the unit has no
-    dimension (`"1"`, `"%"`).
+    The field's value is a float in `unit`. A bare number is an error, unless the unit is that of
+    plain numbers, `"1"`; in percent, 0.2 could be meant as 20 %.
 
     Args:
         unit: of the result; `""` or `"1"` for none.
@@ -169,10 +176,10 @@ def to_unit(text: str, unit: str) -> float:
     """
     match = _QUANTITY.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if match is None or len(match[1]) > _LONGEST_NUMBER:
-        wanted = "a number" if not dimensions(unit) else kind_of(unit)
+        wanted = kind_of(unit) if _is_stated(unit) else "a number"
         raise SpecError(f"must be {wanted}", hint=f"write for example {_example(1, unit)}")
     number, found = match[1], match[2]
-    if found is None and dimensions(unit):
+    if found is None and _is_stated(unit):
         hint = f"write for example {_example(number, unit)}"
         raise SpecError("the unit is missing", hint=hint)
     if found is None:
@@ -244,6 +251,8 @@ def dimensions(unit: str) -> Mapping[str, int]:
 
 def kind_of(unit: str) -> str:
     """What a unit measures, in words: `a time`, `a concentration (mass/volume)`."""
+    if unit == "%":
+        return "a percentage"
     powers = dimensions(unit)
     known = tuple(sorted((name, int(power)) for name, power in powers.items()))
     if known in _KINDS:
@@ -272,6 +281,11 @@ def _spelled(unit: str) -> str:
     return re.sub(r"(?<=[A-Za-zµμΩ°])(-?\d)", r"**\1", unit).replace("****", "**")
 
 
+def _is_stated(unit: str) -> bool:
+    """Whether a quantity in that unit is written with a unit, unlike a plain number."""
+    return unit not in ("", "1")
+
+
 def _example(number: float | str, unit: str) -> str:
     written = number if isinstance(number, str) else f"{number:g}"
-    return written if unit in ("", "1") else f"{written} {unit}"
+    return f"{written} {unit}" if _is_stated(unit) else written

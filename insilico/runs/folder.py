@@ -161,15 +161,17 @@ class RunFolder:
             out: the folder to make; None for `runs/<name>`, or `runs/<name>-2` and so on where
                 that is taken.
             name: what the run is called, used where `out` is None.
-            force: whether an earlier run at `out` is replaced once this one is complete. A folder
-                that is not a run's is never replaced.
+            force: whether an earlier run at `out`, or at `runs/<name>`, is replaced once this one
+                is complete. A folder that is not a run's is never replaced.
 
         Raises:
             RunFolderError: `out` names no folder or one that is taken, or nothing can be written
                 there.
         """
         if out is None:
-            return NewRun(Path("runs") / (name or "run"), number=True)
+            out = Path("runs") / (name or "run")
+            if not force:
+                return NewRun(out, number=True)
         if Path(out) == Path():  # "" as a path is "."
             raise RunFolderError('--out must name a folder; "" and "." are the current one')
         target = Path(os.path.abspath(out)) if str(out) == ".." else Path(out)
@@ -238,15 +240,18 @@ class RunFolder:
 
         Args:
             groups: names of the groups to read, such as `estimates`; all of them where none is
-                given. What the run did not keep is left out.
+                given.
 
         Raises:
-            RunFolderError: they cannot be read.
+            RunFolderError: they cannot be read, or the run has none of that name.
         """
         from insilico.runs.store import read_tree
 
         with _as_run_error(self.path, f"{RESULTS} cannot be read"):
-            return read_tree(self.path / RESULTS, groups)
+            try:
+                return read_tree(self.path / RESULTS, groups)
+            except KeyError as error:
+                raise RunFolderError(f"{self.path}: {error.args[0]}") from None
 
     def replace(self, name: str, text: str) -> RunFolder:
         """The run with one of its text files written anew, its checksum in the manifest included.

@@ -14,6 +14,8 @@ import zarr
 from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore
 
+from insilico.config import did_you_mean
+
 CHUNK_BYTES = 8 * 2**20
 """Size of a chunk before compression: few files, and still read in parts."""
 
@@ -52,11 +54,20 @@ def read_tree(path: str | os.PathLike[str], groups: Collection[str] = ()) -> xr.
 
     Raises:
         OSError: there is no such store, or it cannot be read.
+        KeyError: the tree has no group of a name; the message names those it has.
     """
     if not Path(path).is_dir():
         raise FileNotFoundError(f"{path} does not exist")
     store: Any = LocalStore(Path(path), read_only=True)  # which xarray's types do not know of
     with xr.open_datatree(store, engine="zarr") as tree:
+        for name in groups:
+            if name not in tree.children:
+                there = list(tree.children)
+                hint = did_you_mean(name, there)
+                raise KeyError(
+                    f"the results have no group {name!r}; groups: {', '.join(there)}"
+                    + (f"; {hint}" if hint else "")
+                )
         if groups:
             kept = {"", *groups}  # the root, which says what the tree is of, goes along
             tree = tree.filter(lambda node: node.path.split("/")[1] in kept)

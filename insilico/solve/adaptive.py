@@ -52,10 +52,19 @@ def start(
     larger than its state suggests.
     """
     rates = stepper.rates(position.time, position.state)
-    guess = control.first_size(position.state, rates, relative, floors)
+    guess = control.first_size(
+        *lax.stop_gradient((position.state, rates, relative, floors)),
+    )
     size = jnp.where(fresh, jnp.minimum(guess, position.size), position.size)
     kept = rates if method.reuses_rates else ()
     return Moving(position.time, size, position.state, kept, position.steps)
+
+
+class Tried(NamedTuple):
+    """What a trial step was: its length, and whether the lane took it (not, where idle)."""
+
+    length: Array
+    taken: Array
 
 
 def attempt(
@@ -66,26 +75,30 @@ def attempt(
     active: Array,
     relative: Array,
     floors: Components,
-) -> Moving:
+) -> tuple[Moving, Tried]:
     """One trial step of every active lane, not beyond its `target`: taken if it is exact enough.
 
     `floors` are the absolute tolerances of the components. Idle lanes stay as they are.
+
+    Step sizes are constants to differentiation, except that of a step that ends at its target,
+    which is what was left: the only one that the time of an event acts on.
     """
     time, size, state, rates, steps = moving
     left = target - time
     length = lax.optimization_barrier(jnp.where(active & (size * 1.0001 >= left), left, size))
     trial = stepper.step(time, length, state, rates)
-    squares = control.squared_error(state, trial, relative, floors)
+    squares = control.squared_error(*lax.stop_gradient((state, trial, relative, floors)))
     # Idle lanes are told by their error from here on: masks of bytes between the compiler's
     # loops cost more than comparing numbers anew.
     squares = lax.optimization_barrier(jnp.where(active, squares, jnp.inf))
     last = length == left
-    proposed = length * jnp.where(squares < jnp.inf, control.factor(squares, method.order), 1.0)
+    factor = jnp.where(squares < jnp.inf, control.factor(squares, method.order), 1.0)
+    proposed = lax.stop_gradient(length) * factor
 
     def select(new: Array, old: Array) -> Array:
         return lax.select(squares <= 1.0, new, old)
 
-    return Moving(
+    after = Moving(
         select(jnp.where(last, target, time + length), time),
         # A step cut short by its target says nothing against the size it was cut from.
         jnp.where((squares <= 1.0) & last, lax.max(proposed, size), proposed),
@@ -93,22 +106,37 @@ def attempt(
         lax.optimization_barrier(jax.tree.map(select, trial.rates, rates)),
         steps + (squares < jnp.inf).astype(steps.dtype),
     )
+    return after, Tried(length, squares <= 1.0)
 
 
-def underway(moving: Moving, target: Array, smallest: Array, max_steps: Array) -> Array:
-    """Which lanes have steps to take before their `target`; `smallest` as of `smallest_size`."""
-    return (moving.time < target) & (moving.size > smallest) & (moving.steps < max_steps)
+class Limits(NamedTuple):
+    """What a lane has to keep to: relative and absolute tolerances, step size and steps in all."""
 
+    relative: Array
+    floors: Components
+    smallest: Array
+    max_steps: Array
 
-def outcome(moving: Moving, target: Array, max_steps: Array) -> Array:
-    """The status of lanes that are no longer `underway`."""
-    failure = jnp.where(moving.steps >= max_steps, Status.STEP_LIMIT, Status.NOT_FINITE)
-    return jnp.where(moving.time < target, failure, Status.OK).astype(jnp.int32)
+    @classmethod
+    def of(
+        cls, target: Array, tolerances: TolerancesAsNumbers, negligible: tuple[float, ...]
+    ) -> Limits:
+        """Those of a way to `target`; a lane whose step size underflows has failed."""
+        relative, absolute, max_steps = tolerances
+        floors = tuple(absolute * size + 0.0 * target for size in negligible)
+        smallest = 1e-14 * jnp.maximum(jnp.abs(target), 1e-3)
+        return cls(relative, floors, lax.stop_gradient(smallest), max_steps)
 
+    def allow(self, moving: Moving, target: Array) -> Array:
+        """The lanes that are on their way and may go on."""
+        time, size, steps = moving.time, moving.size, moving.steps
+        return (time < target) & (size > self.smallest) & (steps < self.max_steps)
 
-def smallest_size(target: Array) -> Array:
-    """A step size below which a lane has failed."""
-    return 1e-14 * jnp.maximum(jnp.abs(target), 1e-3)
+    def judge(self, moving: Moving, target: Array) -> tuple[Position, Array]:
+        """Where lanes came to rest, and their status."""
+        failure = jnp.where(moving.steps >= self.max_steps, Status.STEP_LIMIT, Status.NOT_FINITE)
+        status = jnp.where(moving.time < target, failure, Status.OK).astype(jnp.int32)
+        return Position(moving.time, moving.size, moving.state, moving.steps), status
 
 
 def advance(
@@ -122,27 +150,25 @@ def advance(
 ) -> tuple[Position, Array]:
     """Every lane to its `target` time; lanes already there stay as they are.
 
-    `fresh` as in `start`. Returns the new position and each lane's status.
+    `fresh` as in `start`. Returns the new position and each lane's status. It can be differentiated
+    forwards; `insilico.solve.gradients.advance` backwards.
     """
-    relative, _, max_steps = tolerances
-    floors = tuple(tolerances.absolute * size + 0.0 * target for size in negligible)
+    limits = Limits.of(target, tolerances, negligible)
     stepper = method.prepare(field, position.time, position.state)
-    smallest = smallest_size(target)
 
-    def active_of(moving: Moving) -> Array:
-        return underway(moving, target, smallest, max_steps)
+    def further(moving: Moving) -> Moving:
+        active = limits.allow(moving, target)
+        return attempt(method, stepper, moving, target, active, limits.relative, limits.floors)[0]
 
     end = lax.while_loop(
-        lambda moving: _any(active_of(moving)),
-        lambda moving: attempt(
-            method, stepper, moving, target, active_of(moving), relative, floors
-        ),
-        start(method, stepper, position, fresh, relative, floors),
+        lambda moving: any_of(limits.allow(moving, target)),
+        further,
+        start(method, stepper, position, fresh, limits.relative, limits.floors),
     )
-    return Position(end.time, end.size, end.state, end.steps), outcome(end, target, max_steps)
+    return limits.judge(end, target)
 
 
-def _any(mask: Array) -> Array:
+def any_of(mask: Array) -> Array:
     """`jnp.any`, by halves: XLA would look at one lane after the other (2 % of the loop)."""
     words = mask.astype(jnp.int32)
     while words.size > 8 and words.size % 2 == 0:

@@ -63,10 +63,11 @@ class Choice(NamedTuple):
 def choose_driver(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Any,
+    pattern: Any,
     *,
     method: str | None = None,
+    derivative: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
     driver: str | Choice = "auto",
@@ -93,6 +94,10 @@ def choose_driver(
         return Choice("xla", f"the default device is no GPU, but {jax.default_backend()}")
     launch = launch or Launch()
     try:
+        if derivative is not None:
+            raise Unsuitable("derivatives")
+        if not isinstance(pattern, Pattern):
+            raise Unsuitable("event tables, whose records become rows patient by patient")
         words = _words_of_kernel(model, parameters, events, pattern, method, rule, subject, launch)
     except Unsuitable as missing:
         reason = f"the kernel cannot do {missing}"

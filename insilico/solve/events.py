@@ -31,6 +31,19 @@ class Kind(enum.IntEnum):
     """Adds `amount` to the rate at which compartment `target` is infused."""
     INPUT = 3
     """Sets input number `target` to `amount`."""
+    SET = 4
+    """Sets compartment `target` to `amount`."""
+    RESET = 5
+    """Back to the initial state, infusions off; the clock is set to the row's time.
+
+    Nothing is integrated up to such a row, since nothing of it would be left.
+    """
+    RAMP = 6
+    """From now on input number `target` changes by `amount` a unit of time."""
+
+
+SCHEDULED = (Kind.DOSE, Kind.RATE, Kind.INPUT)
+"""The kinds of rows that `schedule` makes."""
 
 
 class Events(NamedTuple):
@@ -67,6 +80,7 @@ class Pattern:
     - `slots`: for each row, whether it is a free slot for a visit.
     - `infused`: the compartments that are ever infused.
     - `start`: the time of the initial state.
+    - `kinds`: the kinds of rows that may occur, beside `NONE`; others do nothing.
     """
 
     rows: int
@@ -74,6 +88,7 @@ class Pattern:
     slots: tuple[bool, ...]
     infused: tuple[int, ...]
     start: float = 0.0
+    kinds: tuple[Kind, ...] = SCHEDULED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +122,9 @@ class Input:
 
 def schedule(
     model: Model,
-    actions: Iterable[Dose | Infusion | Input] = (),
+    actions: Iterable[Dose | Infusion | Input] | Dose | Infusion | Input = (),
     *,
-    observe: Sequence[float] | np.ndarray = (),
+    observe: Sequence[float] | np.ndarray | float = (),
     visits_until: float | None = None,
     shortest_recheck: float | None = None,
     start: float = 0.0,
@@ -118,7 +133,8 @@ def schedule(
 
     **Arguments:**
 
-    - `actions`: doses, infusions and inputs; those of one instant act in the order given.
+    - `actions`: doses, infusions and inputs; those of one instant act in the order given. One
+      needs no list, nor does one output time.
     - `observe`: output times, increasing. An observation at the time of a dose sees the state
       before it.
     - `visits_until`: the last time at which a rule may hold a visit, itself included; a visit at
@@ -132,7 +148,7 @@ def schedule(
     or input.
     """
     raw: list[tuple[float, int, int, float, int]] = []
-    for action in actions:
+    for action in [actions] if isinstance(actions, Dose | Infusion | Input) else actions:
         if not start <= action.time < math.inf:
             raise ValueError(f"{action}: its time must be finite and not before {start}")
         if not math.isfinite(action.value if isinstance(action, Input) else action.amount):
@@ -152,10 +168,11 @@ def schedule(
                     raise KeyError(f"model {model.name} has no input {name!r}; it has {fields}")
                 raw.append((time, Kind.INPUT, fields.index(name), value, -1))
     raw.sort(key=lambda row: row[0])
-    in_range = all(start <= time < math.inf for time in observe)
-    if list(observe) != sorted(observe) or not in_range:
+    times = np.atleast_1d(np.asarray(observe, float)).tolist()
+    in_range = np.ndim(observe) < 2 and all(start <= time < math.inf for time in times)
+    if not in_range or times != sorted(times):
         raise ValueError(f"output times must be finite, increasing and not before {start}")
-    rows = _merge(raw, list(observe))
+    rows = _merge(raw, times)
     if visits_until is not None:
         if shortest_recheck is None or not shortest_recheck > 0:
             raise ValueError("shortest_recheck must be above 0 where a rule holds visits")
@@ -175,6 +192,41 @@ def schedule(
         order=np.array([row.action[3] for row in rows], np.int32),
     )
     return events, pattern
+
+
+def check_events(model: Model, events: Events, pattern: Pattern) -> None:
+    """Raise `ValueError` for rows that are none of the pattern, fall in time or name no place.
+
+    A compiled program would not notice: it would pass over them, or take the nearest place.
+    """
+    if not isinstance(events, Events) or not isinstance(pattern, Pattern):
+        raise ValueError("events and pattern must be those of `schedule`, in this order")
+    for name, column in zip(Events._fields, events, strict=True):
+        shape = np.shape(column)
+        if len(shape) not in (1, 2) or shape[0] != pattern.rows:
+            raise ValueError(
+                f"events.{name} must be of the pattern's {pattern.rows} rows, (rows,) or (rows, "
+                f"patients); found shape {shape}. Both come from one call of `schedule`"
+            )
+    time = np.asarray(events.time, float)
+    if not np.all(np.isfinite(time)) or np.any(np.diff(time, axis=0, prepend=pattern.start) < 0):
+        raise ValueError(f"times of events must be finite and not fall, from {pattern.start} on")
+    kind, target = np.asarray(events.kind), np.asarray(events.target)
+    kind = kind if kind.ndim == target.ndim else kind.reshape(pattern.rows, -1)
+    target = target if kind.ndim == target.ndim else target.reshape(pattern.rows, -1)
+    compartments, inputs = range(len(model.components())), range(len(model.Inputs._fields))
+    for which, places, what in (
+        (Kind.DOSE, compartments, "compartment"),
+        (Kind.RATE, pattern.infused, "compartment that the pattern has infused"),
+        (Kind.INPUT, inputs, "input"),
+    ):
+        strange = (kind == which) & ~np.isin(target, list(places))
+        if np.any(strange):
+            found = np.broadcast_to(target, strange.shape)[strange][0]
+            raise ValueError(
+                f"an event of kind {which.name} has the target {found}, which is no {what} of "
+                f"model {model.name}; allowed: {', '.join(map(str, places)) or 'none'}"
+            )
 
 
 class _Row(NamedTuple):

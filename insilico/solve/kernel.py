@@ -25,7 +25,7 @@ from jax.experimental.pallas import triton
 
 from insilico.model import Model
 from insilico.solve import adaptive
-from insilico.solve.adaptive import Moving, Position
+from insilico.solve.adaptive import Limits, Moving, Position
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
 from insilico.solve.drivers import Launch
 from insilico.solve.events import Events, Kind, Pattern
@@ -50,13 +50,14 @@ class Journey(NamedTuple):
     status: Array
     infusion: Components
     inputs: Components
+    slopes: Components
     plan: Plan | None
 
     @property
     def condition(self) -> Condition:
         time, size, state, _, steps = self.moving
         position = Position(time, size, state, steps)
-        return Condition(position, self.status, self.infusion, self.inputs, self.plan)
+        return Condition(position, self.status, self.infusion, self.inputs, self.plan, self.slopes)
 
 
 class _Given(NamedTuple):
@@ -333,10 +334,10 @@ class _Program:
             rule = decisions.rule([reading.number(0) for reading in given.constants])
         self.course = Course(plain_model, parameters, pattern, rule, own(given.subject))
         self.equations = self.course.prepare(start)
-        numbers = [given.tolerances.number(index) for index in range(3)]
-        self.relative, absolute, self.max_steps = numbers
-        nothing = jnp.zeros_like(start.position.time)
-        self.floors = tuple(absolute * size + nothing for size in model.negligible())
+        self.tolerances = TolerancesAsNumbers(
+            *(given.tolerances.number(index) for index in range(3))
+        )
+        self.negligible = model.negligible()
         self.beginning = start
 
     def run(self) -> None:
@@ -372,14 +373,15 @@ class _Program:
             start.status,
             start.infusion,
             start.inputs,
+            start.slopes,
             start.plan,
         )
 
+    def _limits(self, target: Array) -> Limits:
+        return Limits.of(target, self.tolerances, self.negligible)
+
     def _underway(self, journey: Journey) -> Array:
-        target = journey.target
-        return adaptive.underway(
-            journey.moving, target, adaptive.smallest_size(target), self.max_steps
-        )
+        return self._limits(journey.target).allow(journey.moving, journey.target)
 
     def _waiting(self, journey: Journey) -> Array:
         """Lanes at their row, or failed on the way to it."""
@@ -388,14 +390,14 @@ class _Program:
     def _step(self, journey: Journey) -> Journey:
         """One trial step of every lane that is underway."""
 
-        def attempt(moving: Moving, target: Array, active: Array, now: Condition) -> Moving:
+        def attempt(moving: Moving, target: Array, now: Condition) -> Moving:
+            limits = self._limits(target)
             return adaptive.attempt(
-                self.method, self._stepper(now), moving, target, active, self.relative, self.floors
-            )
+                self.method, self._stepper(now), moving, target, limits.allow(moving, target),
+                limits.relative, limits.floors,
+            )[0]  # fmt: skip
 
-        moving = plain(attempt, self.lanes)(
-            journey.moving, journey.target, self._underway(journey), journey.condition
-        )
+        moving = plain(attempt, self.lanes)(journey.moving, journey.target, journey.condition)
         return journey._replace(moving=moving)
 
     def _stepper(self, now: Condition) -> Any:
@@ -408,7 +410,7 @@ class _Program:
         """What happens at the row that waiting lanes stand at, and off to the next one."""
         waiting, rows = self._waiting(journey), self.pattern.rows
         here = waiting & (journey.row >= 0)
-        status = adaptive.outcome(journey.moving, journey.target, self.max_steps)
+        _, status = self._limits(journey.target).judge(journey.moving, journey.target)
         now = journey.condition._replace(status=jnp.maximum(journey.status, status))
         index = jnp.maximum(journey.row, 0)
         row = self._row(index)
@@ -426,12 +428,16 @@ class _Program:
         fresh = (journey.row < 0) | (row.kind != Kind.NONE)
 
         def start(now: Condition, fresh: Array) -> Moving:
+            limits = self._limits(now.position.time)
             return adaptive.start(
-                self.method, self._stepper(now), now.position, fresh, self.relative, self.floors
-            )
+                self.method, self._stepper(now), now.position, fresh,
+                limits.relative, limits.floors,
+            )  # fmt: skip
 
         moving = plain(start, self.lanes)(now, fresh)
-        onwards = Journey(following, target, moving, now.status, now.infusion, now.inputs, now.plan)
+        onwards = Journey(
+            following, target, moving, now.status, now.infusion, now.inputs, now.slopes, now.plan
+        )
         return _select(waiting, onwards, journey)
 
     def _row(self, index: Array) -> Events:

@@ -44,6 +44,20 @@ class Walk(NamedTuple):
     state: Any
 
 
+class Prior(NamedTuple):
+    """What is so of each lane before its walk, where lanes observe at rows of their own.
+
+    - `observing`: (observations, lanes), the rows that observe; negative where a lane has no more.
+    - `status`, `steps`: (lanes,), how it fared so far, and trial steps already taken.
+    - `inputs`: (lanes,) each, the model's at the start.
+    """
+
+    observing: Array
+    status: Array
+    steps: Array
+    inputs: tuple[Array, ...]
+
+
 def walk(
     model: Model,
     parameters: Any,
@@ -54,65 +68,132 @@ def walk(
     rule: Rule | None = None,
     subject: Any = None,
     advance: Advance,
+    prior: Prior | None = None,
 ) -> Walk:
     """Solve one chunk of lanes through all rows of its schedule.
 
     `parameters` is the model's NamedTuple of arrays (lanes,), or of scalars for one patient;
-    `events` has rows (rows,), or (rows, lanes) where patients differ.
+    `events` has rows (rows,), or (rows, lanes) where patients differ. With `prior`, which rows
+    observe is its business instead of the pattern's.
     """
     course = Course(model, parameters, pattern, rule, subject)
-    lanes, dtype = course.lanes, course.dtype
-    negligible = model.negligible()
-    tolerances = jax.tree.map(lambda number: jnp.asarray(number, dtype), tolerances)
-    beginning = course.start()
-    equations = course.prepare(beginning)
+    return walk_course(course, events, tolerances, advance, prior)
 
-    def pass_row(now: Condition, row_slot_fresh: tuple[Events, Array, Array]) -> tuple:
-        row, slot, fresh = row_slot_fresh
+
+def walk_course(
+    course: Course,
+    events: Events,
+    tolerances: TolerancesAsNumbers,
+    advance: Advance,
+    prior: Prior | None = None,
+) -> Walk:
+    """`walk` for a course."""
+    events = events.in_precision(course.dtype)
+    tolerances = jax.tree.map(lambda number: jnp.asarray(number, course.dtype), tolerances)
+    negligible = course.model.negligible()
+    equations = course.prepare()
+
+    def pass_row(now: Condition, this: Row) -> tuple[Condition, Seen]:
         position, status = advance(
-            course.field(equations, now), now.position, course.target(now, row, slot), fresh,
-            tolerances, negligible,
+            course.field(equations, now), now.position, course.target(now, this.event, this.slot),
+            this.fresh, tolerances, negligible,
         )  # fmt: skip
         now = now._replace(position=position, status=jnp.maximum(now.status, status))
-        solved = now.status == Status.OK
-        observed = [
-            jnp.where(solved, leaf, jnp.nan)
-            for leaf in jax.tree.leaves(course.outputs(now.position))
-        ]
-        if rule is None:
-            return course.act(now, row), (observed, (), ())
-        no_record = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-            jax.eval_shape(course.hold_visit, now, row)[2],
-        )
-        now, held, record = lax.cond(
-            slot,
-            lambda now: course.hold_visit(now, row),
-            lambda now: (now, jnp.zeros(lanes, bool), no_record),
-            now,
-        )
-        record = jax.tree.map(
-            lambda leaf: (
-                jnp.where(held, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-            ),
-            record,
-        )
-        return course.act(now, row), (observed, jnp.where(held, now.position.time, jnp.nan), record)
+        return leave(course, now, this)
 
-    rows = events.in_precision(dtype)
-    jumped = jnp.concatenate([jnp.ones_like(rows.kind[:1]), rows.kind[:-1]]) != Kind.NONE
-    end, (observed, visit_time, records) = lax.scan(
-        pass_row, beginning, (rows, jnp.asarray(pattern.slots), jumped)
+    end, seen = lax.scan(pass_row, started(course, prior), rows_of(events, course.pattern))
+    return result(course, events, end, seen, prior)
+
+
+def started(course: Course, prior: Prior | None) -> Condition:
+    """The condition before the first row."""
+    start = course.start()
+    if prior is None:
+        return start
+    return start._replace(
+        status=jnp.maximum(start.status, prior.status),
+        position=start.position._replace(steps=prior.steps.astype(course.dtype)),
+        inputs=prior.inputs,
     )
-    observing = np.asarray(pattern.observed, dtype=int)
+
+
+class Row(NamedTuple):
+    """A row of a schedule, or all of them: the event, whether it is a free slot for a visit, and
+    whether the row before may have made a lane jump."""
+
+    event: Events
+    slot: Array
+    fresh: Array
+
+
+class Seen(NamedTuple):
+    """What is seen of each lane at a row: outputs, the time of a visit, and its record."""
+
+    outputs: list[Array]
+    visit_time: Any
+    record: Any
+
+
+def rows_of(events: Events, pattern: Pattern) -> Row:
+    """The rows of a schedule."""
+    rows = jax.tree.map(jnp.asarray, events)
+    jumped = jnp.concatenate([jnp.ones_like(rows.kind[:1]), rows.kind[:-1]]) != Kind.NONE
+    return Row(rows, jnp.asarray(pattern.slots), jumped)
+
+
+def leave(course: Course, now: Condition, this: Row) -> tuple[Condition, Seen]:
+    """What lanes that have arrived at a row show, and how they leave it."""
+    row = this.event
+    solved = now.status == Status.OK
+    outputs = [
+        jnp.where(solved, leaf, jnp.nan) for leaf in jax.tree.leaves(course.outputs(now.position))
+    ]
+    if course.rule is None:
+        return course.act(now, row), Seen(outputs, (), ())
+    no_record = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+        jax.eval_shape(course.hold_visit, now, row)[2],
+    )
+    now, held, record = lax.cond(
+        this.slot,
+        lambda now: course.hold_visit(now, row),
+        lambda now: (now, jnp.zeros(course.lanes, bool), no_record),
+        now,
+    )
+    record = jax.tree.map(
+        lambda leaf: (
+            jnp.where(held, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+        ),
+        record,
+    )
+    visit_time = jnp.where(held, now.position.time, jnp.nan)
+    return course.act(now, row), Seen(outputs, visit_time, record)
+
+
+def result(
+    course: Course, events: Events, end: Condition, seen: Seen, prior: Prior | None = None
+) -> Walk:
+    """A walk of what was seen at its rows, one after the other on the first axis."""
+    pattern = course.pattern
+
+    def at_observations(leaf: Array) -> Array:
+        if prior is None:
+            return leaf[np.asarray(pattern.observed, dtype=int)]
+        own = jnp.take_along_axis(leaf, jnp.maximum(prior.observing, 0), axis=0)
+        return jnp.where(prior.observing < 0, jnp.nan, own)
+
     slots = np.flatnonzero(pattern.slots)
     if len(slots):
-        end = course.finish(end, rows.time[slots[-1]])
-    output_structure = jax.tree.structure(course.outputs(end.position))
+        end = course.finish(end, jnp.asarray(events.time)[slots[-1]])
+    structure = jax.tree.structure(course.outputs(end.position))
     return Walk(
-        outputs=jax.tree.unflatten(output_structure, [leaf[observing] for leaf in observed]),
-        visit_time=jnp.zeros((0, *lanes), dtype) if rule is None else visit_time[slots],
-        records=jax.tree.map(lambda leaf: leaf[slots], records),
+        outputs=jax.tree.unflatten(structure, [at_observations(leaf) for leaf in seen.outputs]),
+        visit_time=(
+            jnp.zeros((0, *course.lanes), course.dtype)
+            if course.rule is None
+            else seen.visit_time[slots]
+        ),
+        records=jax.tree.map(lambda leaf: leaf[slots], seen.record),
         status=end.status,
         stopped=end.position.time,
         steps=end.position.steps,

@@ -6,7 +6,7 @@ import pytest
 
 from insilico.config import ConfigError
 from insilico.solve import Kind
-from trials import read
+from trials import read, run, simulate
 from trials.study import changes_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -128,6 +128,7 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file():
             "arms.genotype_guided.loading=[{day: 1, dose: maintenance - 9}]",
             "is a negative dose for some subjects",
         ),
+        ("analyses.black.subset=age < 18", "holds for none of 4,096 eligible candidates"),
         (
             "sensitivity.spreads_as_variances.set={cohort.eligibility: [age > 200]}",
             "set.cohort.eligibility: makes the config wrong: cohort.eligibility.0",
@@ -278,6 +279,46 @@ def test_one_change_needs_no_list():
     assert read(COAG, "trial.replicates=7").config.trial.replicates == 7
 
 
+@pytest.mark.parametrize("wrong", [None, 5, [5], {"trial.replicates": 20}])
+def test_changes_that_are_no_texts_are_refused(wrong):
+    with pytest.raises(TypeError, match="must be texts such as 'trial.replicates=20'"):
+        read(COAG, wrong)
+
+
+@pytest.mark.parametrize("given", [str(COAG), None])
+@pytest.mark.parametrize("does", [run, simulate])
+def test_what_is_no_study_is_refused(does, given):
+    with pytest.raises(TypeError, match=r"a study is needed, as `trials.read\(path\)` gives it"):
+        does(given)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("visits.attendance=95 %", "write 0.95 for 95 %"),
+        ("visits.attendance=95", "write 0.95 for 95 %"),
+        ("visits.attendance=950", "from 0 to 1; found 950"),
+        ("trial.dropout={share: 6, by: 28 d}", "write 0.06 for 6 %"),
+        ("trial.dropout=6 %", 'must be a section; found "6 %"; its keys: share, by'),
+        ("analyses.primary.alpha=0.95", "more than 0 and less than 0.5; found 0.95"),
+        ("seed=-1", "at least 0 and less than 2147483648; found -1"),
+        ("cohort.covariates.marginals.smoker={no: 0.5, yes: 50}", "write 0.5 for 50 %"),
+        ("success.any_of=[primary, primary]", "success.any_of.1: is listed twice"),
+        ("arms.genotype_guided.start=[5 mg]", "add formulas: {fixed: {expression: 5}}"),
+        ("arms.genotype_guided.loading=[{day: 1, dose: 10mg}]", "a number is followed by a word"),
+        (
+            "sensitivity.x={label: All published spreads read as variances, "
+            "set: {drug.fraction: 1}}",
+            "is the label of the scenario spreads_as_variances too",
+        ),
+        ("solver.relative_tolerance=1e-20", "at least 1e-13"),
+    ],
+)
+def test_what_is_often_written_is_told_with_what_was_meant(override, said):
+    (found,) = problems(override)
+    assert said in found
+
+
 def test_visits_have_no_more_room_than_there_are_slots():
     asked = read(COAG, ["visits.most=100000000", "sensitivity={}"]).protocol
     assert asked.most_visits == sum(asked.pattern.slots)
@@ -332,6 +373,28 @@ def test_what_a_mistake_takes_with_it_is_not_missed_elsewhere():
     assert len(problems("analyses.primary.contrast=5", "success.any_of=[primary, secnd]")) == 2
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "cohort.covariates.stated.target_inr.value=.inf",
+        "cohort.covariates.stated.target_inr.value=high",
+        "endpoints.ttr.low=.nan",
+        "published.effects.0.lower=.nan",
+        "titrations.by_inr.bands.0.next_dose=-.inf",
+        "sensitivity.spreads_as_variances.set={drug: {fraction: .nan}}",
+    ],
+)
+def test_what_is_no_finite_number_is_told_once(override):
+    (said,) = problems(override)
+    assert "must be a" in said and "number" in said
+
+
+@pytest.mark.parametrize("duration", ["28", "28 mg", "4 w", "28 dys", "1e400 d"])
+def test_a_duration_in_a_wrong_unit_takes_no_visit_with_it(duration):
+    (said,) = problems(f"trial.duration={duration}")
+    assert said.startswith("--set trial.duration: ")
+
+
 def test_what_the_drug_cannot_be_is_told_together():
     said = problems(
         "drug.compartment=gutt", "drug.every=1.5 d", "drug.lowest=30 mg", "drug.last_day=99"
@@ -344,6 +407,69 @@ def test_a_mistake_in_a_formula_is_told_once():
     formula = "formulas={flat: {expression: agee / 10, unit: mg/d}}"
     (said,) = problems(formula, "arms.genotype_guided.start=[flat]")
     assert "agee" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("cohort.covariates.stated.inr={value: 2.5}", "has the name of what is known at a visit"),
+        ("cohort.covariates.stated.dose_1={value: 2.5}", "has the name of what is known at a"),
+        ("cohort.covariates.stated.maintenance={value: 5}", "or of a dose; choose another name"),
+        ("cohort.covariates.stated.exp={value: 2.5}", "is no word of expressions"),
+        ("quantities.exp={expression: age}", "has the name of a word of expressions"),
+        (
+            "formulas={gage2008_clinical: {expression: '5'}}",
+            "formulas.gage2008_clinical: has the name of a published formula (Gage 2008, clinical)",
+        ),
+    ],
+)
+def test_no_name_stands_for_two_things(override, said):
+    (found,) = problems(override)
+    assert said in found
+
+
+@pytest.mark.parametrize(
+    "allocation",
+    ["{genotype_guided: 0, clinically_guided: 1}", "{genotype_guided: 1, clinicaly_guided: 1}"],
+)
+def test_a_wrong_share_of_an_arm_is_not_missed_as_well(allocation):
+    assert len(problems(f"trial.randomisation.allocation={allocation}")) == 1
+
+
+def test_a_formula_with_a_mistake_of_its_own_is_still_offered():
+    found = problems(
+        "formulas={flat: {expression: '5', unit: kg}}", "arms.genotype_guided.start=[flatt]"
+    )
+    assert any('there is no formula "flatt"' in f and 'did you mean "flat"' in f for f in found)
+
+
+HAZARD = (
+    "analyses.first_in_range={endpoint: first_therapeutic_inr, estimator: hazard_ratio, "
+    "contrast: [genotype_guided, clinically_guided]}"
+)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("effects.0.lower=5", "effects.0.lower: is above `upper` (3.1)"),
+        ("effects.0.value=4", "effects.0.value: lies outside its interval; found 4; allowed: -3.4"),
+        ("effects.0.upper=null", "needs both ends of the interval, or neither"),
+        ("effects.1.analysis=primary", "is given twice"),
+        ("effects.0={analysis: high_inr, value: -5}", "is no fraction of patients; found -5"),
+        ("effects.0={analysis: primary, value: 120}", "is no percentage of time"),
+        ("effects.0={analysis: first_in_range, value: -0.2}", "must be a hazard ratio"),
+        (
+            "effects.0={analysis: first_in_range, value: 1.1, lower: 0, upper: 2}",
+            "effects.0.lower: must be a hazard ratio",
+        ),
+        ("arms.0.value=-3", "arms.0.value: is no percentage of time; found -3; allowed: 0 to 100"),
+        ("arms.1.arm=genotype_guided", "is given twice"),
+    ],
+)
+def test_published_numbers_can_be_what_they_say(override, said):
+    (found,) = problems(HAZARD, f"published.{override}")
+    assert said in found
 
 
 def test_there_is_room_for_as_many_visits_as_the_rules_allow():

@@ -36,7 +36,7 @@ def test_three_lines_leave_a_whole_folder(simulated, coag: Path, small: Sequence
 
 
 def test_parts_of_the_results_can_be_read_alone(simulated, coag_study, coag_tree):
-    part = trials.run(coag_study).results("truth", "counts", "nothing")
+    part = trials.run(coag_study).results("truth", "counts")
     assert set(part.children) == {"truth", "counts"}
     assert part.attrs == coag_tree.attrs
     xr.testing.assert_identical(part["truth"].to_dataset(), coag_tree["truth"].to_dataset())

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from trials.report.estimates import directions
-from trials.report.failures import stages
+from trials.report.failures import never_analysed, stages
 from trials.report.numbers import Measured, counted, interval, share, whole
 from trials.report.published import distance, in_words
 from trials.report.view import AnalysisView, View, inline
@@ -103,11 +103,10 @@ def warnings(view: View) -> list[str]:
         if stage.failed > view.config.largest_failed_share * stage.solves:
             text = f"{_failed_run(view)} {text} These true effects should not be used."
         found.append(text)
+    found += never_analysed(view)
     for analysis in view.analyses:
         missing = int((~analysis.usable).sum())
-        if missing == len(analysis.usable):
-            found.append(f"“{analysis.label}” has no estimate in any trial.")
-        elif missing:
+        if analysis.available and missing:
             found.append(
                 f"“{analysis.label}” has no estimate in {missing:,} of {len(analysis.usable):,} "
                 "trials, which counts against its power."

@@ -108,7 +108,11 @@ def _randomisation(config: TrialConfig) -> str:
 def _drug(config: TrialConfig) -> str:
     drug = config.drug
     every = "every day" if drug.every == 1 else f"every {plain(drug.every)} d"
-    parts = [f"{drug.name}, {every} at {plain(drug.time_of_day)} h"]
+    days = f"from day {drug.first_day}" if drug.first_day > 1 else ""
+    if drug.last_day is not None:
+        days = f"from day {drug.first_day} to day {drug.last_day}"
+    when = f"{every} {days}".strip()
+    parts = [f"{drug.name}, {when} at {plain(drug.time_of_day)} h"]
     if drug.fraction != 1:
         parts.append(f"{plain(100 * drug.fraction)} % of the dose enters “{drug.compartment}”")
     if drug.rounding is not None:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from trials.report.blocks import Block, Cell, Column, Row, Section, Table, Text
 from trials.report.numbers import significant, whole
-from trials.report.view import View
+from trials.report.view import AnalysisView, View
 
 MOST_LISTED = 50
 PARAMETER = "parameter_"
@@ -117,17 +117,11 @@ def _analyses(view: View) -> list[Block]:
     estimates = view.group("estimates")
     if estimates is None or not view.analyses:
         return []
-    meanings = _meanings(estimates)
-    rows = []
-    for analysis in view.analyses:
-        failed = analysis.status[~analysis.usable]
-        for code, count in zip(*np.unique(failed, return_counts=True), strict=True):
-            cause = meanings.get(int(code), f"status {int(code)}")
-            if int(code) == 0:
-                cause = "the estimate is not a finite number"
-            rows.append(
-                Row([analysis.title, cause, whole(float(count)), whole(len(analysis.status))])
-            )
+    rows = [
+        Row([analysis.title, cause, whole(float(count)), whole(len(analysis.status))])
+        for analysis in view.analyses
+        for cause, count in causes(view, analysis).items()
+    ]
     if not rows:
         which = "The trial" if view.trials == 1 else f"All {view.trials:,} trials"
         return [Text(f"Analyses: none. {which} gave an estimate of each.")]
@@ -143,6 +137,27 @@ def _analyses(view: View) -> list[Block]:
             rows,
             "/estimates",
         )
+    ]
+
+
+def causes(view: View, analysis: AnalysisView) -> dict[str, int]:
+    """Why trials gave no estimate of an analysis, each cause with how many they are."""
+    estimates = view.group("estimates")
+    meanings = {} if estimates is None else _meanings(estimates)
+    found = {}
+    failed = analysis.status[~analysis.usable]
+    for code, count in zip(*np.unique(failed, return_counts=True), strict=True):
+        cause = meanings.get(int(code), f"status {int(code)}")
+        found["the estimate is not a finite number" if int(code) == 0 else cause] = int(count)
+    return found
+
+
+def never_analysed(view: View) -> list[str]:
+    """A sentence for each analysis that no trial could do, which so has no power."""
+    return [
+        f"“{analysis.label}” has no estimate in any trial ({', '.join(causes(view, analysis))})."
+        for analysis in view.analyses
+        if not analysis.available
     ]
 
 

@@ -65,7 +65,7 @@ class Scale:
 
         Ratios are reported as ratios; everything else on the estimator's scale.
         """
-        return math.log(reported) if self.ratio and reported > 0 else reported
+        return math.log(reported) if self.ratio else reported
 
     def with_unit(self, text: str) -> str:
         """`text` followed by the unit."""

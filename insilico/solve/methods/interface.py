@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 class Trial(NamedTuple):
     """A trial step: the state at its end, the rates there, and the estimate of its error.
 
-    `rates` is empty where the next step has no use for them.
+    `rates` is empty where the next step has no use for them. `between` is the method's own
+    interpolant of the components that were asked for: of each the coefficients of θ, θ², … in
+    y(t + θh) − y(t), for θ from 0 to 1.
     """
 
     state: Components
     rates: Components
     error: Components
+    between: tuple[Components, ...] = ()
 
 
 class Stepper(Protocol):
@@ -29,8 +32,22 @@ class Stepper(Protocol):
         """The field itself."""
         ...
 
-    def step(self, time: Array, size: Array, state: Components, rates: Components) -> Trial:
-        """From `state` with its `rates` at `time` to `time + size`, lane by lane."""
+    def step(
+        self,
+        time: Array,
+        size: Array,
+        state: Components,
+        rates: Components,
+        between: tuple[int, ...] = (),
+    ) -> Trial:
+        """From `state` with its `rates` at `time` to `time + size`, lane by lane.
+
+        `between` are the components whose interpolant is asked for.
+        """
+        ...
+
+    def flow(self, time: Array, size: Array, state: Components) -> Components:
+        """The end of that step alone: what its derivative is taken of."""
         ...
 
 

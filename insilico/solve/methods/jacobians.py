@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -121,6 +121,35 @@ class Elimination:
                 tuple(pivots[index] for index in range(self.size)),
             )
         )
+
+    def prepare(
+        self, entries: tuple[Array, ...], diagonal: Array
+    ) -> Callable[[Components], Components]:
+        """Solves W·x = right for any `right`.
+
+        Its derivative is that of the equation, W·dx = dright − dW·x, so that the elimination is
+        not differentiated: one more solve with the same factors.
+        """
+        factors = lax.stop_gradient(self.factors(entries, diagonal))
+
+        @jax.custom_jvp
+        def solve(
+            entries: tuple[Array, ...], diagonal: Array, factors: Factors, right: Components
+        ) -> Components:
+            del entries, diagonal
+            return self.solve(factors, right)
+
+        @solve.defjvp
+        def _(primals: Any, tangents: Any) -> tuple[Components, Components]:
+            entries, diagonal, factors, right = primals
+            entries_dot, diagonal_dot, _, right_dot = tangents
+            x = solve(entries, diagonal, factors, right)
+            change = [r - diagonal_dot * value for r, value in zip(right_dot, x, strict=True)]
+            for (row, column), entry_dot in zip(self.given, entries_dot, strict=True):
+                change[row] = change[row] + entry_dot * x[column]
+            return x, solve(entries, diagonal, factors, tuple(change))
+
+        return lambda right: solve(entries, diagonal, factors, tuple(right))
 
     def solve(self, factors: Factors, right: Components) -> Components:
         """The solution of W·x = right."""

@@ -62,17 +62,16 @@ class _Stepper:
     reciprocals: dict[Var, Array]
     degree: int
 
-    def step(self, time: Array, size: Array, state: Components, rates: Components) -> Trial:
-        solution: list[Series] = [[component] for component in state]
-        clock: Series = [time, size]
-        propagate = _propagation(self.program, self.reciprocals, [clock, *solution])
-        for power in range(self.degree):
-            slopes = propagate(power)
-            share = size * (1.0 / (power + 1))
-            new = lax.optimization_barrier(tuple(share * slope for slope in slopes))
-            for series, coefficient in zip(solution, new, strict=True):
-                series.append(coefficient)
-        end = lax.optimization_barrier(tuple(_sum(series[::-1]) for series in solution))
+    def step(
+        self,
+        time: Array,
+        size: Array,
+        state: Components,
+        rates: Components,
+        between: tuple[int, ...] = (),
+    ) -> Trial:
+        del rates
+        solution, end = self._series(time, size, state)
         slope = [
             _sum([power * series[power] for power in range(self.degree, 0, -1)])
             for series in solution
@@ -84,7 +83,26 @@ class _Stepper:
         error = lax.optimization_barrier(
             tuple(share * (size * rate - change) for rate, change in zip(after, slope, strict=True))
         )
-        return Trial(end, (), error)
+        return Trial(end, (), error, tuple(tuple(solution[index][1:]) for index in between))
+
+    def flow(self, time: Array, size: Array, state: Components) -> Components:
+        return self._series(time, size, state)[1]
+
+    def _series(
+        self, time: Array, size: Array, state: Components
+    ) -> tuple[list[Series], Components]:
+        """The solution's series over the step, and its end."""
+        solution: list[Series] = [[component] for component in state]
+        clock: Series = [time, size]
+        propagate = _propagation(self.program, self.reciprocals, [clock, *solution])
+        for power in range(self.degree):
+            slopes = propagate(power)
+            share = size * (1.0 / (power + 1))
+            new = lax.optimization_barrier(tuple(share * slope for slope in slopes))
+            for series, coefficient in zip(solution, new, strict=True):
+                series.append(coefficient)
+        end = lax.optimization_barrier(tuple(_sum(series[::-1]) for series in solution))
+        return solution, end
 
     @property
     def has_kinks(self) -> bool:

@@ -61,6 +61,18 @@ def test_the_table_shows_every_analysis_and_where_the_report_is(cli, coag, chang
     assert "Report: runs/warfarin_coag/report.html" in output
 
 
+def test_an_analysis_that_no_trial_could_do_is_told(
+    cli, coag, changes, simulated, coag_tree, monkeypatch
+):
+    tree = coag_tree.copy()
+    estimates = tree["estimates"].to_dataset().copy(deep=True)
+    estimates["status"].loc[{"analysis": "black"}] = 1
+    tree["estimates"] = estimates
+    monkeypatch.setattr(running, "simulate", lambda study, progress: tree)
+    output = cli("run", coag, *changes).output
+    assert "Warning: “Black patients” has no estimate in any trial (too few)." in output
+
+
 def test_options_are_overrides_and_win_over_the_file(cli, coag, simulated, monkeypatch):
     seen = []
 

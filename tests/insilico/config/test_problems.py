@@ -22,6 +22,8 @@ def test_a_problem_is_one_line_in_the_order_one_reads_it() -> None:
         ("Dose", ["dose", "close"], "dose"),
         ("target-inr", ["target_inr", "target"], "target_inr"),
         ("repl", ["replicates", "dose"], "replicates"),
+        ("hamberg", ["warfarin_hamberg2010", "iwpc2009"], "warfarin_hamberg2010"),
+        ("2010", ["hamberg2010", "lenzini2010"], None),
         ("xyzzy", ["dose", "every"], None),
         ("", ["dose"], None),
         ("dose", [], None),

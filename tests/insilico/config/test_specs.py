@@ -65,6 +65,9 @@ class Trial(Spec):
     flags: dict[str, bool] = Field(default_factory=dict)
 
 
+KEYS = "; its keys: replicates, blinded, method, side, from, limits, rule, flags"
+
+
 class Root(Spec):
     trial: Trial
     arms: list[Arm] = Field(default_factory=list, min_length=1)
@@ -216,9 +219,9 @@ def analysis(inside: str) -> str:
             '2:15: arms.0.name: must be text; found 3; put it in quotes: "3"',
         ),
         # Lists and sections.
-        ("trial: 3\n", "1:8: trial: must be a section; found 3"),
-        ("trial:\n", "1:1: trial: must be a section; found nothing"),
-        ("trial: [1]\n", "1:1: trial: must be a section; found a list of 1"),
+        ("trial: 3\n", f"1:8: trial: must be a section; found 3{KEYS}"),
+        ("trial:\n", f"1:1: trial: must be a section; found nothing{KEYS}"),
+        ("trial: [1]\n", f"1:1: trial: must be a section; found a list of 1{KEYS}"),
         ("trial: {replicates: 1}\narms: []\n", "2:1: arms: must not be empty; found an empty list"),
         (
             "trial: {replicates: 1}\narms: a\n",

@@ -74,6 +74,8 @@ def test_conversion_is_correctly_rounded(value) -> None:
         ("mg 5", "mg", "must be a mass"),
         ("5 mg; import os", "mg", "must be a mass"),
         ("1e999 mg", "g", "is too large a number"),
+        ("20", "%", "the unit is missing; write for example 20 %"),
+        ("5 h", "%", "must be a number without dimension, but h is a unit of time"),
         ("5 m**9**9", "m", "must be a length"),
         ("5 (mg)", "mg", "must be a mass"),
         ("1" * 500 + " mg", "mg", "must be a mass"),
@@ -103,6 +105,15 @@ class Dose(Spec):
     every: Annotated[float, quantity("h")] | None = None
     share: Annotated[float, quantity("1", ge=0, le=1)] = 1.0
     window: Annotated[float, quantity("d"), Field(ge=1)] = 1.0
+    rise: Annotated[float, quantity("%")] = 0.0
+
+
+def test_a_percentage_says_that_it_is_one(read, messages) -> None:
+    """0.2 and 20 could both be meant as 20 %."""
+    assert read("{amount: 5 mg, rise: -20 %}\n").parse(Dose).rise == -20.0
+    for number in ("0.2", "20"):
+        (found,) = messages(f"{{amount: 5 mg, rise: {number}}}\n", Dose)
+        assert f"the unit is missing; found {number}; write for example {number} %" in found
 
 
 def test_a_field_takes_its_quantity(read) -> None:
@@ -142,6 +153,7 @@ def test_editors_get_text_with_a_pattern() -> None:
     assert not re.search(schema["amount"]["pattern"], "mg")
     assert schema["amount"]["description"] == "A mass, more than 0 mg, at most 100 mg"
     assert {"type": "number"} in schema["share"]["anyOf"]
+    assert schema["rise"]["type"] == "string"
 
 
 def test_factors_and_dimensions() -> None:

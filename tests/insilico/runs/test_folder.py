@@ -26,6 +26,13 @@ def test_a_finished_run_can_be_opened_and_holds_what_was_written(finished, tree)
     xr.testing.assert_identical(run.results(), tree)
 
 
+def test_a_group_that_is_not_there_is_refused_with_those_that_are(finished):
+    run = finished()
+    assert set(run.results("estimates").children) == {"estimates"}
+    with pytest.raises(RunFolderError, match="no group 'estimate'; groups: .*outcomes.*did you"):
+        run.results("failures", "estimate")
+
+
 def test_the_manifest_names_every_other_file_with_its_checksum(finished):
     run = finished()
     files = run.manifest["files"]
@@ -77,6 +84,21 @@ def test_force_replaces_an_earlier_run_when_the_new_one_is_complete(finished, tm
     assert RunFolder.open(tmp_path / "run").manifest["state"] == "failed"
     assert contents(tmp_path) == ["run"]
     assert contents(tmp_path / "run") == ["manifest.json"]
+
+
+def test_force_without_a_folder_replaces_the_run_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for force, states in ((False, ["first"]), (False, ["first", "second"])):
+        with RunFolder.create(None, "coag", force=force) as new:
+            new.finish({"state": states[-1]})
+    with RunFolder.create(None, "coag", force=True) as new:
+        new.finish({"state": "third"})
+    assert contents(tmp_path / "runs") == ["coag", "coag-2"]
+    assert RunFolder.open("runs/coag").manifest["state"] == "third"
+    (tmp_path / "runs" / "thesis").mkdir()
+    (tmp_path / "runs" / "thesis" / "chapter").write_text("x")
+    with pytest.raises(RunFolderError, match="holds something else than a run"):
+        RunFolder.create(None, "thesis", force=True)
 
 
 def test_force_keeps_the_earlier_run_when_the_new_one_is_given_up(finished, tmp_path):

@@ -238,6 +238,46 @@ def test_events_or_subjects_of_another_length_are_refused(crowd, wrong):
         solve(MODEL, few, events, pattern, rule=Twice(), subject=np.ones(wrong))
 
 
+def test_numbers_for_all_go_with_events_or_subjects_of_each(crowd):
+    parameters, _ = crowd
+    one, three = _some(parameters, 0), _some(parameters, np.zeros(3, int))
+    events, pattern = _schedule()
+    own = events._replace(amount=events.amount[:, None] * [1.0, 2.0, 3.0])
+    together = solve(MODEL, one, own, pattern)
+    assert together.status.shape == (3,)
+    np.testing.assert_array_equal(_numbers(together), _numbers(solve(MODEL, three, own, pattern)))
+    ruled, slots = schedule(MODEL, visits_until=24.0, shortest_recheck=12.0)
+    assert len(solve(MODEL, one, ruled, slots, rule=Twice(), subject=np.ones(2)).status) == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("time", [6.0, 0.0], "must be finite and not fall"),
+        ("time", [-1.0, 0.0], "must be finite and not fall, from 0.0 on"),
+        ("time", [0.0, np.nan], "must be finite"),
+        ("time", [0.0, 1.0, 2.0], "of the pattern's 2 rows.*found shape .3,."),
+        ("target", [99, 0], "kind DOSE has the target 99, which is no compartment of model"),
+        ("target", [-1, 0], "kind DOSE has the target -1"),
+        ("kind", [2, 0], "no compartment that the pattern has infused"),
+        ("kind", [3, 0], "which is no input of model indirect_response; allowed: none"),
+    ],
+)
+@pytest.mark.parametrize("each", [False, True])
+def test_events_that_no_schedule_gives_are_refused(crowd, column, values, said, each):
+    events, pattern = schedule(MODEL, Dose(0.0, "depot", 1.0), observe=6.0)
+    values = np.array(values)
+    wrong = events._replace(**{column: np.stack([values] * 3, axis=1) if each else values})
+    with pytest.raises(ValueError, match=said):
+        solve(MODEL, _some(crowd[0], slice(0, 3)), wrong, pattern)
+
+
+def test_events_and_pattern_are_told_apart(crowd):
+    events, pattern = _schedule()
+    with pytest.raises(ValueError, match="those of `schedule`, in this order"):
+        solve(MODEL, _some(crowd[0], 0), pattern, events)  # pyright: ignore[reportArgumentType]
+
+
 def test_no_patients_at_all_are_refused():
     events, pattern = _schedule()
     nobody = MODEL.Parameters(*(np.zeros(0) for _ in MODEL.Parameters._fields))

@@ -199,6 +199,15 @@ def test_an_observation_shares_the_row_of_the_first_action_at_its_time(one_compa
     assert events.amount.tolist() == [0.0, 5.0, 7.0, 2.0, 0.0, -2.0]
 
 
+def test_one_action_and_one_time_need_no_list(one_compartment):
+    one = schedule(one_compartment, Dose(1.0, "depot", 5.0), observe=5.0)
+    listed = schedule(one_compartment, [Dose(1.0, "depot", 5.0)], observe=[5.0])
+    np.testing.assert_equal(one[0], listed[0])
+    assert one[1] == listed[1]
+    with pytest.raises(ValueError, match="output times must be"):
+        schedule(one_compartment, observe=np.ones((2, 2)))
+
+
 def test_slots_are_as_many_as_visits_fit_between_two_rows(one_compartment):
     _, pattern = schedule(
         one_compartment,

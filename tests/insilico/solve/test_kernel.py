@@ -130,6 +130,8 @@ def test_the_choice_and_its_reason_are_to_be_had(monkeypatch):
     assert taken.words is not None and f"{taken.words} words" in taken.reason
     refused = choice(slots, **ranked)
     assert refused.driver == "xla" and "sort" in refused.reason
+    derived = choice(derivative="reverse")
+    assert derived.driver == "xla" and "cannot do derivatives" in derived.reason
     monkeypatch.setattr("insilico.solve.drivers.MOST_WORDS", taken.words - 1)
     assert choice().driver == "xla" and "more than" in choice().reason
 

@@ -35,7 +35,7 @@ trial:
   # ASSUMED: nobody leaves, which no trial
   # has ever seen.
   dropout: {share: 0.01, by: 28 d}
-drug: {name: testozole, compartment: gut, every: 2 d, rounding: 0.5 mg}
+drug: {name: testozole, compartment: gut, every: 2 d, rounding: 0.5 mg, last_day: 27}
 visits:
   days: [1, 8, 15, 28]
   measure: [concentration, inr]

@@ -153,10 +153,11 @@ def test_a_clean_run_says_what_it_is(plain_page, said):
         "Failed solves by cause (70 of 2,160)",
         "the first 50 of 70",
         "no variation",
-        "“Never” has no estimate in any trial.",
+        "“Never” has no estimate in any trial ",
         "The run came with no manifest",
         "nobody leaves, which no trial has ever seen.",
         "the config's own formula",
+        "testozole, every 2 d from day 1 to day 27 at 8 h",
     ],
 )
 def test_an_odd_run_says_what_is_odd(odd_page, said):

@@ -1,0 +1,463 @@
+"""Derivatives of a solve, exact for the steps that it took.
+
+Forwards, JAX carries tangents through the loops. Backwards it cannot, so the steps are recorded on
+the way and replayed from the last to the first, each by the transpose of its own derivative (a
+discrete adjoint), and the rows between them likewise. The cost does not grow with the number of
+parameters, and the result is the derivative of the numbers that were returned, not an approximation
+of another.
+
+Between two rows, the sizes of the steps are constants but for the last, which ends at the row: it
+is what was left. So a row's time acts through it, and together with the rows' actions on both sides
+(`insilico.solve.courses`) follows the jump that a later dose or the end of an infusion makes.
+
+Cotangents of a tree are kept as a tree of the same kind, in which only floating-point arrays mean
+something.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from insilico.model import Model
+from insilico.solve import adaptive, walks
+from insilico.solve.adaptive import Limits, Position, start
+from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
+from insilico.solve.events import Events, Pattern
+from insilico.solve.fields import Components, Field
+from insilico.solve.methods import Method
+from insilico.solve.replays import (
+    Constants,
+    Journey,
+    Opened,
+    Sums,
+    explicit,
+    is_smooth,
+    plus,
+    pullback,
+    replaced,
+    smooth,
+)
+from insilico.solve.status import Status
+from insilico.solve.tolerances import TolerancesAsNumbers
+from insilico.solve.walks import Prior, Row, Walk
+
+RECORD_BYTES = 2**23
+"""Size of a chunk's record, which should stay in a cache until it is read."""
+
+
+class Given(NamedTuple):
+    """What a walk of one chunk depends on, as arrays; `rule` are those that the rule has in it."""
+
+    parameters: Any
+    events: Events
+    subject: Any
+    rule: Any
+    prior: Prior | None = None
+
+
+Pullback = Callable[[Walk], Given]
+"""From cotangents of a walk to those of what was given."""
+
+
+class _Passed(NamedTuple):
+    """A row that was passed: the condition before it, where lanes arrived and how, and the numbers
+    of the first step on the way there and of the first one after it."""
+
+    before: Condition
+    position: Position
+    status: Array
+    begun: Array
+    count: Array
+
+
+class _Totals(NamedTuple):
+    """Cotangents, floating-point leaves only, of the condition before the rows that are done and
+    of what all rows depend on: what was given but for events, and the equations' constants."""
+
+    condition: list[Array]
+    given: list[Array]
+    equations: list[Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Differentiable:
+    """A walk of one chunk of lanes, to be differentiated backwards.
+
+    - `timed`: whether times of events, or of visits that a rule sets by what it measures, are
+      differentiated too, which costs a little.
+    """
+
+    model: Model
+    pattern: Pattern
+    method: Method
+    rule: _OpenedRule | None
+    timed: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        parameters: Any,
+        events: Events,
+        pattern: Pattern,
+        method: Method,
+        rule: Rule | None = None,
+        subject: Any = None,
+        prior: Prior | None = None,
+        timed: bool = True,
+    ) -> tuple[Differentiable, Given]:
+        """The walk of these, and what it depends on."""
+        opened, constants = None, ()
+        if rule is not None:
+            course = Course(model, parameters, pattern)
+            opened, constants = _OpenedRule.of(rule, course, subject)
+        given = Given(parameters, jax.tree.map(jnp.asarray, events), subject, constants, prior)
+        return cls(model, pattern, method, opened, timed), given
+
+    def walk(self, given: Given, tolerances: TolerancesAsNumbers) -> Walk:
+        """The walk, for `jax.grad`. For its derivative it is gone again, and recorded: until then
+        nothing is remembered but what was given.
+
+        Lanes that failed have derivatives of zero. The rules of the derivative can themselves be
+        differentiated forwards.
+        """
+
+        def plain(given: Given, tolerances: TolerancesAsNumbers) -> Walk:
+            advance = functools.partial(adaptive.advance, self.method)
+            return walks.walk_course(
+                self._course(given), given.events, tolerances, advance, given.prior
+            )
+
+        def forth(given: Any, tolerances: Any) -> tuple[Walk, Any]:
+            timed = _Static(self.rule is not None or given.events.time.perturbed)
+            given, tolerances = jax.tree.map(
+                lambda leaf: leaf.value,
+                (given, tolerances),
+                is_leaf=lambda leaf: hasattr(leaf, "perturbed"),
+            )
+            return plain(given, tolerances), (given, tolerances, timed)
+
+        def back(residuals: Any, cotangents: Walk) -> tuple[Any, Any]:
+            given, tolerances, timed = residuals
+            this = dataclasses.replace(self, timed=timed.value)
+            course = self._course(given)
+            record = blank_record(2 + len(self.model.negligible()), course.lanes, course.dtype)
+            walk, pull, _ = this.with_pullback(given, tolerances, record)
+            of_given = pull(_instantiated(cotangents, walk))
+            return jax.tree.map(lambda leaf: leaf if is_smooth(leaf) else None, of_given), None
+
+        run = jax.custom_vjp(plain)
+        run.defvjp(forth, back, symbolic_zeros=True)
+        return run(given, tolerances)
+
+    def with_pullback(
+        self, given: Given, tolerances: TolerancesAsNumbers, record: Array
+    ) -> tuple[Walk, Pullback, Array]:
+        """The walk, the function that carries cotangents back through it, and the used record."""
+        course = self._course(given)
+        equations, constants = self._equations(given)
+
+        def pass_row(carry: tuple[Condition, Array, Array], this: Row) -> tuple[Any, Any]:
+            before, begun, record = carry
+            journey = self._journey(course, equations, constants, before, this, tolerances)
+            moving, count, record = journey.recorded(journey.first, begun, record)
+            position, status = journey.limits.judge(moving, journey.target)
+            arrived = before._replace(position=position, status=jnp.maximum(before.status, status))
+            after, seen = walks.leave(course, arrived, this)
+            passed = _Passed(before, position, arrived.status, begun, count)
+            return (after, count, record), (seen, passed)
+
+        (end, count, record), (seen, passed) = lax.scan(
+            pass_row,
+            (walks.started(course, given.prior), jnp.int32(0), record),
+            walks.rows_of(given.events, self.pattern),
+        )
+        walk = walks.result(course, given.events, end, seen, given.prior)
+
+        def pull(cotangents: Walk) -> Given:
+            failed = walk.status != Status.OK
+            of_walk = [jnp.where(failed, 0.0, leaf) for leaf in smooth(cotangents)]
+            of_end, of_seen = pullback(
+                lambda end, seen: walks.result(course, given.events, end, seen, given.prior),
+                end,
+                seen,
+            )(of_walk)
+            recorded_from = jnp.maximum(count - record.shape[0], 0)
+            of_given = self._back(given, tolerances, passed, of_end, of_seen, record, recorded_from)
+
+            def kept(leaf: Any) -> Any:
+                of_lanes = is_smooth(leaf) and leaf.shape[-1:] == failed.shape
+                return jnp.where(failed, 0.0, leaf) if of_lanes else leaf
+
+            return jax.tree.map(kept, of_given)
+
+        return walk, pull, record
+
+    def _back(
+        self,
+        given: Given,
+        tolerances: TolerancesAsNumbers,
+        passed: _Passed,
+        of_end: Any,
+        of_seen: Any,
+        record: Array,
+        recorded_from: Array,
+    ) -> Given:
+        """Cotangents of what was given, carried back over all rows."""
+        course = self._course(given)
+        equations, constants = self._equations(given)
+        lasting = given._replace(events=())
+
+        def row_back(carry: tuple[_Totals, Array], at: tuple[Row, _Passed, Any]) -> tuple[Any, Any]:
+            totals, record = carry
+            this, passed, of_seen = at
+            before = passed.before
+            arrived = before._replace(position=passed.position, status=passed.status)
+
+            def leave(lasting: Given, arrived: Condition, event: Events) -> Any:
+                return walks.leave(self._course(lasting), arrived, this._replace(event=event))
+
+            of_lasting, of_before, of_event = pullback(leave, lasting, arrived, this.event)(
+                [*totals.condition, *smooth(of_seen)]
+            )
+            journey = self._journey(course, equations, constants, before, this, tolerances)
+            sums, record = journey.replayed(
+                Sums.of(of_before.position.state, journey.constants, self.timed),
+                passed.begun, passed.count, record, recorded_from,
+            )  # fmt: skip
+
+            def flow_constants(constants: list[Any], set_by_events: Any) -> list[Any]:
+                now = before._replace(**set_by_events)
+                return self._opened(course, equations, constants, now)[1].flow
+
+            set_by_events = {
+                name: getattr(before, name) for name in ("infusion", "inputs", "slopes")
+            }
+            of_constants, of_set = pullback(flow_constants, constants, set_by_events)(
+                sums.constants
+            )
+            of_before = of_before._replace(
+                position=of_before.position._replace(state=sums.state),
+                **{name: plus(getattr(of_before, name), of) for name, of in of_set.items()},
+            )
+            if self.timed:
+                of_before, of_event = self._times_back(
+                    course, passed, this, of_before, of_event, sums
+                )
+            totals = _Totals(
+                smooth(of_before),
+                plus(totals.given, smooth(of_lasting)),
+                plus(totals.equations, smooth(of_constants)),
+            )
+            return (totals, record), smooth(of_event)
+
+        nothing = jax.tree.map(jnp.zeros_like, (smooth(lasting), smooth(constants)))
+        (totals, _), of_events = lax.scan(
+            row_back,
+            (_Totals(smooth(of_end), *nothing), record),
+            (walks.rows_of(given.events, self.pattern), passed, of_seen),
+            reverse=True,
+        )
+        (of_start,) = pullback(lambda given: self._course(given).start(), lasting)(totals.condition)
+        (of_equations,) = pullback(lambda given: self._equations(given)[1], lasting)(
+            totals.equations
+        )
+        of_lasting = plus(totals.given, plus(smooth(of_start), smooth(of_equations)))
+        return replaced(lasting, of_lasting)._replace(events=replaced(given.events, of_events))
+
+    def _times_back(
+        self,
+        course: Course,
+        passed: _Passed,
+        this: Row,
+        of_before: Condition,
+        of_event: Events,
+        sums: Sums,
+    ) -> tuple[Condition, Events]:
+        """Cotangents of the times at both ends of a way, given on to what has set them."""
+        before = passed.before
+
+        def target(before: Condition, event: Events) -> Array:
+            return course.target(before, event, this.slot)
+
+        there, set_out = target(before, this.event), before.position.time
+        of_time = of_before.position.time
+        # Who has arrived is where the row is, however the row moves; who had nowhere to go stays.
+        arrived = (there > set_out) & (passed.position.time >= there)
+        of_target = sums.target + jnp.where(arrived, of_time, 0.0)
+        of_set_out = sums.time + jnp.where(there > set_out, 0.0, of_time)
+        of_before = of_before._replace(position=of_before.position._replace(time=of_set_out))
+        also_before, also_event = pullback(target, before, this.event)([of_target])
+        return (
+            replaced(before, plus(smooth(of_before), smooth(also_before))),
+            replaced(this.event, plus(smooth(of_event), smooth(also_event))),
+        )
+
+    def _course(self, given: Given) -> Course:
+        rule = None if self.rule is None else _RuleWith(self.rule, given.rule)
+        return Course(self.model, given.parameters, self.pattern, rule, given.subject)
+
+    def _equations(self, given: Given) -> tuple[Callable[..., Components], list[Any]]:
+        """A course's equations, and what they have in them of the parameters."""
+        course = self._course(given)
+        now = course.start()
+        return explicit(
+            course.prepare(), now.position.time, now.position.state, now.infusion, now.inputs
+        )
+
+    def _opened(
+        self,
+        course: Course,
+        equations: Callable[..., Components],
+        constants: list[Any],
+        now: Condition,
+    ) -> tuple[Opened, Constants]:
+        """The method made ready for the equations under what events have set."""
+        field = course.field(functools.partial(equations, constants), now)
+        return Opened.of(self.method, field, now.position.time, now.position.state)
+
+    def _journey(
+        self,
+        course: Course,
+        equations: Callable[..., Components],
+        constants: list[Any],
+        before: Condition,
+        this: Row,
+        tolerances: TolerancesAsNumbers,
+    ) -> Journey:
+        opened, own = self._opened(course, equations, constants, before)
+        target = course.target(before, this.event, this.slot)
+        limits = Limits.of(target, tolerances, self.model.negligible())
+        first = start(
+            self.method, opened.stepper(own), before.position, this.fresh,
+            limits.relative, limits.floors,
+        )  # fmt: skip
+        return Journey(self.method, opened, own, limits, target, first)
+
+
+def advance(
+    method: Method,
+    field: Field,
+    position: Position,
+    target: Array,
+    fresh: Array,
+    tolerances: TolerancesAsNumbers,
+    negligible: tuple[float, ...],
+) -> tuple[Position, Array]:
+    """As `insilico.solve.adaptive.advance`, one way of its own, to be differentiated backwards.
+
+    Derivatives are with respect to the position's time and state, the target and whatever the field
+    has in it. The steps are taken again, and recorded, when they are replayed.
+    """
+    opened, constants = Opened.of(method, field, position.time, position.state)
+    limits = Limits.of(target, tolerances, negligible)
+    frozen = lax.stop_gradient((position.size, position.steps, fresh, limits))
+    ends = (position.time, position.state, target)
+
+    def journey(constants: Constants, ends: Any, frozen: Any) -> Journey:
+        (time, state, target), (size, steps, fresh, limits) = ends, frozen
+        here = Position(time, size, state, steps)
+        stepper = opened.stepper(constants)
+        first = start(method, stepper, here, fresh, limits.relative, limits.floors)
+        return Journey(method, opened, constants, limits, target, first)
+
+    def plain(constants: Constants, ends: Any, frozen: Any) -> tuple[Position, Array]:
+        way = journey(constants, ends, frozen)
+        return way.limits.judge(way.taken(), way.target)
+
+    def forth(constants: Constants, ends: Any, frozen: Any) -> tuple[tuple[Position, Array], Any]:
+        return plain(constants, ends, frozen), (constants, ends, frozen)
+
+    def back(residuals: Any, cotangents: tuple[Position, Any]) -> tuple[Any, Any, None]:
+        constants, ends, frozen = residuals
+        way = journey(constants, ends, frozen)
+        record = blank_record(2 + len(position.state), position.time.shape, position.time.dtype)
+        _, count, record = way.recorded(way.first, jnp.int32(0), record)
+        begin = jnp.maximum(count - record.shape[0], 0)
+        sums = Sums.of(cotangents[0].state, constants, timed=True)
+        sums, _ = way.replayed(sums, jnp.int32(0), count, record, begin)
+        found = iter(sums.constants)
+        of_flow = [next(found) if is_smooth(leaf) else None for leaf in constants.flow]
+        return Constants(None, None, of_flow), (sums.time, sums.state, sums.target), None
+
+    travel = jax.custom_vjp(plain)
+    travel.defvjp(forth, back)
+    end, status = travel(constants, ends, frozen)
+    ahead = target > position.time
+    reached = jnp.where(status == Status.OK, target, lax.stop_gradient(end.time))
+    size, steps = lax.stop_gradient((end.size, end.steps))
+    return Position(jnp.where(ahead, reached, position.time), size, end.state, steps), status
+
+
+def blank_record(width: int, lanes: tuple[int, ...], dtype: Any) -> Array:
+    """A record without steps, of `width` numbers each; one that was used before will do as well."""
+    step = width * math.prod(lanes) * jnp.dtype(dtype).itemsize
+    return jnp.zeros((max(RECORD_BYTES // step, 16), width, *lanes), dtype)
+
+
+def _instantiated(cotangents: Any, values: Any) -> Any:
+    """Cotangents in which zeros that were only spoken of are there."""
+
+    def leaf(cotangent: Any, value: Array) -> Any:
+        absent = isinstance(cotangent, jax.custom_derivatives.SymbolicZero)
+        return jnp.zeros_like(value) if absent or not is_smooth(value) else cotangent
+
+    return jax.tree.map(
+        leaf,
+        cotangents,
+        values,
+        is_leaf=lambda leaf: isinstance(leaf, jax.custom_derivatives.SymbolicZero),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _OpenedRule:
+    """A rule whose functions take the arrays that they have in them as their first argument."""
+
+    start: Callable[..., Plan]
+    visit: Callable[..., tuple[Any, Plan]]
+    administer: Callable[..., tuple[tuple[Array, ...], Plan]]
+
+    @classmethod
+    def of(cls, rule: Rule, course: Course, subject: Any) -> tuple[_OpenedRule, Any]:
+        """The opened rule and what it had in it; `course` is one without a rule."""
+        position = course.start().position
+        plan = jax.eval_shape(rule.start, subject)
+        visit = Visit(position.time, course.outputs(position))
+        start, of_start = explicit(rule.start, subject)
+        visited, of_visit = explicit(rule.visit, visit, plan, subject)
+        administer, of_administer = explicit(rule.administer, position.time, plan, subject)
+        return cls(start, visited, administer), (of_start, of_visit, of_administer)
+
+
+class _RuleWith:
+    """An opened rule together with what it had in it: a `Rule` again."""
+
+    def __init__(self, opened: _OpenedRule, constants: Any):
+        self._opened = opened
+        self._of_start, self._of_visit, self._of_administer = constants
+
+    def start(self, subject: Any) -> Plan:
+        return self._opened.start(self._of_start, subject)
+
+    def visit(self, visit: Visit, plan: Plan, subject: Any) -> tuple[Any, Plan]:
+        return self._opened.visit(self._of_visit, visit, plan, subject)
+
+    def administer(self, time: Array, plan: Plan, subject: Any) -> tuple[tuple[Array, ...], Plan]:
+        return self._opened.administer(self._of_administer, time, plan, subject)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Static:
+    """A choice that is part of a program, not of its numbers."""
+
+    value: bool

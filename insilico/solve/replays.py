@@ -1,0 +1,256 @@
+"""The steps of lanes from one row to the next, recorded as they are taken and replayed backwards.
+
+A record has room for a fixed number of steps, numbered through all rows, and keeps the last ones.
+Steps that are no more on it when their turn comes are taken again, in parts where one way has more
+than there is room for, so that any number of steps is replayed right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.extend.core import jaxpr_as_fun
+
+from insilico.solve.adaptive import Limits, Moving, Tried, any_of, attempt
+from insilico.solve.fields import Components, Field
+from insilico.solve.methods import Method, Stepper, Trial
+
+
+class Constants(NamedTuple):
+    """What the functions of a stepper have in them: arrays of lanes and numbers."""
+
+    step: Any
+    rates: Any
+    flow: Any
+
+
+class Opened(NamedTuple):
+    """A stepper whose functions take what they have in them as their first argument."""
+
+    step: Callable[..., Trial]
+    rates: Callable[..., Components]
+    flow: Callable[..., Components]
+
+    @classmethod
+    def of(
+        cls, method: Method, field: Field, time: Array, state: Components
+    ) -> tuple[Opened, Constants]:
+        """The method made ready for a field, and what its functions have in them."""
+        stepper = method.prepare(field, time, state)
+        first = stepper.rates(time, state) if method.reuses_rates else ()
+        step, of_step = explicit(stepper.step, time, time, state, first)
+        rates, of_rates = explicit(stepper.rates, time, state)
+        flow, of_flow = explicit(stepper.flow, time, time, state)
+        return cls(step, rates, flow), Constants(of_step, of_rates, of_flow)
+
+    def stepper(self, constants: Constants) -> Stepper:
+        return _Stepper(self, constants)
+
+
+class _Stepper:
+    def __init__(self, opened: Opened, constants: Constants):
+        self.opened, self.constants = opened, constants
+
+    def rates(self, time: Array, state: Components) -> Components:
+        return self.opened.rates(self.constants.rates, time, state)
+
+    def step(
+        self,
+        time: Array,
+        size: Array,
+        state: Components,
+        rates: Components,
+        between: tuple[int, ...] = (),
+    ) -> Trial:
+        assert not between, "steps that are replayed end at every row"
+        return self.opened.step(self.constants.step, time, size, state, rates)
+
+    def flow(self, time: Array, size: Array, state: Components) -> Components:
+        return self.opened.flow(self.constants.flow, time, size, state)
+
+
+class Sums(NamedTuple):
+    """Cotangents: of the state before the steps replayed so far, and of all else they depend on.
+
+    - `constants`: of the floating-point ones of the stepper's flow.
+    - `time`, `target`: of the times at which lanes set out and arrive; None where not asked for.
+    """
+
+    state: Components
+    constants: list[Array]
+    time: Any
+    target: Any
+
+    @classmethod
+    def of(cls, state: Components, constants: Constants, timed: bool) -> Sums:
+        """Before anything is replayed: the state's, at the end of the way."""
+        zero = jnp.zeros_like(state[0]) if timed else None
+        return cls(state, [jnp.zeros_like(leaf) for leaf in smooth(constants.flow)], zero, zero)
+
+
+class Journey(NamedTuple):
+    """The way of lanes to their `target`, from their `first` moment on."""
+
+    method: Method
+    opened: Opened
+    constants: Constants
+    limits: Limits
+    target: Array
+    first: Moving
+
+    def taken(self) -> Moving:
+        """Where lanes are at the end, without a record."""
+        return lax.while_loop(
+            lambda moving: any_of(self.limits.allow(moving, self.target)),
+            lambda moving: self._step(moving)[0],
+            self.first,
+        )
+
+    def _step(self, moving: Moving) -> tuple[Moving, Tried]:
+        return attempt(
+            self.method, self.opened.stepper(self.constants), moving, self.target,
+            self.limits.allow(moving, self.target), self.limits.relative, self.limits.floors,
+        )  # fmt: skip
+
+    def recorded(
+        self, moving: Moving, number: Array, record: Array, until: Array | None = None
+    ) -> tuple[Moving, Array, Array]:
+        """Steps until nobody has to go further, or up to step `until`.
+
+        `number` is that of the next step. Returns where lanes are then, the number of the step that
+        would come next, and the record.
+        """
+
+        def unfinished(carry: tuple[Moving, Array, Array]) -> Array:
+            if until is not None:
+                return carry[1] < until
+            return any_of(self.limits.allow(carry[0], self.target))
+
+        return lax.while_loop(
+            unfinished, lambda carry: self._recording(*carry), (moving, number, record)
+        )
+
+    def _recording(
+        self, moving: Moving, number: Array, record: Array
+    ) -> tuple[Moving, Array, Array]:
+        """A step, and its length (0 where it was not taken), time and state before it on record."""
+        after, tried = self._step(moving)
+        length = jnp.where(tried.taken, tried.length, 0.0)
+        row = jnp.stack([length, moving.time, *moving.state])
+        place = number % record.shape[0]
+        return after, number + 1, lax.dynamic_update_index_in_dim(record, row, place, 0)
+
+    def replayed(
+        self, sums: Sums, begin: Array, end: Array, record: Array, recorded_from: Array
+    ) -> tuple[Sums, Array]:
+        """Cotangents carried back over the steps from number `begin` to before `end`.
+
+        Those from number `recorded_from` on are on record; it comes back with others on it where
+        steps had to be taken again.
+        """
+        room = record.shape[0]
+
+        def part(carry: tuple[Array, Array, Sums]) -> tuple[Array, Array, Sums]:
+            left, record, sums = carry
+            known = left > recorded_from
+            _, _, record = self.recorded(
+                self.first, jnp.where(known, left, begin), record, until=left
+            )
+            start = jnp.maximum(begin, jnp.where(known, recorded_from, left - room))
+            _, sums = lax.while_loop(
+                lambda carry: carry[0] > start,
+                lambda carry: (carry[0] - 1, self._back(carry[0] - 1, record, carry[1])),
+                (left, sums),
+            )
+            return start, record, sums
+
+        _, record, sums = lax.while_loop(lambda carry: carry[0] > begin, part, (end, record, sums))
+        return sums, record
+
+    def _back(self, number: Array, record: Array, sums: Sums) -> Sums:
+        """Cotangents before a step from those after it."""
+        row = lax.dynamic_index_in_dim(record, number % record.shape[0], keepdims=False)
+        length, time, *components = (row[index] for index in range(row.shape[0]))
+        state = tuple(components)
+        taken = length > 0.0
+        # Idle lanes take some step, by which nothing passes.
+        length = jnp.where(taken, length, self.limits.smallest)
+        passing = tuple(jnp.where(taken, leaf, 0.0) for leaf in sums.state)
+
+        def flow(
+            constants: list[Array], time: Array, length: Array, state: Components
+        ) -> Components:
+            everything = replaced(self.constants.flow, constants)
+            return self.opened.flow(everything, time, length, state)
+
+        def before(of_state: Components) -> Components:
+            pairs = zip(of_state, sums.state, strict=True)
+            return tuple(jnp.where(taken, new, old) for new, old in pairs)
+
+        constants = smooth(self.constants.flow)
+        if sums.time is None:
+            _, pull = jax.vjp(lambda c, y: flow(c, time, length, y), constants, state)
+            of_constants, of_state = lax.optimization_barrier(pull(passing))
+            return Sums(before(of_state), plus(sums.constants, of_constants), None, None)
+        _, pull = jax.vjp(flow, constants, time, length, state)
+        of_constants, of_time, of_length, of_state = lax.optimization_barrier(pull(passing))
+        of_length = jnp.where(length == self.target - time, of_length, 0.0)
+        return Sums(
+            before(of_state),
+            plus(sums.constants, of_constants),
+            sums.time + of_time - of_length,
+            sums.target + of_length,
+        )
+
+
+def explicit(function: Callable[..., Any], *examples: Any) -> tuple[Callable[..., Any], list[Any]]:
+    """`function` with all arrays that it has in it as a list, its new first argument; and the list.
+
+    `examples` are arguments of the shapes and types that it will be called with.
+    """
+    closed, shape = jax.make_jaxpr(function, return_shape=True)(*examples)
+    structure = jax.tree.structure(shape)
+
+    def opened(constants: list[Any], *arguments: Any) -> Any:
+        program = jaxpr_as_fun(closed.replace(consts=constants))
+        return jax.tree.unflatten(structure, program(*jax.tree.leaves(arguments)))
+
+    return opened, [jnp.asarray(constant) for constant in closed.consts]
+
+
+def is_smooth(leaf: Any) -> bool:
+    """Whether it is a floating-point array or number, which can be differentiated."""
+    return jnp.issubdtype(getattr(leaf, "dtype", None) or jnp.result_type(leaf), jnp.floating)
+
+
+def smooth(tree: Any) -> list[Any]:
+    """The floating-point leaves of a tree."""
+    return [leaf for leaf in jax.tree.leaves(tree) if is_smooth(leaf)]
+
+
+def replaced(tree: Any, leaves: list[Any]) -> Any:
+    """The tree with its floating-point leaves replaced."""
+    given = iter(leaves)
+    return jax.tree.map(lambda leaf: next(given) if is_smooth(leaf) else leaf, tree)
+
+
+def plus(left: Any, right: Any) -> Any:
+    """Leaf by leaf."""
+    return jax.tree.map(jnp.add, left, right)
+
+
+def pullback(function: Callable[..., Any], *arguments: Any) -> Callable[[list[Any]], tuple]:
+    """From cotangents of the floating-point leaves of `function(*arguments)` to its arguments'.
+
+    These are trees like the arguments, in which other leaves are the arguments' own.
+    """
+
+    def of(leaves: list[Any]) -> list[Any]:
+        return smooth(function(*replaced(arguments, leaves)))
+
+    _, pull = jax.vjp(of, smooth(arguments))
+    return lambda cotangents: replaced(arguments, pull(cotangents)[0])
