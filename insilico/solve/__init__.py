@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from insilico.solve.diffrax_reference import reference
     from insilico.solve.diffrax_stochastic import stochastic_reference
+    from insilico.solve.drivers import Choice, Launch, choose_driver
     from insilico.solve.guards import DerivativeError
     from insilico.solve.walks import Walk, walk
 
@@ -28,6 +29,7 @@ __all__ = [
     "BLOCK",
     "DESCRIPTIONS",
     "LANES",
+    "Choice",
     "Covariate",
     "DerivativeError",
     "Dose",
@@ -36,6 +38,7 @@ __all__ = [
     "Infusion",
     "Input",
     "Kind",
+    "Launch",
     "Layout",
     "Pattern",
     "Pending",
@@ -49,6 +52,7 @@ __all__ = [
     "TolerancesAsNumbers",
     "Visit",
     "Walk",
+    "choose_driver",
     "hessian_vector_product",
     "over_devices",
     "read_records",
@@ -77,6 +81,7 @@ _COMPUTING = {
     ),
     "diffrax_reference": ("reference",),
     "diffrax_stochastic": ("stochastic_reference",),
+    "drivers": ("Choice", "Launch", "choose_driver"),
     "guards": ("DerivativeError",),
     "walks": ("Walk", "walk"),
 }  # fmt: skip

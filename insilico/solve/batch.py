@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from insilico.model import Model
-from insilico.solve import choice, methods
+from insilico.solve import loops, methods
 from insilico.solve.blocks import (
     BLOCK,
     LANES,
@@ -24,6 +24,7 @@ from insilico.solve.blocks import (
 )
 from insilico.solve.brownian import words_of
 from insilico.solve.courses import Rule
+from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern, check_events
 from insilico.solve.records import Layout, Records, RecordTable, overlaps
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
@@ -58,6 +59,7 @@ class Pending:
 
     walk: Walk
     blocks: Blocks
+    choice: Choice
 
     def wait(self) -> Pending:
         """Return once every patient is solved."""
@@ -80,6 +82,8 @@ def solve(
     rule: Rule | None = None,
     subject: Any = None,
     noise: Array | None = None,
+    driver: str = "auto",
+    launch: Launch | None = None,
 ) -> Solution:
     """Solve any number of patients through a schedule, or through their event table.
 
@@ -96,16 +100,20 @@ def solve(
       patients' axis last.
     - `noise`: for a model with noise, one random key a patient, which addresses its paths: the same
       key gives the same paths, whatever the step and the schedule.
+    - `driver`: `"auto"`, `"xla"` or `"kernel"`; `launch`: how the kernel is laid over a GPU. See
+      `insilico.solve.choose_driver`, which says what would be taken and why.
 
     Patients that fail keep their place and say so in `status`. Raises `ValueError` for parameters
     that are not the model's or not one number a patient, for arrays of different lengths, for no
     patients at all, for events that ask for orders without a rule, that are not of the pattern,
     whose times fall or that name a compartment or an input the model does not have, for an event
-    table with a rule, and for a method that does not go with the model or its noise.
+    table with a rule, for a method that does not go with the model or its noise, and for a driver
+    that cannot do what is asked.
     """
     return submit(
         model, parameters, events, pattern,
         tolerances=tolerances, method=method, rule=rule, subject=subject, noise=noise,
+        driver=driver, launch=launch,
     ).solution()  # fmt: skip
 
 
@@ -120,16 +128,25 @@ def submit(
     rule: Rule | None = None,
     subject: Any = None,
     noise: Array | None = None,
+    driver: str = "auto",
+    launch: Launch | None = None,
 ) -> Pending:
     """As `solve`, but return as soon as the devices are at work."""
     chosen, tolerances = methods.known(method or model.method), tolerances or Tolerances()
-    choice.check(model, chosen, noisy=noise is not None, tolerances=tolerances)
+    loops.check(model, chosen, noisy=noise is not None, tolerances=tolerances)
     words = None if noise is None else words_of(noise)
-    job = prepare(model, parameters, events, pattern, rule, subject, words)
-    walked = _program(model, job.pattern, chosen, rule, job.layout)(
+    unit = LANES if launch is None else max(LANES, launch.lanes)
+    job = prepare(model, parameters, events, pattern, rule, subject, words, unit=unit)
+    common, *own = job.blocks.arguments
+    first, columns, (known, _) = jax.tree.map(lambda leaf: leaf[0], tuple(own))
+    choice = choose_driver(
+        model, first, put_together(job.layout, common, columns), job.pattern,
+        method=chosen, rule=rule, subject=known, driver=driver, launch=launch,
+    )  # fmt: skip
+    walked = _program(model, job.pattern, chosen, rule, job.layout, choice)(
         tolerances.numbers(), *job.blocks.arguments
     )
-    return Pending(walked, job.blocks)
+    return Pending(walked, job.blocks, choice)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +169,7 @@ def prepare(
     pattern: Pattern | None,
     rule: Rule | None,
     *others: Any,
+    unit: int = LANES,
 ) -> Job:
     """Check the arguments of `solve`; of `others`, arrays have the patients' axis last."""
     parameters = columns_of(model, parameters)
@@ -184,7 +202,7 @@ def prepare(
         raise ValueError("there are no patients: the arrays of parameters are empty")
     leaves, structure = jax.tree.flatten(schedule)
     own = tuple(np.ndim(leaf) == 2 for leaf in leaves)
-    return Job(shape, (structure, own), in_blocks(parameters, schedule, others))
+    return Job(shape, (structure, own), in_blocks(parameters, schedule, others, unit))
 
 
 def _laid_out(model: Model, parameters: Any, records: Records) -> tuple[RecordTable, Layout]:
@@ -224,14 +242,14 @@ class Blocks(NamedTuple):
         return np.moveaxis(result, -1, 0)
 
 
-def in_blocks(parameters: Any, events: Schedule, others: Any) -> Blocks:
+def in_blocks(parameters: Any, events: Schedule, others: Any, unit: int = LANES) -> Blocks:
     """Parameters, arrays (patients,), and what goes with them, cut into blocks and filled up.
 
     Raises `ValueError` for arrays of other lengths.
     """
     (patients,) = jax.tree.leaves(parameters)[0].shape
     devices = jax.local_device_count()
-    block = min(BLOCK, LANES * -(-patients // (LANES * devices)))
+    block = min(BLOCK, unit * -(-patients // (unit * devices)))
     blocks = devices * -(-patients // (block * devices))
 
     def pad(leaf: Any) -> np.ndarray:
@@ -305,6 +323,7 @@ def _program(
     method: str,
     rule: Rule | None,
     layout: tuple[Any, tuple[bool, ...]],
+    choice: Choice,
 ) -> Callable[..., Walk]:
     def one_block(
         tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, others: Any
@@ -313,7 +332,7 @@ def _program(
         subject, noise = others
         return solve_block(
             model, parameters, events, pattern, tolerances,
-            method=method, rule=rule, subject=subject, noise=noise,
+            method=method, rule=rule, subject=subject, noise=noise, driver=choice,
         )  # fmt: skip
 
     return over_devices(one_block, shared=2)

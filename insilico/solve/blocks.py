@@ -17,8 +17,9 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
-from insilico.solve import choice, gradients, guards, methods
+from insilico.solve import gradients, guards, loops, methods
 from insilico.solve.courses import Rule
+from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern
 from insilico.solve.records import Layout, RecordTable, expand
 from insilico.solve.tolerances import TolerancesAsNumbers
@@ -50,6 +51,8 @@ def solve_block(
     rule: Rule | None = None,
     subject: Any = None,
     noise: Any = None,
+    driver: str | Choice = "auto",
+    launch: Launch | None = None,
 ) -> Walk:
     """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
 
@@ -62,17 +65,34 @@ def solve_block(
     (`jax.jvp`, `jax.jacfwd`) or "second" (`jax.jvp` of `jax.grad`). Any other way raises
     `DerivativeError`. Patients that failed have derivatives of zero. Methods of fixed steps have
     only forward ones. `noise` are the words of a key a patient
-    (`insilico.solve.brownian.words_of`), (2, patients).
+    (`insilico.solve.brownian.words_of`), (2, patients). `driver` and `launch` are those of
+    `insilico.solve.choose_driver`.
     """
     guards.check_mode(derivative)
     refuse_rule(pattern, rule)
     parameters, events, subject = guards.guarded(derivative, (parameters, events, subject))
     backwards = derivative in ("reverse", "second")
     name = adaptive_only(model, method) if backwards else methods.known(method or model.method)
+    choice = choose_driver(
+        model, parameters, events, pattern, method=name, derivative=derivative,
+        rule=rule, subject=subject, driver=driver, launch=launch,
+    )  # fmt: skip
+    if choice.driver == "kernel":
+        # Not on top: half a second that only a kernel is worth.
+        from insilico.solve.kernel import walk_in_kernel
+
+        assert isinstance(events, Events) and isinstance(pattern, Pattern)
+        walked = walk_in_kernel(
+            model, parameters, events, pattern, tolerances,
+            method=methods.get(name), rule=rule, subject=subject,
+            order=None if model.fastest_rate is None else Chunks.of(model, parameters).order,
+            launch=choice.launch, interpret=choice.interpreted,
+        )  # fmt: skip
+        return guards.guarded(derivative, walked)
 
     def chunk(own: tuple[Any, Schedule, Any, Any]) -> Walk:
         parameters, events, subject, noise = own
-        advance = choice.advance_of(model, name, noise)
+        advance = loops.advance_of(model, name, noise)
         rows, shape, prior = as_rows(
             model, parameters, events, pattern, tolerances, advance, derivative, name
         )
@@ -121,7 +141,7 @@ def as_rows(
         differentiable = functools.partial(gradients.advance, methods.get(method))
     return expand(
         model, parameters, events, pattern, tolerances,
-        advance=advance, settle=choice.settling(advance, method), differentiable=differentiable,
+        advance=advance, settle=loops.settling(advance, method), differentiable=differentiable,
     )  # fmt: skip
 
 
@@ -202,7 +222,9 @@ def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[.
 
     def on_device(*arguments: Any) -> Any:
         common, own = arguments[:shared], arguments[shared:]
-        return jax.lax.map(lambda block: function(*common, *block), own)
+        # A GPU is filled by all blocks together; a core of a CPU is by one.
+        over_blocks = jax.vmap if jax.default_backend() == "gpu" else _one_by_one
+        return over_blocks(lambda block: function(*common, *block))(own)
 
     @functools.partial(jax.jit, compiler_options=compiler_options())
     def program(*arguments: Any) -> Any:
@@ -215,6 +237,10 @@ def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[.
         )(*arguments)
 
     return program
+
+
+def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.partial(jax.lax.map, function)
 
 
 def compiler_options() -> dict[str, str]:

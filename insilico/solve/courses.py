@@ -132,9 +132,12 @@ class Course:
         """The model's outputs at each lane's time."""
         return self.model.outputs(position.time, self.named(position.state), self.parameters)
 
-    def prepare(self) -> _Equations:
-        """The equations, with what depends on the parameters alone computed here and now."""
-        start = self.start()
+    def prepare(self, start: Condition | None = None) -> _Equations:
+        """The equations, with what depends on the parameters alone computed here and now.
+
+        `start`: any condition, where there is one; it only shows what all of them look like.
+        """
+        start = self.start() if start is None else start
         position = start.position
         return hoisted(self._rates, position.time, position.state, start.infusion, start.inputs)
 
@@ -282,6 +285,15 @@ class Course:
             ),
             infusion=jax.tree.map(renewed, initial.infusion, condition.infusion),
         )
+
+    def finish(self, condition: Condition, last_slot: Any) -> Condition:
+        """After the last row: a visit that was due by the last slot, but not held, is a failure."""
+        if condition.plan is None:
+            return condition
+        # No later slot is left to find out that a visit had none.
+        unheld = (condition.status == Status.OK) & (condition.plan.next_visit <= last_slot)
+        status = jnp.where(unheld, Status.LATE_VISIT, condition.status).astype(jnp.int32)
+        return condition._replace(status=status)
 
     def _ordered(self, condition: Condition, row: Events) -> tuple[Condition, Array]:
         amount = jnp.broadcast_to(row.amount, self.lanes).astype(self.dtype)

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from insilico.model import Model
-from insilico.solve import choice, gradients, methods
+from insilico.solve import gradients, loops, methods
 from insilico.solve.batch import Solution, prepare, put_together
 from insilico.solve.blocks import (
     LANES,
@@ -174,7 +174,7 @@ def value_and_gradient_block(
     """
     refuse_rule(pattern, rule)
     name = adaptive_only(model, method)
-    chosen, advance = methods.get(name), choice.advance_of(model, name)
+    chosen, advance = methods.get(name), loops.advance_of(model, name)
 
     def chunk(record: Array, own: tuple) -> tuple[Array, tuple[Array, Any, Array]]:
         parameters, events, subject, data = own

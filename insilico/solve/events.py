@@ -11,7 +11,7 @@ import dataclasses
 import enum
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -59,6 +59,17 @@ class Events(NamedTuple):
     target: Array | np.ndarray
     amount: Array | np.ndarray
     order: Array | np.ndarray
+
+    def in_precision(self, dtype: Any) -> Events:
+        """The same as JAX's arrays, times and amounts in the precision of the patients' numbers."""
+        import jax.numpy as jnp  # not on top: making a schedule should not wait for JAX
+
+        return Events(
+            *(
+                jnp.asarray(column, dtype if column.dtype.kind == "f" else column.dtype)
+                for column in self
+            )
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -88,6 +88,8 @@ def walk_course(
     prior: Prior | None = None,
 ) -> Walk:
     """`walk` for a course."""
+    events = events.in_precision(course.dtype)
+    tolerances = jax.tree.map(lambda number: jnp.asarray(number, course.dtype), tolerances)
     negligible = course.model.negligible()
     equations = course.prepare()
 
@@ -181,12 +183,8 @@ def result(
         return jnp.where(prior.observing < 0, jnp.nan, own)
 
     slots = np.flatnonzero(pattern.slots)
-    status = end.status
-    if end.plan is not None and len(slots):
-        # No later slot is left to find out that a visit had none.
-        last = jnp.asarray(events.time)[slots[-1]]
-        unheld = (status == Status.OK) & (end.plan.next_visit <= last)
-        status = jnp.where(unheld, Status.LATE_VISIT, status).astype(jnp.int32)
+    if len(slots):
+        end = course.finish(end, jnp.asarray(events.time)[slots[-1]])
     structure = jax.tree.structure(course.outputs(end.position))
     return Walk(
         outputs=jax.tree.unflatten(structure, [at_observations(leaf) for leaf in seen.outputs]),
@@ -196,7 +194,7 @@ def result(
             else seen.visit_time[slots]
         ),
         records=jax.tree.map(lambda leaf: leaf[slots], seen.record),
-        status=status,
+        status=end.status,
         stopped=end.position.time,
         steps=end.position.steps,
         state=course.named(end.position.state),
