@@ -205,7 +205,12 @@ def _lanes(model, dtype, *shape):
     return model.Parameters(*(jax.ShapeDtypeStruct(shape, dtype) for _ in model.Parameters._fields))
 
 
-CHOSEN = [(name, models.get(name).method) for name in models.names()]
+CHOSEN = [
+    (name, models.get(name).method)
+    for name in models.names()
+    if models.get(name).method in methods.ADAPTIVE
+]
+"""The models that a kernel serves, with their own method."""
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
