@@ -245,6 +245,12 @@ class ArmSpec(Spec):
 
 class _EndpointSpec(Spec):
     label: str = ""
+    better: Literal["higher", "lower"] | None = Field(
+        default=None,
+        description="Which values are better for a patient (of a time to a range: longer or "
+        "shorter times). A trial then succeeds only by an effect in that direction; if left out, "
+        "by one in either",
+    )
 
 
 class TimeInRangeSpec(_EndpointSpec):
@@ -323,7 +329,11 @@ class AnalysisSpec(Spec):
 
 
 class SuccessSpec(Spec):
-    """When the trial counts as a success."""
+    """When the trial counts as a success: analyses that reach their alpha.
+
+    An effect on an endpoint that says which values are `better` has to favour the first arm of the
+    contrast as well.
+    """
 
     any_of: list[str] | None = None
     all_of: list[str] | None = None
