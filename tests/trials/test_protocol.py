@@ -87,6 +87,8 @@ def test_coag_is_what_its_config_says():
         ("trial.duration=28", "the unit is missing"),
         ("trial.duration=28 mg", "must be a time"),
         ("trial.subject=10", 'did you mean "subjects"'),
+        ("endpoints={Zeit im Bereich: {kind: mean, of: inr}}", "write zeit_im_bereich"),
+        ("endpoints={géant: {kind: mean, of: inr}}", 'digits and _; found "géant"; write geant'),
     ],
 )
 def test_one_mistake_gives_a_message_that_says_where_and_how_to_mend_it(override, said):
