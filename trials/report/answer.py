@@ -11,6 +11,9 @@ from trials.report.numbers import Measured, counted, interval, share, whole
 from trials.report.published import distance, in_words
 from trials.report.view import AnalysisView, View, inline
 
+FEWEST_TO_JUDGE = 20
+"""Trials below which the standard error of a probability near a half is above 10 points."""
+
 
 class Tile(NamedTuple):
     """One number that is seen first."""
@@ -51,8 +54,11 @@ def lead(view: View) -> str:
         else "would succeed more often than fail" if value < 0.8
         else "would probably succeed"
     )  # fmt: skip
-    percent = share(value, error, view.trials).value
-    return f"As designed, this trial {chance}: {percent} % of simulated trials succeeded."
+    percent = share(value, error, view.trials).percent
+    if view.trials < FEWEST_TO_JUDGE:
+        trials = counted(view.trials, "simulated trial")
+        return f"Too few trials to judge this design by: {percent} of {trials} succeeded."
+    return f"As designed, this trial {chance}: {percent} of simulated trials succeeded."
 
 
 def tiles(view: View) -> list[Tile]:

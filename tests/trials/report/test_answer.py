@@ -77,7 +77,18 @@ def test_an_answer_without_estimates_says_so(text, plain_study):
 def test_the_lead_follows_the_probability_of_success(plain_study, plain_tree, value, words):
     tree = plain_tree.copy()
     tree["operating_characteristics"]["success"] = value
-    assert words in answer.lead(View(tree, plain_study))
+    found = answer.lead(View(tree, plain_study))
+    assert words in found
+    assert f"{100 * value:.0f} ± 8 % of simulated trials succeeded" in found
+
+
+def test_a_few_trials_are_no_ground_for_a_verdict(odd_study, odd_tree):
+    tree = odd_tree.copy()
+    tree["operating_characteristics"]["success"] = 0.0
+    found = answer.lead(View(tree, odd_study))
+    assert found == (
+        "Too few trials to judge this design by: 0 % (below 22 %) of 12 simulated trials succeeded."
+    )
 
 
 def test_a_clean_run_has_no_warning_but_its_size(plain_study, plain_tree):
