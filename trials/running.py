@@ -11,7 +11,7 @@ import xarray as xr
 
 from insilico.runs import NewRun, RunFolder, RunFolderError, Stages, manifest, resolved_text
 from insilico.runs.store import write_tree
-from trials import datasets
+from trials import adam, datasets
 from trials.report import render
 from trials.simulation import Progress, TooManyFailures, simulate
 from trials.study import Study, needed
@@ -83,7 +83,7 @@ def _write(
     stages("datasets", 0, len(tables))
     for number, (name, frame) in enumerate(tables.items(), start=1):
         with new.writing(f"{name}.parquet") as path:
-            datasets.write(frame, path)
+            adam.write(frame, path)
         stages("datasets", number, len(tables))
     stages("report", 0, 1)
     told = manifest(
