@@ -2,9 +2,10 @@
 
 Each number in the equations is followed from the declared units of parameters, states and inputs
 through every operation to the results: what is added, compared or chosen between must be of one
-dimension, what an exponential or logarithm takes must be without, and the rate of a state must be
-its dimension over time. Scales (mg or g) are not told apart, since a literal number may convert
-between them. A literal zero is of any dimension; other literals are pure numbers.
+dimension, what an exponential or logarithm takes must be without, the rate of a state must be its
+dimension over time, and a coefficient of noise its dimension over the square root of time. Scales
+(mg or g) are not told apart, since a literal number may convert between them. A literal zero is of
+any dimension; other literals are pure numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from insilico.config import dimensions
-from insilico.model import Model
+from insilico.model import Dosing, Model
 from insilico.vocabulary import Vector
 
 Dimension = tuple[tuple[str, Fraction], ...]
@@ -56,7 +57,21 @@ def inconsistencies(model: Model) -> list[str]:
     if model.fastest_rate is not None:
         rate = _Known(_times((), time, -1))
         calls.append(("fastest_rate", model.fastest_rate, (parameters,), rate))
+    if model.diffusion is not None:
+        root = jax.tree.map(
+            lambda leaf: _Known(_times(leaf.dimension, time, Fraction(-1, 2))), state
+        )
+        coefficients = model.Noise(*(root for _ in model.Noise._fields))
+        arguments = (moment, state, parameters, inputs)
+        calls.append(("diffusion", model.diffusion, arguments, coefficients))
     problems = []
+    if model.dosing is not None:
+        inflows = dict(zip(model.components(), jax.tree.leaves(rates), strict=True))
+        given = jax.eval_shape(model.dosing, *_numbers((parameters, inputs)))
+        problems += [f"dosing: there is no compartment {n!r}" for n in given if n not in inflows]
+        if not problems:
+            expected = {name: _dosing(own, time, inflows[name]) for name, own in given.items()}
+            calls.append(("dosing", model.dosing, (parameters, inputs), expected))
     for label, function, arguments, expected in calls:
         problems += [f"{label}: {problem}" for problem in _check(function, arguments, expected)]
     return problems
@@ -86,9 +101,18 @@ def _declared(model: Model, group: str) -> Any:
     return getattr(model, group)(*(leaf(field.unit, field.size) for field in fields))
 
 
+def _dosing(own: Dosing, time: Dimension, inflow: _Known) -> Dosing:
+    """The dimensions of what a model states of one compartment's doses."""
+    duration = None if own.duration is None else _Known(time)
+    return Dosing(_Known(()), _Known(time), duration, None if own.rate is None else inflow)
+
+
+def _numbers(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return jax.tree.map(lambda _: jax.ShapeDtypeStruct((), jnp.zeros(()).dtype), arguments)
+
+
 def _check(function: Callable[..., Any], arguments: tuple[Any, ...], expected: Any) -> list[str]:
-    numbers = jax.tree.map(lambda _: jax.ShapeDtypeStruct((), jnp.zeros(()).dtype), arguments)
-    closed, shape = jax.make_jaxpr(function, return_shape=True)(*numbers)
+    closed, shape = jax.make_jaxpr(function, return_shape=True)(*_numbers(arguments))
     given = [leaf.dimension for leaf in jax.tree.leaves(arguments)]
     code = getattr(function, "__code__", None)
     follower = _Follower(code.co_filename if code else "")

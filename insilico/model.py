@@ -33,8 +33,43 @@ class Quantity:
     negligible: float = 1.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Wiener:
+    """What a field of a model's `Noise` stands for: an independent standard Wiener process.
+
+    Its unit is the square root of the model's `time_unit`, and its name addresses its path.
+
+    **Arguments:**
+
+    - `description`: what fluctuates, in one line.
+    """
+
+    description: str
+
+
 class NoInputs(NamedTuple):
     """The inputs of a model that has none."""
+
+
+class Dosing(NamedTuple):
+    """How a patient takes up what a dose record gives into one compartment.
+
+    - `bioavailability`: the part of the amount that arrives; 1 unless stated, not below 0.
+    - `lag`: time from the record to the arrival; 0 unless stated, not below 0.
+    - `duration`: of a zero-order input whose record leaves it to the model (RATE = -2); above 0.
+    - `rate`: of one whose record leaves that to the model (RATE = -1), amount per time; above 0.
+
+    None: no record may leave it to the model. In NONMEM these are Fn, ALAGn, Dn and Rn.
+    """
+
+    bioavailability: Any = 1.0
+    lag: Any = 0.0
+    duration: Any = None
+    rate: Any = None
+
+
+class NoNoise(NamedTuple):
+    """The Wiener processes of a model that has none."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,8 +86,28 @@ class Model:
     - `outputs(time, state, parameters) -> Outputs`
     - `fastest_rate(parameters)`, optional: the largest rate constant (1/`time_unit`). Patients that
       need similar steps are put side by side by it; it changes speed, never results.
+    - `dosing(parameters, inputs) -> {compartment: Dosing}`, optional: what applies to records that
+      dose these compartments, with the inputs of the record itself. Doses of
+      `insilico.solve.schedule` are what arrives: it does not apply to them.
 
     `method` names the method of integration that suits it, one of `insilico.solve.methods.NAMES`.
+
+    **For methods of fixed steps** (`insilico.solve.methods.FIXED_STEP`):
+
+    - `step`: the longest step, in `time_unit`, unless the call states another.
+    - `gates`: the states that Rush–Larsen methods take exponentially, each by the derivative of its
+      own rate in itself: those whose rate is linear in themselves, as gating variables' are. The
+      equations stay plain rates; nothing is said about steady states and time constants.
+
+    **For stochastic models** (`insilico.solve.methods.STOCHASTIC`), in the sense of Itô:
+
+    - `Noise`: NamedTuple class of the model's independent Wiener processes, its fields annotated
+      `Annotated[State, Wiener(description)]`.
+    - `diffusion(time, state, parameters, inputs) -> Noise`: for each process the `State` of its
+      coefficients, in units of the state over the square root of `time_unit`. A plain `0.0` says
+      that the process does not act on that state.
+    - `step` has to be stated: it is the grid, too, on which paths are drawn, so that a step of
+      another length runs along the same path.
 
     **Evidence** (D13): `citation`; `validated`, what the model was checked against; `limits`, where
     it fails or was not checked.
@@ -69,7 +124,12 @@ class Model:
     outputs: Callable[[Any, Any, Any], Any]
     Inputs: type[Any] = NoInputs
     fastest_rate: Callable[[Any], Any] | None = None
+    dosing: Callable[[Any, Any], dict[str, Dosing]] | None = None
     method: str = "tsit5"
+    step: float | None = None
+    gates: tuple[str, ...] = ()
+    Noise: type[Any] = NoNoise
+    diffusion: Callable[[Any, Any, Any, Any], Any] | None = None
     time_unit: str = "h"
     validated: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
@@ -78,6 +138,16 @@ class Model:
         """The declared quantities of `"State"`, `"Parameters"`, `"Inputs"` or `"Outputs"`."""
         hints = get_type_hints(getattr(self, group), include_extras=True)
         return {name: _quantity(self.name, group, name, hint) for name, hint in hints.items()}
+
+    def processes(self) -> dict[str, Wiener]:
+        """The declared Wiener processes, by name."""
+        hints = get_type_hints(self.Noise, include_extras=True)
+        return {
+            name: _annotation(
+                self.name, "Noise", name, hint, Wiener, "Annotated[State, Wiener(description)]"
+            )
+            for name, hint in hints.items()
+        }
 
     def components(self) -> list[str]:
         """The state's components in their flat order: `central`, `transit[0]`, `transit[1]`, …"""
@@ -101,6 +171,20 @@ class Model:
             )
         return names.index(name)
 
+    def gate_components(self) -> tuple[int, ...]:
+        """Indices of the gates' components in the flat order.
+
+        Raises `KeyError` for a gate that is no state, with the valid names.
+        """
+        names = [name.partition("[")[0] for name in self.components()]
+        for gate in self.gates:
+            if gate not in names:
+                states = ", ".join(dict.fromkeys(names))
+                raise KeyError(
+                    f"model {self.name} has no state {gate!r} for a gate; it has {states}"
+                )
+        return tuple(index for index, name in enumerate(names) if name in self.gates)
+
     def negligible(self) -> tuple[float, ...]:
         """Each component's negligible size, in the flat order."""
         return tuple(
@@ -110,7 +194,10 @@ class Model:
         )
 
     def check_structure(self, parameters: Any) -> None:
-        """Raise `TypeError` unless initial state and derivative have the declared structure."""
+        """Raise `TypeError` unless initial state and rates have the declared structure.
+
+        The coefficients of noise, too, where there is any.
+        """
         sizes = {name: quantity.size or 1 for name, quantity in self.quantities("State").items()}
 
         def check(label: str, value: Any) -> None:
@@ -131,13 +218,28 @@ class Model:
         check("initial state", state)
         inputs = self.Inputs(*(0.0 for _ in self.Inputs._fields))
         check("derivative", self.derivative(0.0, state, parameters, inputs))
+        if self.diffusion is None:
+            return
+        noise = self.diffusion(0.0, state, parameters, inputs)
+        if not isinstance(noise, self.Noise):
+            raise TypeError(
+                f"diffusion of model {self.name} must be a {self.Noise.__name__}; "
+                f"found {type(noise).__name__}"
+            )
+        for name, coefficients in zip(self.Noise._fields, noise, strict=True):
+            check(f"diffusion by {name}", coefficients)
 
 
 def _quantity(model: str, group: str, name: str, hint: Any) -> Quantity:
+    wanted = "Annotated[Value, Quantity(unit, description)]"
+    return _annotation(model, group, name, hint, Quantity, wanted)
+
+
+def _annotation[T](model: str, group: str, name: str, hint: Any, kind: type[T], wanted: str) -> T:
     for entry in getattr(hint, "__metadata__", ()):
-        if isinstance(entry, Quantity):
+        if isinstance(entry, kind):
             return entry
+    lacks = "a unit" if kind is Quantity else "a description"
     raise TypeError(
-        f"{group} of model {model}: field {name!r} needs a unit; "
-        f"annotate it as Annotated[Value, Quantity(unit, description)]"
+        f"{group} of model {model}: field {name!r} needs {lacks}; annotate it as {wanted}"
     )

@@ -16,6 +16,7 @@ from insilico import models
 from insilico.config import ConfigError, Document, Name
 from insilico.model import Model
 from insilico.solve import Dose, Events, Pattern, Tolerances, schedule
+from insilico.solve.methods import EXPONENTIAL, FIXED_STEP
 from trials.config import ArmSpec, TrialConfig
 from trials.design import check_design
 from trials.dosing import (
@@ -88,6 +89,7 @@ class _Builder(Naming):
                 config.solver.relative_tolerance,
                 config.solver.absolute_tolerance,
                 config.solver.max_steps,
+                config.solver.step,
             ),
             vocabulary=vocabulary,
             late=late,
@@ -102,7 +104,17 @@ class _Builder(Naming):
     def model(self) -> Model | None:
         if not self.known(("model",), self.config.model, models.names(), "model"):
             return None
-        return models.get(self.config.model)
+        model, solver = models.get(self.config.model), self.config.solver
+        method = solver.method or model.method
+        if model.diffusion is not None:
+            self.note(("model",), "has noise, whose paths trials do not draw")
+        if method in FIXED_STEP and (solver.step or model.step) is None:
+            hint = "state solver.step, for example 0.01 h"
+            self.note(("solver", "method"), f"{method} needs a step", found="", hint=hint)
+        if method in EXPONENTIAL and not model.gates:
+            message = f"{method} is for models with gates, and {model.name} names none"
+            self.note(("solver", "method"), message, found="")
+        return model
 
     def cohort(self, model: Model | None) -> Cohort | None:
         try:

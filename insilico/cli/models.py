@@ -69,6 +69,13 @@ def _card(model: Model, populations: list[Population]) -> list[str]:
             times = f"{quantity.size} x " if quantity.size else ""
             lines.append(f"  {name:<{width}}  {times}{quantity.description}"
                          + (f" [{unit}]" if unit else ""))  # fmt: skip
+    if model.processes():
+        width = max(map(len, model.processes()))
+        lines += ["", "Noise (independent Wiener processes)"]
+        lines += [
+            f"  {name:<{width}}  {process.description}"
+            for name, process in model.processes().items()
+        ]
     lines += _listed("Validated", model.validated) + _listed("Limits", model.limits)
     for population in populations:
         lines += ["", f"Population {population.name}", f"  {population.title}",

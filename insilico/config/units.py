@@ -17,7 +17,7 @@ from pydantic_core import core_schema
 from insilico.config.problems import SpecError, did_you_mean, nearest, shown
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
-_UNIT = r"(?:[A-Za-zµμΩ°]+|%)(?:(?:\^|\*\*)?-?[1-9]|[²³])?"
+_UNIT = r"(?:[A-Za-zµμΩ°]+|%)(?:(?:\^|\*\*)-?\d\.5|(?:\^|\*\*)?-?[1-9]|[²³])?"
 _QUANTITY = re.compile(rf"({_NUMBER})\s*((?:1\s*/\s*)?{_UNIT}(?:\s*[*/·]\s*{_UNIT})*)?")
 _LONGEST = 80
 _LONGEST_NUMBER = 40
@@ -41,7 +41,7 @@ _COMMON = re.split(
 )
 
 # Dimensions (powers of pint's base dimensions) -> what a trial designer calls them.
-_KINDS: dict[tuple[tuple[str, int], ...], str] = {
+_KINDS: dict[tuple[tuple[str, int | Fraction], ...], str] = {
     (): "a number without dimension",
     (("[time]", 1),): "a time",
     (("[time]", -1),): "a rate (1/time)",
@@ -222,8 +222,10 @@ def conversion_factor(source: str, target: str) -> float:
 
 
 @cache
-def dimensions(unit: str) -> Mapping[str, int]:
+def dimensions(unit: str) -> Mapping[str, int | Fraction]:
     """Powers of the base dimensions of a unit: `{"[length]": 3, "[time]": -1}` for `L/h`.
+
+    Halves are powers, too: noise is in `1/h^0.5`.
 
     Raises:
         ValueError: there is no such unit.
@@ -254,7 +256,7 @@ def kind_of(unit: str) -> str:
     if unit == "%":
         return "a percentage"
     powers = dimensions(unit)
-    known = tuple(sorted((name, int(power)) for name, power in powers.items()))
+    known = tuple(sorted(powers.items()))
     if known in _KINDS:
         return _KINDS[known]
     words = [name.strip("[]") + (f"^{power}" if power != 1 else "") for name, power in known]

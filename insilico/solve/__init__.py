@@ -4,36 +4,47 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from insilico.solve.events import Dose, Events, Infusion, Input, Kind, Pattern, schedule
+from insilico.solve.records import Covariate, Layout, Records, RecordsError, read_records
 from insilico.solve.status import DESCRIPTIONS, Status
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 
 if TYPE_CHECKING:
-    from insilico.solve.batch import (
-        BLOCK,
-        LANES,
-        Pending,
-        Solution,
-        over_devices,
-        solve,
-        solve_block,
-        submit,
-    )
+    from insilico.solve.batch import Pending, Solution, solve, submit
+    from insilico.solve.blocks import BLOCK, LANES, over_devices, solve_block
     from insilico.solve.courses import Plan, Rule, Visit
+    from insilico.solve.derivatives import (
+        Gradients,
+        hessian_vector_product,
+        solve_traced,
+        value_and_gradient,
+        value_and_gradient_block,
+    )
     from insilico.solve.diffrax_reference import reference
+    from insilico.solve.diffrax_stochastic import stochastic_reference
+    from insilico.solve.drivers import Choice, Launch, choose_driver
+    from insilico.solve.guards import DerivativeError
     from insilico.solve.walks import Walk, walk
 
 __all__ = [
     "BLOCK",
     "DESCRIPTIONS",
     "LANES",
+    "Choice",
+    "Covariate",
+    "DerivativeError",
     "Dose",
     "Events",
+    "Gradients",
     "Infusion",
     "Input",
     "Kind",
+    "Launch",
+    "Layout",
     "Pattern",
     "Pending",
     "Plan",
+    "Records",
+    "RecordsError",
     "Rule",
     "Solution",
     "Status",
@@ -41,28 +52,37 @@ __all__ = [
     "TolerancesAsNumbers",
     "Visit",
     "Walk",
+    "choose_driver",
+    "hessian_vector_product",
     "over_devices",
+    "read_records",
     "reference",
     "schedule",
     "solve",
     "solve_block",
+    "solve_traced",
+    "stochastic_reference",
     "submit",
+    "value_and_gradient",
+    "value_and_gradient_block",
     "walk",
 ]
 
 _COMPUTING = {
-    "batch": (
-        "BLOCK",
-        "LANES",
-        "Pending",
-        "Solution",
-        "over_devices",
-        "solve",
-        "solve_block",
-        "submit",
-    ),
+    "batch": ("Pending", "Solution", "solve", "submit"),
+    "blocks": ("BLOCK", "LANES", "over_devices", "solve_block"),
     "courses": ("Plan", "Rule", "Visit"),
+    "derivatives": (
+        "Gradients",
+        "hessian_vector_product",
+        "solve_traced",
+        "value_and_gradient",
+        "value_and_gradient_block",
+    ),
     "diffrax_reference": ("reference",),
+    "diffrax_stochastic": ("stochastic_reference",),
+    "drivers": ("Choice", "Launch", "choose_driver"),
+    "guards": ("DerivativeError",),
     "walks": ("Walk", "walk"),
 }  # fmt: skip
 

@@ -38,13 +38,42 @@ class Moving(NamedTuple):
     steps: Array
 
 
+class Limits(NamedTuple):
+    """What a lane has to keep to: relative and absolute tolerances, step size and steps in all."""
+
+    relative: Array
+    floors: Components
+    smallest: Array
+    max_steps: Array
+
+    @classmethod
+    def of(
+        cls, target: Array, tolerances: TolerancesAsNumbers, negligible: tuple[float, ...]
+    ) -> Limits:
+        """Those of a way to `target`; a lane whose step size underflows has failed."""
+        relative, max_steps = tolerances.relative, tolerances.max_steps
+        floors = tuple(tolerances.absolute * size + 0.0 * target for size in negligible)
+        smallest = 1e-14 * jnp.maximum(jnp.abs(target), 1e-3)
+        return cls(relative, floors, lax.stop_gradient(smallest), max_steps)
+
+    def allow(self, moving: Moving, target: Array) -> Array:
+        """The lanes that are on their way and may go on."""
+        time, size, steps = moving.time, moving.size, moving.steps
+        return (time < target) & (size > self.smallest) & (steps < self.max_steps)
+
+    def judge(self, moving: Moving, target: Array) -> tuple[Position, Array]:
+        """Where lanes came to rest, and their status."""
+        failure = jnp.where(moving.steps >= self.max_steps, Status.STEP_LIMIT, Status.NOT_FINITE)
+        status = jnp.where(moving.time < target, failure, Status.OK).astype(jnp.int32)
+        return Position(moving.time, moving.size, moving.state, moving.steps), status
+
+
 def start(
     method: Method,
     stepper: Stepper,
     position: Position,
     fresh: Array,
-    relative: Array,
-    floors: Components,
+    limits: Limits,
 ) -> Moving:
     """Lanes ready for their first step.
 
@@ -53,10 +82,13 @@ def start(
     """
     rates = stepper.rates(position.time, position.state)
     guess = control.first_size(
-        *lax.stop_gradient((position.state, rates, relative, floors)),
+        *lax.stop_gradient((position.state, rates, limits.relative, limits.floors)),
     )
     size = jnp.where(fresh, jnp.minimum(guess, position.size), position.size)
     kept = rates if method.reuses_rates else ()
+    # An empty compartment that begins to fill asks for a first step far smaller than it needs,
+    # which late in time would be none; a step that is too large is taken again.
+    size = jnp.maximum(size, 10.0 * limits.smallest)
     return Moving(position.time, size, position.state, kept, position.steps)
 
 
@@ -72,22 +104,22 @@ def attempt(
     stepper: Stepper,
     moving: Moving,
     target: Array,
-    active: Array,
-    relative: Array,
-    floors: Components,
+    limits: Limits,
 ) -> tuple[Moving, Tried]:
-    """One trial step of every active lane, not beyond its `target`: taken if it is exact enough.
+    """One trial step of every lane on its way to its `target`, and not beyond it.
 
-    `floors` are the absolute tolerances of the components. Idle lanes stay as they are.
+    It is taken if it is exact enough. Lanes that are there, or have failed, stay as they are.
 
     Step sizes are constants to differentiation, except that of a step that ends at its target,
     which is what was left: the only one that the time of an event acts on.
     """
     time, size, state, rates, steps = moving
-    left = target - time
+    active, left = limits.allow(moving, target), target - time
     length = lax.optimization_barrier(jnp.where(active & (size * 1.0001 >= left), left, size))
     trial = stepper.step(time, length, state, rates)
-    squares = control.squared_error(*lax.stop_gradient((state, trial, relative, floors)))
+    squares = control.squared_error(
+        *lax.stop_gradient((state, trial, limits.relative, limits.floors))
+    )
     # Idle lanes are told by their error from here on: masks of bytes between the compiler's
     # loops cost more than comparing numbers anew.
     squares = lax.optimization_barrier(jnp.where(active, squares, jnp.inf))
@@ -109,36 +141,6 @@ def attempt(
     return after, Tried(length, squares <= 1.0)
 
 
-class Limits(NamedTuple):
-    """What a lane has to keep to: relative and absolute tolerances, step size and steps in all."""
-
-    relative: Array
-    floors: Components
-    smallest: Array
-    max_steps: Array
-
-    @classmethod
-    def of(
-        cls, target: Array, tolerances: TolerancesAsNumbers, negligible: tuple[float, ...]
-    ) -> Limits:
-        """Those of a way to `target`; a lane whose step size underflows has failed."""
-        relative, absolute, max_steps = tolerances
-        floors = tuple(absolute * size + 0.0 * target for size in negligible)
-        smallest = 1e-14 * jnp.maximum(jnp.abs(target), 1e-3)
-        return cls(relative, floors, lax.stop_gradient(smallest), max_steps)
-
-    def allow(self, moving: Moving, target: Array) -> Array:
-        """The lanes that are on their way and may go on."""
-        time, size, steps = moving.time, moving.size, moving.steps
-        return (time < target) & (size > self.smallest) & (steps < self.max_steps)
-
-    def judge(self, moving: Moving, target: Array) -> tuple[Position, Array]:
-        """Where lanes came to rest, and their status."""
-        failure = jnp.where(moving.steps >= self.max_steps, Status.STEP_LIMIT, Status.NOT_FINITE)
-        status = jnp.where(moving.time < target, failure, Status.OK).astype(jnp.int32)
-        return Position(moving.time, moving.size, moving.state, moving.steps), status
-
-
 def advance(
     method: Method,
     field: Field,
@@ -156,14 +158,10 @@ def advance(
     limits = Limits.of(target, tolerances, negligible)
     stepper = method.prepare(field, position.time, position.state)
 
-    def further(moving: Moving) -> Moving:
-        active = limits.allow(moving, target)
-        return attempt(method, stepper, moving, target, active, limits.relative, limits.floors)[0]
-
     end = lax.while_loop(
         lambda moving: any_of(limits.allow(moving, target)),
-        further,
-        start(method, stepper, position, fresh, limits.relative, limits.floors),
+        lambda moving: attempt(method, stepper, moving, target, limits)[0],
+        start(method, stepper, position, fresh, limits),
     )
     return limits.judge(end, target)
 

@@ -1,9 +1,4 @@
-"""Many patients at once: padded into lanes, sorted, spread over all devices of the machine.
-
-Patients run in chunks of a fixed number of lanes, always full (the last one padded with copies), so
-that each patient meets the same machine instructions whoever runs beside it: its numbers do not
-depend, to the last bit, on the batch, on the order or on the number of devices.
-"""
+"""Any number of patients: checked, filled up to whole blocks and solved on all devices."""
 
 from __future__ import annotations
 
@@ -13,116 +8,28 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
-from insilico.solve import gradients, guards, methods
-from insilico.solve.adaptive import advance
+from insilico.solve import loops, methods
+from insilico.solve.blocks import (
+    BLOCK,
+    LANES,
+    Schedule,
+    Shape,
+    over_devices,
+    refuse_rule,
+    solve_block,
+)
+from insilico.solve.brownian import words_of
 from insilico.solve.courses import Rule
+from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern, check_events
+from insilico.solve.records import Layout, Records, RecordTable, overlaps
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
-from insilico.solve.walks import Walk, walk
+from insilico.solve.walks import Walk
 from insilico.vocabulary import Vector
-
-LANES = 64
-"""Patients a chunk. Fewer leave vector units idle, more fall out of the cache (measured)."""
-
-BLOCK = 1024
-"""Patients a block: the unit of work that is dispatched; sorting never crosses it."""
-
-
-def solve_block(
-    model: Model,
-    parameters: Any,
-    events: Events,
-    pattern: Pattern,
-    tolerances: TolerancesAsNumbers,
-    *,
-    method: str | None = None,
-    derivative: str | None = None,
-    rule: Rule | None = None,
-    subject: Any = None,
-) -> Walk:
-    """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
-
-    Arrays have the patients' axis last. Patients are sorted by the model's fastest rate, so that
-    those who need similar steps share a chunk, and come back in their own order.
-
-    `derivative` says how the result may be differentiated with respect to parameters, amounts and
-    times of events, and `subject`: not at all (None), "reverse" (`jax.grad`, `jax.vjp`), "forward"
-    (`jax.jvp`, `jax.jacfwd`) or "second" (`jax.jvp` of `jax.grad`). Any other way raises
-    `DerivativeError`. Patients that failed have derivatives of zero.
-    """
-    guards.check_mode(derivative)
-    parameters, events, subject = guards.guarded(derivative, (parameters, events, subject))
-    chosen = methods.get(method or model.method)
-    (patients,) = jax.tree.leaves(parameters)[0].shape
-    rate = None if model.fastest_rate is None else model.fastest_rate(parameters)
-    order = jnp.arange(patients) if rate is None else jnp.argsort(rate)
-    shared = jax.tree.map(lambda leaf: jnp.ndim(leaf) < 2, events)
-
-    def cut(leaf: Array) -> Array:
-        chunks = leaf[..., order].reshape(*leaf.shape[:-1], -1, LANES)
-        return jnp.moveaxis(chunks, -2, 0)
-
-    def join(leaf: Array) -> Array:
-        return jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], patients)[
-            ..., jnp.argsort(order)
-        ]
-
-    def chunk(own: tuple[Any, list[Array], Any]) -> Walk:
-        parameters, columns, subject = own
-        remaining = iter(columns)
-        rows = jax.tree.map(lambda leaf, same: leaf if same else next(remaining), events, shared)
-        if derivative in ("reverse", "second"):
-            walking, given = gradients.Differentiable.of(
-                model, parameters, rows, pattern, chosen, rule, subject
-            )
-            return walking.walk(given, tolerances)
-        return walk(
-            model, parameters, rows, pattern, tolerances,
-            rule=rule, subject=subject, advance=functools.partial(advance, chosen),
-        )  # fmt: skip
-
-    own_events = [leaf for leaf in jax.tree.leaves(events) if jnp.ndim(leaf) == 2]
-    chunks = jax.tree.map(cut, (parameters, own_events, subject))
-    return guards.guarded(derivative, jax.tree.map(join, jax.lax.map(chunk, chunks)))
-
-
-def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
-    """Compile `function` of one block to run over many blocks on all devices of the machine.
-
-    The result takes arrays with a leading axis of blocks, a multiple of the number of devices;
-    the first `shared` arguments have no such axis and go to every device whole.
-    """
-    mesh = jax.make_mesh((jax.local_device_count(),), ("blocks",), axis_types=(AxisType.Auto,))
-
-    def on_device(*arguments: Any) -> Any:
-        common, own = arguments[:shared], arguments[shared:]
-        return jax.lax.map(lambda block: function(*common, *block), own)
-
-    @functools.partial(jax.jit, compiler_options=compiler_options())
-    def program(*arguments: Any) -> Any:
-        specs = tuple(
-            PartitionSpec() if index < shared else PartitionSpec("blocks")
-            for index in range(len(arguments))
-        )
-        return jax.shard_map(
-            on_device, mesh=mesh, in_specs=specs, out_specs=PartitionSpec("blocks"), check_vma=False
-        )(*arguments)
-
-    return program
-
-
-def compiler_options() -> dict[str, str]:
-    """XLA's options for lane programs on this machine's default device.
-
-    512-bit vectors instead of the default 256 gain about a quarter on processors that have them.
-    """
-    return {"xla_cpu_prefer_vector_width": "512"} if jax.default_backend() == "cpu" else {}
 
 
 class Solution(NamedTuple):
@@ -151,7 +58,8 @@ class Pending:
     """
 
     walk: Walk
-    patients: int
+    blocks: Blocks
+    choice: Choice
 
     def wait(self) -> Pending:
         """Return once every patient is solved."""
@@ -160,81 +68,188 @@ class Pending:
 
     def solution(self) -> Solution:
         """Wait for the patients and bring what came of them to the host."""
-
-        def joined(leaf: Array) -> np.ndarray:
-            block = leaf.shape[-1]
-            result = np.empty((*leaf.shape[1:-1], self.patients), leaf.dtype)
-            for shard in leaf.addressable_shards:
-                first = shard.index[0].start or 0
-                for index, values in enumerate(np.asarray(shard.data), start=first):
-                    place = result[..., index * block : (index + 1) * block]
-                    place[...] = values[..., : place.shape[-1]]
-            return np.moveaxis(result, -1, 0)
-
-        return Solution(**jax.tree.map(joined, self.walk)._asdict())
+        return Solution(**jax.tree.map(self.blocks.joined, self.walk)._asdict())
 
 
 def solve(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Events | Records,
+    pattern: Pattern | None = None,
     *,
     tolerances: Tolerances | None = None,
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
+    noise: Array | None = None,
+    driver: str = "auto",
+    launch: Launch | None = None,
 ) -> Solution:
-    """Solve any number of patients through a schedule.
+    """Solve any number of patients through a schedule, or through their event table.
 
     **Arguments:**
 
     - `parameters`: the model's `Parameters`, each a number or an array (patients,); numbers are
       those of every patient.
-    - `events`, `pattern`: from `insilico.solve.schedule`; arrays (rows,) or (rows, patients).
+    - `events`, `pattern`: from `insilico.solve.schedule`; arrays (rows,) or (rows, patients). Or an
+      event table from `insilico.solve.read_records` alone: then outputs are (patients, records),
+      NaN beyond a patient's last record, and `Records.frame` puts them beside the table.
     - `tolerances`: default 1e-6 relative.
     - `method`: one of `insilico.solve.methods.NAMES`; default: the model's.
     - `rule`, `subject`: decisions at visits and what they need; arrays of `subject` have the
       patients' axis last.
+    - `noise`: for a model with noise, one random key a patient, which addresses its paths: the same
+      key gives the same paths, whatever the step and the schedule.
+    - `driver`: `"auto"`, `"xla"` or `"kernel"`; `launch`: how the kernel is laid over a GPU. See
+      `insilico.solve.choose_driver`, which says what would be taken and why.
 
     Patients that fail keep their place and say so in `status`. Raises `ValueError` for parameters
     that are not the model's or not one number a patient, for arrays of different lengths, for no
     patients at all, for events that ask for orders without a rule, that are not of the pattern,
-    whose times fall or that name a compartment or an input the model does not have.
+    whose times fall or that name a compartment or an input the model does not have, for an event
+    table with a rule, for a method that does not go with the model or its noise, and for a driver
+    that cannot do what is asked.
     """
     return submit(
         model, parameters, events, pattern,
-        tolerances=tolerances, method=method, rule=rule, subject=subject,
+        tolerances=tolerances, method=method, rule=rule, subject=subject, noise=noise,
+        driver=driver, launch=launch,
     ).solution()  # fmt: skip
 
 
 def submit(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Events | Records,
+    pattern: Pattern | None = None,
     *,
     tolerances: Tolerances | None = None,
     method: str | None = None,
     rule: Rule | None = None,
     subject: Any = None,
+    noise: Array | None = None,
+    driver: str = "auto",
+    launch: Launch | None = None,
 ) -> Pending:
     """As `solve`, but return as soon as the devices are at work."""
-    parameters = _columns(model, parameters)
+    chosen, tolerances = methods.known(method or model.method), tolerances or Tolerances()
+    loops.check(model, chosen, noisy=noise is not None, tolerances=tolerances)
+    words = None if noise is None else words_of(noise)
+    unit = LANES if launch is None else max(LANES, launch.lanes)
+    job = prepare(model, parameters, events, pattern, rule, subject, words, unit=unit)
+    common, *own = job.blocks.arguments
+    first, columns, (known, _) = jax.tree.map(lambda leaf: leaf[0], tuple(own))
+    choice = choose_driver(
+        model, first, put_together(job.layout, common, columns), job.pattern,
+        method=chosen, rule=rule, subject=known, driver=driver, launch=launch,
+    )  # fmt: skip
+    walked = _program(model, job.pattern, chosen, rule, job.layout, choice)(
+        tolerances.numbers(), *job.blocks.arguments
+    )
+    return Pending(walked, job.blocks, choice)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What was asked for, checked and ready to be handed to a program.
+
+    - `pattern`, `layout`: what the program is made for: the schedule's shape, its tree and which of
+      its leaves are each patient's own.
+    """
+
+    pattern: Shape
+    layout: tuple[Any, tuple[bool, ...]]
+    blocks: Blocks
+
+
+def prepare(
+    model: Model,
+    parameters: Any,
+    events: Events | Records,
+    pattern: Pattern | None,
+    rule: Rule | None,
+    *others: Any,
+    unit: int = LANES,
+) -> Job:
+    """Check the arguments of `solve`; of `others`, arrays have the patients' axis last."""
+    parameters = columns_of(model, parameters)
     sizes = {leaf.shape[0] for leaf in jax.tree.leaves(parameters) if leaf.ndim}
     if len(sizes) > 1:
         raise ValueError(f"parameters of different lengths: {sorted(sizes)}")
-    check_events(model, events, pattern)
-    # Parameters that all patients share are for as many as the events or the rule are for.
-    sizes = sizes or {np.shape(leaf)[-1] for leaf in events if np.ndim(leaf) == 2}
-    sizes = sizes or {np.shape(leaf)[-1] for leaf in jax.tree.leaves(subject) if np.ndim(leaf)}
-    patients = max(sizes, default=1)
-    if rule is None and np.any(np.asarray(events.order) >= 0):
-        raise ValueError("events name orders of a rule, but there is no rule")
+    schedule: Schedule
+    shape: Shape
+    if isinstance(events, Records):
+        patients = len(events.patients)
+        if sizes - {patients}:
+            raise ValueError(f"parameters of {sizes.pop()} patients; the table has {patients}")
+        parameters = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (patients,)), parameters)
+        schedule, shape = _laid_out(model, parameters, events)
+    elif pattern is None:
+        raise ValueError("events of a schedule need their pattern")
+    else:
+        schedule, shape = events, pattern
+        check_events(model, events, pattern)
+        # Parameters that all patients share are for as many as the events or the rule are for.
+        leaves = jax.tree.leaves(others)
+        sizes = sizes or {np.shape(leaf)[-1] for leaf in events if np.ndim(leaf) == 2}
+        sizes = sizes or {np.shape(leaf)[-1] for leaf in leaves if np.ndim(leaf)}
+        patients = max(sizes, default=1)
+        if rule is None and np.any(np.asarray(events.order) >= 0):
+            raise ValueError("events name orders of a rule, but there is no rule")
+        parameters = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (patients,)), parameters)
+    refuse_rule(shape, rule)
     if patients == 0:
         raise ValueError("there are no patients: the arrays of parameters are empty")
+    leaves, structure = jax.tree.flatten(schedule)
+    own = tuple(np.ndim(leaf) == 2 for leaf in leaves)
+    return Job(shape, (structure, own), in_blocks(parameters, schedule, others, unit))
+
+
+def _laid_out(model: Model, parameters: Any, records: Records) -> tuple[RecordTable, Layout]:
+    """The table with room for what these patients have under way at their steady states."""
+    if records.model is not model:
+        raise ValueError(
+            f"the event table was read for model {records.model.name}; read it for {model.name}"
+        )
+    table, layout = records.laid_out()
+    if model.dosing is None or not layout.steady:
+        return table, layout
+    needed = int(jax.jit(overlaps, static_argnums=0)(model, parameters, table))
+    # By powers of two: other parameters rarely need another program.
+    room = 0 if needed == 0 else 1 << (needed - 1).bit_length()
+    return records.laid_out(max(room, layout.overlaps))
+
+
+class Blocks(NamedTuple):
+    """Patients cut into blocks, as many on each device.
+
+    - `arguments`: of a program for all devices: events that patients share; parameters, events of
+      each and other arrays, their blocks' axis first and the patients' last.
+    """
+
+    patients: int
+    arguments: tuple[list, Any, list, Any]
+
+    def joined(self, leaf: Array) -> np.ndarray:
+        """A result on the devices, brought to the host with its patients first."""
+        block = leaf.shape[-1]
+        result = np.empty((*leaf.shape[1:-1], self.patients), leaf.dtype)
+        for shard in leaf.addressable_shards:
+            first = shard.index[0].start or 0
+            for index, values in enumerate(np.asarray(shard.data), start=first):
+                place = result[..., index * block : (index + 1) * block]
+                place[...] = values[..., : place.shape[-1]]
+        return np.moveaxis(result, -1, 0)
+
+
+def in_blocks(parameters: Any, events: Schedule, others: Any, unit: int = LANES) -> Blocks:
+    """Parameters, arrays (patients,), and what goes with them, cut into blocks and filled up.
+
+    Raises `ValueError` for arrays of other lengths.
+    """
+    (patients,) = jax.tree.leaves(parameters)[0].shape
     devices = jax.local_device_count()
-    block = min(BLOCK, LANES * -(-patients // (LANES * devices)))
+    block = min(BLOCK, unit * -(-patients // (unit * devices)))
     blocks = devices * -(-patients // (block * devices))
 
     def pad(leaf: Any) -> np.ndarray:
@@ -252,19 +267,16 @@ def submit(
         values = np.pad(values, extra, mode="edge").reshape(*values.shape[:-1], blocks, block)
         return np.moveaxis(values, -2, 0)
 
-    own = tuple(np.ndim(leaf) == 2 for leaf in events)
-    chosen = methods.get(method or model.method).name
-    walked = _program(model, pattern, chosen, rule, own)(
-        (tolerances or Tolerances()).numbers(),
-        [leaf for leaf, individual in zip(events, own, strict=True) if not individual],
-        jax.tree.map(lambda leaf: pad(np.broadcast_to(leaf, (patients,))), parameters),
-        [pad(leaf) for leaf, individual in zip(events, own, strict=True) if individual],
-        jax.tree.map(pad, subject),
+    leaves = jax.tree.leaves(events)
+    common = [leaf for leaf in leaves if np.ndim(leaf) < 2]
+    columns = [pad(leaf) for leaf in leaves if np.ndim(leaf) == 2]
+    return Blocks(
+        patients,
+        (common, jax.tree.map(pad, parameters), columns, jax.tree.map(pad, others)),
     )
-    return Pending(walked, patients)
 
 
-def _columns(model: Model, parameters: Any) -> Any:
+def columns_of(model: Model, parameters: Any) -> Any:
     """The model's parameters with every entry an array (), or (patients,), of float64."""
     if not isinstance(parameters, model.Parameters):
         raise ValueError(
@@ -295,18 +307,32 @@ def _columns(model: Model, parameters: Any) -> Any:
     return model.Parameters(*map(entry, model.Parameters._fields, parameters))
 
 
+def put_together(layout: tuple[Any, tuple[bool, ...]], common: list, columns: list) -> Any:
+    """A schedule from the leaves that patients share and those that they do not."""
+    structure, own = layout
+    shared, individual = iter(common), iter(columns)
+    return jax.tree.unflatten(
+        structure, [next(individual) if mine else next(shared) for mine in own]
+    )
+
+
 @functools.lru_cache(maxsize=64)
 def _program(
-    model: Model, pattern: Pattern, method: str, rule: Rule | None, own: tuple[bool, ...]
+    model: Model,
+    pattern: Shape,
+    method: str,
+    rule: Rule | None,
+    layout: tuple[Any, tuple[bool, ...]],
+    choice: Choice,
 ) -> Callable[..., Walk]:
     def one_block(
-        tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, subject: Any
+        tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, others: Any
     ) -> Walk:
-        shared, individual = iter(common), iter(columns)
-        events = Events(*(next(individual) if mine else next(shared) for mine in own))
+        events = put_together(layout, common, columns)
+        subject, noise = others
         return solve_block(
             model, parameters, events, pattern, tolerances,
-            method=method, rule=rule, subject=subject,
+            method=method, rule=rule, subject=subject, noise=noise, driver=choice,
         )  # fmt: skip
 
     return over_devices(one_block, shared=2)

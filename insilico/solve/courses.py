@@ -17,7 +17,8 @@ from jax import Array
 from insilico.model import Model
 from insilico.solve.adaptive import Position
 from insilico.solve.events import Events, Kind, Pattern
-from insilico.solve.fields import Components, Field, on_lanes
+from insilico.solve.fields import Components, Field, hoisted
+from insilico.solve.noise import chosen, structure_of
 from insilico.solve.status import Status
 
 
@@ -65,7 +66,8 @@ class Rule(Protocol):
 class Condition(NamedTuple):
     """All that is so of each lane at a moment: where it is, and what its events have set.
 
-    - `infusion`: rates into the pattern's infused compartments; `inputs`: the model's.
+    - `infusion`: rates into the pattern's infused compartments; `inputs`: the model's, at time 0
+      where they have `slopes`, which are there only if the pattern has ramps.
     - `plan`: the rule's; None where there is no rule.
     """
 
@@ -74,6 +76,7 @@ class Condition(NamedTuple):
     infusion: tuple[Array, ...]
     inputs: tuple[Array, ...]
     plan: Plan | None
+    slopes: tuple[Array, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +117,11 @@ class Course:
             infusion=tuple(zero for _ in self.pattern.infused),
             inputs=tuple(zero for _ in self.model.Inputs._fields),
             plan=None if self.rule is None else self.rule.start(self.subject),
+            slopes=tuple(zero for _ in self.model.Inputs._fields if self._has(Kind.RAMP)),
         )
+
+    def _has(self, kind: Kind) -> bool:
+        return kind in self.pattern.kinds
 
     def named(self, components: Components) -> Any:
         """The model's state of flat components."""
@@ -125,11 +132,14 @@ class Course:
         """The model's outputs at each lane's time."""
         return self.model.outputs(position.time, self.named(position.state), self.parameters)
 
-    def prepare(self) -> _Equations:
-        """The equations, with what depends on the parameters alone computed here and now."""
-        start = self.start()
+    def prepare(self, start: Condition | None = None) -> _Equations:
+        """The equations, with what depends on the parameters alone computed here and now.
+
+        `start`: any condition, where there is one; it only shows what all of them look like.
+        """
+        start = self.start() if start is None else start
         position = start.position
-        return on_lanes(self._rates, position.time, position.state, start.infusion, start.inputs)
+        return hoisted(self._rates, position.time, position.state, start.infusion, start.inputs)
 
     def _rates(
         self, time: Array, components: Components, infusion: Components, inputs: Components
@@ -150,7 +160,34 @@ class Course:
 
     def field(self, equations: _Equations, condition: Condition) -> Field:
         """The field until the next row."""
-        return lambda time, state: equations(time, state, condition.infusion, condition.inputs)
+        if not condition.slopes:
+            return lambda time, state: equations(time, state, condition.infusion, condition.inputs)
+
+        def sloping(time: Array, state: Components) -> Components:
+            inputs = tuple(
+                value + slope * time
+                for value, slope in zip(condition.inputs, condition.slopes, strict=True)
+            )
+            return equations(time, state, condition.infusion, inputs)
+
+        return sloping
+
+    def diffusion(self, condition: Condition) -> dict[str, Field]:
+        """The coefficients of the model's noise until the next row, by name; or none."""
+        if self.model.diffusion is None:
+            return {}
+        structure = structure_of(self.model)
+
+        def coefficients(time: Array, state: Components) -> Components:
+            assert self.model.diffusion is not None
+            inputs = self.model.Inputs(*condition.inputs)
+            noise = self.model.diffusion(time, self.named(state), self.parameters, inputs)
+            return tuple(
+                jnp.broadcast_to(leaf, self.lanes).astype(self.dtype)
+                for leaf in chosen(structure, noise)
+            )
+
+        return {"diffusion": coefficients}
 
     def target(self, condition: Condition, row: Events, slot: Array) -> Array:
         """The time each lane goes to before the row acts; failed lanes stay where they are."""
@@ -160,6 +197,8 @@ class Course:
             planned = condition.plan.next_visit
             visit = jnp.where(planned <= limit, planned, now)
             limit = jnp.where(slot, jnp.maximum(visit, now), limit)
+        if self._has(Kind.RESET):
+            limit = jnp.where(row.kind == Kind.RESET, now, limit)
         return jnp.where(condition.status == Status.OK, limit, now)
 
     def hold_visit(self, condition: Condition, row: Events) -> tuple[Condition, Array, Any]:
@@ -178,26 +217,83 @@ class Course:
     def act(self, condition: Condition, row: Events) -> Condition:
         """What the row does to each lane."""
         condition, amount = self._ordered(condition, row)
+        if self._has(Kind.RESET):
+            condition = self._reset(condition, row)
 
         def hits(kind: Kind, index: int) -> Array:
             return (row.kind == kind) & (row.target == index)
 
-        def added(kind: Kind, index: int, value: Array) -> Array:
-            return value + jnp.where(hits(kind, index), amount, 0.0)
+        def changed(index: int, value: Array) -> Array:
+            if self._has(Kind.DOSE):
+                value = value + jnp.where(hits(Kind.DOSE, index), amount, 0.0)
+            if self._has(Kind.SET):
+                value = jnp.where(hits(Kind.SET, index), amount, value)
+            return value
+
+        def infused(compartment: int, rate: Array) -> Array:
+            return rate + jnp.where(hits(Kind.RATE, compartment), amount, 0.0)
 
         position = condition.position
-        state = tuple(added(Kind.DOSE, i, value) for i, value in enumerate(position.state))
-        return condition._replace(
-            position=position._replace(state=state),
+        condition = condition._replace(
+            position=position._replace(
+                state=tuple(changed(i, value) for i, value in enumerate(position.state))
+            ),
             infusion=tuple(
-                added(Kind.RATE, compartment, rate)
+                infused(compartment, rate)
                 for compartment, rate in zip(self.pattern.infused, condition.infusion, strict=True)
             ),
-            inputs=tuple(
-                jnp.where(hits(Kind.INPUT, i), amount, value)
-                for i, value in enumerate(condition.inputs)
-            ),
         )
+        if self._has(Kind.INPUT):
+            condition = condition._replace(
+                inputs=tuple(
+                    jnp.where(hits(Kind.INPUT, i), amount, value)
+                    for i, value in enumerate(condition.inputs)
+                ),
+                slopes=tuple(
+                    jnp.where(hits(Kind.INPUT, i), 0.0, slope)
+                    for i, slope in enumerate(condition.slopes)
+                ),
+            )
+        if self._has(Kind.RAMP):
+            starts = [hits(Kind.RAMP, i) for i in range(len(condition.inputs))]
+            condition = condition._replace(
+                inputs=tuple(
+                    value - jnp.where(start, amount * row.time, 0.0)
+                    for start, value in zip(starts, condition.inputs, strict=True)
+                ),
+                slopes=tuple(
+                    jnp.where(start, amount, slope)
+                    for start, slope in zip(starts, condition.slopes, strict=True)
+                ),
+            )
+        return condition
+
+    def _reset(self, condition: Condition, row: Events) -> Condition:
+        # A failed lane keeps the time at which it stopped.
+        hit = (row.kind == Kind.RESET) & (condition.status == Status.OK)
+        initial = self.start()
+        position = condition.position
+
+        def renewed(new: Array, old: Array) -> Array:
+            return jnp.where(hit, new, old)
+
+        return condition._replace(
+            position=position._replace(
+                time=renewed(jnp.asarray(row.time, self.dtype), position.time),
+                size=renewed(initial.position.size, position.size),
+                state=jax.tree.map(renewed, initial.position.state, position.state),
+            ),
+            infusion=jax.tree.map(renewed, initial.infusion, condition.infusion),
+        )
+
+    def finish(self, condition: Condition, last_slot: Any) -> Condition:
+        """After the last row: a visit that was due by the last slot, but not held, is a failure."""
+        if condition.plan is None:
+            return condition
+        # No later slot is left to find out that a visit had none.
+        unheld = (condition.status == Status.OK) & (condition.plan.next_visit <= last_slot)
+        status = jnp.where(unheld, Status.LATE_VISIT, condition.status).astype(jnp.int32)
+        return condition._replace(status=status)
 
     def _ordered(self, condition: Condition, row: Events) -> tuple[Condition, Array]:
         amount = jnp.broadcast_to(row.amount, self.lanes).astype(self.dtype)

@@ -11,7 +11,7 @@ import dataclasses
 import enum
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,19 @@ class Kind(enum.IntEnum):
     """Adds `amount` to the rate at which compartment `target` is infused."""
     INPUT = 3
     """Sets input number `target` to `amount`."""
+    SET = 4
+    """Sets compartment `target` to `amount`."""
+    RESET = 5
+    """Back to the initial state, infusions off; the clock is set to the row's time.
+
+    Nothing is integrated up to such a row, since nothing of it would be left.
+    """
+    RAMP = 6
+    """From now on input number `target` changes by `amount` a unit of time."""
+
+
+SCHEDULED = (Kind.DOSE, Kind.RATE, Kind.INPUT)
+"""The kinds of rows that `schedule` makes."""
 
 
 class Events(NamedTuple):
@@ -47,6 +60,17 @@ class Events(NamedTuple):
     amount: Array | np.ndarray
     order: Array | np.ndarray
 
+    def in_precision(self, dtype: Any) -> Events:
+        """The same as JAX's arrays, times and amounts in the precision of the patients' numbers."""
+        import jax.numpy as jnp  # not on top: making a schedule should not wait for JAX
+
+        return Events(
+            *(
+                jnp.asarray(column, dtype if column.dtype.kind == "f" else column.dtype)
+                for column in self
+            )
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Pattern:
@@ -56,6 +80,7 @@ class Pattern:
     - `slots`: for each row, whether it is a free slot for a visit.
     - `infused`: the compartments that are ever infused.
     - `start`: the time of the initial state.
+    - `kinds`: the kinds of rows that may occur, beside `NONE`; others do nothing.
     """
 
     rows: int
@@ -63,6 +88,7 @@ class Pattern:
     slots: tuple[bool, ...]
     infused: tuple[int, ...]
     start: float = 0.0
+    kinds: tuple[Kind, ...] = SCHEDULED
 
 
 @dataclasses.dataclass(frozen=True)

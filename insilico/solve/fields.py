@@ -1,11 +1,11 @@
 """A model's field made fast on lanes, whatever way its equations are written.
 
-A step evaluates the field six times, so two things are worth doing to it. What depends on neither
+A step evaluates the field six times, so three things are worth doing to it. What depends on neither
 time nor state is computed once, outside the loop of steps, and a division by it becomes a
-multiplication by its reciprocal (a vector division takes as long as sixteen multiplications). And
-`log` in float64, for which XLA on a CPU calls the C library once a patient, is written out in
-arithmetic that it vectorises. Both change a result in its last bit only, and let a model stay as
-its paper has it: `central / volume`.
+multiplication by its reciprocal (a vector division takes as long as sixteen multiplications). Other
+divisions become a reciprocal whose derivative divides no more. And `log` in float64, for which XLA
+on a CPU calls the C library once a patient, is written out in arithmetic that it vectorises. All
+change a result in its last bits only, and let a model stay as its paper has it: `central / volume`.
 """
 
 from __future__ import annotations
@@ -79,12 +79,21 @@ def traced(function: Callable[..., Any], *examples: Any) -> Program:
     return Program(program.jaxpr.invars, known, remaining, program.jaxpr.outvars)
 
 
-def on_lanes(field: Callable[..., Components], *examples: Any) -> Callable[..., Components]:
+def hoisted(field: Callable[..., Components], *examples: Any) -> Callable[..., Components]:
     """`field` for many evaluations; what depends on no argument is computed here and now.
 
-    `examples` are arguments of the shapes and types that it will be called with.
+    `examples` are arguments of the shapes and types that it will be called with. Its operations
+    stay as they are, but for divisions by what is known.
     """
-    program = traced(field, *examples)
+    return _evaluation(traced(field, *examples), fast=False)
+
+
+def on_lanes(field: Callable[..., Components], *examples: Any) -> Callable[..., Components]:
+    """As `hoisted`, with operations in the forms that are fast on lanes."""
+    return _evaluation(traced(field, *examples), fast=True)
+
+
+def _evaluation(program: Program, fast: bool) -> Callable[..., Components]:
     known, remaining = program.known, program.remaining
     reciprocals = program.reciprocals()
 
@@ -98,10 +107,10 @@ def on_lanes(field: Callable[..., Components], *examples: Any) -> Callable[..., 
             if divisor is not None:
                 dividend = read(values, equation.invars[0])
                 values[equation.outvars[0]] = dividend * reciprocals[divisor]
-            elif _is_division(equation):
+            elif fast and _is_division(equation):
                 dividend, divisor = (read(values, operand) for operand in equation.invars)
                 values[equation.outvars[0]] = dividend * reciprocal(divisor)
-            elif _is_logarithm(equation):
+            elif fast and _is_logarithm(equation):
                 values[equation.outvars[0]] = logarithm(read(values, equation.invars[0]))
             else:
                 values.update(evaluated(equation, values))

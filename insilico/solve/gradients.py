@@ -31,7 +31,7 @@ from insilico.solve import adaptive, walks
 from insilico.solve.adaptive import Limits, Position, start
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
 from insilico.solve.events import Events, Pattern
-from insilico.solve.fields import Components
+from insilico.solve.fields import Components, Field
 from insilico.solve.methods import Method
 from insilico.solve.replays import (
     Constants,
@@ -47,7 +47,7 @@ from insilico.solve.replays import (
 )
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
-from insilico.solve.walks import Row, Walk
+from insilico.solve.walks import Prior, Row, Walk
 
 RECORD_BYTES = 2**23
 """Size of a chunk's record, which should stay in a cache until it is read."""
@@ -60,6 +60,7 @@ class Given(NamedTuple):
     events: Events
     subject: Any
     rule: Any
+    prior: Prior | None = None
 
 
 Pullback = Callable[[Walk], Given]
@@ -110,14 +111,16 @@ class Differentiable:
         method: Method,
         rule: Rule | None = None,
         subject: Any = None,
+        prior: Prior | None = None,
+        timed: bool = True,
     ) -> tuple[Differentiable, Given]:
         """The walk of these, and what it depends on."""
         opened, constants = None, ()
         if rule is not None:
             course = Course(model, parameters, pattern)
             opened, constants = _OpenedRule.of(rule, course, subject)
-        given = Given(parameters, jax.tree.map(jnp.asarray, events), subject, constants)
-        return cls(model, pattern, method, opened), given
+        given = Given(parameters, jax.tree.map(jnp.asarray, events), subject, constants, prior)
+        return cls(model, pattern, method, opened, timed), given
 
     def walk(self, given: Given, tolerances: TolerancesAsNumbers) -> Walk:
         """The walk, for `jax.grad`. For its derivative it is gone again, and recorded: until then
@@ -129,7 +132,9 @@ class Differentiable:
 
         def plain(given: Given, tolerances: TolerancesAsNumbers) -> Walk:
             advance = functools.partial(adaptive.advance, self.method)
-            return walks.walk_course(self._course(given), given.events, tolerances, advance)
+            return walks.walk_course(
+                self._course(given), given.events, tolerances, advance, given.prior
+            )
 
         def forth(given: Any, tolerances: Any) -> tuple[Walk, Any]:
             timed = _Static(self.rule is not None or given.events.time.perturbed)
@@ -143,20 +148,15 @@ class Differentiable:
         def back(residuals: Any, cotangents: Walk) -> tuple[Any, Any]:
             given, tolerances, timed = residuals
             this = dataclasses.replace(self, timed=timed.value)
-            walk, pull, _ = this.with_pullback(given, tolerances, this.blank_record(given))
+            course = self._course(given)
+            record = blank_record(2 + len(self.model.negligible()), course.lanes, course.dtype)
+            walk, pull, _ = this.with_pullback(given, tolerances, record)
             of_given = pull(_instantiated(cotangents, walk))
             return jax.tree.map(lambda leaf: leaf if is_smooth(leaf) else None, of_given), None
 
         run = jax.custom_vjp(plain)
         run.defvjp(forth, back, symbolic_zeros=True)
         return run(given, tolerances)
-
-    def blank_record(self, given: Given) -> Array:
-        """A record without steps. One that was used before will do as well."""
-        course = self._course(given)
-        width = 2 + len(self.model.negligible())
-        step = width * math.prod(course.lanes) * jnp.dtype(course.dtype).itemsize
-        return jnp.zeros((max(RECORD_BYTES // step, 16), width, *course.lanes), course.dtype)
 
     def with_pullback(
         self, given: Given, tolerances: TolerancesAsNumbers, record: Array
@@ -177,16 +177,18 @@ class Differentiable:
 
         (end, count, record), (seen, passed) = lax.scan(
             pass_row,
-            (course.start(), jnp.int32(0), record),
+            (walks.started(course, given.prior), jnp.int32(0), record),
             walks.rows_of(given.events, self.pattern),
         )
-        walk = walks.result(course, given.events, end, seen)
+        walk = walks.result(course, given.events, end, seen, given.prior)
 
         def pull(cotangents: Walk) -> Given:
             failed = walk.status != Status.OK
             of_walk = [jnp.where(failed, 0.0, leaf) for leaf in smooth(cotangents)]
             of_end, of_seen = pullback(
-                lambda end, seen: walks.result(course, given.events, end, seen), end, seen
+                lambda end, seen: walks.result(course, given.events, end, seen, given.prior),
+                end,
+                seen,
             )(of_walk)
             recorded_from = jnp.maximum(count - record.shape[0], 0)
             of_given = self._back(given, tolerances, passed, of_end, of_seen, record, recorded_from)
@@ -232,17 +234,19 @@ class Differentiable:
                 passed.begun, passed.count, record, recorded_from,
             )  # fmt: skip
 
-            def flow_constants(constants: list[Any], infusion: Any, inputs: Any) -> list[Any]:
-                now = before._replace(infusion=infusion, inputs=inputs)
-                return self._opened(equations, constants, now)[1].flow
+            def flow_constants(constants: list[Any], set_by_events: Any) -> list[Any]:
+                now = before._replace(**set_by_events)
+                return self._opened(course, equations, constants, now)[1].flow
 
-            of_constants, of_infusion, of_inputs = pullback(
-                flow_constants, constants, before.infusion, before.inputs
-            )(sums.constants)
+            set_by_events = {
+                name: getattr(before, name) for name in ("infusion", "inputs", "slopes")
+            }
+            of_constants, of_set = pullback(flow_constants, constants, set_by_events)(
+                sums.constants
+            )
             of_before = of_before._replace(
                 position=of_before.position._replace(state=sums.state),
-                infusion=plus(of_before.infusion, of_infusion),
-                inputs=plus(of_before.inputs, of_inputs),
+                **{name: plus(getattr(of_before, name), of) for name, of in of_set.items()},
             )
             if self.timed:
                 of_before, of_event = self._times_back(
@@ -262,7 +266,9 @@ class Differentiable:
             (walks.rows_of(given.events, self.pattern), passed, of_seen),
             reverse=True,
         )
-        (of_start,) = pullback(lambda given: self._course(given).start(), lasting)(totals.condition)
+        (of_start,) = pullback(
+            lambda given: walks.started(self._course(given), given.prior), lasting
+        )(totals.condition)
         (of_equations,) = pullback(lambda given: self._equations(given)[1], lasting)(
             totals.equations
         )
@@ -310,13 +316,14 @@ class Differentiable:
         )
 
     def _opened(
-        self, equations: Callable[..., Components], constants: list[Any], now: Condition
+        self,
+        course: Course,
+        equations: Callable[..., Components],
+        constants: list[Any],
+        now: Condition,
     ) -> tuple[Opened, Constants]:
         """The method made ready for the equations under what events have set."""
-
-        def field(time: Array, state: Components) -> Components:
-            return equations(constants, time, state, now.infusion, now.inputs)
-
+        field = course.field(functools.partial(equations, constants), now)
         return Opened.of(self.method, field, now.position.time, now.position.state)
 
     def _journey(
@@ -328,14 +335,71 @@ class Differentiable:
         this: Row,
         tolerances: TolerancesAsNumbers,
     ) -> Journey:
-        opened, own = self._opened(equations, constants, before)
+        opened, own = self._opened(course, equations, constants, before)
         target = course.target(before, this.event, this.slot)
         limits = Limits.of(target, tolerances, self.model.negligible())
-        first = start(
-            self.method, opened.stepper(own), before.position, this.fresh,
-            limits.relative, limits.floors,
-        )  # fmt: skip
+        first = start(self.method, opened.stepper(own), before.position, this.fresh, limits)
         return Journey(self.method, opened, own, limits, target, first)
+
+
+def advance(
+    method: Method,
+    field: Field,
+    position: Position,
+    target: Array,
+    fresh: Array,
+    tolerances: TolerancesAsNumbers,
+    negligible: tuple[float, ...],
+) -> tuple[Position, Array]:
+    """As `insilico.solve.adaptive.advance`, one way of its own, to be differentiated backwards.
+
+    Derivatives are with respect to the position's time and state, the target and whatever the field
+    has in it. The steps are taken again, and recorded, when they are replayed.
+    """
+    opened, constants = Opened.of(method, field, position.time, position.state)
+    limits = Limits.of(target, tolerances, negligible)
+    frozen = lax.stop_gradient((position.size, position.steps, fresh, limits))
+    ends = (position.time, position.state, target)
+
+    def journey(constants: Constants, ends: Any, frozen: Any) -> Journey:
+        (time, state, target), (size, steps, fresh, limits) = ends, frozen
+        here = Position(time, size, state, steps)
+        stepper = opened.stepper(constants)
+        first = start(method, stepper, here, fresh, limits)
+        return Journey(method, opened, constants, limits, target, first)
+
+    def plain(constants: Constants, ends: Any, frozen: Any) -> tuple[Position, Array]:
+        way = journey(constants, ends, frozen)
+        return way.limits.judge(way.taken(), way.target)
+
+    def forth(constants: Constants, ends: Any, frozen: Any) -> tuple[tuple[Position, Array], Any]:
+        return plain(constants, ends, frozen), (constants, ends, frozen)
+
+    def back(residuals: Any, cotangents: tuple[Position, Any]) -> tuple[Any, Any, None]:
+        constants, ends, frozen = residuals
+        way = journey(constants, ends, frozen)
+        record = blank_record(2 + len(position.state), position.time.shape, position.time.dtype)
+        _, count, record = way.recorded(way.first, jnp.int32(0), record)
+        begin = jnp.maximum(count - record.shape[0], 0)
+        sums = Sums.of(cotangents[0].state, constants, timed=True)
+        sums, _ = way.replayed(sums, jnp.int32(0), count, record, begin)
+        found = iter(sums.constants)
+        of_flow = [next(found) if is_smooth(leaf) else None for leaf in constants.flow]
+        return Constants(None, None, of_flow), (sums.time, sums.state, sums.target), None
+
+    travel = jax.custom_vjp(plain)
+    travel.defvjp(forth, back)
+    end, status = travel(constants, ends, frozen)
+    ahead = target > position.time
+    reached = jnp.where(status == Status.OK, target, lax.stop_gradient(end.time))
+    size, steps = lax.stop_gradient((end.size, end.steps))
+    return Position(jnp.where(ahead, reached, position.time), size, end.state, steps), status
+
+
+def blank_record(width: int, lanes: tuple[int, ...], dtype: Any) -> Array:
+    """A record without steps, of `width` numbers each; one that was used before will do as well."""
+    step = width * math.prod(lanes) * jnp.dtype(dtype).itemsize
+    return jnp.zeros((max(RECORD_BYTES // step, 16), width, *lanes), dtype)
 
 
 def _instantiated(cotangents: Any, values: Any) -> Any:

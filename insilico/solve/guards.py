@@ -88,7 +88,20 @@ def _evaluated(value: Any, *, mode: str | None, level: int) -> Any:
 def _transposed(cotangent: Any, value: Any, *, mode: str | None, level: int) -> Any:
     del value
     _check("reverse", mode, level)
-    return [cotangent]
+    if isinstance(cotangent, ad.Zero):
+        return [cotangent]
+    # A gradient is a value one level further, whose own derivatives are looked at first.
+    return [_guard.bind(cotangent, mode=mode, level=level + 1)]
+
+
+def _tangent_jvp(primals: Any, tangents: Any, *, mode: str | None, level: int) -> Any:
+    # What is differentiated here has been carried forwards: transposed, it would be gone.
+    _check("forward", mode, level)
+    (value,), (tangent,) = primals, tangents
+    out = _tangent.bind(value, mode=mode, level=level)
+    if isinstance(tangent, ad.Zero):
+        return out, tangent
+    return out, _tangent.bind(tangent, mode=mode, level=level)
 
 
 def _batched(primitive: Primitive) -> Any:
@@ -111,3 +124,4 @@ mlir.register_lowering(
     _tangent, lambda context, value, *, mode, level: [_evaluated(value, mode=mode, level=level)]
 )
 ad.deflinear2(_tangent, _transposed)
+ad.primitive_jvps[_tangent] = _tangent_jvp

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core import jaxpr_as_fun
 
-from insilico.solve.adaptive import Limits, Moving, any_of, attempt
+from insilico.solve.adaptive import Limits, Moving, Tried, any_of, attempt
 from insilico.solve.fields import Components, Field
 from insilico.solve.methods import Method, Stepper, Trial
 
@@ -58,7 +58,15 @@ class _Stepper:
     def rates(self, time: Array, state: Components) -> Components:
         return self.opened.rates(self.constants.rates, time, state)
 
-    def step(self, time: Array, size: Array, state: Components, rates: Components) -> Trial:
+    def step(
+        self,
+        time: Array,
+        size: Array,
+        state: Components,
+        rates: Components,
+        between: tuple[int, ...] = (),
+    ) -> Trial:
+        assert not between, "steps that are replayed end at every row"
         return self.opened.step(self.constants.step, time, size, state, rates)
 
     def flow(self, time: Array, size: Array, state: Components) -> Components:
@@ -94,6 +102,20 @@ class Journey(NamedTuple):
     target: Array
     first: Moving
 
+    def taken(self) -> Moving:
+        """Where lanes are at the end, without a record."""
+        return lax.while_loop(
+            lambda moving: any_of(self.limits.allow(moving, self.target)),
+            lambda moving: self._step(moving)[0],
+            self.first,
+        )
+
+    def _step(self, moving: Moving) -> tuple[Moving, Tried]:
+        return attempt(
+            self.method, self.opened.stepper(self.constants), moving, self.target,
+            self.limits,
+        )  # fmt: skip
+
     def recorded(
         self, moving: Moving, number: Array, record: Array, until: Array | None = None
     ) -> tuple[Moving, Array, Array]:
@@ -116,10 +138,7 @@ class Journey(NamedTuple):
         self, moving: Moving, number: Array, record: Array
     ) -> tuple[Moving, Array, Array]:
         """A step, and its length (0 where it was not taken), time and state before it on record."""
-        after, tried = attempt(
-            self.method, self.opened.stepper(self.constants), moving, self.target,
-            self.limits.allow(moving, self.target), self.limits.relative, self.limits.floors,
-        )  # fmt: skip
+        after, tried = self._step(moving)
         length = jnp.where(tried.taken, tried.length, 0.0)
         row = jnp.stack([length, moving.time, *moving.state])
         place = number % record.shape[0]
@@ -197,7 +216,7 @@ def explicit(function: Callable[..., Any], *examples: Any) -> tuple[Callable[...
     structure = jax.tree.structure(shape)
 
     def opened(constants: list[Any], *arguments: Any) -> Any:
-        program = jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, constants))
+        program = jaxpr_as_fun(closed.replace(consts=constants))
         return jax.tree.unflatten(structure, program(*jax.tree.leaves(arguments)))
 
     return opened, [jnp.asarray(constant) for constant in closed.consts]

@@ -13,6 +13,12 @@ class Status(enum.IntEnum):
     """No step, however small, gave a finite state within tolerance."""
     LATE_VISIT = 3
     """A rule asked for two visits closer together than its shortest recheck interval."""
+    IMPOSSIBLE_DOSING = 4
+    """A lag or bioavailability below 0, or a modelled duration or rate that is not above 0."""
+    NO_STEADY_STATE = 5
+    """The doses of a steady-state record lead to none that could be found."""
+    TOO_MANY_OVERLAPS = 6
+    """At a steady-state record more doses were under way than the layout has rows for."""
 
 
 DESCRIPTIONS = {
@@ -20,4 +26,7 @@ DESCRIPTIONS = {
     Status.STEP_LIMIT: "step limit reached",
     Status.NOT_FINITE: "state not finite, or step size underflow",
     Status.LATE_VISIT: "visits closer together than the rule's shortest recheck interval",
+    Status.IMPOSSIBLE_DOSING: "lag or bioavailability below 0, or duration or rate not above 0",
+    Status.NO_STEADY_STATE: "no steady state found",
+    Status.TOO_MANY_OVERLAPS: "more doses under way at a steady state than there are rows for",
 }

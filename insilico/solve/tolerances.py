@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,22 +19,35 @@ class Tolerances:
     - `absolute`: error of a step, in units of each state's declared negligible size.
     - `max_steps`: trial steps a patient may take in all before it counts as failed. Raise it for
       long horizons; a patient that needs very many steps is stiff.
+    - `step`: the longest step of a method of fixed steps, in the model's time unit; others do not
+      look at it. Default: the model's own.
+
+    Raises `ValueError` for a step that is not above 0.
     """
 
     relative: float = 1e-6
     absolute: float = 1e-8
     max_steps: int = 100_000
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.step is not None and not 0 < self.step < math.inf:
+            raise ValueError(f"step must be a time above 0; found {self.step}")
 
     def numbers(self) -> TolerancesAsNumbers:
         """The same as arguments of a compiled program, so that changing them compiles nothing."""
         return TolerancesAsNumbers(
-            np.float64(self.relative), np.float64(self.absolute), np.float64(self.max_steps)
+            np.float64(self.relative),
+            np.float64(self.absolute),
+            np.float64(self.max_steps),
+            np.float64(math.nan if self.step is None else self.step),
         )
 
 
 class TolerancesAsNumbers(NamedTuple):
-    """Tolerances as scalars, on the host or traced."""
+    """Tolerances as scalars, on the host or traced; a `step` of NaN is the model's."""
 
     relative: Any
     absolute: Any
     max_steps: Any
+    step: Any = math.nan

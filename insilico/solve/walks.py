@@ -44,6 +44,20 @@ class Walk(NamedTuple):
     state: Any
 
 
+class Prior(NamedTuple):
+    """What is so of each lane before its walk, where lanes observe at rows of their own.
+
+    - `observing`: (observations, lanes), the rows that observe; negative where a lane has no more.
+    - `status`, `steps`: (lanes,), how it fared so far, and trial steps already taken.
+    - `inputs`: (lanes,) each, the model's at the start.
+    """
+
+    observing: Array
+    status: Array
+    steps: Array
+    inputs: tuple[Array, ...]
+
+
 def walk(
     model: Model,
     parameters: Any,
@@ -54,34 +68,53 @@ def walk(
     rule: Rule | None = None,
     subject: Any = None,
     advance: Advance,
+    prior: Prior | None = None,
 ) -> Walk:
     """Solve one chunk of lanes through all rows of its schedule.
 
     `parameters` is the model's NamedTuple of arrays (lanes,), or of scalars for one patient;
-    `events` has rows (rows,), or (rows, lanes) where patients differ.
+    `events` has rows (rows,), or (rows, lanes) where patients differ. With `prior`, which rows
+    observe is its business instead of the pattern's.
     """
-    return walk_course(
-        Course(model, parameters, pattern, rule, subject), events, tolerances, advance
-    )
+    course = Course(model, parameters, pattern, rule, subject)
+    return walk_course(course, events, tolerances, advance, prior)
 
 
 def walk_course(
-    course: Course, events: Events, tolerances: TolerancesAsNumbers, advance: Advance
+    course: Course,
+    events: Events,
+    tolerances: TolerancesAsNumbers,
+    advance: Advance,
+    prior: Prior | None = None,
 ) -> Walk:
     """`walk` for a course."""
+    events = events.in_precision(course.dtype)
+    tolerances = jax.tree.map(lambda number: jnp.asarray(number, course.dtype), tolerances)
     negligible = course.model.negligible()
     equations = course.prepare()
 
     def pass_row(now: Condition, this: Row) -> tuple[Condition, Seen]:
         position, status = advance(
             course.field(equations, now), now.position, course.target(now, this.event, this.slot),
-            this.fresh, tolerances, negligible,
+            this.fresh, tolerances, negligible, **course.diffusion(now),
         )  # fmt: skip
         now = now._replace(position=position, status=jnp.maximum(now.status, status))
         return leave(course, now, this)
 
-    end, seen = lax.scan(pass_row, course.start(), rows_of(events, course.pattern))
-    return result(course, events, end, seen)
+    end, seen = lax.scan(pass_row, started(course, prior), rows_of(events, course.pattern))
+    return result(course, events, end, seen, prior)
+
+
+def started(course: Course, prior: Prior | None) -> Condition:
+    """The condition before the first row."""
+    start = course.start()
+    if prior is None:
+        return start
+    return start._replace(
+        status=jnp.maximum(start.status, prior.status),
+        position=start.position._replace(steps=prior.steps.astype(course.dtype)),
+        inputs=prior.inputs,
+    )
 
 
 class Row(NamedTuple):
@@ -137,27 +170,31 @@ def leave(course: Course, now: Condition, this: Row) -> tuple[Condition, Seen]:
     return course.act(now, row), Seen(outputs, visit_time, record)
 
 
-def result(course: Course, events: Events, end: Condition, seen: Seen) -> Walk:
+def result(
+    course: Course, events: Events, end: Condition, seen: Seen, prior: Prior | None = None
+) -> Walk:
     """A walk of what was seen at its rows, one after the other on the first axis."""
     pattern = course.pattern
-    observing = np.asarray(pattern.observed, dtype=int)
+
+    def at_observations(leaf: Array) -> Array:
+        if prior is None:
+            return leaf[np.asarray(pattern.observed, dtype=int)]
+        own = jnp.take_along_axis(leaf, jnp.maximum(prior.observing, 0), axis=0)
+        return jnp.where(prior.observing < 0, jnp.nan, own)
+
     slots = np.flatnonzero(pattern.slots)
-    status = end.status
-    if end.plan is not None and len(slots):
-        # No later slot is left to find out that a visit had none.
-        last = jnp.asarray(events.time)[slots[-1]]
-        unheld = (status == Status.OK) & (end.plan.next_visit <= last)
-        status = jnp.where(unheld, Status.LATE_VISIT, status).astype(jnp.int32)
+    if len(slots):
+        end = course.finish(end, jnp.asarray(events.time)[slots[-1]])
     structure = jax.tree.structure(course.outputs(end.position))
     return Walk(
-        outputs=jax.tree.unflatten(structure, [leaf[observing] for leaf in seen.outputs]),
+        outputs=jax.tree.unflatten(structure, [at_observations(leaf) for leaf in seen.outputs]),
         visit_time=(
             jnp.zeros((0, *course.lanes), course.dtype)
             if course.rule is None
             else seen.visit_time[slots]
         ),
         records=jax.tree.map(lambda leaf: leaf[slots], seen.record),
-        status=status,
+        status=end.status,
         stopped=end.position.time,
         steps=end.position.steps,
         state=course.named(end.position.state),

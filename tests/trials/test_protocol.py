@@ -28,6 +28,12 @@ def test_every_shipped_config_is_right(path):
     study.check()
 
 
+def test_a_stated_step_is_the_solver_s():
+    protocol = read(COAG, ["solver.method=rk4", "solver.step=6 min"]).protocol
+    assert protocol.tolerances.step == 0.1
+    assert read(COAG).protocol.tolerances.step is None
+
+
 def test_coag_is_what_its_config_says():
     protocol = read(COAG).protocol
     assert [arm.name for arm in protocol.arms] == ["genotype_guided", "clinically_guided"]
@@ -47,6 +53,11 @@ def test_coag_is_what_its_config_says():
     ("override", "said"),
     [
         ("model=warfarin_hamberg", 'there is no model "warfarin_hamberg"'),
+        ("model=gompertz_noise", "model: has noise, whose paths trials do not draw"),
+        ("solver.method=rk4", "rk4 needs a step; state solver.step, for example 0.01 h"),
+        ("solver.method=rush_larsen", "is for models with gates, and warfarin_hamberg2010 names"),
+        ("solver.method=milstein", 'found "milstein"; allowed: "tsit5"'),
+        ("solver.step=0.1 mg", "solver.step: must be a time (in h)"),
         ("model=warfarin_hamberg", 'did you mean "warfarin_hamberg2010"'),
         ("cohort.population=hamberg2010", 'found "hamberg2010"'),
         ("drug.compartment=guts", 'did you mean "gut"'),

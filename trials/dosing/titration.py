@@ -6,8 +6,6 @@ import dataclasses
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from insilico.vocabulary import where
 from trials.config import BandSpec, TitrationSpec
 
@@ -50,8 +48,10 @@ class Titration:
 
         `previous_band` is -1 where there was no such visit.
         """
-        uppers = np.array([band.below for band in self.bands[:-1]])
-        band = (value[..., None] >= uppers).sum(axis=-1).astype(value.dtype)
+        # A chain of comparisons: lanes of a kernel have no axis of bands.
+        band = 0.0 * value
+        for entry in self.bands[:-1]:
+            band = where(value >= entry.below, band + 1.0, band)
         repeated = band == previous_band
 
         def column(numbers: list[float]) -> Any:

@@ -135,6 +135,8 @@ def _solver(view: View) -> Table:
         ("Absolute tolerance", significant(solver.absolute_tolerance, 1)),
         ("Steps at most", whole(solver.max_steps)),
     ]
+    if solver.step is not None:
+        rows.append(("Longest step (h)", significant(solver.step, 3)))
     wanted = {
         "subjects": "Subjects in trials",
         "solves": "Solves (a subject under an arm)",

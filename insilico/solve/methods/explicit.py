@@ -6,8 +6,11 @@ stages inside later ones, up to five times over.
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from insilico.solve.fields import Components, Field, on_lanes
@@ -17,12 +20,14 @@ from insilico.solve.methods.interface import Trial
 class Tableau(NamedTuple):
     """Weights of the earlier rates at each stage, the stages' times, and the error's weights.
 
-    The last stage is the step's end.
+    The last stage is the step's end. `between` are the weights of all stages in each power of the
+    interpolant.
     """
 
     stages: tuple[tuple[float, ...], ...]
     nodes: tuple[float, ...]
     error: tuple[float, ...]
+    between: tuple[tuple[float, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +51,25 @@ class _Stepper:
     rates: Field
     tableau: Tableau
 
-    def step(self, time: Array, size: Array, state: Components, rates: Components) -> Trial:
+    def step(
+        self,
+        time: Array,
+        size: Array,
+        state: Components,
+        rates: Components,
+        between: tuple[int, ...] = (),
+    ) -> Trial:
         stages, end = self._stages(time, size, state, rates)
         last = lax.optimization_barrier(self.rates(time + self.tableau.nodes[-1] * size, end))
         stages.append(last)
         error = lax.optimization_barrier(
             tuple(size * weighted(self.tableau.error, stages, i) for i in range(len(state)))
         )
-        return Trial(end, last, error)
+        curves = tuple(
+            tuple(size * weighted(row, stages, index) for row in self.tableau.between)
+            for index in between
+        )
+        return Trial(end, last, error, lax.optimization_barrier(curves))
 
     def flow(self, time: Array, size: Array, state: Components) -> Components:
         return self._stages(time, size, state, self.rates(time, state))[1]
@@ -82,13 +98,36 @@ def tableau(published: str) -> Tableau:
     """Coefficients of a diffrax solver of that name."""
     import diffrax  # not on top: reading a config should not wait for it
 
-    found = getattr(diffrax, published).tableau
+    solver = getattr(diffrax, published)
+    found = solver.tableau
     assert found.fsal and found.ssal
     return Tableau(
         tuple(tuple(float(a) for a in row) for row in found.a_lower),
         tuple(float(c) for c in found.c),
         tuple(float(e) for e in found.b_error),
+        _interpolant(solver, len(found.b_error)),
     )
+
+
+def _interpolant(solver: Any, stages: int) -> tuple[tuple[float, ...], ...]:
+    """The weights of the stages in the powers of θ, read off diffrax' interpolation.
+
+    It is a polynomial without a constant, of the lowest degree that gives all its values.
+    """
+    places = np.linspace(0.0, 1.0, 33)[1:]
+    with jax.ensure_compile_time_eval():
+        curves = [
+            solver.interpolation_cls(t0=0.0, t1=1.0, y0=0.0, y1=0.0, k=unit)
+            for unit in jnp.eye(stages)
+        ]
+        values = np.array([[float(curve.evaluate(place)) for curve in curves] for place in places])
+    for degree in range(1, 11):
+        powers = places[:, None] ** np.arange(1, degree + 1)
+        weights = np.linalg.lstsq(powers, values)[0]
+        if np.max(np.abs(powers @ weights - values)) < 1e-12 * np.max(np.abs(weights)):
+            weights[np.abs(weights) < 1e-11] = 0.0
+            return tuple(tuple(row.tolist()) for row in weights)
+    raise AssertionError(f"the interpolation of {solver.__name__} is no polynomial of the stages")
 
 
 def weighted(weights: tuple[float, ...], stages: list[Components], index: int) -> Array:

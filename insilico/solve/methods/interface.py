@@ -1,24 +1,30 @@
-"""What the loop of adaptive steps asks of a method."""
+"""What the loops of steps ask of a method."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from jax import Array
 
+    from insilico.model import Model
     from insilico.solve.fields import Components, Field
+    from insilico.solve.noise import Coefficients, Structure
 
 
 class Trial(NamedTuple):
     """A trial step: the state at its end, the rates there, and the estimate of its error.
 
-    `rates` is empty where the next step has no use for them.
+    `rates` is empty where the next step has no use for them. `between` is the method's own
+    interpolant of the components that were asked for: of each the coefficients of θ, θ², … in
+    y(t + θh) − y(t), for θ from 0 to 1.
     """
 
     state: Components
     rates: Components
     error: Components
+    between: tuple[Components, ...] = ()
 
 
 class Stepper(Protocol):
@@ -29,8 +35,18 @@ class Stepper(Protocol):
         """The field itself."""
         ...
 
-    def step(self, time: Array, size: Array, state: Components, rates: Components) -> Trial:
-        """From `state` with its `rates` at `time` to `time + size`, lane by lane."""
+    def step(
+        self,
+        time: Array,
+        size: Array,
+        state: Components,
+        rates: Components,
+        between: tuple[int, ...] = (),
+    ) -> Trial:
+        """From `state` with its `rates` at `time` to `time + size`, lane by lane.
+
+        `between` are the components whose interpolant is asked for.
+        """
         ...
 
     def flow(self, time: Array, size: Array, state: Components) -> Components:
@@ -57,5 +73,43 @@ class Method(Protocol):
         """The method for `field`, whose arguments will look like `time` and `state`.
 
         What depends on neither is computed here and now, outside the loop of steps.
+        """
+        ...
+
+
+class FixedStepMethod(Protocol):
+    """One way to take a step of a given size, without an estimate of its error."""
+
+    @property
+    def name(self) -> str: ...
+
+    def prepare(
+        self, model: Model, field: Field, time: Array, state: Components
+    ) -> Callable[[Array, Array, Components], Components]:
+        """A function from time, size and state to the state at the step's end, lane by lane.
+
+        `field` holds the equations of `model`; its arguments will look like `time` and `state`.
+        Raises `ValueError` for a model that does not say what the method needs.
+        """
+        ...
+
+
+class StochasticMethod(Protocol):
+    """One way to take a step of a given size along a path of the model's Wiener processes."""
+
+    @property
+    def name(self) -> str: ...
+
+    def prepare(
+        self,
+        structure: Structure,
+        field: Field,
+        diffusion: Coefficients,
+        time: Array,
+        state: Components,
+    ) -> Callable[[Array, Array, Components, tuple[Array, ...]], Components]:
+        """A function from time, size, state and the processes' increments to the state at the end.
+
+        Raises `ValueError` for noise that the method is not right for.
         """
         ...

@@ -8,6 +8,7 @@ is written out for that pattern.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -26,6 +27,9 @@ class Coefficients(NamedTuple):
     Stage i solves W·U_i = f(t + c_i·h, y + Σ a_ij·U_j) + Σ (C_ij / h)·U_j + d_i·h·∂f/∂t. Beyond
     the rows of `a`, the state at a stage is that of the stage before plus its U; the last two of
     these are the embedded solution and the step's end.
+
+    The interpolant is (1 − θ)·y + θ·(end + (1 − θ)·(K_1 + θ·K_2 + …)); `between` are the weights of
+    the stages in the K.
     """
 
     gamma: float
@@ -33,6 +37,7 @@ class Coefficients(NamedTuple):
     c: tuple[tuple[float, ...], ...]
     nodes: tuple[float, ...]
     time: tuple[float, ...]
+    between: tuple[tuple[float, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,16 +74,33 @@ class _Stepper:
     elimination: Elimination
     coefficients: Coefficients
 
-    def step(self, time: Array, size: Array, state: Components, rates: Components) -> Trial:
+    def step(
+        self,
+        time: Array,
+        size: Array,
+        state: Components,
+        rates: Components,
+        between: tuple[int, ...] = (),
+    ) -> Trial:
         del rates
-        end, error = self._end(time, size, state)
-        return Trial(end, (), error)
+        end, stages = self._end(time, size, state)
+        curves = tuple(self._curve(state[i], end[i], stages, i) for i in between)
+        return Trial(end, (), stages[-1], lax.optimization_barrier(curves))
+
+    def _curve(self, start: Array, end: Array, stages: list[Components], index: int) -> Components:
+        """Coefficients of the interpolant's powers."""
+        first, *others = [weighted(row, stages, index) for row in self.coefficients.between]
+        # θ·(change + K_1) + Σ θ^(p+1)·(K_(p+1) − K_p), with K beyond the last one zero.
+        higher = [later - earlier for earlier, later in itertools.pairwise([first, *others])]
+        return (end - start + first, *higher, -(others[-1] if others else first))
 
     def flow(self, time: Array, size: Array, state: Components) -> Components:
         return self._end(time, size, state)[0]
 
-    def _end(self, time: Array, size: Array, state: Components) -> tuple[Components, Components]:
-        """The step's end, and its last stage, which is the estimate of its error."""
+    def _end(
+        self, time: Array, size: Array, state: Components
+    ) -> tuple[Components, list[Components]]:
+        """The step's end, and its stages, of which the last is the estimate of its error."""
         method, elimination = self.coefficients, self.elimination
         inverse = 1.0 / size
         entries = lax.optimization_barrier(self.jacobian(time, state))
@@ -110,7 +132,7 @@ class _Stepper:
             right = lax.optimization_barrier(right)
             stages.append(lax.optimization_barrier(solve(right)))
         end = tuple(y + u for y, u in zip(there, stages[-1], strict=True))
-        return lax.optimization_barrier(end), stages[-1]
+        return lax.optimization_barrier(end), stages
 
 
 RODAS4 = Rosenbrock(
@@ -141,6 +163,24 @@ RODAS4 = Rosenbrock(
         ),
         nodes=(0.0, 0.386, 0.21, 0.63, 1.0, 1.0),
         time=(0.25, -0.1043, 0.1035, -0.03620000000000023, 0.0, 0.0),
+        between=(
+            (
+                10.12623508344586,
+                -7.487995877610167,
+                -34.80091861555747,
+                -7.992771707568823,
+                1.025137723295662,
+                0.0,
+            ),
+            (
+                -0.6762803392801253,
+                6.087714651680015,
+                16.43084320892478,
+                24.76722511418386,
+                -6.594389125716872,
+                0.0,
+            ),
+        ),
     ),
 )
 """Order 4 with 3: RODAS of Hairer and Wanner, Solving Ordinary Differential Equations II, IV.7."""
@@ -199,6 +239,14 @@ RODAS5P = Rosenbrock(
                0.4288403609558664, 1.0, 1.0, 1.0),
         time=(0.21193756319429014, -0.42387512638858027, -0.3384627126235924, 1.8046452872882734,
               2.325825639765069, 0.0, 0.0, 0.0),
+        between=(
+            (25.948786856663858, -2.5579724845846235, 10.433815404888879, -2.3679251022685204,
+             0.524948541321073, 1.1241088310450404, 0.4272876194431874, -0.17202221070155493),
+            (-9.91568850695171, -0.9689944594115154, 3.0438037242978453, -24.495224566215796,
+             20.176138334709044, 15.98066361424651, -6.789040303419874, -6.710236069923372),
+            (11.419903575922262, 2.8879645146136994, 72.92137995996029, 80.12511834622643,
+             -52.072871366152654, -59.78993625266729, -0.15582684282751913, 4.883087185713722),
+        ),
     ),
 )  # fmt: skip
 """Order 5 with 4: G. Steinebach, Rosenbrock–Wanner method Rodas5P, BIT 2023; 63:27."""

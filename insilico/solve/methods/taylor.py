@@ -62,7 +62,14 @@ class _Stepper:
     reciprocals: dict[Var, Array]
     degree: int
 
-    def step(self, time: Array, size: Array, state: Components, rates: Components) -> Trial:
+    def step(
+        self,
+        time: Array,
+        size: Array,
+        state: Components,
+        rates: Components,
+        between: tuple[int, ...] = (),
+    ) -> Trial:
         del rates
         solution, end = self._series(time, size, state)
         slope = [
@@ -76,7 +83,7 @@ class _Stepper:
         error = lax.optimization_barrier(
             tuple(share * (size * rate - change) for rate, change in zip(after, slope, strict=True))
         )
-        return Trial(end, (), error)
+        return Trial(end, (), error, tuple(tuple(solution[index][1:]) for index in between))
 
     def flow(self, time: Array, size: Array, state: Components) -> Components:
         return self._series(time, size, state)[1]

@@ -12,15 +12,39 @@ functions:
 """
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from scripts.bench.problems import Problem
+from scripts.bench.problems.type_1_diabetes import PICOMOLES_A_UNIT
 from scripts.bench.tools.protocol import Prepared, Settings, Solution, Tool, Unavailable
 
-MODELS = {"P1": "indirect_response", "P2": "target_mediated_disposition"}
+MODELS = {
+    "P1": "indirect_response",
+    "P2": "target_mediated_disposition",
+    "P3": "type_1_diabetes",
+}
 """The engine's model of each problem; its parameters stand in the order of the problem's."""
-DOSED_COMPARTMENT = {"P1": "depot", "P2": "depot"}
+DOSED_COMPARTMENT = {"P1": "depot", "P2": "depot", "P3": "injected"}
+AMOUNT = {"P3": PICOMOLES_A_UNIT}
+"""What a problem's unit of dose is in the model's, where they differ."""
+
+
+def actions_of(problem: Problem, model: Any) -> list[Any]:
+    """The problem's doses and changes of inputs; the model's inputs stand in its order."""
+    from insilico.solve import Dose, Input
+
+    rows, compartment = problem.rows, DOSED_COMPARTMENT[problem.name]
+    amounts = rows.dose * AMOUNT.get(problem.name, 1.0)
+    actions: list[Any] = [
+        Dose(float(rows.start[row]), compartment, float(amounts[row]))
+        for row in np.flatnonzero(rows.dose)
+    ]
+    for column, name in zip(rows.inputs.T, model.Inputs._fields, strict=True):
+        changes = np.flatnonzero(np.diff(column, prepend=np.nan) != 0)
+        actions += [Input(float(rows.start[row]), name, float(column[row])) for row in changes]
+    return actions
 
 
 def _prepare(
@@ -28,7 +52,7 @@ def _prepare(
 ) -> Prepared:
     try:
         from insilico import models
-        from insilico.solve import LANES, Dose, Tolerances, schedule, submit
+        from insilico.solve import LANES, Tolerances, schedule, submit
     except ImportError as error:
         raise Unavailable(f"insilico.solve cannot be imported: {error}") from error
     if problem.name not in MODELS:
@@ -37,13 +61,9 @@ def _prepare(
         raise Unavailable(f"the engine's blocks are of {LANES} patients, not {lanes}")
 
     model = models.get(MODELS[problem.name])
-    rows = problem.rows
-    given = np.flatnonzero(rows.dose)
-    doses = [
-        Dose(float(rows.start[row]), DOSED_COMPARTMENT[problem.name], float(rows.dose[row]))
-        for row in given
-    ]
-    events, pattern = schedule(model, doses, observe=problem.output_times.tolist())
+    events, pattern = schedule(
+        model, actions_of(problem, model), observe=problem.output_times.tolist()
+    )
     tolerances = Tolerances(settings.relative_tolerance, settings.absolute_tolerance)
     parameters = model.Parameters(*problem.parameters[:patients].T)
 

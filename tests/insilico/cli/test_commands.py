@@ -48,6 +48,12 @@ def test_a_population_shows_its_choices_and_how_sure_its_numbers_are(cli):
         assert statement in output
 
 
+def test_a_stochastic_model_s_card_names_its_noise(cli):
+    output = cli("models", "show", "gompertz_noise").output
+    assert re.search(r"Noise .*\n  growth +fluctuation of the growth rate", output)
+    assert "Noise" not in cli("models", "show", "warfarin_hamberg2010").output
+
+
 def test_a_model_that_does_not_exist_names_the_nearest(cli):
     answer = cli("models", "show", "warfarin_hamburg2010")
     assert answer.code == 2

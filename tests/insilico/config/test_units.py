@@ -40,6 +40,7 @@ from insilico.config import (
         ("25 kg/m²", "kg/m**2", 25.0),
         ("0.1 1/h", "1/d", 2.4),
         ("2 h^-1", "1/h", 2.0),
+        ("0.2 1/d^0.5", "1/h^0.5", 0.2 / math.sqrt(24.0)),
         ("37 degC", "K", 310.15),
         ("120 mmHg", "kPa", 15.9986865),  # the millimetre of mercury is 133.322387 Pa
         ("5000 IU", "IU", 5000.0),

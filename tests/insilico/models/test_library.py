@@ -6,6 +6,7 @@ import pytest
 from insilico import devices as _devices  # noqa: F401  (float64)
 from insilico import models
 from insilico.config import dimensions
+from insilico.solve.methods import STOCHASTIC
 
 
 @pytest.fixture(params=models.names())
@@ -34,6 +35,13 @@ def test_every_quantity_has_a_known_unit_and_a_description(model):
             dimensions(quantity.unit)
             assert len(quantity.description) > 3, name
     assert dict(dimensions(model.time_unit)) == {"[time]": 1}
+
+
+def test_a_model_with_noise_says_what_fluctuates_and_on_which_grid(model):
+    assert (model.diffusion is not None) == bool(model.processes())
+    assert all(len(process.description) > 3 for process in model.processes().values())
+    if model.diffusion is not None:
+        assert model.method in STOCHASTIC and model.step is not None
 
 
 def test_a_model_has_the_structure_it_declares_on_floats_and_on_lanes(model):

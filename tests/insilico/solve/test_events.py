@@ -141,6 +141,19 @@ def test_an_infusion_follows_the_textbook_formula(solved):
     _assert_close(solved.outputs.concentration[index], expected)
 
 
+@pytest.mark.parametrize("start", [0.0, 100.0, 20_000.0])
+def test_an_empty_compartment_may_begin_to_fill_at_any_time(one_compartment, start):
+    """1 g an hour is 1e11 tolerances an hour: the first step is as short as the clock allows."""
+    events, pattern = schedule(
+        one_compartment, [Infusion(start, "central", 1000.0, 1.0)], observe=[start + 1.0]
+    )
+    solution = solve(one_compartment, one_compartment.Parameters(*TYPICAL), events, pattern)
+    assert solution.status[0] == Status.OK
+    elimination = TYPICAL[1] / TYPICAL[2]
+    expected = 1000.0 / elimination * (1.0 - np.exp(-elimination))
+    np.testing.assert_allclose(solution.outputs.central[0, 0], expected, rtol=1e-6)
+
+
 def test_no_drug_is_lost_or_made(solved):
     for index, (name, actions) in enumerate(SCHEDULES.items()):
         given = [

@@ -3,12 +3,13 @@
 import math
 from typing import Annotated, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from insilico.model import Model, Quantity
-from insilico.solve import Dose, Plan, Status, Tolerances, Visit, schedule, solve
+from insilico.solve import Dose, Plan, Status, Tolerances, Visit, schedule, solve, solve_traced
 
 TIGHT = Tolerances(relative=1e-10, absolute=1e-10)
 TYPICAL = (1.2, 3.0, 30.0)
@@ -321,3 +322,37 @@ def test_rates_that_are_the_same_for_all_patients_may_be_plain_numbers():
     solution = solve(model, Nothing(np.ones(3)), events, pattern)
     np.testing.assert_allclose(solution.outputs.elapsed, [[3.0, 5.0]] * 3, rtol=1e-12)
     np.testing.assert_array_equal(solution.outputs.still, np.full((3, 2), 2.0))
+
+
+def test_decisions_are_differentiated(one_compartment, patients):
+    """Through doses, memory and the times of visits, which follow from what was measured."""
+    generator = np.random.default_rng(11)
+    parameters = jax.tree.map(jnp.asarray, patients(one_compartment, TYPICAL, 4))
+    subject = {
+        "first": jnp.asarray(generator.uniform(0.0, 20.0, 4)),
+        "target": jnp.asarray(generator.uniform(0.5, 1.5, 4)),
+        "noise": jnp.asarray(np.exp(generator.normal(0.0, 0.2, (10, 4)))),
+    }
+    events, pattern = schedule(
+        one_compartment, DAILY[:3], observe=[60.0], visits_until=55.0, shortest_recheck=7.0
+    )
+
+    def value(given, derivative, tolerances):
+        parameters, target = given
+        solution = solve_traced(
+            one_compartment, parameters, events, pattern, tolerances=tolerances,
+            derivative=derivative, rule=Titration(), subject={**subject, "target": target},
+        )  # fmt: skip
+        return jnp.sum(solution.outputs.concentration) + jnp.nansum(solution.records["level"])
+
+    given = (parameters, subject["target"])
+    gradient = jax.jit(jax.grad(lambda g: value(g, "reverse", Tolerances(1e-8, 1e-8))))(given)
+    tight = jax.jit(lambda g: value(g, None, Tolerances(1e-12, 1e-12)))
+    along = jax.tree.map(lambda leaf: leaf * generator.normal(size=leaf.shape), given)
+    step = 1e-6
+    up, down = (
+        tight(jax.tree.map(lambda x, d, s=sign: x + s * step * d, given, along)) for sign in (1, -1)
+    )
+    pairs = zip(jax.tree.leaves(gradient), jax.tree.leaves(along), strict=True)
+    slope = sum(float(jnp.vdot(a, b)) for a, b in pairs)
+    assert slope == pytest.approx(float(up - down) / (2 * step), rel=1e-5)

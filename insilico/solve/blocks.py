@@ -1,0 +1,251 @@
+"""Patients on lanes inside a traced program: cut into chunks, sorted, spread over all devices.
+
+Patients run in chunks of a fixed number of lanes, always full, so that each patient meets the same
+machine instructions whoever runs beside it: its numbers do not depend, to the last bit, on the
+batch, on the order or on the number of devices.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import AxisType, PartitionSpec
+
+from insilico.model import Model
+from insilico.solve import gradients, guards, loops, methods
+from insilico.solve.courses import Rule
+from insilico.solve.drivers import Choice, Launch, choose_driver
+from insilico.solve.events import Events, Pattern
+from insilico.solve.records import Layout, RecordTable, expand
+from insilico.solve.tolerances import TolerancesAsNumbers
+from insilico.solve.walks import Advance, Prior, Walk, walk
+
+LANES = 64
+"""Patients a chunk. Fewer leave vector units idle, more fall out of the cache (measured)."""
+
+BLOCK = 1024
+"""Patients a block: the unit of work that is dispatched; sorting never crosses it."""
+
+
+Schedule = Events | RecordTable
+"""Rows of a schedule, or records of an event table that are yet to become rows."""
+
+Shape = Pattern | Layout
+"""The part of it that a compiled program is made for."""
+
+
+def solve_block(
+    model: Model,
+    parameters: Any,
+    events: Schedule,
+    pattern: Shape,
+    tolerances: TolerancesAsNumbers,
+    *,
+    method: str | None = None,
+    derivative: str | None = None,
+    rule: Rule | None = None,
+    subject: Any = None,
+    noise: Any = None,
+    driver: str | Choice = "auto",
+    launch: Launch | None = None,
+) -> Walk:
+    """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
+
+    Arrays have the patients' axis last. Patients are sorted by the model's fastest rate, so that
+    those who need similar steps share a chunk, and come back in their own order. `Records.laid_out`
+    gives a table and a layout in place of events and pattern; there is an output for each record.
+
+    `derivative` says how the result may be differentiated with respect to parameters, amounts and
+    times of events, and `subject`: not at all (None), "reverse" (`jax.grad`, `jax.vjp`), "forward"
+    (`jax.jvp`, `jax.jacfwd`) or "second" (`jax.jvp` of `jax.grad`). Any other way raises
+    `DerivativeError`. Patients that failed have derivatives of zero. Methods of fixed steps have
+    only forward ones. `noise` are the words of a key a patient
+    (`insilico.solve.brownian.words_of`), (2, patients). `driver` and `launch` are those of
+    `insilico.solve.choose_driver`.
+    """
+    guards.check_mode(derivative)
+    refuse_rule(pattern, rule)
+    parameters, events, subject = guards.guarded(derivative, (parameters, events, subject))
+    backwards = derivative in ("reverse", "second")
+    name = adaptive_only(model, method) if backwards else methods.known(method or model.method)
+    choice = choose_driver(
+        model, parameters, events, pattern, method=name, derivative=derivative,
+        rule=rule, subject=subject, driver=driver, launch=launch,
+    )  # fmt: skip
+    if choice.driver == "kernel":
+        # Not on top: half a second that only a kernel is worth.
+        from insilico.solve.kernel import walk_in_kernel
+
+        assert isinstance(events, Events) and isinstance(pattern, Pattern)
+        walked = walk_in_kernel(
+            model, parameters, events, pattern, tolerances,
+            method=methods.get(name), rule=rule, subject=subject,
+            order=None if model.fastest_rate is None else Chunks.of(model, parameters).order,
+            launch=choice.launch, interpret=choice.interpreted,
+        )  # fmt: skip
+        return guards.guarded(derivative, walked)
+
+    def chunk(own: tuple[Any, Schedule, Any, Any]) -> Walk:
+        parameters, events, subject, noise = own
+        advance = loops.advance_of(model, name, noise)
+        rows, shape, prior = as_rows(
+            model, parameters, events, pattern, tolerances, advance, derivative, name
+        )
+        if backwards:
+            walking, given = gradients.Differentiable.of(
+                model, parameters, rows, shape, methods.get(name), rule, subject, prior
+            )
+            return walking.walk(given, tolerances)
+        return walk(
+            model, parameters, rows, shape, tolerances,
+            rule=rule, subject=subject, advance=advance, prior=prior,
+        )  # fmt: skip
+
+    found = Chunks.of(model, parameters).map(chunk, parameters, events, subject, noise)
+    return guards.guarded(derivative, found)
+
+
+def adaptive_only(model: Model, method: str | None) -> str:
+    """The method's name. Raises `ValueError` for one whose steps are not replayed."""
+    name = methods.known(method or model.method)
+    if name not in methods.ADAPTIVE:
+        raise ValueError(
+            f"method {name} has no reverse derivative: choose one of "
+            f"{', '.join(methods.ADAPTIVE)}, or derivative='forward'"
+        )
+    return name
+
+
+def as_rows(
+    model: Model,
+    parameters: Any,
+    events: Schedule,
+    pattern: Shape,
+    tolerances: TolerancesAsNumbers,
+    advance: Advance,
+    derivative: str | None,
+    method: str,
+) -> tuple[Events, Pattern, Prior | None]:
+    """The rows of a chunk's schedule, into which records are expanded."""
+    if isinstance(events, Events):
+        assert isinstance(pattern, Pattern)
+        return events, pattern, None
+    assert isinstance(pattern, Layout)
+    differentiable = None if derivative is None else advance
+    if derivative in ("reverse", "second"):
+        differentiable = functools.partial(gradients.advance, methods.get(method))
+    return expand(
+        model, parameters, events, pattern, tolerances,
+        advance=advance, settle=loops.settling(advance, method), differentiable=differentiable,
+    )  # fmt: skip
+
+
+def refuse_rule(pattern: Shape, rule: Rule | None) -> None:
+    """Raise `ValueError` for a rule beside an event table."""
+    if isinstance(pattern, Layout) and rule is not None:
+        raise ValueError(
+            "a rule decides at the visits of a schedule; with an event table there are none: "
+            "leave out the rule, or give events from insilico.solve.schedule"
+        )
+
+
+class Chunks(NamedTuple):
+    """Patients cut into chunks of `LANES`, those who need similar steps together.
+
+    - `order`: the patients' numbers, chunk after chunk.
+    """
+
+    order: Array
+
+    @classmethod
+    def of(cls, model: Model, parameters: Any) -> Chunks:
+        (patients,) = jax.tree.leaves(parameters)[0].shape
+        if model.fastest_rate is None:
+            return cls(jnp.arange(patients))
+        return cls(jnp.argsort(model.fastest_rate(parameters)))
+
+    def cut(self, leaf: Array) -> Array:
+        """From (…, patients) to (chunks, …, lanes)."""
+        chunks = leaf[..., self.order].reshape(*leaf.shape[:-1], -1, LANES)
+        return jnp.moveaxis(chunks, -2, 0)
+
+    def join(self, leaf: Array) -> Array:
+        """Back again."""
+        in_order = jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], self.order.size)
+        return in_order[..., jnp.argsort(self.order)]
+
+    def scan(
+        self,
+        function: Callable[[Any, Any], tuple[Any, Any]],
+        start: Any,
+        parameters: Any,
+        events: Schedule,
+        *others: Any,
+    ) -> Any:
+        """`function(carry, (parameters, events, *others))` of one chunk after the other.
+
+        Arrays have the patients' axis last; events that all patients share go to every chunk whole.
+        """
+        leaves, structure = jax.tree.flatten(events)
+        shared = [jnp.ndim(leaf) < 2 for leaf in leaves]
+        own = [leaf for leaf, same in zip(leaves, shared, strict=True) if not same]
+
+        def of_chunk(carry: Any, cut: tuple[Any, list[Array], Any]) -> tuple[Any, Any]:
+            parameters, columns, others = cut
+            remaining = iter(columns)
+            pairs = zip(leaves, shared, strict=True)
+            rows = jax.tree.unflatten(
+                structure, [leaf if same else next(remaining) for leaf, same in pairs]
+            )
+            return function(carry, (parameters, rows, *others))
+
+        cut = jax.tree.map(self.cut, (parameters, own, others))
+        return jax.tree.map(self.join, jax.lax.scan(of_chunk, start, cut)[1])
+
+    def map(self, function: Callable[[Any], Any], parameters: Any, *others: Any) -> Any:
+        """The same without a carry."""
+        return self.scan(lambda _, own: ((), function(own)), (), parameters, *others)
+
+
+def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
+    """Compile `function` of one block to run over many blocks on all devices of the machine.
+
+    The result takes arrays with a leading axis of blocks, a multiple of the number of devices;
+    the first `shared` arguments have no such axis and go to every device whole.
+    """
+    mesh = jax.make_mesh((jax.local_device_count(),), ("blocks",), axis_types=(AxisType.Auto,))
+
+    def on_device(*arguments: Any) -> Any:
+        common, own = arguments[:shared], arguments[shared:]
+        # A GPU is filled by all blocks together; a core of a CPU is by one.
+        over_blocks = jax.vmap if jax.default_backend() == "gpu" else _one_by_one
+        return over_blocks(lambda block: function(*common, *block))(own)
+
+    @functools.partial(jax.jit, compiler_options=compiler_options())
+    def program(*arguments: Any) -> Any:
+        specs = tuple(
+            PartitionSpec() if index < shared else PartitionSpec("blocks")
+            for index in range(len(arguments))
+        )
+        return jax.shard_map(
+            on_device, mesh=mesh, in_specs=specs, out_specs=PartitionSpec("blocks"), check_vma=False
+        )(*arguments)
+
+    return program
+
+
+def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.partial(jax.lax.map, function)
+
+
+def compiler_options() -> dict[str, str]:
+    """XLA's options for lane programs on this machine's default device.
+
+    512-bit vectors instead of the default 256 gain about a quarter on processors that have them.
+    """
+    return {"xla_cpu_prefer_vector_width": "512"} if jax.default_backend() == "cpu" else {}

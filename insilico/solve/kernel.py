@@ -1,0 +1,481 @@
+"""The driver for a GPU: one kernel in which each lane walks through its schedule on its own.
+
+XLA's driver takes all lanes to a row before any goes on. Here a lane has its own time, step size
+and row, its numbers stay in registers from its first step to its last, and whoever needs many
+steps holds up only the few lanes of its program. What a step is, what happens at a row and when a
+lane has failed are the functions that XLA's driver calls (`insilico.solve.adaptive`, `.courses`,
+`.methods`), so that a lane takes the same steps in both; only who waits for whom differs.
+
+The kernel is written in Pallas for Triton. One program has a block of lanes, a power of two; all
+arrays stay in memory and are read and written entry by entry at the patient's own place, so that
+patients may be sorted without their numbers being moved, and at the lane's own row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton
+
+from insilico.model import Model
+from insilico.solve import adaptive
+from insilico.solve.adaptive import Limits, Moving, Position
+from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
+from insilico.solve.drivers import Launch
+from insilico.solve.events import Events, Kind, Pattern
+from insilico.solve.fields import Components
+from insilico.solve.methods import Method
+from insilico.solve.plain import Operations, Table, Unsuitable, plain
+from insilico.solve.status import Status
+from insilico.solve.tolerances import TolerancesAsNumbers
+from insilico.solve.walks import Walk
+
+
+class Journey(NamedTuple):
+    """Where each lane is on its way through the schedule.
+
+    - `row`: the row that it goes to: -1 before it sets out, the number of rows once it is through.
+    - `target`: the time that it goes to; the rest as in `Condition`.
+    """
+
+    row: Array
+    target: Array
+    moving: Moving
+    status: Array
+    infusion: Components
+    inputs: Components
+    slopes: Components
+    plan: Plan | None
+
+    @property
+    def condition(self) -> Condition:
+        time, size, state, _, steps = self.moving
+        position = Position(time, size, state, steps)
+        return Condition(position, self.status, self.infusion, self.inputs, self.plan, self.slopes)
+
+
+class _Given(NamedTuple):
+    """What the kernel reads.
+
+    - `observation`, `slot`: for each row the number of its output time and of its slot, or -1.
+    - `tolerances`: the numbers, (3,). `constants`: numbers that the rule closes over, each (1,).
+    - `order`: the patient of each lane; None where they stand in their own order.
+    """
+
+    parameters: Any
+    events: Events
+    observation: Array
+    slot: Array
+    tolerances: Array
+    start: Condition
+    subject: Any
+    constants: list[Array]
+    order: Array | None
+
+
+def walk_in_kernel(
+    model: Model,
+    parameters: Any,
+    events: Events,
+    pattern: Pattern,
+    tolerances: TolerancesAsNumbers,
+    *,
+    method: Method,
+    rule: Rule | None = None,
+    subject: Any = None,
+    order: Array | None = None,
+    launch: Launch | None = None,
+    interpret: bool = False,
+) -> Walk:
+    """As `insilico.solve.walk`, for any number of patients that is a multiple of `launch.lanes`.
+
+    **Arguments** beyond those of `walk`:
+
+    - `order`: the patients in the order in which they fill lanes; results keep the patients' own.
+    - `interpret`: run the kernel's operations by XLA, on any device.
+
+    Raises `Unsuitable` where the model, the rule or the schedule has what no kernel can do.
+    """
+    launch = launch or Launch()
+    lanes = launch.lanes
+    course = Course(model, parameters, pattern, rule, subject)
+    (patients,) = course.lanes
+    if lanes & (lanes - 1) or patients % lanes:
+        raise ValueError(
+            f"{patients} patients do not fill programs of {lanes} lanes, "
+            "which have to be a power of two"
+        )
+    if not pattern.rows:
+        raise Unsuitable("a schedule without rows")
+    start = course.start()
+    decisions = None if rule is None else _Decisions.of(course, rule, start, lanes)
+    slots = np.flatnonzero(pattern.slots)
+    given = _Given(
+        parameters,
+        events.in_precision(course.dtype),
+        _numbered(pattern.rows, pattern.observed),
+        _numbered(pattern.rows, slots),
+        jnp.stack([jnp.asarray(number, course.dtype) for number in tolerances[:3]]),
+        start,
+        subject,
+        [] if decisions is None else [jnp.reshape(value, (1,)) for value in decisions.constants],
+        None if order is None else order.astype(jnp.int32),
+    )
+    observed = jax.eval_shape(course.outputs, start.position)
+    records = None if decisions is None else decisions.visit.results[0]
+
+    def tabled(rows: int, leaf: Any) -> Any:
+        return jax.ShapeDtypeStruct((rows, patients), leaf.dtype)
+
+    walk = Walk(
+        outputs=jax.tree.map(lambda leaf: tabled(len(pattern.observed), leaf), observed),
+        visit_time=tabled(0 if rule is None else len(slots), start.position.time),
+        records=()
+        if rule is None
+        else jax.tree.map(lambda leaf: tabled(len(slots), leaf), records),
+        status=start.status,
+        stopped=start.position.time,
+        steps=start.position.steps,
+        state=course.named(start.position.state),
+    )
+    read, given_tree = jax.tree.flatten(given)
+    written, walk_tree = jax.tree.flatten(walk)
+    # An array without entries has no place in memory.
+    some = [index for index, leaf in enumerate(written) if leaf.size]
+    types = (jax.tree.map(lambda leaf: leaf.dtype, given), jax.tree.map(lambda w: w.dtype, walk))
+
+    def kernel(*references: Any) -> None:
+        sources = jax.tree.unflatten(given_tree, references[: len(read)])
+        places: list[Any] = [None] * len(written)
+        for index, reference in zip(some, references[len(read) :], strict=True):
+            places[index] = reference
+        _Program(
+            model, pattern, method, decisions, lanes,
+            jax.tree.map(_Reading, sources, types[0]), jax.tree.unflatten(walk_tree, places),
+        ).run()  # fmt: skip
+
+    whole = pl.BlockSpec(memory_space=pl.ANY)
+    results = pl.pallas_call(
+        kernel,
+        out_shape=[jax.ShapeDtypeStruct(written[i].shape, _kept(written[i].dtype)) for i in some],
+        grid=(patients // lanes,),
+        in_specs=[whole] * len(read),
+        out_specs=[whole] * len(some),
+        compiler_params=triton.CompilerParams(num_warps=launch.warps, num_stages=1),
+        interpret=interpret,
+        name=f"walk_{model.name}",
+    )(*(leaf.astype(_kept(leaf.dtype)) for leaf in map(jnp.asarray, read)))
+    leaves = [jnp.zeros(leaf.shape, leaf.dtype) for leaf in written]
+    for index, result in zip(some, results, strict=True):
+        leaves[index] = result.astype(leaves[index].dtype)
+    return jax.tree.unflatten(walk_tree, leaves)
+
+
+def _kept(dtype: Any) -> Any:
+    """The type of numbers in memory, where conditions are whole numbers."""
+    return jnp.int32 if dtype == jnp.bool_ else dtype
+
+
+def _numbered(rows: int, chosen: Any) -> Array:
+    numbers = np.full(rows, -1, np.int32)
+    numbers[list(chosen)] = np.arange(len(chosen))
+    return jnp.asarray(numbers)
+
+
+def _any(mask: Array) -> Array:
+    # The one reduction to a scalar that every version of the kernel's compiler has.
+    return jnp.max(mask.astype(jnp.int32)) > 0
+
+
+def _select(mask: Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(mask, a, b).astype(b.dtype), new, old)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """An array in memory, read entry by entry; the patient is the last index."""
+
+    reference: Any
+    dtype: Any
+
+    def __call__(self, *index: Any, mask: Any = None, otherwise: Any = None) -> Array:
+        found = triton.load(self.reference.at[index], mask=mask, other=otherwise)
+        return found != 0 if self.dtype == jnp.bool_ else found
+
+    def number(self, index: int) -> Array:
+        """One number, the same for all lanes."""
+        found = self.reference[index]
+        return found != 0 if self.dtype == jnp.bool_ else found
+
+    def at_row(self, row: Array, patient: Array) -> Array:
+        """Of a column of rows, shared by all patients or each patient's own."""
+        return self(row) if len(self.reference.shape) == 1 else self(row, patient)
+
+    def of(self, patient: Array) -> Array | Table:
+        """The patients' numbers, or their table, which stays where it is."""
+        if len(self.reference.shape) == 1:
+            return self(patient)
+        rows = self.reference.shape[0]
+
+        def at(row: Array, inside: Array, otherwise: Any) -> Array:
+            kind = jnp.int32 if self.dtype == jnp.bool_ else self.dtype
+            other = jnp.full(row.shape, otherwise, kind)
+            return self(row.astype(jnp.int32), patient, mask=inside, otherwise=other)
+
+        return Table(rows, self.dtype, at)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Decisions:
+    """A rule as plain operations, for a program's lanes."""
+
+    visit: Operations
+    administer: Operations
+
+    @classmethod
+    def of(cls, course: Course, rule: Rule, start: Condition, lanes: int) -> _Decisions:
+        def alike(leaf: Any) -> Any:
+            shape = jnp.shape(leaf)
+            if len(shape) not in (1, 2):
+                raise Unsuitable(f"an array of shape {shape} in what a rule knows of its subjects")
+            return jax.ShapeDtypeStruct((*shape[:-1], lanes), jnp.asarray(leaf).dtype)
+
+        start, subject = jax.tree.map(alike, (start, course.subject))
+        own = dataclasses.replace(course, parameters=jax.tree.map(alike, course.parameters))
+        visit = jax.eval_shape(
+            lambda parameters, position: Visit(
+                position.time,
+                dataclasses.replace(own, parameters=parameters).outputs(position),
+            ),
+            own.parameters,
+            start.position,
+        )
+        return cls(
+            Operations.of(rule.visit, lanes, visit, start.plan, subject),
+            Operations.of(rule.administer, lanes, visit.time, start.plan, subject),
+        )
+
+    @property
+    def constants(self) -> list[Any]:
+        """Numbers of the rule that the kernel has to be handed."""
+        return [value for value in self._closed_over() if np.ndim(value) == 0]
+
+    def _closed_over(self) -> tuple[Any, ...]:
+        return (*self.visit.constants, *self.administer.constants)
+
+    def rule(self, constants: list[Any]) -> _PlainRule:
+        """The rule, whose `constants` are now these."""
+        if any(np.ndim(value) for value in self._closed_over()):
+            raise Unsuitable("an array of constants in a rule: a chain of `where` has none")
+        count = len(self.visit.constants)
+        return _PlainRule(self, constants[:count], constants[count:])
+
+
+@dataclasses.dataclass(frozen=True)
+class _PlainRule:
+    decisions: _Decisions
+    of_visit: list[Any]
+    of_administer: list[Any]
+
+    def start(self, subject: Any) -> Plan:
+        raise NotImplementedError("lanes come to the kernel with their first plan made")
+
+    def visit(self, visit: Visit, plan: Plan, subject: Any) -> tuple[Any, Plan]:
+        return self.decisions.visit(visit, plan, subject, constants=self.of_visit)
+
+    def administer(self, time: Array, plan: Plan, subject: Any) -> tuple[tuple[Array, ...], Plan]:
+        return self.decisions.administer(time, plan, subject, constants=self.of_administer)
+
+
+class _Program:
+    """One program of the kernel: a block of lanes from their first row to their last.
+
+    `given` is a `_Given` of `_Reading`s, `walk` a `Walk` of places in memory.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        pattern: Pattern,
+        method: Method,
+        decisions: _Decisions | None,
+        lanes: int,
+        given: Any,
+        walk: Any,
+    ):
+        self.pattern, self.method, self.lanes = pattern, method, lanes
+        self.given, self.walk = given, walk
+        number = pl.program_id(0) * lanes + jnp.arange(lanes, dtype=jnp.int32)
+        self.patient = number if given.order is None else given.order(number)
+
+        def own(tree: Any) -> Any:
+            return jax.tree.map(lambda reading: reading.of(self.patient), tree)
+
+        parameters, start = own(given.parameters), own(given.start)
+        # A state's structure is all that is asked of a patient who has already started.
+        structure = jax.tree.map(
+            lambda _: 0.0,
+            jax.eval_shape(model.initial, _alike(parameters)),
+        )
+        plain_model = dataclasses.replace(
+            model,
+            initial=lambda _: structure,
+            derivative=plain(model.derivative, lanes),
+            outputs=plain(model.outputs, lanes),
+        )
+        rule = None
+        if decisions is not None:
+            rule = decisions.rule([reading.number(0) for reading in given.constants])
+        self.course = Course(plain_model, parameters, pattern, rule, own(given.subject))
+        self.equations = self.course.prepare(start)
+        self.tolerances = TolerancesAsNumbers(
+            *(given.tolerances.number(index) for index in range(3))
+        )
+        self.negligible = model.negligible()
+        self.beginning = start
+
+    def run(self) -> None:
+        """Take every lane through all rows, and put on record what came of it."""
+        rows = self.pattern.rows
+        end = lax.while_loop(
+            lambda journey: _any(journey.row < rows),
+            lambda journey: self._step(
+                lax.while_loop(lambda j: _any(self._waiting(j)), self._pass_row, journey)
+            ),
+            self._depart(self.beginning),
+        )
+        condition, slots = end.condition, np.flatnonzero(self.pattern.slots)
+        if len(slots):
+            last = jnp.full((self.lanes,), slots[-1], jnp.int32)
+            condition = self.course.finish(
+                condition, self.given.events.time.at_row(last, self.patient)
+            )
+        self._write(self.walk.status, condition.status)
+        self._write(self.walk.stopped, condition.position.time)
+        self._write(self.walk.steps, condition.position.steps)
+        named = self.course.named(condition.position.state)
+        jax.tree.map(self._write, self.walk.state, named)
+
+    def _depart(self, start: Condition) -> Journey:
+        """Lanes that wait to be sent to their first row."""
+        time, size, state, steps = start.position
+        rates = state if self.method.reuses_rates else ()
+        return Journey(
+            jnp.full((self.lanes,), -1, jnp.int32),
+            time,
+            Moving(time, size, state, rates, steps),
+            start.status,
+            start.infusion,
+            start.inputs,
+            start.slopes,
+            start.plan,
+        )
+
+    def _limits(self, target: Array) -> Limits:
+        return Limits.of(target, self.tolerances, self.negligible)
+
+    def _underway(self, journey: Journey) -> Array:
+        return self._limits(journey.target).allow(journey.moving, journey.target)
+
+    def _waiting(self, journey: Journey) -> Array:
+        """Lanes at their row, or failed on the way to it."""
+        return (journey.row < self.pattern.rows) & ~self._underway(journey)
+
+    def _step(self, journey: Journey) -> Journey:
+        """One trial step of every lane that is underway."""
+
+        def attempt(moving: Moving, target: Array, now: Condition) -> Moving:
+            return adaptive.attempt(
+                self.method, self._stepper(now), moving, target, self._limits(target)
+            )[0]
+
+        moving = plain(attempt, self.lanes)(journey.moving, journey.target, journey.condition)
+        return journey._replace(moving=moving)
+
+    def _stepper(self, now: Condition) -> Any:
+        position = now.position
+        return self.method.prepare(
+            self.course.field(self.equations, now), position.time, position.state
+        )
+
+    def _pass_row(self, journey: Journey) -> Journey:
+        """What happens at the row that waiting lanes stand at, and off to the next one."""
+        waiting, rows = self._waiting(journey), self.pattern.rows
+        here = waiting & (journey.row >= 0)
+        _, status = self._limits(journey.target).judge(journey.moving, journey.target)
+        now = journey.condition._replace(status=jnp.maximum(journey.status, status))
+        index = jnp.maximum(journey.row, 0)
+        row = self._row(index)
+        if self.pattern.observed:
+            self._observe(now, index, here)
+        if self.course.rule is not None and any(self.pattern.slots):
+            now = self._hold_visits(now, row, index, here)
+        now = _select(here, self.course.act(now, row), journey.condition)
+
+        following = jnp.where(waiting, journey.row + 1, journey.row)
+        next_index = jnp.clip(following, 0, rows - 1)
+        slot = self.given.slot.at_row(next_index, self.patient) >= 0
+        target = self.course.target(now, self._row(next_index), slot)
+        target = jnp.where(following < rows, target, now.position.time)
+        fresh = (journey.row < 0) | (row.kind != Kind.NONE)
+
+        def start(now: Condition, fresh: Array, target: Array) -> Moving:
+            return adaptive.start(
+                self.method, self._stepper(now), now.position, fresh, self._limits(target)
+            )
+
+        moving = plain(start, self.lanes)(now, fresh, target)
+        onwards = Journey(
+            following, target, moving, now.status, now.infusion, now.inputs, now.slopes, now.plan
+        )
+        return _select(waiting, onwards, journey)
+
+    def _row(self, index: Array) -> Events:
+        return Events(*(column.at_row(index, self.patient) for column in self.given.events))
+
+    def _observe(self, now: Condition, index: Array, here: Array) -> None:
+        number = self.given.observation.at_row(index, self.patient)
+        solved = now.status == Status.OK
+
+        def write(place: Any, leaf: Array) -> None:
+            self._write(place, jnp.where(solved, leaf, jnp.nan), number, here & (number >= 0))
+
+        jax.tree.map(write, self.walk.outputs, self.course.outputs(now.position))
+
+    def _hold_visits(self, now: Condition, row: Events, index: Array, here: Array) -> Condition:
+        number = self.given.slot.at_row(index, self.patient)
+        there = here & (number >= 0)
+
+        def hold() -> tuple[Array, Plan | None]:
+            after, held, record = self.course.hold_visit(now, row)
+
+            def write(place: Any, leaf: Array) -> None:
+                if jnp.issubdtype(leaf.dtype, jnp.floating):
+                    leaf = jnp.where(held, leaf, jnp.nan)
+                self._write(place, leaf, number, there)
+
+            write(self.walk.visit_time, now.position.time)
+            jax.tree.map(write, self.walk.records, record)
+            return _select(there, (after.status, after.plan), (now.status, now.plan))
+
+        status, plan = lax.cond(_any(there), hold, lambda: (now.status, now.plan))
+        return now._replace(status=status, plan=plan)
+
+    def _write(
+        self, place: Any, values: Array, row: Array | None = None, mask: Array | None = None
+    ) -> None:
+        kept = jnp.broadcast_to(values, (self.lanes,)).astype(place.dtype)
+        if row is None:
+            triton.store(place.at[self.patient], kept)
+        else:
+            triton.store(place.at[jnp.maximum(row, 0), self.patient], kept, mask=mask)
+
+
+def _alike(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)

@@ -1,0 +1,69 @@
+"""Which loop of steps goes with a model and a method, and what does not go together."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from insilico.model import Model
+from insilico.solve import adaptive, fixed_steps, methods
+from insilico.solve.tolerances import Tolerances
+from insilico.solve.walks import Advance
+
+
+def advance_of(model: Model, method: str | None, subjects: Any = None) -> Advance:
+    """The solver between two rows for `model`, an `insilico.solve.walks.Advance`.
+
+    `method` is a name, or `None` for the model's own; `subjects` are the words of a key a lane for
+    a stochastic model's paths. Raises `ValueError` for what does not go together.
+    """
+    chosen = methods.known(method or model.method)
+    check(model, chosen, noisy=subjects is not None)
+    if chosen in methods.STOCHASTIC:
+        stochastic = methods.get_stochastic(chosen)
+        return functools.partial(fixed_steps.advance_stochastic, stochastic, model, subjects)
+    if chosen in methods.FIXED_STEP:
+        return functools.partial(fixed_steps.advance, methods.get_fixed_step(chosen), model)
+    return functools.partial(adaptive.advance, methods.get(chosen))
+
+
+def settling(advance: Advance, method: str) -> Advance:
+    """What takes a state to its rest as `advance` does, by steps that grow without bounds."""
+    explicit = method in methods.ADAPTIVE and method not in methods.STIFF
+    return functools.partial(adaptive.advance, methods.get("rodas5p")) if explicit else advance
+
+
+def check(model: Model, method: str, *, noisy: bool, tolerances: Tolerances | None = None) -> None:
+    """Raise `ValueError` unless model, method and noise go together.
+
+    `noisy` says whether there are keys for the paths of noise; with `tolerances`, a missing step is
+    found, too.
+    """
+    stochastic = method in methods.STOCHASTIC
+    if model.diffusion is not None and not stochastic:
+        raise ValueError(
+            f"model {model.name} has noise, which method {method} does not know: choose one of "
+            f"{', '.join(methods.STOCHASTIC)}, or leave the noise out by "
+            f"dataclasses.replace(model, diffusion=None)"
+        )
+    if model.diffusion is None and stochastic:
+        raise ValueError(
+            f"method {method} is for models with noise, and model {model.name} states no diffusion"
+        )
+    if stochastic and not noisy:
+        raise ValueError(
+            f"model {model.name} has noise: pass one random key a patient as noise=, as "
+            f"insilico.randomness.subject_keys makes them"
+        )
+    if noisy and not stochastic:
+        raise ValueError(f"model {model.name} has no noise, but there are keys for noise=")
+    if stochastic and model.step is None:
+        raise ValueError(
+            f"model {model.name} has noise and states no step, on whose grid its paths are drawn"
+        )
+    unstated = model.step is None and tolerances is not None and tolerances.step is None
+    if method in methods.FIXED_STEP and unstated:
+        raise ValueError(
+            f"method {method} needs a step: model {model.name} states none, so state one as "
+            f"Tolerances(step=...) in {model.time_unit}"
+        )

@@ -1,0 +1,271 @@
+"""Every case of `test_kernel`, by XLA's driver and by the interpreted kernel, to the last bit.
+
+A program of its own, because the two are the same to the last bit only where the processor rounds
+after every operation: XLA merges products and sums as it likes, unless the process was told to
+compile for a processor without such an instruction. Prints one JSON object a case.
+"""
+
+import functools
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from insilico import models
+from insilico.devices import QUICKLY
+from insilico.solve import (
+    Dose,
+    Infusion,
+    Input,
+    Plan,
+    Tolerances,
+    methods,
+    schedule,
+    walk,
+)
+from insilico.solve.adaptive import advance
+from insilico.solve.kernel import walk_in_kernel
+
+LANES = 64
+LOOSE = {"float64": Tolerances(), "float32": Tolerances(1e-4, 1e-4)}
+
+
+def _beside(name: str) -> Any:
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+shared, walks = _beside("conftest"), _beside("test_walks")
+SIMPLE = shared.ONE_COMPARTMENT
+
+
+class Case(NamedTuple):
+    """What is solved; `rule` is made from a number that is traced."""
+
+    model: Any
+    parameters: Any
+    schedule: Any
+    tolerances: Tolerances
+    dtype: str = "float64"
+    method: str | None = None
+    rule: Any = None
+    subject: Any = None
+
+
+def daily_dosing(dtype: str) -> Case:
+    model = models.get("indirect_response")
+    doses = [Dose(24.0 * day, "depot", 100.0) for day in range(28)]
+    plan = schedule(model, doses, observe=[0.0, *np.linspace(12.0, 672.0, 56)])
+    typical = (0.8, 4.0, 30.0, 6.0, 60.0, 5.0, 0.05, 0.9, 0.7)
+    return Case(model, _patients(model, typical), plan, LOOSE[dtype], dtype)
+
+
+def binding(dtype: str) -> Case:
+    model = models.get("target_mediated_disposition")
+    doses = [Dose(168.0 * week, "depot", 600.0) for week in range(3)]
+    plan = schedule(model, doses, observe=np.arange(0.0, 500.0, 24.0).tolist())
+    typical = (0.05, 0.012, 3.0, 0.02, 3.0, 0.5, 0.05, 0.01, 0.02, 0.1)
+    return Case(model, _patients(model, typical), plan, LOOSE[dtype], dtype)
+
+
+DIABETIC = models.get("type_1_diabetes").Parameters(
+    body_weight=88.0, gut_absorption=0.071, fastest_emptying=0.068, slowest_emptying=0.0039,
+    slowing_share=0.62, resuming_share=0.21, glucose_volume=3.43, insulin_volume=0.042,
+    insulin_effect_on_use=0.032, half_use=188.0, from_tissue=0.124, to_tissue=0.054,
+    action_rate=0.0196, from_liver=0.16, to_liver=0.28, plasma_clearance=0.061,
+    liver_clearance=0.24, signal_rate=0.0058, glucose_effect=0.0054,
+    insulin_effect_on_production=0.015, bioavailability=0.92, excretion=0.00064,
+    excretion_threshold=315.0, constant_use=0.60, basal_use=4.64, dissolution=0.0186,
+    sensor_rate=0.0615, injected_absorption=0.0021, dissolved_absorption=0.0055,
+    largest_production=7.11, basal_insulin=100.0, basal_infusion=0.963,
+    basal_plasma_glucose=476.0, basal_tissue_glucose=188.0, basal_plasma_insulin=4.19,
+    basal_liver_insulin=2.94, basal_injected=46.7, basal_dissolved=158.0,
+)  # fmt: skip
+
+
+def diabetes(dtype: str) -> Case:
+    model = models.get("type_1_diabetes")
+    actions = [
+        Input(0.0, "last_meal", 45_000.0),
+        Input(60.0, "meal", 5_000.0),
+        Dose(60.0, "injected", 18_000.0),
+        Input(69.0, "meal", 0.0),
+    ]
+    plan = schedule(model, actions, observe=np.arange(0.0, 300.0, 5.0).tolist())
+    return Case(model, _patients(model, DIABETIC), plan, LOOSE[dtype], dtype)
+
+
+EVENTFUL = [
+    Dose(0.0, "depot", 40.0),
+    Input(5.0, "induction", 1.0),
+    Infusion(6.0, "central", 30.0, 12.0),
+    Infusion(10.0, "central", 10.0, 4.0),
+    Dose(10.0, "depot", 40.0),
+    Input(20.0, "induction", 0.2),
+]
+
+
+def eventful(method: str) -> Case:
+    """Infusions that overlap, and an input, by each method."""
+    plan = schedule(SIMPLE, EVENTFUL, observe=[0.0, 7.0, 10.0, 30.0])
+    return Case(SIMPLE, _patients(SIMPLE, walks.TYPICAL), plan, LOOSE["float64"], method=method)
+
+
+def own_schedules(dtype: str) -> Case:
+    """Each patient's own times and amounts."""
+    case = eventful("tsit5")
+    events, pattern = case.schedule
+    stretch = np.linspace(0.5, 3.0, LANES)
+    own = type(events)(*(np.repeat(column[:, None], LANES, axis=1) for column in events))
+    own = own._replace(time=own.time * stretch, amount=own.amount * stretch)
+    return case._replace(schedule=(own, pattern), tolerances=LOOSE[dtype], dtype=dtype)
+
+
+def titration(dtype: str) -> Case:
+    """Doses and visits by what was measured, with a memory and a table of errors by day."""
+    generator = np.random.default_rng(7)
+    subject = {
+        "first": generator.uniform(0.0, 40.0, LANES),
+        "target": generator.uniform(0.3, 2.0, LANES),
+        "noise": np.exp(generator.normal(0.0, 0.2, (10, LANES))),
+    }
+    plan = schedule(
+        SIMPLE, walks.DAILY, observe=walks.OBSERVE, visits_until=walks.UNTIL, shortest_recheck=7.0
+    )
+    return Case(
+        SIMPLE, _patients(SIMPLE, walks.TYPICAL), plan, LOOSE[dtype], dtype,
+        rule=lambda _: walks.Titration(), subject=subject,
+    )  # fmt: skip
+
+
+def visits_of_all_kinds() -> Case:
+    """Visits at doses, between them, never, too late, and by patients whose state is NaN."""
+    first, gap, most = (
+        np.resize(column, LANES) for column in np.transpose([*walks.PLANS.values()])
+    )
+    doses = [Dose(12.0 * k, "central", 10.0, order=0) for k in range(4)]
+    plan = schedule(SIMPLE, doses, observe=[48.0], visits_until=48.0, shortest_recheck=4.0)
+    ones = np.ones(LANES)
+    absorption = np.where(np.arange(LANES) < 50, 1.0, np.nan)
+    return Case(
+        SIMPLE, SIMPLE.Parameters(absorption, 0.1 * ones, ones), plan, LOOSE["float64"],
+        rule=lambda _: walks.Regular(), subject={"first": first, "gap": gap, "most": most},
+    )  # fmt: skip
+
+
+class ByArm:
+    """Doses by the number of an arm, which the rule holds and no subject knows."""
+
+    def __init__(self, arm: Any):
+        self.arm = arm
+
+    def start(self, subject: Any) -> Plan:
+        return Plan(12.0 + 0.0 * subject["scale"], 0.0 * subject["scale"] > 1.0)
+
+    def visit(self, visit: Any, plan: Plan, subject: Any) -> Any:
+        high = visit.outputs.concentration > subject["scale"]
+        factor = lax.switch(self.arm, [lambda: 1.0, lambda: 2.0, lambda: 1.0 + 2.0 * self.arm])
+        record = {"high": high, "factor": factor * subject["scale"], "known": subject["known"][1]}
+        return record, Plan(jnp.where(high, visit.time + 13.0, jnp.inf), plan.memory | high)
+
+    def administer(self, time: Any, plan: Plan, subject: Any) -> Any:
+        day = jnp.floor(time / 24.0).astype(int)
+        takes = jnp.take_along_axis(subject["known"], day[None], axis=0, mode="clip")[0]
+        return (jnp.where(plan.memory & takes, 0.5 * self.arm, 1.0),), plan
+
+
+def an_arm_that_is_traced() -> Case:
+    doses = [Dose(12.0 * k, "depot", 40.0, order=0) for k in range(8)]
+    plan = schedule(SIMPLE, doses, observe=[96.0], visits_until=96.0, shortest_recheck=12.0)
+    generator = np.random.default_rng(3)
+    subject = {
+        "scale": generator.uniform(0.1, 1.0, LANES),
+        "known": generator.uniform(size=(3, LANES)) < 0.5,
+    }
+    return Case(
+        SIMPLE, _patients(SIMPLE, walks.TYPICAL), plan, LOOSE["float64"],
+        rule=ByArm, subject=subject,
+    )  # fmt: skip
+
+
+def too_few_steps() -> Case:
+    case = daily_dosing("float64")
+    return case._replace(tolerances=Tolerances(max_steps=500))
+
+
+CASES = {
+    **{f"daily dosing {dtype}": functools.partial(daily_dosing, dtype) for dtype in LOOSE},
+    **{f"binding {dtype}": functools.partial(binding, dtype) for dtype in LOOSE},
+    **{f"diabetes {dtype}": functools.partial(diabetes, dtype) for dtype in LOOSE},
+    **{f"events by {name}": functools.partial(eventful, name) for name in methods.ADAPTIVE},
+    **{f"own schedules {dtype}": functools.partial(own_schedules, dtype) for dtype in LOOSE},
+    **{f"titration {dtype}": functools.partial(titration, dtype) for dtype in LOOSE},
+    "visits of all kinds": visits_of_all_kinds,
+    "an arm that is traced": an_arm_that_is_traced,
+    "too few steps": too_few_steps,
+}
+
+
+def _patients(model: Any, typical: Any) -> Any:
+    return shared.log_normal_patients(model, typical, LANES)
+
+
+def compared(case: Case) -> dict[str, Any]:
+    """Which arrays of the two walks differ, by how much, and what there was to compare."""
+    method = methods.get(case.method or case.model.method)
+    events, pattern = case.schedule
+
+    def cast(tree: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, case.dtype if leaf.dtype.kind == "f" else None), tree
+        )
+
+    parameters, subject = cast(case.parameters), cast(case.subject)
+    order = jnp.asarray(np.random.default_rng(0).permutation(LANES))
+    drivers = {
+        "xla": functools.partial(walk, advance=functools.partial(advance, method)),
+        "kernel": functools.partial(walk_in_kernel, method=method, order=order, interpret=True),
+    }
+    walked = {}
+    for name, driver in drivers.items():
+
+        @functools.partial(jax.jit, compiler_options=QUICKLY)
+        def solved(parameters, events, subject, arm, driver=driver):
+            rule = None if case.rule is None else case.rule(arm)
+            return driver(
+                case.model, parameters, events, pattern, case.tolerances.numbers(),
+                rule=rule, subject=subject,
+            )  # fmt: skip
+
+        walked[name] = jax.tree.map(np.asarray, solved(parameters, events, subject, 2))
+    different = {}
+    leaves = [jax.tree_util.tree_leaves_with_path(walked[name]) for name in drivers]
+    assert [path for path, _ in leaves[0]] == [path for path, _ in leaves[1]]
+    for (path, theirs), (_, ours) in zip(*leaves, strict=True):
+        name = jax.tree_util.keystr(path)
+        if theirs.dtype != ours.dtype or theirs.shape != ours.shape:
+            different[name] = f"{theirs.dtype}{theirs.shape} and {ours.dtype}{ours.shape}"
+        elif not np.array_equal(theirs, ours, equal_nan=theirs.dtype.kind == "f"):
+            gap = np.abs(np.asarray(theirs, float) - np.asarray(ours, float))
+            different[name] = f"by up to {np.nanmax(gap):g}"
+    xla = walked["xla"]
+    return {
+        "different": different,
+        "statuses": sorted({int(value) for value in xla.status}),
+        "steps": float(xla.steps.mean()),
+        "visits": int(np.sum(np.isfinite(xla.visit_time))),
+    }
+
+
+if __name__ == "__main__":
+    for name, make in CASES.items():
+        print(json.dumps({"case": name, **compared(make())}), flush=True)

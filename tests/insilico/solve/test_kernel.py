@@ -1,0 +1,285 @@
+"""The kernel for a GPU: interpreted, it gives XLA's bits, and it lowers for CUDA."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AbstractDevice, AbstractMesh
+
+from insilico import models
+from insilico.solve import (
+    Dose,
+    Infusion,
+    Launch,
+    Plan,
+    Tolerances,
+    choose_driver,
+    methods,
+    schedule,
+    solve,
+    submit,
+)
+from insilico.solve.drivers import MOST_WORDS
+from insilico.solve.kernel import walk_in_kernel
+
+FAILURES = {"visits of all kinds": [0, 2, 3], "too few steps": [1]}
+"""The statuses that some cases have to show; all others solve everybody."""
+VISITS = ("titration float64", "titration float32", "visits of all kinds", "an arm that is traced")
+CASES = (
+    *(f"{problem} {precision}"
+      for problem in ("daily dosing", "binding", "diabetes", "own schedules", "titration")
+      for precision in ("float64", "float32")),
+    *(f"events by {name}" for name in methods.ADAPTIVE),
+    "visits of all kinds", "an arm that is traced", "too few steps",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def comparisons() -> dict[str, dict]:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("only on x86 can the compiler be told not to merge products and sums")
+    environment = dict(
+        os.environ,
+        PYTHONPATH=os.pathsep.join(sys.path),
+        XLA_FLAGS="--xla_cpu_max_isa=AVX",  # the last without an instruction that does both
+        JAX_PLATFORMS="cpu",
+    )
+    ran = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("kernel_and_xla.py"))],
+        env=environment, capture_output=True, text=True, timeout=540, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return {found.pop("case"): found for found in map(json.loads, ran.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_interpreted_kernel_gives_the_bits_of_xla(comparisons, case):
+    """Outputs, visits, records, statuses, times, steps and states of 64 patients."""
+    found = comparisons[case]
+    assert found["different"] == {}
+    assert found["statuses"] == FAILURES.get(case, [0])
+    assert found["steps"] > 10
+    assert (found["visits"] > 100) == (case in VISITS)
+
+
+def test_every_case_is_looked_at(comparisons):
+    assert sorted(comparisons) == sorted(CASES)
+
+
+MODEL = models.get("indirect_response")
+TYPICAL = (0.8, 4.0, 30.0, 6.0, 60.0, 5.0, 0.05, 0.9, 0.7)
+ACTIONS = [Dose(0.0, "depot", 100.0), Infusion(20.0, "central", 50.0, 7.0)]
+
+
+def test_users_choose_the_driver_and_get_the_same(patients):
+    parameters = patients(MODEL, TYPICAL, 70)
+    events, pattern = schedule(MODEL, ACTIONS, observe=[6.0, 36.0])
+    expected = solve(MODEL, parameters, events, pattern)
+    pending = submit(
+        MODEL, parameters, events, pattern, driver="kernel", launch=Launch(lanes=128, warps=4)
+    )
+    assert pending.choice.driver == "kernel" and pending.choice.interpreted
+    found = pending.solution()
+    np.testing.assert_array_equal(found.steps, expected.steps)
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        # A product and a sum may be rounded once or twice.
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+class ByRank:
+    """A rule that compares patients, which no rule may do."""
+
+    def start(self, subject):
+        return Plan(1.0 + 0.0 * subject, 0.0 * subject)
+
+    def visit(self, visit, plan, subject):
+        return jnp.sort(visit.outputs.response), Plan(jnp.inf + 0.0 * subject, plan.memory)
+
+    def administer(self, time, plan, subject):
+        return (), plan
+
+
+def test_the_choice_and_its_reason_are_to_be_had(monkeypatch):
+    events, pattern = schedule(MODEL, ACTIONS, observe=[6.0])
+    slots = schedule(MODEL, ACTIONS, observe=[6.0], visits_until=6.0, shortest_recheck=6.0)
+    parameters = MODEL.Parameters(*(np.ones(64) for _ in TYPICAL))
+
+    def choice(plan=(events, pattern), **more):
+        return choose_driver(MODEL, parameters, *plan, **more)
+
+    assert choice().driver == "xla" and "no GPU" in choice().reason
+    assert choice(driver="xla").reason == "it was asked for"
+    with pytest.raises(ValueError, match=r"no driver 'cuda'; there are auto, xla, kernel"):
+        choice(driver="cuda")
+    ranked = {"rule": ByRank(), "subject": np.ones(64)}
+    with pytest.raises(ValueError, match="cannot do the operation sort.*driver='xla'"):
+        choice(slots, driver="kernel", **ranked)
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    taken = choice()
+    assert taken.driver == "kernel" and taken.launch == Launch() and not taken.interpreted
+    assert taken.words is not None and f"{taken.words} words" in taken.reason
+    refused = choice(slots, **ranked)
+    assert refused.driver == "xla" and "sort" in refused.reason
+    derived = choice(derivative="reverse")
+    assert derived.driver == "xla" and "cannot do derivatives" in derived.reason
+    monkeypatch.setattr("insilico.solve.drivers.MOST_WORDS", taken.words - 1)
+    assert choice().driver == "xla" and "more than" in choice().reason
+
+
+def _words(name: str, method: str, dtype: type) -> int:
+    model = models.get(name)
+    events, pattern = schedule(model, [], observe=[1.0])
+    parameters = model.Parameters(*(np.ones(64, dtype) for _ in model.Parameters._fields))
+    words = choose_driver(model, parameters, events, pattern, method=method, driver="kernel").words
+    assert words is not None
+    return words
+
+
+def test_the_estimate_of_a_lane_grows_with_states_stages_and_precision():
+    small = _words("one_compartment", "tsit5", np.float32)
+    # Two states, their rates at seven stages, three parameters, time, size, target and floors.
+    assert 20 < small < 60
+    assert _words("one_compartment", "dopri8", np.float32) > small
+    assert _words("three_compartment", "tsit5", np.float32) > small
+    assert _words("one_compartment", "tsit5", np.float64) == 2 * small
+    for name in models.names():
+        assert _words(name, models.get(name).method, np.float64) < MOST_WORDS
+
+
+def test_patients_have_to_fill_programs(patients):
+    events, pattern = schedule(MODEL, ACTIONS, observe=[6.0])
+    parameters = patients(MODEL, TYPICAL, 96)
+    for lanes in (64, 48):
+        with pytest.raises(ValueError, match=f"96 patients do not fill programs of {lanes} lanes"):
+            walk_in_kernel(
+                MODEL, parameters, events, pattern, Tolerances().numbers(),
+                method=methods.get("tsit5"), launch=Launch(lanes),
+            )  # fmt: skip
+
+
+class Known(NamedTuple):
+    dose: Any
+    factor: Any
+
+
+class Table:
+    """Doses by day, and a visit that halves them."""
+
+    def start(self, subject: Known) -> Plan:
+        return Plan(12.0 + 0.0 * subject.factor, subject.factor)
+
+    def visit(self, visit, plan, subject):
+        return visit.outputs, Plan(jnp.full_like(visit.time, jnp.inf), 0.5 * plan.memory)
+
+    def administer(self, time, plan, subject):
+        day = jnp.clip(jnp.floor(time / 24.0), 0, 2).astype(int)
+        dose = jnp.take_along_axis(subject.dose, day[None], axis=0)[0]
+        return (dose * jnp.round(plan.memory),), plan
+
+
+def lowered_for_cuda(function, *arguments) -> str:
+    """The program that would be sent to an H200, on a machine without one."""
+    device = AbstractDevice(device_kind="NVIDIA H200", num_cores=132, platform="gpu")
+    mesh = AbstractMesh((1,), ("x",), abstract_device=device)
+    with jax.sharding.use_abstract_mesh(mesh), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = jax.jit(function).trace(*arguments)
+        return traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+def _kernels(text: str) -> int:
+    return text.count("__gpu$xla.gpu.triton")
+
+
+def _lanes(model, dtype, *shape):
+    return model.Parameters(*(jax.ShapeDtypeStruct(shape, dtype) for _ in model.Parameters._fields))
+
+
+CHOSEN = [(name, models.get(name).method) for name in models.names()]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [*CHOSEN, *(("target_mediated_disposition", name) for name in methods.ADAPTIVE)],
+)
+def test_every_model_and_every_method_lowers_to_one_kernel(name, method, dtype):
+    model = models.get(name)
+    first = model.components()[0]
+    actions = [Dose(0.0, first, 100.0), Infusion(3.0, first, 3.0, 2.0)]
+    events, pattern = schedule(model, actions, observe=[1.0, 30.0])
+
+    def solved(parameters, events, numbers):
+        order = jnp.argsort(jax.tree.leaves(parameters)[0])
+        return walk_in_kernel(
+            model, parameters, events, pattern, numbers, method=methods.get(method), order=order
+        )
+
+    text = lowered_for_cuda(solved, _lanes(model, dtype, 1024), events, Tolerances().numbers())
+    assert _kernels(text) == 1
+    assert "grid_x = 32 : i32" in text and "num_warps = 1 : i32" in text
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_blocks_with_rules_and_schedules_of_their_own_are_one_kernel_too(dtype):
+    model, blocks, block = MODEL, 70_000, 128
+    doses = [Dose(24.0 * day, "depot", 1.0, order=0) for day in range(3)]
+    events, pattern = schedule(model, doses, visits_until=60.0, shortest_recheck=24.0)
+
+    def own(*shape):
+        return jax.ShapeDtypeStruct((blocks, *shape, block), dtype)
+
+    columns = jax.tree.map(
+        lambda column: jax.ShapeDtypeStruct((blocks, pattern.rows, block), column.dtype), events
+    )
+
+    def solved(parameters, columns, subject, numbers):
+        return jax.vmap(
+            lambda parameters, columns, subject: walk_in_kernel(
+                model, parameters, columns, pattern, numbers,
+                method=methods.get("rodas4"), rule=Table(), subject=subject,
+                launch=Launch(lanes=64, warps=2),
+            )
+        )(parameters, columns, subject)  # fmt: skip
+
+    text = lowered_for_cuda(
+        solved, _lanes(model, dtype, blocks, block), columns, Known(own(3), own()),
+        Tolerances().numbers(),
+    )  # fmt: skip
+    assert _kernels(text) == 1
+    # More blocks than a grid's second axis may have: both axes become the first.
+    assert "grid_x = 140000 : i32" in text and "num_warps = 2 : i32" in text
+
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+DATA = REPOSITORY.parent / "shared" / "bench"
+
+
+@pytest.mark.skipif(
+    not (DATA / "ensemble_problems.npz").is_file(), reason=f"no benchmark problems in {DATA}"
+)
+def test_the_check_for_machines_with_a_gpu_runs_without_one():
+    """`scripts/bench/kernel_check.py`: agreement, and a row for each driver."""
+    ran = subprocess.run(
+        [sys.executable, "scripts/bench/kernel_check.py", "--data", str(DATA), "--problems", "P2",
+         "--precisions", "float64", "--repeats", "1"],
+        cwd=REPOSITORY, env=dict(os.environ, JAX_PLATFORMS="cpu"),
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    machine, compared, *timed = map(json.loads, ran.stdout.splitlines())
+    assert machine["backend"] == "cpu"
+    assert compared["agree"] and compared["largest_difference"] < 1e-9
+    assert compared["error"]["kernel"] < 1e-5
+    assert [row["driver"] for row in timed] == ["kernel", "xla"]
+    assert all(row["patients_per_s"] > 0 for row in timed)
