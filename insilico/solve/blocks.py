@@ -18,7 +18,8 @@ from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
 from insilico.solve import gradients, guards, loops, methods
-from insilico.solve.courses import Rule
+from insilico.solve.ahead import walk_ahead
+from insilico.solve.courses import Course, Rule
 from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern
 from insilico.solve.records import Layout, RecordTable, expand
@@ -101,6 +102,9 @@ def solve_block(
                 model, parameters, rows, shape, methods.get(name), rule, subject, prior
             )
             return walking.walk(given, tolerances)
+        if shape.between and rule is None and derivative is None and name in methods.ADAPTIVE:
+            course = Course(model, parameters, shape)
+            return walk_ahead(course, rows, tolerances, methods.get(name))
         return walk(
             model, parameters, rows, shape, tolerances,
             rule=rule, subject=subject, advance=advance, prior=prior,

@@ -81,6 +81,8 @@ class Pattern:
     - `infused`: the compartments that are ever infused.
     - `start`: the time of the initial state.
     - `kinds`: the kinds of rows that may occur, beside `NONE`; others do nothing.
+    - `between`: for each row, whether steps pass over it and what it observes is interpolated;
+      empty where they end at every row.
     """
 
     rows: int
@@ -89,6 +91,7 @@ class Pattern:
     infused: tuple[int, ...]
     start: float = 0.0
     kinds: tuple[Kind, ...] = SCHEDULED
+    between: tuple[bool, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +131,7 @@ def schedule(
     visits_until: float | None = None,
     shortest_recheck: float | None = None,
     start: float = 0.0,
+    interpolate: bool = False,
 ) -> tuple[Events, Pattern]:
     """The rows of one schedule for `model`, in its time unit.
 
@@ -142,6 +146,11 @@ def schedule(
     - `shortest_recheck`: the shortest time a rule may leave between two visits; the number of slots
       follows from it.
     - `start`: the time of the model's initial state.
+    - `interpolate`: whether what is observed between events is read off the steps there by their
+      own interpolant, instead of steps ending at every output time. It is faster where there are
+      many output times from one event to the next, and a little less exact: interpolants are of
+      lower order. Solves that are differentiated, follow a rule or run in a kernel end their steps
+      at every row all the same.
 
     Raises `ValueError` for times, amounts and values that are not finite, times before `start`, a
     duration that is not positive, unsorted output times, and `KeyError` for an unknown compartment
@@ -183,6 +192,7 @@ def schedule(
         slots=tuple(row.slot for row in rows),
         infused=tuple(sorted({row[2] for row in raw if row[1] == Kind.RATE})),
         start=float(start),
+        between=_between(rows, interpolate),
     )
     events = Events(
         time=np.array([row.time for row in rows], float),
@@ -227,6 +237,12 @@ def check_events(model: Model, events: Events, pattern: Pattern) -> None:
                 f"an event of kind {which.name} has the target {found}, which is no {what} of "
                 f"model {model.name}; allowed: {', '.join(map(str, places)) or 'none'}"
             )
+
+
+def _between(rows: list[_Row], interpolate: bool) -> tuple[bool, ...]:
+    """For each row whether steps pass over it; empty where none is."""
+    found = [row.action[0] == Kind.NONE and not row.slot for row in rows[:-1]]
+    return (*found, False) if interpolate and any(found) else ()
 
 
 class _Row(NamedTuple):
