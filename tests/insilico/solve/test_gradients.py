@@ -95,10 +95,12 @@ def objective(course, derivative, method="tsit5", tolerances=None):
     return of
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("taylor", "dopri8", "rodas5p")]
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("taylor", "dopri8", "rodas4", "rodas5p")
+]
 
 
-@pytest.mark.parametrize("method", ["tsit5", "rodas4", *SLOW])
+@pytest.mark.parametrize("method", ["tsit5", *SLOW])
 def test_ways_agree_with_each_other_and_with_differences(course, patients, method):
     """With respect to parameters, doses, rates, values of inputs and the times of all of them."""
     model, events, _ = course
@@ -117,6 +119,7 @@ def test_ways_agree_with_each_other_and_with_differences(course, patients, metho
     assert float(slope) == pytest.approx(float(difference), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_steps_taken(course, patients):
     """Against differences of solves that repeat the very steps, at a loose tolerance."""
     model, events, pattern = course
@@ -213,6 +216,7 @@ def test_a_patient_has_the_same_gradient_among_ten_thousand_as_alone(many):
             assert mine[0] == other[patient]
 
 
+@pytest.mark.slow
 def test_a_record_that_is_too_short_changes_nothing(many, monkeypatch):
     """Of the steps on the way to a row, none, some or all have to be taken again."""
     model, events, pattern, parameters, found = many
@@ -247,6 +251,7 @@ def test_a_patient_that_fails_has_no_gradient_and_spoils_no_other(course, patien
             np.testing.assert_array_equal(mine[others], other[others])
 
 
+@pytest.mark.slow
 def test_scenarios_are_vectorised_over(course, patients):
     model, events, _ = course
     parameters = parameters_of(patients, model)
@@ -299,7 +304,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(
-    ("derivative", "way"), [(mode, way) for mode, ways in REFUSED.items() for way in ways]
+    ("derivative", "way"),
+    [
+        pytest.param(mode, way, marks=pytest.mark.slow if way == "hessian" else ())
+        for mode, ways in REFUSED.items()
+        for way in ways
+    ],
 )
 def test_a_derivative_that_was_not_asked_for_is_refused(one_compartment, derivative, way):
     events, pattern = schedule(one_compartment, [Dose(0.0, "depot", 1.0)], observe=[1.0])

@@ -61,6 +61,7 @@ def comparisons() -> dict[str, dict]:
     return {found.pop("case"): found for found in map(json.loads, ran.stdout.splitlines())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_interpreted_kernel_gives_the_bits_of_xla(comparisons, case):
     """Outputs, visits, records, statuses, times, steps and states of 64 patients."""
@@ -71,6 +72,7 @@ def test_the_interpreted_kernel_gives_the_bits_of_xla(comparisons, case):
     assert (found["visits"] > 100) == (case in VISITS)
 
 
+@pytest.mark.slow
 def test_every_case_is_looked_at(comparisons):
     assert sorted(comparisons) == sorted(CASES)
 
@@ -213,7 +215,7 @@ def _lanes(model, dtype, *shape):
     return model.Parameters(*(jax.ShapeDtypeStruct(shape, dtype) for _ in model.Parameters._fields))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "method"),
     [*CHOSEN, *(("target_mediated_disposition", name) for name in methods.ADAPTIVE)],
