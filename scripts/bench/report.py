@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from scripts.bench.harness import Measurement
 
@@ -236,6 +234,10 @@ def _cells(row: Row, baseline: str | None) -> tuple[str, ...]:
 
 def print_table(title: str, rows: list[Row], baseline: str | None) -> None:
     """The rows as a table for people."""
+    # Here, so that lines for machines need no package that a rented one may not have.
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=f"{title}, {rows[0].device}")
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "tool" else "right", no_wrap=True)

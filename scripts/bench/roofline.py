@@ -86,7 +86,8 @@ def _operations(jaxpr: Any) -> float:
     total = 0.0
     for equation in jaxpr.eqns:
         total += sum(_operations(one) for one in _inside(equation))
-        result = equation.outvars[0].aval
-        if equation.primitive.name in ARITHMETIC and np.issubdtype(result.dtype, np.floating):
-            total += float(np.prod(result.shape))
+        if equation.primitive.name in ARITHMETIC:
+            result = equation.outvars[0].aval
+            if np.issubdtype(result.dtype, np.floating):
+                total += float(np.prod(result.shape))
     return total

@@ -205,10 +205,10 @@ class _Blocks:
 def _by_threads(program: Callable, devices: tuple[Any, ...]) -> Callable:
     """`program` compiled for each device and run on its part by a thread of its own.
 
-    For implicit solves and for gradients: inside `pmap` or `shard_map` an array's type tells over which devices it
-    varies, and lineax then takes the sides of its linear systems for different structures, and equinox the arguments
-    of its checkpointed loop. Without
-    threads the devices take turns: a call of such a program returns when it is done.
+    For implicit solves and for gradients: inside `pmap` or `shard_map` an array's type tells over
+    which devices it varies. Lineax then takes the sides of its linear systems for different
+    structures, and equinox the arguments of its checkpointed loop. Without threads the devices take
+    turns: a call of such a program returns when it is done.
     """
     compiled = jax.jit(program)
     threads = ThreadPoolExecutor(len(devices))
