@@ -46,10 +46,15 @@ time_ensemble() {
   local ended=${PIPESTATUS[0]}
   [ "$ended" -eq 0 ] || [ "$ended" -eq 124 ] || failed=1
 }
-time_ensemble 90 --problem P1 --patients 1e6,1e5,1e4,1e3,1e7
-time_ensemble 50 --problem lorenz --precisions float32 --rtol 1e-8 --atol 1e-8 --patients 1e6,1e7,1e5
-time_ensemble 50 --problem P2 --patients 1e5,1e6
-time_ensemble 50 --problem P3 --patients 1e5
-time_ensemble 40 --problem lorenz --patients 1e6,1e4
-time_ensemble 60 --problem P1 --patients 1e6 --tools insilico-kernel,insilico-kernel-2-warps,insilico-kernel-4-warps --tune
+sizes=1e6,1e5,1e4,1e3,1e7
+time_ensemble 60 --problem P1 --precisions float32 --patients $sizes
+time_ensemble 60 --problem P1 --precisions float64 --patients $sizes
+time_ensemble 40 --problem lorenz --precisions float32 --rtol 1e-8 --atol 1e-8 --patients 1e6,1e7,1e5
+time_ensemble 40 --problem P2 --precisions float64 --patients 1e5,1e6
+time_ensemble 40 --problem P3 --precisions float64 --patients 1e5
+time_ensemble 30 --problem P2 --precisions float32 --patients 1e5,1e6
+time_ensemble 30 --problem P3 --precisions float32 --patients 1e5
+time_ensemble 25 --problem lorenz --precisions float64 --patients 1e6
+time_ensemble 40 --problem P1 --patients 1e6 --tune \
+  --tools insilico-kernel,insilico-kernel-2-warps,insilico-kernel-4-warps
 exit "$failed"
