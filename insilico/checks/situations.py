@@ -191,7 +191,7 @@ class Situation:
 
     def inputs_at(self, time: float) -> Any:
         """The model's inputs just before `time`."""
-        values = {name: 0.0 for name in self.model.Inputs._fields}
+        values = dict.fromkeys(self.model.Inputs._fields, 0.0)
         for action in sorted(
             (each for each in self.given_actions if isinstance(each, Input)), key=lambda a: a.time
         ):
@@ -216,7 +216,7 @@ class Situation:
 
 def nonzero_rates(eigenvalues: np.ndarray) -> np.ndarray:
     """Their |real parts|, NaN where they vanish beside the largest of the same matrix."""
-    rates = np.abs(eigenvalues.real)
+    rates = np.abs(np.real(eigenvalues))
     largest = rates.max(axis=-1, keepdims=True)
     return np.where(rates > VANISHING * largest, rates, np.nan)
 

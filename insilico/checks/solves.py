@@ -184,9 +184,7 @@ def _timed(call: Any) -> _Timed:
 @functools.lru_cache(maxsize=2)
 def _first_solve(situation: Situation) -> _Timed:
     model = situation.observed
-    return _timed(
-        lambda: solved(situation, model, model.method, Tolerances(), keys=situation.keys)
-    )
+    return _timed(lambda: solved(situation, model, model.method, Tolerances(), keys=situation.keys))
 
 
 @functools.lru_cache(maxsize=2)

@@ -232,8 +232,9 @@ TYPICAL = Parameters(
     basal_injected=73.3441,
     basal_dissolved=143.11,
 )
-"""Medians of the ensemble benchmark's patients (problem P3, around simglucose's `adult#001`) in three
-digits; what belongs to the steady state follows from the others, so that it starts at rest."""
+"""Medians of the ensemble benchmark's patients (problem P3, drawn around simglucose's
+`adult#001`) to three digits. What belongs to the steady state follows from the others, so that it
+starts at rest."""
 
 
 MODEL = Model(
