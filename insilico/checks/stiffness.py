@@ -6,16 +6,12 @@ import numpy as np
 
 from insilico.checks.findings import NOT_OK, OK, Finding
 from insilico.checks.situations import PATIENTS, Situation, nonzero_rates
-from insilico.checks.solves import failures, solved
+from insilico.checks.solves import STABLE, failures, solved
 from insilico.solve import Tolerances
 from insilico.solve.methods import ADAPTIVE, EXPONENTIAL, STIFF
 
-STABLE = 3.3
-"""Longest step of an explicit pair of order 5 in time constants of the fastest rate, before its
-solution grows instead of falling: the end of Dormand and Prince's stability on the real axis."""
-
 STABLE_FIXED = {"rk4": 2.785, "euler_maruyama": 2.0, "milstein": 2.0}
-"""The same of the methods of stated steps; of those for noise, of their deterministic part."""
+"""The same of methods of stated steps; of those for noise, of their deterministic part."""
 
 PAYS_STIFF = 10.0
 """Explicit steps a stiff one from which on a stiff method is certainly faster: one of its steps
