@@ -72,7 +72,7 @@ def inconsistencies(model: Model) -> list[str]:
             problems.append(f"balance of {balance.name}: gives {len(found)} numbers instead of one")
         elif found[0] is not ANY and found[0] is not _UNKNOWN:
             flow = _Known(_times(found[0], time, -1))
-            for name, function in {**balance.inflows, **balance.outflows}.items():
+            for name, function in (*balance.inflows.items(), *balance.outflows.items()):
                 label = f"balance of {balance.name}, {name}"
                 calls.append((label, function, (state, parameters, inputs), flow))
     if model.dosing is not None:

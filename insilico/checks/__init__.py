@@ -89,7 +89,8 @@ def check(
             found += _made(name, situation)
         if name == "structure" and any(each.verdict == NOT_OK for each in found):
             refused = "the structure is not as declared"
-    return Report(model, situation.described(), tuple(found))
+    followed = any(each.check in _SOLVING and each.verdict != SKIPPED for each in found)
+    return Report(model, situation.described(followed), tuple(found))
 
 
 def _made(name: str, situation: Situation) -> list[Finding]:

@@ -61,12 +61,14 @@ class Situation:
                 f"found {type(self.typical).__name__}"
             )
 
-    def described(self) -> dict[str, Any]:
-        """What it is, as plain data."""
-        if self.typical is None:
-            return {"typical": None, "cv": self.cv, "seed": self.seed}
-        typical = {name: float(value) for name, value in self.typical._asdict().items()}
+    def described(self, followed: bool) -> dict[str, Any]:
+        """What it is, as plain data; `followed`: what happens to patients, too."""
+        typical = None
+        if self.typical is not None:
+            typical = {name: float(value) for name, value in self.typical._asdict().items()}
         given = {"typical": typical, "cv": self.cv, "seed": self.seed, "patients": PATIENTS}
+        if not followed:
+            return given
         try:
             until = self.horizon
         except Exception:  # the checks tell what is wrong with the model's functions
