@@ -14,8 +14,8 @@ STABLE_FIXED = {"rk4": 2.785, "euler_maruyama": 2.0, "milstein": 2.0}
 """The same of methods of stated steps; of those for noise, of their deterministic part."""
 
 PAYS_STIFF = 5.0
-"""Explicit steps a stiff one from which on a stiff method is faster: one of its steps takes about as
-long as five explicit ones."""
+"""Explicit steps a stiff one from which on a stiff method is faster: one of its steps takes about
+as long as five explicit ones."""
 
 PAYS_EXPLICIT = 1.0
 """Explicit steps a stiff one below which an explicit method certainly is."""
