@@ -65,11 +65,21 @@ def inconsistencies(model: Model) -> list[str]:
         arguments = (moment, state, parameters, inputs)
         calls.append(("diffusion", model.diffusion, arguments, coefficients))
     problems = []
+    for balance in model.balances:
+        found, wrong = _followed(balance.total, (state, parameters))
+        problems += [f"balance of {balance.name}: {problem}" for problem in wrong]
+        if len(found) != 1:
+            problems.append(f"balance of {balance.name}: gives {len(found)} numbers instead of one")
+        elif found[0] is not ANY and found[0] is not _UNKNOWN:
+            flow = _Known(_times(found[0], time, -1))
+            for name, function in (*balance.inflows.items(), *balance.outflows.items()):
+                label = f"balance of {balance.name}, {name}"
+                calls.append((label, function, (state, parameters, inputs), flow))
     if model.dosing is not None:
         inflows = dict(zip(model.components(), jax.tree.leaves(rates), strict=True))
         given = jax.eval_shape(model.dosing, *_numbers((parameters, inputs)))
         problems += [f"dosing: there is no compartment {n!r}" for n in given if n not in inflows]
-        if not problems:
+        if all(name in inflows for name in given):
             expected = {name: _dosing(own, time, inflows[name]) for name, own in given.items()}
             calls.append(("dosing", model.dosing, (parameters, inputs), expected))
     for label, function, arguments, expected in calls:
@@ -111,17 +121,24 @@ def _numbers(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return jax.tree.map(lambda _: jax.ShapeDtypeStruct((), jnp.zeros(()).dtype), arguments)
 
 
-def _check(function: Callable[..., Any], arguments: tuple[Any, ...], expected: Any) -> list[str]:
-    closed, shape = jax.make_jaxpr(function, return_shape=True)(*_numbers(arguments))
-    given = [leaf.dimension for leaf in jax.tree.leaves(arguments)]
+def _followed(
+    function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> tuple[list[Any], list[str]]:
+    """The dimensions of a function's results, and what is wrong on the way to them."""
+    closed = jax.make_jaxpr(function)(*_numbers(arguments))
     code = getattr(function, "__code__", None)
     follower = _Follower(code.co_filename if code else "")
-    found = follower.follow(closed, given)
+    given = [leaf.dimension for leaf in jax.tree.leaves(arguments)]
+    return follower.follow(closed, given), follower.problems
+
+
+def _check(function: Callable[..., Any], arguments: tuple[Any, ...], expected: Any) -> list[str]:
+    shape = jax.eval_shape(function, *_numbers(arguments))
+    found, problems = _followed(function, arguments)
     labels = [
         jax.tree_util.keystr(path).lstrip(".") for path, _ in jax.tree.leaves_with_path(shape)
     ]
     wanted = [leaf.dimension for leaf in jax.tree.leaves(expected)]
-    problems = list(follower.problems)
     if len(found) != len(wanted):
         return [*problems, f"gives {len(found)} numbers, {len(wanted)} are declared"]
     for label, is_, should in zip(labels, found, wanted, strict=True):

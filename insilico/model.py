@@ -7,7 +7,7 @@ A model is written for one patient. Because its functions use only plain arithme
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
 from insilico.vocabulary import Vector
@@ -45,6 +45,43 @@ class Wiener:
     """
 
     description: str
+
+
+Flow = Callable[[Any, Any, Any], Any]
+"""`flow(state, parameters, inputs)`: one number, an amount per time, for instance mg/h."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Balance:
+    """What is neither made nor lost in a model, but for what is named: its rate is inflows less
+    outflows.
+
+    ```python
+    Balance("drug", lambda s, p: s.depot + s.central,
+            outflows={"elimination": lambda s, p, i: p.clearance / p.volume * s.central})
+    ```
+
+    Doses and infusions do not count: the equations do not know them.
+
+    **Arguments:**
+
+    - `name`: of what is balanced.
+    - `total(state, parameters)`: how much of it there is, one number; a sum of states, weighted
+      where they are concentrations (`p.volume * s.drug`).
+    - `inflows`, `outflows`: by name, each a `Flow` in the total's unit over time. Change them for
+      what is made, or leaves.
+    """
+
+    name: str
+    total: Callable[[Any, Any], Any]
+    inflows: Mapping[str, Flow] = dataclasses.field(default_factory=dict)
+    outflows: Mapping[str, Flow] = dataclasses.field(default_factory=dict)
+
+    def net(self, state: Any, parameters: Any, inputs: Any) -> Any:
+        """Inflows less outflows; a plain 0.0 where there are none."""
+        entering = (flow(state, parameters, inputs) for flow in self.inflows.values())
+        leaving = (flow(state, parameters, inputs) for flow in self.outflows.values())
+        return sum(entering, start=0.0) - sum(leaving, start=0.0)
 
 
 class NoInputs(NamedTuple):
@@ -109,6 +146,12 @@ class Model:
     - `step` has to be stated: it is the grid, too, on which paths are drawn, so that a step of
       another length runs along the same path.
 
+    **For checks** (`insilico.checks`), optional:
+
+    - `typical`: the model's `Parameters`, a plain number each, around which it is checked. The
+      model's file says where they come from, or that they are merely plausible.
+    - `balances`: what is neither made nor lost, see `Balance`.
+
     **Evidence** (D13): `citation`; `validated`, what the model was checked against; `limits`, where
     it fails or was not checked.
     """
@@ -131,6 +174,8 @@ class Model:
     Noise: type[Any] = NoNoise
     diffusion: Callable[[Any, Any, Any, Any], Any] | None = None
     time_unit: str = "h"
+    typical: Any = None
+    balances: tuple[Balance, ...] = ()
     validated: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from insilico.cli._errors import BadInput, reported
+from insilico.cli._errors import FAILED, BadInput, reported, say
+from insilico.cli._options import Debug
 
 if TYPE_CHECKING:
     from cohorts import Population
@@ -43,6 +45,99 @@ def show_model(name: Annotated[str, typer.Argument(help="A model.", show_default
                 + (f"; {hint}" if hint else "")
             )
         typer.echo("\n".join(_card(get(name), _populations().get(name, []))))
+
+
+@models.command("check")
+def check_model(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A model of the library, or a file.py or a package.module with a MODEL.",
+            show_default=False,
+        ),
+    ],
+    method: Annotated[
+        str | None,
+        typer.Option(help="As if the model declared this method.", show_default=False),
+    ] = None,
+    parameters: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Typical values, a line each: name: value.", show_default=False
+        ),
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A parameter's typical value, in its unit or with one. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    cv: Annotated[
+        float, typer.Option(help="Coefficient of variation of the log-normal range.")
+    ] = 0.3,
+    until: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TIME",
+            help="How long patients are followed, in the model's time unit.",
+            show_default="five times the reciprocal of the slowest rate",
+        ),
+    ] = None,
+    dose: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[COMPARTMENT=]AMOUNT",
+            help="A dose at the start, in the compartment's unit. Repeatable.",
+            show_default="100 into the first compartment if that is an amount",
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CHECK",
+            help="structure, units, balances, jacobian (these solve nothing), stiffness, solvers, "
+            "gradient, lanes or compilation. Repeatable.",
+            show_default="all",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object for a table.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Check a model's units, balances, stiffness, solvers and gradients.
+
+    Exit code 1: something is not ok. 2: a mistake in what was asked.
+    """
+    with reported(debug):
+        from insilico.cli import _model_checks
+        from insilico.cli._prepare import prepare_devices
+
+        model = _model_checks.find(name)
+        typical = _model_checks.typical(model, parameters, values or ())
+        # Programs of earlier runs would hide how long compiling takes.
+        prepare_devices(cache=False)
+
+        from insilico.checks import ALL, check
+
+        model = _model_checks.by_method(model, method)
+        doses = [_model_checks.dose(model, text) for text in dose] if dose else None
+        try:
+            report = check(
+                model, typical=typical, only=only or ALL, cv=cv, until=until, actions=doses,
+                watch=lambda check: say(f"{model.name}: {check} ..."),
+            )  # fmt: skip
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+        if json:
+            import json as notation
+
+            typer.echo(notation.dumps(report.as_data(), ensure_ascii=False, indent=2))
+        else:
+            _model_checks.show(report)
+        if not report.ok:
+            raise typer.Exit(FAILED)
 
 
 def _populations() -> dict[str, list[Population]]:

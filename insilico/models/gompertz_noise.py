@@ -13,7 +13,7 @@ Giorno, arXiv:1012.4978. With u constant,
     mean of log X(t) = L + (log X0 − L)·exp(−B·t),   L = log K − (u + S²/2) / B
     variance of log X(t) = S²·(1 − exp(−2·B·t)) / (2·B)
 
-It is a model of a kind, not of a tumour: it comes without typical values.
+It is a model of a kind, not of a tumour: its typical values are merely plausible.
 """
 
 from typing import Annotated, NamedTuple
@@ -82,6 +82,7 @@ MODEL = Model(
     method="milstein",
     step=0.125,
     time_unit="d",
+    typical=Parameters(1.0, 0.1, 20.0, 0.2),
     validated=(
         "mean and variance of the volume's logarithm: closed forms, with and without therapy, "
         "within the Monte-Carlo error of 20,000 patients",

@@ -151,6 +151,7 @@ MODEL = Model(
     step=0.01,
     gates=("sodium_activation", "sodium_inactivation", "potassium_activation"),
     time_unit="ms",
+    typical=SQUID_AXON,
     validated=(
         "a shock of 7 mV fires and one of 6 mV does not (the paper's figure 12), by every method "
         "of a stated step",

@@ -9,12 +9,12 @@ driven by textbook two-compartment kinetics with first-order absorption:
     response' = KIN·(1 − IMAX·C/(IC50 + C)) − KOUT·response,  C = central/V1
 
 The response starts at KIN/KOUT. The original has IMAX = 1. It is a model of a kind, not of a drug:
-it comes without typical values.
+its typical values are merely plausible.
 """
 
 from typing import Annotated, NamedTuple
 
-from insilico.model import Model, Quantity
+from insilico.model import Balance, Model, Quantity
 from insilico.vocabulary import Value
 
 
@@ -84,6 +84,14 @@ MODEL = Model(
     derivative=derivative,
     outputs=outputs,
     fastest_rate=lambda parameters: parameters.absorption_rate,
+    typical=Parameters(0.8, 4.0, 30.0, 6.0, 60.0, 5.0, 0.05, 0.9, 0.7),
+    balances=(
+        Balance(
+            "drug",
+            lambda s, p: s.depot + s.central + s.peripheral,
+            outflows={"elimination": lambda s, p, i: p.clearance / p.central_volume * s.central},
+        ),
+    ),
     validated=(
         "amounts: closed form of two compartments with first-order absorption, to 1e-7",
         "response: its steady state under a constant infusion, to 1e-7",

@@ -6,12 +6,12 @@ Gibaldi and Perrier, Pharmacokinetics, 2nd ed., Marcel Dekker 1982, chapter 1:
     central' = KA·depot − CL/V·central
 
 Doses enter the depot, or the central compartment directly or by infusion. It is a model of a kind,
-not of a drug: it comes without typical values.
+not of a drug: its typical values are merely plausible.
 """
 
 from typing import Annotated, NamedTuple
 
-from insilico.model import Model, Quantity
+from insilico.model import Balance, Model, Quantity
 from insilico.vocabulary import Value
 
 
@@ -71,6 +71,14 @@ MODEL = Model(
     derivative=derivative,
     outputs=outputs,
     fastest_rate=lambda parameters: parameters.absorption_rate,
+    typical=Parameters(1.0, 3.0, 30.0),
+    balances=(
+        Balance(
+            "drug",
+            lambda s, p: s.depot + s.central,
+            outflows={"elimination": lambda s, p, i: p.clearance / p.central_volume * s.central},
+        ),
+    ),
     validated=(
         "all amounts, propagated: matrix exponentials in 50-digit arithmetic, to 1e-12 of the "
         "largest amount",

@@ -9,13 +9,13 @@ compartment), with first-order absorption added; the depot in nmol, everything e
     target' = KSYN − KDEG·target − binding
     complex' = binding − KINT·complex,  binding = KON·drug·target − KOFF·complex
 
-The target starts at KSYN/KDEG, nothing else is there. It is a model of a kind, not of a drug: it
-comes without typical values.
+The target starts at KSYN/KDEG, nothing else is there. It is a model of a kind, not of a drug: its
+typical values are those of the ensemble benchmark, made up to be plausible.
 """
 
 from typing import Annotated, NamedTuple
 
-from insilico.model import Model, Quantity
+from insilico.model import Balance, Model, Quantity
 from insilico.vocabulary import Value
 
 
@@ -85,6 +85,28 @@ MODEL = Model(
     outputs=outputs,
     fastest_rate=lambda p: p.association * p.synthesis / p.degradation,
     method="rodas4",
+    typical=Parameters(0.01, 0.01, 3.0, 0.02, 3.0, 1.0, 0.1, 0.03, 0.02, 0.2),
+    balances=(
+        Balance(
+            "drug",
+            lambda s, p: (
+                s.depot + p.central_volume * (s.drug + s.complex) + p.tissue_volume * s.tissue
+            ),
+            outflows={
+                "elimination": lambda s, p, i: p.clearance * s.drug,
+                "internalisation": lambda s, p, i: p.central_volume * p.internalisation * s.complex,
+            },
+        ),
+        Balance(
+            "target",
+            lambda s, p: s.target + s.complex,
+            inflows={"synthesis": lambda s, p, i: p.synthesis},
+            outflows={
+                "degradation": lambda s, p, i: p.degradation * s.target,
+                "internalisation": lambda s, p, i: p.internalisation * s.complex,
+            },
+        ),
+    ),
     validated=(
         "all outputs: reference solutions of 100 patients with 12 weekly doses (problem P2 of the "
         "ensemble benchmark), to 1e-5 at the nominal tolerance",

@@ -7,12 +7,12 @@ Gibaldi and Perrier, Pharmacokinetics, 2nd ed., Marcel Dekker 1982, chapter 2:
     peripheral' = Q/V1·central − Q/V2·peripheral
 
 Doses enter the depot, or the central compartment directly or by infusion. It is a model of a kind,
-not of a drug: it comes without typical values.
+not of a drug: its typical values are merely plausible.
 """
 
 from typing import Annotated, NamedTuple
 
-from insilico.model import Model, Quantity
+from insilico.model import Balance, Model, Quantity
 from insilico.vocabulary import Value
 
 
@@ -88,6 +88,14 @@ MODEL = Model(
     derivative=derivative,
     outputs=outputs,
     fastest_rate=lambda parameters: parameters.absorption_rate,
+    typical=Parameters(1.0, 4.0, 30.0, 6.0, 60.0),
+    balances=(
+        Balance(
+            "drug",
+            lambda s, p: s.depot + s.central + s.peripheral,
+            outflows={"elimination": lambda s, p, i: p.clearance / p.central_volume * s.central},
+        ),
+    ),
     validated=(
         "all amounts, propagated: matrix exponentials in 50-digit arithmetic, to 1e-12 of the "
         "largest amount",

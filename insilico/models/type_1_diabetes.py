@@ -20,7 +20,7 @@ dose: 6,000 pmol a unit. The steady state is given, not solved for.
 
 from typing import Annotated, NamedTuple
 
-from insilico.model import Model, Quantity
+from insilico.model import Balance, Model, Quantity
 from insilico.vocabulary import Value, maximum, tanh, where
 
 
@@ -192,6 +192,51 @@ def fastest_rate(parameters: Parameters) -> Value:
     )
 
 
+TYPICAL = Parameters(
+    body_weight=102.0,
+    gut_absorption=0.0896,
+    fastest_emptying=0.0462,
+    slowest_emptying=0.00382,
+    slowing_share=0.702,
+    resuming_share=0.21,
+    glucose_volume=1.92,
+    insulin_volume=0.0554,
+    insulin_effect_on_use=0.0312,
+    half_use=253.0,
+    from_tissue=0.0874,
+    to_tissue=0.0583,
+    action_rate=0.0276,
+    from_liver=0.153,
+    to_liver=0.226,
+    plasma_clearance=0.0902,
+    liver_clearance=0.232,
+    signal_rate=0.00461,
+    glucose_effect=0.00469,
+    insulin_effect_on_production=0.0121,
+    bioavailability=0.899,
+    excretion=0.000498,
+    excretion_threshold=338.0,
+    constant_use=0.996,
+    basal_use=3.28,
+    dissolution=0.0152,
+    sensor_rate=0.077,
+    injected_absorption=0.0019,
+    dissolved_absorption=0.00779,
+    largest_production=4.72977,
+    basal_insulin=100.0,
+    basal_infusion=1.25418,
+    basal_plasma_glucose=265.0,
+    basal_tissue_glucose=162.112,
+    basal_plasma_insulin=5.54,
+    basal_liver_insulin=3.25205,
+    basal_injected=73.3441,
+    basal_dissolved=143.11,
+)
+"""Medians of the ensemble benchmark's patients (problem P3, drawn around simglucose's
+`adult#001`) to three digits. What belongs to the steady state follows from the others, so that it
+starts at rest."""
+
+
 MODEL = Model(
     name="type_1_diabetes",
     title="Glucose and insulin in type 1 diabetes, with meals and subcutaneous insulin",
@@ -208,6 +253,25 @@ MODEL = Model(
     outputs=outputs,
     fastest_rate=fastest_rate,
     time_unit="min",
+    typical=TYPICAL,
+    balances=(
+        Balance(
+            "meal",
+            lambda s, p: s.stomach_solid + s.stomach_liquid + s.gut,
+            inflows={"eaten": lambda s, p, i: i.meal},
+            outflows={"absorption": lambda s, p, i: p.gut_absorption * s.gut},
+        ),
+        Balance(
+            "insulin under the skin",
+            lambda s, p: s.injected + s.dissolved,
+            inflows={"basal infusion": lambda s, p, i: p.basal_infusion * p.body_weight},
+            outflows={
+                "absorption": lambda s, p, i: (
+                    p.injected_absorption * s.injected + p.dissolved_absorption * s.dissolved
+                )
+            },
+        ),
+    ),
     validated=(
         "all outputs: reference solutions of 100 patients over a day with three meals (problem P3 "
         "of the ensemble benchmark), to 1e-4 at the nominal tolerance",

@@ -46,7 +46,7 @@ and one, the product of their ends instead of the mean, and an exponent of 3.61.
 
 from typing import Annotated, NamedTuple
 
-from insilico.model import Model, Quantity
+from insilico.model import Balance, Model, Quantity
 from insilico.vocabulary import Value, Vector, maximum, power, shift
 
 
@@ -117,6 +117,15 @@ MODEL = Model(
     derivative=derivative,
     outputs=outputs,
     fastest_rate=lambda parameters: parameters.absorption_rate,
+    # 71 years, CYP2C9 *1/*1, VKORC1 G/G: the table above.
+    typical=Parameters(0.348, 14.3, 2.0, 3 / 28.6, 3 / 118.3, 4.1, 1.15, 1.0, 20.0, 1.0),
+    balances=(
+        Balance(
+            "drug",
+            lambda s, p: s.gut + s.central,
+            outflows={"elimination": lambda s, p, i: p.clearance * s.central / p.volume},
+        ),
+    ),
     validated=(
         "concentration: closed form of 28 daily doses, to 1e-7",
         "concentration and INR: SBML encoding of Augustin et al. (Front Pharmacol 2023; "

@@ -5,8 +5,13 @@ import pytest
 
 from insilico import devices as _devices  # noqa: F401  (float64)
 from insilico import models
+from insilico.checks import ALL, CHEAP
 from insilico.config import dimensions
 from insilico.solve.methods import STOCHASTIC
+from insilico.testing import check_model
+
+QUICK = ("one_compartment",)
+"""Models that are checked in full by default."""
 
 
 @pytest.fixture(params=models.names())
@@ -16,6 +21,24 @@ def model(request):
 
 def test_the_library_knows_its_models_by_file_name(model):
     assert model.name in models.names() == sorted(models.names())
+
+
+def test_a_model_passes_the_checks_that_solve_nothing(model):
+    check_model(model, only=CHEAP)
+
+
+# How long compiling takes says more about the machine, and its other tests, than about a model.
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+     for name in models.names()],
+)  # fmt: skip
+def test_a_model_passes_the_checks_that_solve(name):
+    check_model(models.get(name), only=[each for each in ALL if each != "compilation"])
+
+
+def test_a_model_states_typical_values(model):
+    assert isinstance(model.typical, model.Parameters)
 
 
 def test_an_unknown_model_is_an_error_that_lists_the_known():

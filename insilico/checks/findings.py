@@ -1,0 +1,78 @@
+"""What checks found: numbers against their bounds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from insilico.model import Model
+
+OK, NOT_OK, SKIPPED = "ok", "not ok", "skipped"
+
+
+class Finding(NamedTuple):
+    """One line of a report.
+
+    - `check`: the check that it is of, a name of `insilico.checks.ALL`; `what`: was looked at.
+    - `verdict`: `OK`, `NOT_OK` or `SKIPPED`.
+    - `measured`, `bound`: the number and the largest one allowed, in the units that `detail` names
+      where it has one; None: there is none, or nothing is demanded of it.
+    - `detail`: what the number is, or why there is none.
+    """
+
+    check: str
+    what: str
+    verdict: str
+    measured: float | None
+    bound: float | None
+    detail: str
+
+    @classmethod
+    def within(cls, check: str, what: str, measured: float, bound: float, detail: str) -> Finding:
+        """`OK` if the number is at most `bound`; not if it is NaN."""
+        verdict = OK if measured <= bound else NOT_OK
+        return cls(check, what, verdict, float(measured), bound, detail)
+
+    @classmethod
+    def skipped(cls, check: str, what: str, reason: str) -> Finding:
+        return cls(check, what, SKIPPED, None, None, reason)
+
+    def line(self) -> str:
+        """The finding in one line of text."""
+        numbers = "" if self.measured is None else f" {self.measured:.3g}"
+        numbers += "" if self.bound is None else f" (at most {self.bound:.3g})"
+        return f"{self.what}: {self.verdict}{numbers}: {self.detail}"
+
+
+class Report(NamedTuple):
+    """All findings about `model`; `situation` says what it was checked at, as plain data."""
+
+    model: Model
+    situation: dict[str, Any]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is `NOT_OK`."""
+        return not self.failing
+
+    @property
+    def failing(self) -> tuple[Finding, ...]:
+        return tuple(each for each in self.findings if each.verdict == NOT_OK)
+
+    def as_data(self) -> dict[str, Any]:
+        """The report as what JSON knows; numbers that are not finite become None."""
+        return {
+            "model": self.model.name,
+            "method": self.model.method,
+            "ok": self.ok,
+            "situation": self.situation,
+            "findings": [
+                {name: _finite(value) for name, value in finding._asdict().items()}
+                for finding in self.findings
+            ],
+        }
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,186 @@
+"""What `insilico models check` asks for, and how it shows what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from insilico.cli._errors import BadInput
+from insilico.config import SpecError, did_you_mean, load, to_unit
+from insilico.model import Model, Quantity
+from insilico.models import get, names
+
+if TYPE_CHECKING:
+    from insilico.checks import Report
+    from insilico.solve import Dose
+
+LOG_WIDTH = 120
+"""Characters of a line where there is no terminal to ask."""
+
+
+def find(name: str) -> Model:
+    """The model of that name in the library, or the `MODEL` of a file or a module.
+
+    Raises:
+        BadInput: there is none.
+    """
+    if name in names():
+        return get(name)
+    try:
+        module = _of_file(Path(name)) if name.endswith(".py") else _of_module(name)
+    except BadInput:
+        raise
+    except Exception as error:  # whatever the user's file does
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise BadInput(f"{name}: cannot be imported: {type(error).__name__}: {first}") from None
+    model = getattr(module, "MODEL", None)
+    if not isinstance(model, Model):
+        raise BadInput(f"{name}: has no MODEL that is an insilico.model.Model")
+    return model
+
+
+def _of_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise BadInput(f"{path}: cannot be read: no such file")
+    name = f"_model_of_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Under this name the annotations of its classes are looked up.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _of_module(name: str) -> ModuleType:
+    if "." not in name:
+        hint = did_you_mean(name, names())
+        raise BadInput(
+            f'there is no model "{name}"; allowed: {", ".join(names())}, or a file.py or a '
+            f"package.module with a MODEL" + (f"; {hint}" if hint else "")
+        )
+    # A command of the console knows only what is installed.
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    return importlib.import_module(name)
+
+
+def by_method(model: Model, method: str | None) -> Model:
+    """The model as if it declared `method`. Raises `BadInput` where they do not go together."""
+    from insilico.solve import Tolerances, loops, methods
+
+    chosen = model if method is None else dataclasses.replace(model, method=method)
+    try:
+        methods.known(chosen.method)
+        loops.check(
+            chosen, chosen.method, noisy=model.diffusion is not None, tolerances=Tolerances()
+        )
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    return chosen
+
+
+def typical(model: Model, file: Path | None, changes: Sequence[str]) -> Any:
+    """The model's typical values with those of a file of `name: value` lines and `name=value`
+    strings put over them in turn; None where nothing states any.
+
+    Values are numbers in the declared units, or carry a unit.
+
+    Raises:
+        BadInput: a name or value is wrong, or some parameters have none.
+        ConfigError: the file cannot be read.
+    """
+    quantities = model.quantities("Parameters")
+    values: dict[str, Any] = {} if model.typical is None else model.typical._asdict()
+    given: list[tuple[str, str, Any]] = []
+    if file is not None:
+        document = load(file)
+        given += [(f"{file}: {name}", name, value) for name, value in document.data.items()]
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise BadInput(f"--set {change}: write name=value")
+        given.append((f"--set {change}", name.strip(), value.strip()))
+    for place, name, value in given:
+        if name not in quantities:
+            hint = did_you_mean(name, list(quantities))
+            raise BadInput(
+                f'{place}: there is no parameter "{name}"; allowed: {", ".join(quantities)}'
+                + (f"; {hint}" if hint else "")
+            )
+        values[name] = _number(place, value, quantities[name])
+    if not values:
+        return None
+    missing = [name for name in quantities if name not in values]
+    if missing:
+        raise BadInput(
+            f"model {model.name} states no typical values, and none are given for "
+            f"{', '.join(missing)}"
+        )
+    return model.Parameters(**values)
+
+
+def _number(place: str, value: Any, quantity: Quantity) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        pass
+    try:
+        return to_unit(str(value), quantity.unit)
+    except SpecError as error:
+        raise BadInput(f"{place}: {error}") from None
+
+
+def dose(model: Model, text: str) -> Dose:
+    """A dose at time 0: `amount`, into the first component, or `component=amount`."""
+    from insilico.solve import Dose
+
+    name, _, amount = text.rpartition("=")
+    components = model.components()
+    name = name or components[0]
+    if name not in components:
+        raise BadInput(
+            f'--dose {text}: there is no compartment "{name}"; allowed: {", ".join(components)}'
+        )
+    try:
+        return Dose(0.0, name, float(amount))
+    except ValueError:
+        raise BadInput(f"--dose {text}: the amount must be a number") from None
+
+
+def show(report: Report) -> None:
+    """Print a report as a table."""
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, markup=False)
+    model, at = report.model, report.situation
+    table = Table(
+        title=Text(f"{model.name}: {model.title}"), title_justify="left", pad_edge=False, box=None
+    )
+    for heading in ("Check", "", "Measured", "Bound", ""):
+        table.add_column(heading, justify="right" if heading in ("Measured", "Bound") else "left")
+    styles = {"ok": "green", "not ok": "bold red", "skipped": "yellow"}
+    for finding in report.findings:
+        verdict = Text(finding.verdict, style=styles[finding.verdict], no_wrap=True)
+        measured = "" if finding.measured is None else f"{finding.measured:.3g}"
+        bound = "" if finding.bound is None else f"{finding.bound:.3g}"
+        table.add_row(
+            Text(finding.what), verdict, Text(measured), Text(bound), Text(finding.detail)
+        )
+    console.print(table)
+    if "until" in at:
+        actions = "; ".join(at["actions"]) or "nothing given"
+        console.print(
+            f"{at['patients']} patients around typical values (CV {at['cv']:.0%}, seed "
+            f"{at['seed']}) over {at['until']:g} {model.time_unit}: {actions}"
+        )
+    failing = len(report.failing)
+    console.print("All ok." if not failing else f"{failing} not ok.")
