@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -38,45 +39,74 @@ def conduct(
     - `population`, `trial`: numbers of each simulated trial, (trial,).
     - `factors`: the yes/no factors of randomisation, each (trial, subject).
     """
-    subjects = config.trial.subjects
-    program = jax.jit(_conduct, static_argnums=(0, 1))
-    frozen = _Design(config)
-    columns = [jnp.asarray(factors[name]) for name in config.trial.randomisation.strata.by]
-    result = program(frozen, subjects, jnp.asarray(population), jnp.asarray(trial), columns)
+    factors_in_order = [jnp.asarray(factors[name]) for name in config.trial.randomisation.strata.by]
+    result = _conduct(
+        _Design.of(config),
+        _Numbers.of(config),
+        jnp.asarray(population),
+        jnp.asarray(trial),
+        factors_in_order,
+    )
     return Conduct(*(np.asarray(column) for column in result))
 
 
-class _Design:
-    """The numbers of a design that shape its program."""
+class _Design(NamedTuple):
+    """What shapes the program."""
 
-    def __init__(self, config: TrialConfig):
+    subjects: int
+    allocation: tuple[int, ...]
+    block_sizes: tuple[int, ...]
+    blocked: bool
+    by_centre: bool
+    centres: int
+
+    @classmethod
+    def of(cls, config: TrialConfig) -> _Design:
         spec = config.trial.randomisation
         shares = spec.allocation or dict.fromkeys(config.arms, 1)
-        self.allocation = tuple(shares[name] for name in config.arms)
-        self.block_sizes = tuple(spec.block_sizes)
-        self.blocked = spec.method == "permuted_blocks"
-        self.by_centre = spec.strata.centre
-        self.centres = config.trial.centres.count
-        self.spread = config.trial.centres.spread
-        self.period = config.trial.enrolment.period
-        self.seed = config.seed
+        return cls(
+            subjects=config.trial.subjects,
+            allocation=tuple(shares[name] for name in config.arms),
+            block_sizes=tuple(spec.block_sizes),
+            blocked=spec.method == "permuted_blocks",
+            by_centre=spec.strata.centre,
+            centres=config.trial.centres.count,
+        )
 
 
+class _Numbers(NamedTuple):
+    """What one program takes as it comes."""
+
+    seed: Array
+    spread: Array
+    period: Array
+
+    @classmethod
+    def of(cls, config: TrialConfig) -> _Numbers:
+        trial = config.trial
+        return cls(
+            seed=jnp.asarray(config.seed),
+            spread=jnp.asarray(trial.centres.spread, float),
+            period=jnp.asarray(trial.enrolment.period, float),
+        )
+
+
+@partial(jax.jit, static_argnums=0)
 def _conduct(
-    design: _Design, subjects: int, population: Array, trial: Array, factors: list[Array]
+    design: _Design, given: _Numbers, population: Array, trial: Array, factors: list[Array]
 ) -> Conduct:
     def keys(purpose: str) -> Array:
-        root = purpose_key(design.seed, purpose)
+        root = purpose_key(given.seed, purpose)
         return jax.vmap(address, in_axes=(None, 0, 0))(root, population, trial)
 
     def subject_keys(purpose: str) -> Array:
-        numbers = jnp.arange(subjects)
+        numbers = jnp.arange(design.subjects)
         each = jax.vmap(address, in_axes=(None, 0))
         return jax.vmap(each, in_axes=(0, None))(keys(purpose), numbers)
 
-    shares = centre_shares(keys("centre sizes"), design.centres, design.spread)
+    shares = centre_shares(keys("centre sizes"), design.centres, given.spread)
     centre = draw_centres(subject_keys("centre"), shares)
-    time = uniform_accrual(subject_keys("enrolment"), design.period)
+    time = uniform_accrual(subject_keys("enrolment"), given.period)
     stratum = centre if design.by_centre else jnp.zeros_like(centre)
     for factor in factors:
         stratum = 2 * stratum + factor.astype(stratum.dtype)
@@ -93,7 +123,7 @@ def _conduct(
             enrolment_time=time,
         )
     else:
-        numbers = jnp.broadcast_to(jnp.arange(subjects), stratum.shape)
+        numbers = jnp.broadcast_to(jnp.arange(design.subjects), stratum.shape)
         arm = simple_randomisation(
             keys("randomisation"), numbers, enrolled, allocation=design.allocation
         )

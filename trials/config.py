@@ -7,12 +7,14 @@ exists) is checked in `trials.building` and `trials.design`.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from cohorts import CohortSpec
-from insilico.config import Expression, Spec, quantity
+from insilico.config import Expression, Spec, SpecError, quantity
 
 Days = Annotated[float, quantity("d")]
 PositiveDays = Annotated[float, quantity("d", gt=0)]
@@ -23,7 +25,24 @@ DosePerDay = Annotated[float, quantity("mg", gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, quantity("%")]
 Day = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+def _plain_name(name: str) -> str:
+    """A name that expressions, results and files can hold. Raises `SpecError` for any other."""
+    if re.fullmatch(PLAIN_NAME, name):
+        return name
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")
+    raise SpecError(
+        "must begin with a small letter and hold only small letters (a-z), digits and _",
+        hint=f"write {plain}" if re.fullmatch(PLAIN_NAME, plain) else None,
+    )
+
+
+PLAIN_NAME = "^[a-z][a-z0-9_]*$"
+Name = Annotated[
+    str, AfterValidator(_plain_name), WithJsonSchema({"type": "string", "pattern": PLAIN_NAME})
+]
 
 
 class CentresSpec(Spec):
@@ -245,6 +264,12 @@ class ArmSpec(Spec):
 
 class _EndpointSpec(Spec):
     label: str = ""
+    better: Literal["higher", "lower"] | None = Field(
+        default=None,
+        description="Which values are better for a patient (of a time to a range: longer or "
+        "shorter times). A trial then succeeds only by an effect in that direction; if left out, "
+        "by one in either",
+    )
 
 
 class TimeInRangeSpec(_EndpointSpec):
@@ -323,7 +348,11 @@ class AnalysisSpec(Spec):
 
 
 class SuccessSpec(Spec):
-    """When the trial counts as a success."""
+    """When the trial counts as a success: analyses that reach their alpha.
+
+    An effect on an endpoint that says which values are `better` has to favour the first arm of the
+    contrast as well.
+    """
 
     any_of: list[str] | None = None
     all_of: list[str] | None = None

@@ -17,24 +17,27 @@ look. Labels and units are in `frame.attrs`, and in the metadata of the parquet 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import xarray as xr
 
 from insilico.config import Name
+from trials.adam import (
+    Variable,
+    coded,
+    days,
+    flag,
+    labelled,
+    sentence,
+    short_names,
+    stacked,
+    with_unit,
+)
 from trials.config import TrialConfig
 from trials.study import Study
-
-NAME_LENGTH = 8
-"""Characters of a variable's name that submission formats allow."""
 
 _TERMS = {
     "ancestry": ("RACE", {"black": "BLACK OR AFRICAN AMERICAN"}),
@@ -45,13 +48,6 @@ _TERMS = {
 _BASELINES = {
     "age": "AGE", "height": "HEIGHTBL", "weight": "WEIGHTBL", "bmi": "BMIBL", "bsa": "BSABL",
 }  # fmt: skip
-
-
-class _Column(NamedTuple):
-    name: str
-    label: str
-    values: Any
-    unit: str = ""
 
 
 def adsl(tree: xr.DataTree, study: Study) -> pd.DataFrame:
@@ -69,32 +65,32 @@ def adsl(tree: xr.DataTree, study: Study) -> pd.DataFrame:
     discontinued = left < config.trial.duration
     columns = [
         *who.columns(),
-        _Column("ARM", "Description of Planned Arm", who.arms()),
-        _Column("ARMCD", "Planned Arm Code", who.arms(name.upper() for name in config.arms)),
-        _Column("TRT01P", "Planned Treatment for Period 01", who.arms()),
-        _Column("TRT01PN", "Planned Treatment for Period 01 (N)", who.arm + 1),
-        _Column("TRT01A", "Actual Treatment for Period 01", who.arms()),
-        _Column("TRT01AN", "Actual Treatment for Period 01 (N)", who.arm + 1),
-        _Column("ITTFL", "Intent-To-Treat Population Flag", _flag(who.arm >= 0)),
+        Variable("ARM", "Description of Planned Arm", who.arms()),
+        Variable("ARMCD", "Planned Arm Code", who.arms(name.upper() for name in config.arms)),
+        Variable("TRT01P", "Planned Treatment for Period 01", who.arms()),
+        Variable("TRT01PN", "Planned Treatment for Period 01 (N)", who.arm + 1),
+        Variable("TRT01A", "Actual Treatment for Period 01", who.arms()),
+        Variable("TRT01AN", "Actual Treatment for Period 01 (N)", who.arm + 1),
+        Variable("ITTFL", "Intent-To-Treat Population Flag", flag(who.arm >= 0)),
     ]
     if "endpoints" in tree.children:
         solved = who.given(tree["endpoints"].to_dataset()["solved"].values)
-        columns.append(_Column("SOLVFL", "Simulated Without Failure Flag", _flag(solved)))
+        columns.append(Variable("SOLVFL", "Simulated Without Failure Flag", flag(solved)))
     columns += [
-        _Column(
+        Variable(
             "ENRLDY", "Day of Enrolment Since the Trial Opened",
             randomised["enrolment_time"].values.ravel(), "d",
         ),
-        _Column("EOSSTT", "End of Study Status", _coded(
+        Variable("EOSSTT", "End of Study Status", coded(
             discontinued.astype(int), ("COMPLETED", "DISCONTINUED")
         )),
-        _Column(
+        Variable(
             "EOSDY", "End of Study Day",
             np.floor(np.minimum(left, config.trial.duration - 1)).astype(np.int32) + 1,
         ),
     ]  # fmt: skip
     columns += [
-        _Column(
+        Variable(
             "STRATARN", "Strata Used for Randomization (N)", randomised["stratum"].values.ravel()
         )
     ]
@@ -107,12 +103,12 @@ def adsl(tree: xr.DataTree, study: Study) -> pd.DataFrame:
         if name.startswith(prefix)
     }
     taken = [column.name for column in columns]
-    short = _short_names([name.split("_", 1)[1] for name in flags], taken, suffix="FL")
+    short = short_names([name.split("_", 1)[1] for name in flags], taken, suffix="FL")
     columns += [
-        _Column(code, label, _flag(randomised[name].values.ravel()))
+        Variable(code, label, flag(randomised[name].values.ravel()))
         for code, (name, label) in zip(short, flags.items(), strict=True)
     ]
-    return _frame("Subject-Level Analysis Dataset", columns)
+    return labelled("Subject-Level Analysis Dataset", columns)
 
 
 def adeff(tree: xr.DataTree, study: Study) -> pd.DataFrame:
@@ -129,7 +125,7 @@ def adeff(tree: xr.DataTree, study: Study) -> pd.DataFrame:
     endpoints = tree["endpoints"].to_dataset()
     solved = who.given(endpoints["solved"].values)
     specs = study.config.endpoints
-    codes = _short_names(list(specs), [])
+    codes = short_names(list(specs), [])
     parts = []
     for name in specs:
         parts.append(
@@ -152,16 +148,16 @@ def adeff(tree: xr.DataTree, study: Study) -> pd.DataFrame:
     labels = [spec.label or name for name, spec in specs.items()]
     columns = [
         *who.columns(np.tile(np.arange(rows), len(specs))),
-        _Column("TRTP", "Planned Treatment", who.arms(index=np.tile(np.arange(rows), len(specs)))),
-        _Column("PARAMCD", "Parameter Code", _coded(which, codes)),
-        _Column("PARAM", "Parameter", _coded(which, labels)),
-        _Column("AVAL", "Analysis Value", np.concatenate([part["value"] for part in parts])),
-        _Column("CNSR", "Censor", pd.array(censored, dtype="Int8")),
-        _Column(
-            "ANL01FL", "Analysis Flag 01", _flag(np.concatenate([part["valid"] for part in parts]))
+        Variable("TRTP", "Planned Treatment", who.arms(index=np.tile(np.arange(rows), len(specs)))),
+        Variable("PARAMCD", "Parameter Code", coded(which, codes)),
+        Variable("PARAM", "Parameter", coded(which, labels)),
+        Variable("AVAL", "Analysis Value", np.concatenate([part["value"] for part in parts])),
+        Variable("CNSR", "Censor", pd.array(censored, dtype="Int8")),
+        Variable(
+            "ANL01FL", "Analysis Flag 01", flag(np.concatenate([part["valid"] for part in parts]))
         ),
     ]
-    return _frame("Efficacy Analysis Dataset", columns)
+    return labelled("Efficacy Analysis Dataset", columns)
 
 
 def adlb(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
@@ -176,7 +172,7 @@ def adlb(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
     """
     visits = _Visits.of(tree, study, trials)
     measured = list(study.protocol.measured)
-    codes = _short_names(measured, [])
+    codes = short_names(measured, [])
     units = study.protocol.model.quantities("Outputs")
     drug = study.config.drug
     first_dose = drug.first_day - 1 + drug.time_of_day / 24.0
@@ -184,12 +180,12 @@ def adlb(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
         visits.table(
             f"{name}_measured",
             code,
-            _with_unit(_sentence(units[name].description or name), units[name].unit),
+            with_unit(sentence(units[name].description or name), units[name].unit),
             first_dose,
         )
         for name, code in zip(measured, codes, strict=True)
     ]
-    return _frame("Laboratory Analysis Dataset", _stacked(tables))
+    return labelled("Laboratory Analysis Dataset", stacked(tables))
 
 
 def adex(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
@@ -202,7 +198,7 @@ def adex(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
     """
     visits = _Visits.of(tree, study, trials)
     label = f"Prescribed daily dose of {study.config.drug.name} (mg)"
-    return _frame(
+    return labelled(
         "Exposure Analysis Dataset", visits.table("daily_dose", "DOSE", label, baseline_before=None)
     )
 
@@ -219,27 +215,6 @@ def datasets(tree: xr.DataTree, study: Study, trials: int = 1) -> dict[str, pd.D
         found["adlb"] = adlb(tree, study, trials)
         found["adex"] = adex(tree, study, trials)
     return found
-
-
-def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a dataset as parquet; its label, and labels and units of its columns, as metadata.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    labels, units = frame.attrs["labels"], frame.attrs["units"]
-    fields = []
-    for field in table.schema:
-        metadata = {"label": labels[field.name]}
-        if units.get(field.name):
-            metadata["unit"] = units[field.name]
-        fields.append(field.with_metadata(metadata))
-    # What pandas notes about its own types stays.
-    schema = pa.schema(fields, {**table.schema.metadata, b"label": frame.attrs["label"].encode()})
-    # A file and not its name, which might be read as a URL's.
-    with Path(path).open("wb") as file:
-        pq.write_table(table.cast(schema), file, compression="zstd")
 
 
 class _Who:
@@ -265,7 +240,7 @@ class _Who:
         self, labels: Iterable[str] | None = None, index: np.ndarray | None = None
     ) -> pd.Categorical:
         names = labels or (spec.label for spec in self.study.config.arms.values())
-        return _coded(self.arm if index is None else self.arm[index], list(names))
+        return coded(self.arm if index is None else self.arm[index], list(names))
 
     def given(self, potential: np.ndarray) -> np.ndarray:
         """Of (population, trial, arm, subject, …), what happened: (population·trial·subject, …)."""
@@ -275,7 +250,7 @@ class _Who:
         chosen = potential[draw, trial, arm, subject]
         return chosen.reshape(self.size, *potential.shape[4:])
 
-    def columns(self, index: np.ndarray | None = None) -> list[_Column]:
+    def columns(self, index: np.ndarray | None = None) -> list[Variable]:
         """Who each row is about; `index` picks the subject of each row."""
         draw, trial, subject = np.unravel_index(np.arange(self.size), self.shape)
         study_id = study_identifier(self.study.config)
@@ -291,15 +266,15 @@ class _Who:
         numbers = [f"{number + 1:05d}" for number in range(self.shape[2])]
         centres = [f"{c + 1:03d}" for c in range(int(self.centre.max(initial=0)) + 1)]
         return [
-            _Column("STUDYID", "Study Identifier", _coded(np.zeros(len(index), int), [study_id])),
-            _Column("USUBJID", "Unique Subject Identifier", names),
-            _Column(
-                "SUBJID", "Subject Identifier for the Study", _coded(subject[index], numbers)
+            Variable("STUDYID", "Study Identifier", coded(np.zeros(len(index), int), [study_id])),
+            Variable("USUBJID", "Unique Subject Identifier", names),
+            Variable(
+                "SUBJID", "Subject Identifier for the Study", coded(subject[index], numbers)
             ),
-            _Column("SITEID", "Study Site Identifier", _coded(self.centre[index], centres)),
-            _Column("SIMDRAW", "Simulated Population Draw", draw[index].astype(np.int32)),
-            _Column("SIMTRIAL", "Simulated Trial", trial[index].astype(np.int32)),
-            _Column("SIMSUBJ", "Simulated Subject", subject[index].astype(np.int32)),
+            Variable("SITEID", "Study Site Identifier", coded(self.centre[index], centres)),
+            Variable("SIMDRAW", "Simulated Population Draw", draw[index].astype(np.int32)),
+            Variable("SIMTRIAL", "Simulated Trial", trial[index].astype(np.int32)),
+            Variable("SIMSUBJ", "Simulated Subject", subject[index].astype(np.int32)),
         ]  # fmt: skip
 
 
@@ -321,7 +296,7 @@ class _Visits:
 
     def table(
         self, name: str, code: str, label: str, baseline_before: float | None
-    ) -> list[_Column]:
+    ) -> list[Variable]:
         """The rows of one measurement, with a baseline where a time (d) for it is given."""
         value = self.who.given(self.outcomes[name]).astype(float)[self.row, self.slot]
         time = self.time[self.row, self.slot]
@@ -329,16 +304,16 @@ class _Visits:
         same = np.zeros(len(day), int)
         columns = [
             *self.who.columns(self.row),
-            _Column("TRTP", "Planned Treatment", self.who.arms(index=self.row)),
-            _Column("TRTA", "Actual Treatment", self.who.arms(index=self.row)),
-            _Column("PARAMCD", "Parameter Code", _coded(same, [code])),
-            _Column("PARAM", "Parameter", _coded(same, [label])),
-            _Column("AVAL", "Analysis Value", value),
-            _Column("AVISIT", "Analysis Visit", _days(day)),
-            _Column("AVISITN", "Analysis Visit (N)", day),
-            _Column("ADY", "Analysis Relative Day", day),
-            _Column("ARELTM", "Analysis Relative Time Since the First Day Began", time, "d"),
-            _Column("VISITNUM", "Visit Number", (self.slot + 1).astype(np.int32)),
+            Variable("TRTP", "Planned Treatment", self.who.arms(index=self.row)),
+            Variable("TRTA", "Actual Treatment", self.who.arms(index=self.row)),
+            Variable("PARAMCD", "Parameter Code", coded(same, [code])),
+            Variable("PARAM", "Parameter", coded(same, [label])),
+            Variable("AVAL", "Analysis Value", value),
+            Variable("AVISIT", "Analysis Visit", days(day)),
+            Variable("AVISITN", "Analysis Visit (N)", day),
+            Variable("ADY", "Analysis Relative Day", day),
+            Variable("ARELTM", "Analysis Relative Time Since the First Day Began", time, "d"),
+            Variable("VISITNUM", "Visit Number", (self.slot + 1).astype(np.int32)),
         ]
         if baseline_before is not None:
             is_baseline = self._last_before(time, baseline_before)
@@ -346,11 +321,11 @@ class _Visits:
             base[self.row[is_baseline]] = value[is_baseline]
             base = base[self.row]
             columns += [
-                _Column("ABLFL", "Baseline Record Flag", _coded(is_baseline - 1, ["Y"])),
-                _Column("BASE", "Baseline Value", base),
-                _Column("CHG", "Change from Baseline", value - base),
+                Variable("ABLFL", "Baseline Record Flag", coded(is_baseline - 1, ["Y"])),
+                Variable("BASE", "Baseline Value", base),
+                Variable("CHG", "Change from Baseline", value - base),
             ]
-        columns.append(_Column("ANL01FL", "Analysis Flag 01", _coded(same, ["Y"])))
+        columns.append(Variable("ANL01FL", "Analysis Flag 01", coded(same, ["Y"])))
         return columns
 
     def _last_before(self, time: np.ndarray, limit: float) -> np.ndarray:
@@ -370,21 +345,21 @@ def study_identifier(config: TrialConfig) -> str:
 
 def _covariates(
     people: xr.Dataset, vocabulary: Mapping[str, Name], taken: Sequence[str]
-) -> list[_Column]:
+) -> list[Variable]:
     known = {name: entry for name, entry in vocabulary.items() if name in people}
     standard = {**_BASELINES, **{name: code for name, (code, _) in _TERMS.items()}}
     taken = [*taken, *standard.values(), "AGEU"]
     others = [name for name in known if name not in standard]
     is_flag = {name: known[name].kind == "flag" for name in others}
-    plain = _short_names([name for name in others if not is_flag[name]], taken)
-    flags = _short_names([n for n in others if is_flag[n]], [*taken, *plain], suffix="FL")
+    plain = short_names([name for name in others if not is_flag[name]], taken)
+    flags = short_names([n for n in others if is_flag[n]], [*taken, *plain], suffix="FL")
     codes = dict(standard)
     codes.update(zip([n for n in others if not is_flag[n]], plain, strict=True))
     codes.update(zip([n for n in others if is_flag[n]], flags, strict=True))
     columns = []
     for name, entry in known.items():
         values = people[name].values.ravel()
-        label = _sentence(entry.description or name)
+        label = sentence(entry.description or name)
         match entry.kind:
             case "category":
                 special = _TERMS.get(name)
@@ -392,75 +367,11 @@ def _covariates(
                     special[1].get(text, text.upper()) if special else text
                     for text in entry.categories
                 ]
-                values = _coded(values.astype(int), terms)
+                values = coded(values.astype(int), terms)
             case "flag":
-                values = _flag(values > 0.5)
-        columns.append(_Column(codes[name], label, values, entry.unit))
+                values = flag(values > 0.5)
+        columns.append(Variable(codes[name], label, values, entry.unit))
         if name == "age":
-            years = _coded(np.zeros(len(values), int), ["YEARS"])
-            columns.append(_Column("AGEU", "Age Units", years))
+            years = coded(np.zeros(len(values), int), ["YEARS"])
+            columns.append(Variable("AGEU", "Age Units", years))
     return columns
-
-
-def _short_names(words: Sequence[str], taken: Iterable[str], suffix: str = "") -> list[str]:
-    """Names of at most eight characters for words, in capitals, all different."""
-    used, names = set(taken), []
-    for word in words:
-        stem = re.sub(r"[^A-Z0-9]", "", word.upper())
-        name, number = stem[: NAME_LENGTH - len(suffix)] + suffix, 2
-        while name in used:
-            tail = f"{number}{suffix}"
-            name, number = stem[: NAME_LENGTH - len(tail)] + tail, number + 1
-        used.add(name)
-        names.append(name)
-    return names
-
-
-def _flag(values: np.ndarray) -> pd.Categorical:
-    return _coded(values.astype(int), ("N", "Y"))
-
-
-def _coded(codes: np.ndarray, labels: Sequence[str]) -> pd.Categorical:
-    """Text as codes into a list of labels, which may hold one twice; a negative code is missing."""
-    distinct = list(dict.fromkeys(labels))
-    merged = np.array([distinct.index(label) for label in labels] or [0])
-    codes = np.where(codes < 0, -1, merged[np.maximum(codes, 0)])
-    return pd.Categorical.from_codes(codes, categories=distinct)
-
-
-def _days(day: np.ndarray) -> pd.Categorical:
-    last = int(day.max(initial=0))
-    return _coded(day, [f"Day {number}" for number in range(last + 1)])
-
-
-def _with_unit(label: str, unit: str) -> str:
-    return label if unit in ("", "1") else f"{label} ({unit})"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _stacked(tables: Sequence[list[_Column]]) -> list[_Column]:
-    """Tables of the same columns below one another."""
-    if len(tables) == 1:
-        return tables[0]
-    result = []
-    for columns in zip(*tables, strict=True):
-        series = [pd.Series(column.values) for column in columns]
-        if isinstance(series[0].dtype, pd.CategoricalDtype):
-            values = pd.api.types.union_categoricals(series)
-        else:
-            values = pd.concat(series, ignore_index=True)
-        result.append(columns[0]._replace(values=values))
-    return result
-
-
-def _frame(label: str, columns: Sequence[_Column]) -> pd.DataFrame:
-    frame = pd.DataFrame({column.name: column.values for column in columns})
-    frame.attrs = {
-        "label": label,
-        "labels": {column.name: column.label for column in columns},
-        "units": {column.name: column.unit for column in columns if column.unit},
-    }
-    return frame

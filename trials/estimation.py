@@ -213,6 +213,18 @@ def _paired(
     return Truth(value, float(error), number)
 
 
+def favourable_sign(config: TrialConfig, spec: AnalysisSpec) -> int | None:
+    """Sign of the effects that favour the arm of interest; None where either direction may.
+
+    A hazard ratio above 1, which is stored as a positive logarithm, means shorter times.
+    """
+    better = config.endpoints[spec.endpoint].better
+    if better is None:
+        return None
+    positive = "lower" if spec.estimator == "hazard_ratio" else "higher"
+    return 1 if better == positive else -1
+
+
 def characteristics(
     config: TrialConfig, estimates: Mapping[str, Estimates], truth: Mapping[str, Truth]
 ) -> dict[str, OperatingCharacteristics]:
@@ -224,6 +236,7 @@ def characteristics(
             truth[name].mcse,
             alpha=spec.alpha,
             draws=config.trial.population_draws,
+            favourable=favourable_sign(config, spec),
         )
         for name, spec in config.analyses.items()
     }
@@ -233,22 +246,26 @@ def success(config: TrialConfig, estimates: Mapping[str, Estimates]) -> Simulate
     """Share of trials that count as a success, with its Monte-Carlo error.
 
     A trial succeeds when any (or all) of the named analyses reach their own alpha; without a
-    definition, when the first analysis does. An analysis that could not be done reaches nothing.
+    definition, when the first analysis does. An effect on an endpoint that says which values are
+    better has to point there too. An analysis that could not be done reaches nothing.
     """
     spec = config.success
     names = (next(iter(config.analyses)),)
     if spec is not None:
         names = tuple(spec.any_of or spec.all_of or names)
-    reached = jnp.stack(
-        [
-            (estimates[name].status == Status.OK)
-            & (estimates[name].p_value < config.analyses[name].alpha)
-            for name in names
-        ]
-    )
+    reached = jnp.stack([_reached(config, name, estimates[name]) for name in names])
     together = spec is not None and spec.all_of is not None
     succeeded = jnp.all(reached, axis=0) if together else jnp.any(reached, axis=0)
-    draws = config.trial.population_draws
+    pooled, draws = proportion(succeeded), config.trial.population_draws
     if draws == 1:
-        return proportion(succeeded)
-    return assurance(proportion(succeeded.reshape(draws, -1)).value)
+        return pooled
+    over_draws = assurance(proportion(succeeded.reshape(draws, -1)).value)
+    return Simulated(over_draws.value, jnp.maximum(over_draws.mcse, pooled.mcse))
+
+
+def _reached(config: TrialConfig, name: str, estimates: Estimates) -> Array:
+    """In which trials an analysis does what success asks of it."""
+    spec = config.analyses[name]
+    significant = (estimates.status == Status.OK) & (estimates.p_value < spec.alpha)
+    sign = favourable_sign(config, spec)
+    return significant if sign is None else significant & (sign * estimates.estimate > 0)

@@ -6,7 +6,8 @@ convinces nobody), are left out of everything else, and are themselves counted.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,8 @@ class OperatingCharacteristics(NamedTuple):
     power: Simulated
     """Share of trials with p < alpha (under a true null: the type I error)."""
     power_favourable: Simulated
-    """Share of trials with p < alpha and the estimate in the favourable direction."""
+    """Share of trials with p < alpha and the estimate in the favourable direction; NaN where none
+    is known to be."""
     mean_estimate: Simulated
     bias: Simulated
     """Mean estimate minus truth; its error includes the truth's."""
@@ -56,14 +58,14 @@ class OperatingCharacteristics(NamedTuple):
     """Trials of each `Status` code."""
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="favourable")
 def operating_characteristics(
     estimates: Estimates,
     truth: float | Float[Array, "*batch"],
     truth_mcse: float | Float[Array, "*batch"] = 0.0,
     *,
     alpha: float | Float[Array, ""] = 0.05,
-    favourable: float | Float[Array, ""] = 1.0,
+    favourable: int | None = None,
     counted: Bool[Array, "*batch trial"] | None = None,
 ) -> OperatingCharacteristics:
     """Summarise `estimates` over their trial axis.
@@ -77,7 +79,8 @@ def operating_characteristics(
       and mean squared error; coverage refers to `truth` as given, so it should be small
       against the trials' standard errors.
     - `alpha`: two-sided significance level. A p-value of exactly `alpha` is not a success.
-    - `favourable`: +1 if positive estimates favour the treatment, -1 if negative ones do.
+    - `favourable`: +1 if positive estimates favour the treatment, -1 if negative ones do. Default:
+      nobody has said which.
     - `counted`: false for padding, which is no trial at all.
     """
     p_value = estimates.p_value
@@ -86,7 +89,8 @@ def operating_characteristics(
     truth_variance = jnp.square(jnp.asarray(truth_mcse, float))
     usable = counted & (estimates.status == Status.OK) & jnp.isfinite(estimates.estimate)
     significant = usable & (p_value < alpha)
-    right_way = significant & (estimates.estimate * favourable > 0)
+    sign = jnp.nan if favourable is None else favourable
+    right_way = significant & (estimates.estimate * sign > 0)
 
     n = jnp.sum(usable, axis=-1).astype(float)
     several = n > 1
@@ -110,7 +114,7 @@ def operating_characteristics(
     trials = jnp.sum(counted, axis=-1)
     return OperatingCharacteristics(
         power=proportion(significant, counted),
-        power_favourable=proportion(right_way, counted),
+        power_favourable=Simulated(*(jnp.abs(sign) * x for x in proportion(right_way, counted))),
         mean_estimate=Simulated(mean_estimate, sd / jnp.sqrt(n)),
         bias=Simulated(bias, jnp.sqrt(sd**2 / n + truth_variance)),
         empirical_sd=Simulated(sd, sd / jnp.sqrt(2 * spare)),
@@ -127,28 +131,41 @@ def operating_characteristics(
 
 
 def over_populations(
-    estimates: Estimates, truth: float, truth_mcse: float, *, alpha: float, draws: int
+    estimates: Estimates,
+    truth: float,
+    truth_mcse: float,
+    *,
+    alpha: float,
+    draws: int,
+    favourable: int | None = None,
 ) -> OperatingCharacteristics:
     """Characteristics over trials of several draws of the population, (draws * trials,) in order.
 
-    Trials of one draw share its parameters, so that errors are those of a mean of draws.
+    Trials of one draw share its parameters, so that errors are those of a mean of draws. That of a
+    share is never below the one it would have if all trials were independent: a few draws may agree
+    by chance.
     """
-    pooled = operating_characteristics(estimates, truth, truth_mcse, alpha=alpha)
+    options: dict[str, Any] = {"alpha": alpha, "favourable": favourable}
+    pooled = operating_characteristics(estimates, truth, truth_mcse, **options)
     if draws == 1:
         return pooled
     split = jax.tree.map(lambda leaf: leaf.reshape(draws, -1, *leaf.shape[1:]), estimates)
-    each = operating_characteristics(split, jnp.full(draws, truth), alpha=alpha)
+    each = operating_characteristics(split, jnp.full(draws, truth), **options)
 
     def clustered(name: str, own: float = 0.0) -> Simulated:
         error = assurance(getattr(each, name).value).mcse
         return Simulated(getattr(pooled, name).value, jnp.sqrt(error**2 + own**2))
 
+    def clustered_share(name: str) -> Simulated:
+        found, independent = clustered(name), getattr(pooled, name).mcse
+        return Simulated(found.value, jnp.maximum(found.mcse, independent))
+
     return pooled._replace(
-        power=clustered("power"),
-        power_favourable=clustered("power_favourable"),
+        power=clustered_share("power"),
+        power_favourable=clustered_share("power_favourable"),
         mean_estimate=clustered("mean_estimate"),
         bias=clustered("bias", truth_mcse),
-        coverage=clustered("coverage"),
+        coverage=clustered_share("coverage"),
     )
 
 

@@ -102,7 +102,11 @@ def visit_names(model: Model, measured: Sequence[str]) -> dict[str, Name]:
     """What is known at a visit: measured values, the day, the dose, and doses given before."""
     units = {name: quantity.unit for name, quantity in model.quantities("Outputs").items()}
     names = {
-        name: Name(unit=units[name].replace("1", ""), description="measured", available="visit")
+        name: Name(
+            unit="" if units[name] == "1" else units[name],
+            description="measured",
+            available="visit",
+        )
         for name in measured
         if name in units
     }

@@ -43,7 +43,8 @@ SUBJECT_AXES = ("population", "trial", "subject")
 POTENTIAL_AXES = ("population", "trial", "arm", "subject")
 CHARACTERISTICS = {
     "power": "share of trials with p below alpha",
-    "power_favourable": "share of trials with p below alpha and a favourable estimate",
+    "power_favourable": "share of trials with p below alpha and an estimate for the better; "
+    "missing where the endpoint does not say what is better",
     "mean_estimate": "mean estimate over trials",
     "bias": "mean estimate minus true value",
     "empirical_sd": "standard deviation of the estimates over trials",

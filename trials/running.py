@@ -11,7 +11,7 @@ import xarray as xr
 
 from insilico.runs import NewRun, RunFolder, RunFolderError, Stages, manifest, resolved_text
 from insilico.runs.store import write_tree
-from trials import datasets
+from trials import adam, datasets
 from trials.report import render
 from trials.simulation import Progress, TooManyFailures, simulate
 from trials.study import Study, needed
@@ -64,6 +64,8 @@ def run(
 def page(tree: xr.DataTree, study: Study, told: Mapping[str, Any]) -> str:
     """The report as HTML, with what a manifest says of the run but not its longest lists."""
     shown = {key: value for key, value in told.items() if key not in ("format", "files")}
+    # How long the report took is known only once it has been written.
+    shown["seconds"] = {stage: s for stage, s in told["seconds"].items() if stage != "report"}
     shown["config"] = {key: value for key, value in told["config"].items() if key != "values"}
     return render(tree, study, shown)
 
@@ -81,7 +83,7 @@ def _write(
     stages("datasets", 0, len(tables))
     for number, (name, frame) in enumerate(tables.items(), start=1):
         with new.writing(f"{name}.parquet") as path:
-            datasets.write(frame, path)
+            adam.write(frame, path)
         stages("datasets", number, len(tables))
     stages("report", 0, 1)
     told = manifest(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -80,8 +80,30 @@ def _card(model: Model, populations: list[Population]) -> list[str]:
     for population in populations:
         lines += ["", f"Population {population.name}", f"  {population.title}",
                   f"  {population.citation}"]  # fmt: skip
-        lines += _listed("  Assumptions", population.assumptions)
-        lines += _listed("  Limits", population.limits)
+        lines += _population(population)
+    return lines
+
+
+def _population(population: Population) -> list[str]:
+    """What a config may choose of a population, and how sure its numbers are."""
+    lines = ["", "  Covariates that it needs"]
+    for name, covariate in population.covariates.items():
+        values = ", ".join(covariate.categories)
+        lines.append(f"  - {name}: {covariate.description}"
+                     + (f" [{covariate.unit}]" if covariate.unit else "")
+                     + (f" ({values})" if values else ""))  # fmt: skip
+    lines += ["", "  Options (cohort.options)"]
+    for name, field in population.Options.model_fields.items():
+        choices = ", ".join(map(str, get_args(field.annotation)))
+        lines.append(f"  - {name}: {field.description}; {choices} (default {field.default})")
+    lines += ["", "  Numbers"]
+    width = max((len(number.name) for number in population.numbers), default=0)
+    for number in population.numbers:
+        unit = "" if number.unit == "1" else f" {number.unit}"
+        lines.append(f"  - {number.name:<{width}}  {number.value:g}{unit}: {number.meaning}; "
+                     f"{number.source}; {number.status}")  # fmt: skip
+    for title in ("assumptions", "validated", "limits"):
+        lines += _listed(f"  {title.capitalize()}", getattr(population, title))
     return lines
 
 

@@ -191,7 +191,7 @@ class _Translation:
                 self.of(slot.item(key), of_value, (*path, key))
             for _, error in of_key:
                 message, details = self.wording(slot.key, error, (*path, key), str(key))
-                details = {"found": shown(key)} | details
+                details |= {"found": shown(key)}
                 self.add((*path, key), f"the key {message}", key=True, **details)
 
     def value(self, slot: Slot, errors: Iterable[dict], path: Path) -> None:

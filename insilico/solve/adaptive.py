@@ -93,10 +93,12 @@ def start(
 
 
 class Tried(NamedTuple):
-    """What a trial step was: its length, and whether the lane took it (not, where idle)."""
+    """What a trial step was: its length, whether the lane took it (not, where idle), and the
+    interpolant of the components that were asked for."""
 
     length: Array
     taken: Array
+    between: tuple[Components, ...]
 
 
 def attempt(
@@ -105,18 +107,24 @@ def attempt(
     moving: Moving,
     target: Array,
     limits: Limits,
+    *,
+    between: tuple[int, ...] = (),
+    waiting: Array | bool = False,
 ) -> tuple[Moving, Tried]:
     """One trial step of every lane on its way to its `target`, and not beyond it.
 
-    It is taken if it is exact enough. Lanes that are there, or have failed, stay as they are.
+    It is taken if it is exact enough. Lanes that are there, that have failed or are `waiting` stay
+    as they are. `between` are the components whose interpolant is asked for.
 
     Step sizes are constants to differentiation, except that of a step that ends at its target,
     which is what was left: the only one that the time of an event acts on.
     """
     time, size, state, rates, steps = moving
     active, left = limits.allow(moving, target), target - time
+    if waiting is not False:
+        active = active & ~waiting
     length = lax.optimization_barrier(jnp.where(active & (size * 1.0001 >= left), left, size))
-    trial = stepper.step(time, length, state, rates)
+    trial = stepper.step(time, length, state, rates, between)
     squares = control.squared_error(
         *lax.stop_gradient((state, trial, limits.relative, limits.floors))
     )
@@ -138,7 +146,7 @@ def attempt(
         lax.optimization_barrier(jax.tree.map(select, trial.rates, rates)),
         steps + (squares < jnp.inf).astype(steps.dtype),
     )
-    return after, Tried(length, squares <= 1.0)
+    return after, Tried(length, squares <= 1.0, trial.between)
 
 
 def advance(

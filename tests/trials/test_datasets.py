@@ -5,17 +5,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from trials.datasets import (
-    NAME_LENGTH,
-    _short_names,
-    adeff,
-    adex,
-    adlb,
-    adsl,
-    datasets,
-    study_identifier,
-    write,
-)
+from trials.adam import NAME_LENGTH, short_names, write
+from trials.datasets import adeff, adex, adlb, adsl, datasets, study_identifier
 
 
 @pytest.fixture(scope="module")
@@ -217,9 +208,9 @@ def test_files_are_the_same_each_time(coag_tree, coag_study, tmp_path):
 
 def test_short_names_stay_apart():
     words = ["predicted_dose_genotype", "predicted_dose_clinical", "predicted_dose_x", "a-b", "ab"]
-    assert _short_names(words, []) == ["PREDICTE", "PREDICT2", "PREDICT3", "AB", "AB2"]
-    assert _short_names(["amiodarone", "amiodaquine"], [], suffix="FL") == ["AMIODAFL", "AMIOD2FL"]
-    assert _short_names(["age"], ["AGE"]) == ["AGE2"]
+    assert short_names(words, []) == ["PREDICTE", "PREDICT2", "PREDICT3", "AB", "AB2"]
+    assert short_names(["amiodarone", "amiodaquine"], [], suffix="FL") == ["AMIODAFL", "AMIOD2FL"]
+    assert short_names(["age"], ["AGE"]) == ["AGE2"]
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,12 @@ def test_p_exactly_at_alpha_is_no_success():
 
 def test_power_in_the_favourable_direction():
     estimates = _estimates([1.0, -1.0, -2.0, 3.0], 1.0, [0.01, 0.01, 0.01, 0.5])
-    up = operating_characteristics(estimates, 0.0)
-    down = operating_characteristics(estimates, 0.0, favourable=-1.0)
+    up = operating_characteristics(estimates, 0.0, favourable=1)
+    down = operating_characteristics(estimates, 0.0, favourable=-1)
     assert up.power.value == down.power.value == 0.75
     assert up.power_favourable.value == 0.25 and down.power_favourable.value == 0.5
+    unsaid = operating_characteristics(estimates, 0.0)
+    assert unsaid.power.value == 0.75 and np.isnan(unsaid.power_favourable).all()
 
 
 def test_padding_is_no_trial_and_leading_axes_are_kept():
@@ -204,3 +206,10 @@ def test_trials_of_one_population_share_it_in_the_monte_carlo_error():
     np.testing.assert_allclose(found.power.mcse, power.std(ddof=1) / np.sqrt(draws))
     alone = over_populations(estimates, 0.0, 0.01, alpha=0.05, draws=1)
     assert float(alone.mean_estimate.mcse) < 0.2 * float(found.mean_estimate.mcse)
+
+
+def test_draws_that_agree_by_chance_do_not_make_a_share_certain():
+    """Three draws of three trials with one success each: as sure as nine independent trials."""
+    p_value = [0.01, 0.5, 0.5] * 3
+    found = over_populations(_estimates([1.0] * 9, 1.0, p_value), 0.0, 0.01, alpha=0.05, draws=3)
+    np.testing.assert_allclose(found.power, (1 / 3, np.sqrt(1 / 3 * 2 / 3 / 9)))

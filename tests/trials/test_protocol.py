@@ -1,9 +1,11 @@
 """Configs resolved: what only makes sense between sections is checked, all at once, in place."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from cohorts.populations.warfarin_hamberg2010 import Options
 from insilico.config import ConfigError
 from insilico.solve import Kind
 from trials import read, run, simulate
@@ -96,6 +98,8 @@ def test_coag_is_what_its_config_says():
         ("trial.duration=28", "the unit is missing"),
         ("trial.duration=28 mg", "must be a time"),
         ("trial.subject=10", 'did you mean "subjects"'),
+        ("endpoints={Zeit im Bereich: {kind: mean, of: inr}}", "write zeit_im_bereich"),
+        ("endpoints={géant: {kind: mean, of: inr}}", 'digits and _; found "géant"; write geant'),
     ],
 )
 def test_one_mistake_gives_a_message_that_says_where_and_how_to_mend_it(override, said):
@@ -318,7 +322,7 @@ def test_what_is_no_study_is_refused(does, given):
         ("arms.genotype_guided.start=[5 mg]", "add formulas: {fixed: {expression: 5}}"),
         ("arms.genotype_guided.loading=[{day: 1, dose: 10mg}]", "a number is followed by a word"),
         (
-            "sensitivity.x={label: All published spreads read as variances, "
+            "sensitivity.x={label: Between-subject spreads read as variances, "
             "set: {drug.fraction: 1}}",
             "is the label of the scenario spreads_as_variances too",
         ),
@@ -488,3 +492,21 @@ def test_there_is_room_for_as_many_visits_as_the_rules_allow():
     assert protocol.most_visits == sum(protocol.pattern.slots) >= protocol.days
     assert read(COAG, ["visits.most=5"]).protocol.most_visits == 5
     assert read(COAG, ["trial.duration=365 d"]).protocol.most_visits == 128
+
+
+def test_coag_tries_every_other_reading_of_the_published_spreads():
+    config = read(COAG).config
+    tried = {
+        (key, value) for spec in config.sensitivity.values() for key, value in spec.set.items()
+    }
+    readings = {
+        (f"cohort.options.{field}", reading)
+        for field in ("spread", "residual")
+        for reading in get_args(Options.model_fields[field].annotation)
+    }
+    base = {
+        (f"cohort.options.{field}", config.cohort.options[field])
+        for field in ("spread", "residual")
+    }
+    assert tried == readings - base
+    assert config.truth.subjects > 100_000

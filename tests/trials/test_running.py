@@ -63,6 +63,9 @@ def test_progress_is_told_and_the_seconds_before_are_the_run_s(simulated, coag_s
     run = trials.run(coag_study, progress=stages)
     assert list(dict.fromkeys(seen)) == ["reading", "results", "datasets", "report"]
     assert list(run.manifest["seconds"]) == ["reading", "results", "datasets", "report"]
+    # The page is written before its own seconds are known, and says nothing of them.
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "Seconds / Datasets" in page and "Seconds / Report" not in page
 
 
 def test_a_run_with_too_many_failures_is_written_and_then_raised(

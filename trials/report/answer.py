@@ -11,6 +11,9 @@ from trials.report.numbers import Measured, counted, interval, share, whole
 from trials.report.published import distance, in_words
 from trials.report.view import AnalysisView, View, inline
 
+FEWEST_TO_JUDGE = 20
+"""Trials below which the standard error of a probability near a half is above 10 points."""
+
 
 class Tile(NamedTuple):
     """One number that is seen first."""
@@ -51,8 +54,11 @@ def lead(view: View) -> str:
         else "would succeed more often than fail" if value < 0.8
         else "would probably succeed"
     )  # fmt: skip
-    percent = share(value, error, view.trials).value
-    return f"As designed, this trial {chance}: {percent} % of simulated trials did."
+    percent = share(value, error, view.trials).percent
+    if view.trials < FEWEST_TO_JUDGE:
+        trials = counted(view.trials, "simulated trial")
+        return f"Too few trials to judge this design by: {percent} of {trials} succeeded."
+    return f"As designed, this trial {chance}: {percent} of simulated trials succeeded."
 
 
 def tiles(view: View) -> list[Tile]:
@@ -69,8 +75,9 @@ def tiles(view: View) -> list[Tile]:
         note = f"{analysis.label}, α = {analysis.spec.alpha:g}"
         found.append(Tile(f"Power, {role}", power, "%", note))
     value, error = view.success
-    if len(view.decisive) > 1 and math.isfinite(value):
-        note = f"{_rule(view)} of {len(view.decisive)} significant"
+    if math.isfinite(value) and (len(view.decisive) > 1 or view.wanted != "significant"):
+        which = f"{_rule(view)} of {len(view.decisive)} " if len(view.decisive) > 1 else ""
+        note = f"{which}{view.wanted}"
         found.append(Tile("Success", share(value, error, view.trials), "%", note))
     if view.decisive and view.decisive[0].published is not None:
         primary, entry = view.decisive[0], view.decisive[0].published
@@ -125,14 +132,9 @@ def _failed_run(view: View) -> str:
 
 
 def difference_in_words(analysis: AnalysisView, stored: float, error: float) -> str:
-    """An effect with its direction: `3.2 ± 0.1 percentage points higher in … than in …`."""
+    """A difference with its direction: `3.2 ± 0.1 percentage points higher in … than in …`."""
     shown = analysis.scale.effect(stored, error)
     than = f"in {analysis.treatment.mention} than in {analysis.reference.mention}"
-    if analysis.scale.ratio:
-        return (
-            f"{shown} times as frequent per unit of time in {analysis.treatment.mention} as in "
-            f"{analysis.reference.mention} (hazard ratio)"
-        )
     size = Measured(shown.value.lstrip("\N{MINUS SIGN}"), shown.error)
     if not any(digit in "123456789" for digit in size.value):
         both = than.replace(" than in ", " and in ")
@@ -151,10 +153,15 @@ def _finding(view: View, analysis: AnalysisView) -> str:
     if not analysis.available:
         return f"{start}no trial gave an estimate of {inline(analysis.endpoint_label)}{among}."
     found = analysis.characteristics
-    words = difference_in_words(
-        analysis, found["mean_estimate"], found.get("mean_estimate_mcse", float("nan"))
-    )
-    return f"{start}{inline(analysis.endpoint_label)}{among} was on average {words}."
+    mean = found["mean_estimate"], found.get("mean_estimate_mcse", float("nan"))
+    what = f"{inline(analysis.endpoint_label)}{among}"
+    if analysis.scale.ratio:
+        arms = f"{analysis.treatment.mention} against {analysis.reference.mention}"
+        ratio = analysis.scale.effect(*mean)
+        return (
+            f"{start}the hazard ratio for {what} was on average {ratio}, {arms} (above 1: sooner)."
+        )
+    return f"{start}{what} was on average {difference_in_words(analysis, *mean)}."
 
 
 def _range(analysis: AnalysisView, lower: float, upper: float) -> str:
@@ -229,12 +236,15 @@ def _success(view: View) -> str:
         return "The probability of success is not available."
     number = share(value, error, view.trials)
     if len(view.decisive) == 1:
+        only = "" if view.wanted == "significant" else f", {view.wanted},"
         chance = number.percent
-        return f"With that as its only criterion, the trial succeeds with probability {chance}."
+        return (
+            f"With that{only} as its only criterion, the trial succeeds with probability {chance}."
+        )
     names = ", ".join(f"“{analysis.label}”" for analysis in view.decisive)
     rule = "any" if _rule(view) == "any" else "each"
     return (
-        f"The trial counts as a success when {rule} of {names} is significant: probability "
+        f"The trial counts as a success when {rule} of {names} is {view.wanted}: probability "
         f"{number.percent}."
     )
 

@@ -25,7 +25,10 @@ def section(view: View) -> Section:
 
 def shown(expression: str) -> str:
     """An expression with the signs that are read more easily."""
-    return " ".join(expression.split()).replace(">=", "≥").replace("<=", "≤").replace("==", "=")
+    text = " ".join(expression.split())
+    for typed, read in ((">=", "≥"), ("<=", "≤"), ("!=", "≠"), ("==", "=")):
+        text = text.replace(typed, read)
+    return text
 
 
 def _design(view: View) -> list[tuple[str, str]]:
@@ -74,7 +77,7 @@ def _design(view: View) -> list[tuple[str, str]]:
         names = config.success.any_of or config.success.all_of or []
         rule = "any of" if config.success.any_of else "all of"
         labels = ", ".join(f"“{config.analyses[n].label or readable(n)}”" for n in names)
-        rows.append(("Success", f"{rule} {labels} significant"))
+        rows.append(("Success", f"{rule} {labels} {view.wanted}"))
     return rows
 
 

@@ -74,8 +74,11 @@ def _significance(analysis: AnalysisView) -> str:
     up, down = directions(analysis)
     words = f"{rounded(100 * (up + down))} % significant"
     parts = [(up, analysis.scale.more), (down, analysis.scale.less)]
-    named = [f"{rounded(100 * part)} % {word}" for part, word in parts if part > 0]
-    return f"{words} ({', '.join(named)})" if named else words
+    named = [(f"{rounded(100 * part)} %", word) for part, word in parts if part > 0]
+    if len(named) == 1:
+        return f"{words}, all {named[0][1]}"
+    listed = ", ".join(" ".join(part) for part in named)
+    return f"{words} ({listed})" if named else words
 
 
 def _spec(shown: Sequence[AnalysisView]) -> tuple[dict[str, Any], int]:
@@ -141,14 +144,17 @@ def _marks(analysis: AnalysisView) -> list[tuple[float, str, str, float]]:
 
 
 def _heading(analysis: AnalysisView, most: int = 46) -> str:
-    """A panel's title: the analysis, its endpoint if that has another name, and what was found."""
+    """A panel's title: the analysis, its endpoint if that has another name, and what was found.
+
+    Labels of any length are cut; what was found is not.
+    """
 
     def cut(text: str) -> str:
         return plotting.safe(text if len(text) <= most else f"{text[: most - 1].rstrip()}…")
 
     same = analysis.title in (analysis.label, analysis.endpoint_label)
     names = [analysis.title] if same else [analysis.label, analysis.endpoint_label]
-    rest = "<br>".join(cut(text) for text in (*names[1:], _significance(analysis)))
+    rest = "<br>".join((*map(cut, names[1:]), plotting.safe(_significance(analysis))))
     return f"<b>{cut(names[0])}</b><br><span style='color:{plotting.MUTED}'>{rest}</span>"
 
 

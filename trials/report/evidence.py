@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,12 +95,11 @@ def _model(view: View) -> list[Block]:
     evidence = [
         ("Model", f"{model.title} ({model.name})"),
         ("Source of the equations", model.citation),
-        ("Validated", " ".join(model.validated) or "nothing is stated"),
-        ("Limits", " ".join(model.limits) or "none are stated"),
     ]
     source = f"insilico.models.{model.name}"
     return [
         facts("Structural model", evidence, source),
+        *_how_sure("model", model.validated, model.limits),
         _parameters(view),
         Details(
             "States and outputs of the model",
@@ -156,8 +155,6 @@ def _population(view: View) -> list[Block]:
         ("Population", f"{card['title']} ({card['name']})"),
         ("Source", card["citation"]),
         ("Choices made", options or "it offers none"),
-        ("Validated", " ".join(card["validated"]) or "nothing is stated"),
-        ("Limits", " ".join(card["limits"]) or "none are stated"),
         ("Covariates from", f"{cohort.source.title} ({cohort.source.source})"),
     ]
     counts: dict[str, int] = {}
@@ -183,6 +180,7 @@ def _population(view: View) -> list[Block]:
     )
     blocks: list[Block] = [
         facts("Population", rows, f"cohorts.populations.{card['name']}"),
+        *_how_sure("population", card["validated"], card["limits"]),
         numbers,
     ]
     if card["assumptions"]:
@@ -193,6 +191,18 @@ def _population(view: View) -> list[Block]:
     if not card["numbers"]:
         blocks.append(Text("The population names no published numbers.", tone="absent"))
     return blocks
+
+
+def _how_sure(what: str, validated: Sequence[str], limits: Sequence[str]) -> list[Block]:
+    """What was checked and what is known to fail, a statement a line."""
+    return [
+        Bullets(validated, lead=f"The {what} was validated against:")
+        if validated
+        else absent(f"The {what} states nothing that it was validated against."),
+        Bullets(limits, lead=f"Known limits of the {what}:")
+        if limits
+        else absent(f"The {what} states no limits."),
+    ]
 
 
 def _number(view: View, number: Mapping[str, Any]) -> Row:

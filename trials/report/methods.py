@@ -105,9 +105,12 @@ def _endpoint(view: View, spec: EndpointSpec) -> str:
     )  # fmt: skip
     text = f"{view.words(spec.of)}: {template.format(**values)}"
     first, last = getattr(spec, "from_day", 1), getattr(spec, "to_day", None)
-    if first == 1 and last is None:
-        return text
-    return f"{text}; days {first} to {last or plain(view.config.trial.duration)}"
+    if first != 1 or last is not None:
+        text += f"; days {first} to {last or plain(view.config.trial.duration)}"
+    if spec.better is not None:
+        words = {"higher": "longer", "lower": "shorter"} if spec.kind == "time_to_range" else {}
+        text += f"; {words.get(spec.better, spec.better)} is better"
+    return text
 
 
 def _given(value: object) -> str:

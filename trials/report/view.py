@@ -181,9 +181,10 @@ class View:
         return self.sizes["subject"]
 
     def words(self, name: str) -> str:
-        """A config's name as words, with the model's outputs as they are written: "Target INR"."""
-        outputs = {output: self.output_short(output) for output in self.units}
-        words = [outputs.get(word, word) for word in name.split("_")]
+        """A config's name as words, with the model's acronyms as they are written: "Target INR"."""
+        shorts = {output: self.output_short(output) for output in self.units}
+        acronyms = {output: short for output, short in shorts.items() if short.isupper()}
+        words = [acronyms.get(word, word) for word in name.split("_")]
         return readable(" ".join(words))
 
     def output_short(self, name: str) -> str:
@@ -258,6 +259,17 @@ class View:
         by_name = {analysis.name: analysis for analysis in self.analyses}
         named = tuple(by_name[name] for name in names if name in by_name)
         return named or self.analyses[:1]
+
+    @property
+    def wanted(self) -> str:
+        """What success asks of its analyses, as in "any of them is …"."""
+        directed = [analysis for analysis in self.decisive if analysis.endpoint.better is not None]
+        if not directed:
+            return "significant"
+        if len(directed) == len(self.decisive):
+            return "significant and for the better"
+        labels = ", ".join(f"“{analysis.label}”" for analysis in directed)
+        return f"significant and, for {labels}, for the better"
 
     @cached_property
     def success(self) -> tuple[float, float]:

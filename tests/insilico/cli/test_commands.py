@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cohorts import populations
 from insilico.config import load
 from insilico.models import names
 
@@ -31,6 +32,20 @@ def test_a_model_s_card_names_units(cli):
     assert re.search(r"clearance +clearance of S-warfarin \[L/h\]", output)
     assert "Clin Pharmacol Ther 2010; 87:727-734" in output
     assert "Population warfarin_hamberg2010" in output
+
+
+def test_a_population_shows_its_choices_and_how_sure_its_numbers_are(cli):
+    output = cli("models", "show", "warfarin_hamberg2010").output
+    assert re.search(r"- vkorc1: .*\(G/G, A/G, A/A\)", output)
+    assert re.search(
+        r"- spread: .*reconciled, kinetic_dynamic, standard_deviation, variance .*reconciled",
+        output,
+    )
+    population = populations.get("warfarin_hamberg2010")
+    for number in population.numbers:
+        assert re.search(rf"- {number.name} +{number.value:g}\b.*{number.status}", output)
+    for statement in (*population.validated, *population.limits):
+        assert statement in output
 
 
 def test_a_stochastic_model_s_card_names_its_noise(cli):

@@ -77,7 +77,18 @@ def test_an_answer_without_estimates_says_so(text, plain_study):
 def test_the_lead_follows_the_probability_of_success(plain_study, plain_tree, value, words):
     tree = plain_tree.copy()
     tree["operating_characteristics"]["success"] = value
-    assert words in answer.lead(View(tree, plain_study))
+    found = answer.lead(View(tree, plain_study))
+    assert words in found
+    assert f"{100 * value:.0f} ± 8 % of simulated trials succeeded" in found
+
+
+def test_a_few_trials_are_no_ground_for_a_verdict(odd_study, odd_tree):
+    tree = odd_tree.copy()
+    tree["operating_characteristics"]["success"] = 0.0
+    found = answer.lead(View(tree, odd_study))
+    assert found == (
+        "Too few trials to judge this design by: 0 % (below 22 %) of 12 simulated trials succeeded."
+    )
 
 
 def test_a_clean_run_has_no_warning_but_its_size(plain_study, plain_tree):
@@ -150,3 +161,26 @@ def test_a_single_trial_is_too_little_to_judge_by(make_up, plain_study):
     assert "In 1 simulated trial of 80 patients each" in answer.paragraph(view)
     assert answer.warnings(view)[-1].startswith("Only 1 trial was simulated: ")
     assert view.pooled_words == "80 subjects of the only trial"
+
+
+def test_success_says_that_it_needs_an_effect_for_the_better(
+    plain_study, plain_tree, odd_study, odd_tree
+):
+    view = View(plain_tree, plain_study)
+    assert "is significant and for the better: probability" in answer.paragraph(view)
+    assert any("significant and for the better" in tile.note for tile in answer.tiles(view))
+    assert "for the better" not in answer.paragraph(View(odd_tree, odd_study))
+    partly = plain_study.changed(["success.any_of=[primary, final_dose]"])
+    found = answer.paragraph(View(plain_tree, partly))
+    assert "is significant and, for “All patients”, for the better" in found
+
+
+def test_a_hazard_ratio_is_never_a_frequency_of_a_time(odd_study, odd_tree):
+    study = odd_study.changed(["success.all_of=[hazard]"])
+    found = answer.paragraph(View(odd_tree, study))
+    pattern = (
+        r"the hazard ratio for event \(analysis|the hazard ratio for event was on average 1\.\d+"
+    )
+    assert re.search(pattern, found)
+    assert "the high dose arm against the low <b>dose</b> arm (above 1: sooner)" in found
+    assert "as frequent" not in found

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects
 import pytest
 
-from trials.report import render, summary
+from trials.report import estimates, render, summary
 from trials.report.blocks import figures_of
 from trials.report.page import _sections
 from trials.report.view import View
@@ -24,6 +24,7 @@ class Page(HTMLParser):
         super().__init__()
         self.text, self.addresses, self.ids, self.specs = [], [], [], {}
         self.cells: dict[str, int] = {}
+        self.items: list[str] = []
         self._inside = ""
         self.feed(html)
 
@@ -33,6 +34,8 @@ class Page(HTMLParser):
         self.ids.append(given.get("id"))
         if tag in ("script", "style"):
             self._inside = given.get("id") or tag
+        if tag == "li":
+            self.items.append("")
         if tag == "th":
             self.cells[given.get("scope", "none")] = (
                 self.cells.get(given.get("scope", "none"), 0) + 1
@@ -47,6 +50,8 @@ class Page(HTMLParser):
             self.specs[self._inside] = json.loads(data)
         elif not self._inside:
             self.text.append(data)
+            if self.items:
+                self.items[-1] += data
 
     @property
     def words(self) -> str:
@@ -265,3 +270,28 @@ def test_a_real_run_has_a_report(coag_study, coag_tree):
     assert {"spec-course-inr", "spec-course-dose", "spec-arms-primary", "spec-effects",
             "spec-estimates-decisive-1"} <= set(page.specs)  # fmt: skip
     assert "In 4 simulated trials of 150 patients each" in page.words
+
+
+def test_what_was_found_is_never_cut_from_a_panel_s_title(plain_study, plain_tree):
+    tree = plain_tree.copy(deep=True)
+    p_value, estimate = tree["estimates"]["p_value"], tree["estimates"]["estimate"]
+    of = {"analysis": "high_inr"}
+    p_value.loc[of] = 0.001
+    estimate.loc[of] = np.where(np.arange(30) < 29, -0.02, 0.02)[None]
+    view = View(tree, plain_study)
+    (analysis,) = (a for a in view.analyses if a.name == "high_inr")
+    heading = estimates._heading(analysis)
+    assert "100 % significant (3.3 % more frequent, 96.7 % less frequent)" in heading
+
+
+def test_evidence_is_listed_a_statement_a_line(plain_study, plain_page):
+    model = plain_study.protocol.model
+    starts = [" ".join(item.split()) for item in plain_page.items]
+    for statement in (*model.validated, *model.limits):
+        assert any(start.startswith(" ".join(statement.split())) for start in starts)
+
+
+def test_parameters_are_named_in_words_with_acronyms_alone_in_capitals(plain_study, plain_tree):
+    view = View(plain_tree, plain_study)
+    assert view.words("half_effect_concentration") == "Half effect concentration"
+    assert view.words("target_inr") == "Target INR"

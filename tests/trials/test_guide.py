@@ -1,0 +1,72 @@
+"""The guide to configs names everything that a config may say."""
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from ruamel.yaml import YAML
+
+from insilico.config.expressions import FUNCTIONS
+from trials import read
+from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
+from trials.dosing import library
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+COAG = CONFIGS / "warfarin_coag.yaml"
+
+
+@pytest.fixture(scope="module")
+def guide() -> str:
+    return (CONFIGS / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def named(guide) -> set[str]:
+    return set(re.findall(r"`([^`\n]+)`", guide))
+
+
+def test_every_section_kind_and_estimator_is_named(named):
+    kinds = {
+        get_args(spec.model_fields["kind"].annotation)[0]
+        for spec in get_args(get_args(EndpointSpec)[0])
+    }
+    estimators = set(get_args(AnalysisSpec.model_fields["estimator"].annotation))
+    assert set(TrialConfig.model_fields) | kinds | estimators <= named
+
+
+def test_every_name_of_expressions_is_named(named):
+    protocol = read(COAG).protocol
+    at_visits = set(protocol.rule_vocabulary) - set(protocol.vocabulary)
+    covariates = set(protocol.cohort.source.vocabulary)
+    assert set(FUNCTIONS) | set(library()) | at_visits | covariates | {"maintenance"} <= named
+
+
+def test_every_category_is_named(guide):
+    for name, covariate in read(COAG).protocol.cohort.source.vocabulary.items():
+        for category in covariate.categories:
+            assert f'"{category}"' in guide, f"{name}: {category}"
+
+
+def test_its_example_is_a_config(guide):
+    (example,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    sections = YAML(typ="safe").load(example)
+    other = {"label": "Other", "start": ["by_age"], "titration": "by_inr"}
+    sections["arms"]["other"] = other
+    changes = {
+        **sections,
+        "trial.randomisation.allocation": {"fixed": 1, "other": 1},
+        "analyses": {
+            "one": {
+                "endpoint": "ttr",
+                "estimator": "mean_difference",
+                "contrast": ["fixed", "other"],
+            }
+        },
+        "success": None,
+        "published": None,
+        "sensitivity": {},
+    }
+    study = read(COAG, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
+    assert set(study.config.arms) == {"fixed", "other"}
