@@ -22,7 +22,7 @@ class State(NamedTuple):
     depot: Annotated[Value, Quantity("mg", "drug not yet absorbed", lowest=0.0)]
     central: Annotated[Value, Quantity("mg", "drug in the central compartment", lowest=0.0)]
     peripheral: Annotated[Value, Quantity("mg", "drug in the peripheral compartment", lowest=0.0)]
-    response: Annotated[Value, Quantity("1", "response", lowest=0.0)]
+    response: Annotated[Value, Quantity("1", "response")]
 
 
 class Parameters(NamedTuple):

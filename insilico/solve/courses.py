@@ -22,7 +22,6 @@ from insilico.solve.noise import chosen, structure_of
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
-
 UNDERSHOOT = 100.0
 """How far below its `lowest` a component may come, in tolerances at a value of its `negligible`.
 

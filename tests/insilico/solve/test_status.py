@@ -4,6 +4,7 @@ import math
 from typing import Annotated, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -218,10 +219,13 @@ def test_derivatives_know_of_stiffness(derivative):
 
     parameters = Damping(np.array([1.0, 1e5]))
     if derivative == "reverse":
-        slope, status = jax.jit(
-            jax.grad(lambda p: (lambda x, s: (x.sum(), s))(*last(p)), has_aux=True)
-        )(parameters)
-        slope = slope.stiffness
+
+        def total(parameters):
+            position, status = last(parameters)
+            return jnp.sum(position), status
+
+        slopes, status = jax.jit(jax.grad(total, has_aux=True))(parameters)
+        slope = slopes.stiffness
     else:
         _, slope, status = jax.jit(
             lambda p: jax.jvp(last, (p,), (Damping(np.ones(2)),), has_aux=True)
