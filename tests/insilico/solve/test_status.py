@@ -141,38 +141,13 @@ def test_amounts_and_concentrations_of_library_models_are_not_negative(name):
             assert quantity.lowest == 0.0, state
 
 
-class Point(NamedTuple):
-    position: Annotated[Value, Quantity("1", "x")]
-    speed: Annotated[Value, Quantity("1", "x'")]
-
-
-class Damping(NamedTuple):
-    stiffness: Annotated[Value, Quantity("1", "damping, μ")]
-
-
-VAN_DER_POL = Model(
-    name="van_der_pol",
-    title="Van der Pol's oscillator",
-    citation="Hairer and Wanner, Solving Ordinary Differential Equations II, IV.1",
-    State=Point,
-    Parameters=Damping,
-    Outputs=Point,
-    initial=lambda p: Point(2.0 + 0.0 * p.stiffness, 0.0 * p.stiffness),
-    derivative=lambda time, state, p, inputs: Point(
-        state.speed,
-        p.stiffness * (1.0 - state.position * state.position) * state.speed - state.position,
-    ),
-    outputs=lambda time, state, p: Point(*state),
-)
-
-
 @pytest.mark.parametrize("driver", ["xla", "kernel"])
 @pytest.mark.parametrize("method", EXPLICIT)
-def test_who_runs_out_of_steps_is_told_whether_it_is_stiff(method, driver):
-    events, pattern = schedule(VAN_DER_POL, observe=[0.0, 4000.0])
+def test_who_runs_out_of_steps_is_told_whether_it_is_stiff(van_der_pol, method, driver):
+    events, pattern = schedule(van_der_pol, observe=[0.0, 4000.0])
     for most in (50, 333, 1000):
         found = solve(
-            VAN_DER_POL, Damping(np.array([0.1, 1.0, 1000.0, 2000.0])), events, pattern,
+            van_der_pol, van_der_pol.Parameters(np.array([0.1, 1.0, 1000.0, 2000.0])), events, pattern,
             method=method, tolerances=Tolerances(max_steps=most), driver=driver,
         )  # fmt: skip
         expected = [Status.STEP_LIMIT] * 2 + [Status.STIFF] * 2
@@ -191,13 +166,19 @@ def test_a_smooth_patient_whose_steps_are_too_few_is_not_called_stiff(patients):
         assert np.mean(found.status == Status.STEP_LIMIT) > 0.95
 
 
-def test_telling_changes_no_result_of_others():
+def test_telling_changes_no_result_of_others(van_der_pol):
     """The stiff patient beside them, or none who runs out of steps: the same bits."""
-    events, pattern = schedule(VAN_DER_POL, observe=[1.0, 10.0])
+    events, pattern = schedule(van_der_pol, observe=[1.0, 10.0])
     stiffnesses = ([1.0, 2.0, 3.0], [1.0, 2.0, 1e5])
     tolerances = Tolerances(max_steps=500)
     healthy, mixed = (
-        solve(VAN_DER_POL, Damping(np.array(three)), events, pattern, tolerances=tolerances)
+        solve(
+            van_der_pol,
+            van_der_pol.Parameters(np.array(three)),
+            events,
+            pattern,
+            tolerances=tolerances,
+        )
         for three in stiffnesses
     )
     assert mixed.status.tolist() == [0, 0, Status.STIFF]
@@ -207,17 +188,17 @@ def test_telling_changes_no_result_of_others():
 
 
 @pytest.mark.parametrize("derivative", ["forward", "reverse"])
-def test_derivatives_know_of_stiffness(derivative):
-    events, pattern = schedule(VAN_DER_POL, observe=[1.0])
+def test_derivatives_know_of_stiffness(van_der_pol, derivative):
+    events, pattern = schedule(van_der_pol, observe=[1.0])
     tolerances = Tolerances(max_steps=200)
 
     def last(parameters):
         found = solve_traced(
-            VAN_DER_POL, parameters, events, pattern, derivative=derivative, tolerances=tolerances
+            van_der_pol, parameters, events, pattern, derivative=derivative, tolerances=tolerances
         )
         return found.state.position, found.status
 
-    parameters = Damping(np.array([1.0, 1e5]))
+    parameters = van_der_pol.Parameters(np.array([1.0, 1e5]))
     if derivative == "reverse":
 
         def total(parameters):
@@ -228,7 +209,7 @@ def test_derivatives_know_of_stiffness(derivative):
         slope = slopes.stiffness
     else:
         _, slope, status = jax.jit(
-            lambda p: jax.jvp(last, (p,), (Damping(np.ones(2)),), has_aux=True)
+            lambda p: jax.jvp(last, (p,), (van_der_pol.Parameters(np.ones(2)),), has_aux=True)
         )(parameters)
     assert status.tolist() == [Status.OK, Status.STIFF]
     if derivative == "reverse":
