@@ -120,8 +120,8 @@ class Halving:
 
 def test_it_chooses_for_rules_and_for_event_tables(one_compartment, patients):
     parameters = patients(one_compartment, (1.0, 3.0, 30.0), 5)
-    actions = [Dose(12.0 * k, "depot", 10.0, order=0) for k in range(3)]
-    actions.append(Input(3.0, "induction", 0.5))
+    doses = [Dose(12.0 * k, "depot", 10.0, order=0) for k in range(3)]
+    actions = [*doses, Input(3.0, "induction", 0.5)]
     events, pattern = schedule(
         one_compartment, actions, observe=[30.0], visits_until=30.0, shortest_recheck=6.0
     )

@@ -145,9 +145,10 @@ def test_amounts_and_concentrations_of_library_models_are_not_negative(name):
 @pytest.mark.parametrize("method", EXPLICIT)
 def test_who_runs_out_of_steps_is_told_whether_it_is_stiff(van_der_pol, method, driver):
     events, pattern = schedule(van_der_pol, observe=[0.0, 4000.0])
+    parameters = van_der_pol.Parameters(np.array([0.1, 1.0, 1000.0, 2000.0]))
     for most in (50, 333, 1000):
         found = solve(
-            van_der_pol, van_der_pol.Parameters(np.array([0.1, 1.0, 1000.0, 2000.0])), events, pattern,
+            van_der_pol, parameters, events, pattern,
             method=method, tolerances=Tolerances(max_steps=most), driver=driver,
         )  # fmt: skip
         expected = [Status.STEP_LIMIT] * 2 + [Status.STIFF] * 2
@@ -171,14 +172,9 @@ def test_telling_changes_no_result_of_others(van_der_pol):
     events, pattern = schedule(van_der_pol, observe=[1.0, 10.0])
     stiffnesses = ([1.0, 2.0, 3.0], [1.0, 2.0, 1e5])
     tolerances = Tolerances(max_steps=500)
+    of = van_der_pol.Parameters
     healthy, mixed = (
-        solve(
-            van_der_pol,
-            van_der_pol.Parameters(np.array(three)),
-            events,
-            pattern,
-            tolerances=tolerances,
-        )
+        solve(van_der_pol, of(np.array(three)), events, pattern, tolerances=tolerances)
         for three in stiffnesses
     )
     assert mixed.status.tolist() == [0, 0, Status.STIFF]
