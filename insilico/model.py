@@ -25,12 +25,16 @@ class Quantity:
     - `negligible`: size below which differences do not matter, in the unit: the default absolute
       tolerance of a state is the solver's times this. Change it for a state whose typical values
       are far from 1.
+    - `lowest`: of a state, the least that it can be: 0 for an amount or a concentration. A patient
+      whose state comes to lie below it has failed, wherever the schedule has a row, by a status of
+      its own. Default: a state may be any number.
     """
 
     unit: str
     description: str
     size: int | None = None
     negligible: float = 1.0
+    lowest: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,6 +238,14 @@ class Model:
         """Each component's negligible size, in the flat order."""
         return tuple(
             quantity.negligible
+            for quantity in self.quantities("State").values()
+            for _ in range(quantity.size or 1)
+        )
+
+    def lowest(self) -> tuple[float | None, ...]:
+        """The least that each component can be, in the flat order; None where there is no such."""
+        return tuple(
+            quantity.lowest
             for quantity in self.quantities("State").values()
             for _ in range(quantity.size or 1)
         )

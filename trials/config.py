@@ -418,10 +418,21 @@ class SolverSpec(Spec):
     max_steps: Annotated[int, Field(ge=10)] = 100_000
     method: (
         Literal[
-            "tsit5", "dopri8", "taylor", "rodas4", "rodas5p", "rk4", "rush_larsen", "rush_larsen2"
+            "auto",
+            "tsit5",
+            "dopri8",
+            "taylor",
+            "rodas4",
+            "rodas5p",
+            "rk4",
+            "rush_larsen",
+            "rush_larsen2",
         ]
         | None
-    ) = Field(default=None, description="Method of integration; the model's own if left out")
+    ) = Field(
+        default=None,
+        description="Method of integration; the model's own if left out, auto measures which to take",
+    )
     step: Annotated[float, quantity("h", gt=0)] | None = Field(
         default=None,
         description="Longest step of rk4, rush_larsen and rush_larsen2; the model's if left out",

@@ -20,6 +20,7 @@ REMEDIES = {
     NO_CANDIDATE: "loosen cohort.eligibility",
     NO_ROOM: "raise visits.most",
     DESCRIPTIONS[Status.STEP_LIMIT]: "raise solver.max_steps",
+    DESCRIPTIONS[Status.STIFF]: "set solver.method to auto or rodas4",
 }
 """What in a config mends a cause, where anything does."""
 

@@ -18,7 +18,15 @@ from jax import Array
 
 from cohorts import Numbers
 from insilico.randomness import address, name_hash, purpose_key, subject_keys
-from insilico.solve import BLOCK, TolerancesAsNumbers, over_devices, solve_block
+from insilico.solve import (
+    BLOCK,
+    MethodChoice,
+    TolerancesAsNumbers,
+    choose_method,
+    methods,
+    over_devices,
+    solve_block,
+)
 from trials.config import AvailabilitySpec, TrialConfig
 from trials.dosing import HOURS_A_DAY, Formula, Person, preferred_dose
 from trials.endpoints import (
@@ -106,14 +114,56 @@ def make_draw(config: TrialConfig, protocol: Protocol) -> Callable[[Addresses], 
     return lambda addresses: program(numbers, jnp.asarray(config.seed), addresses)
 
 
-def make_treat(config: TrialConfig, protocol: Protocol) -> Callable[[Drawn], Treated]:
-    """A compiled program that treats blocks of drawn subjects under every arm of the trial."""
+def make_treat(
+    config: TrialConfig, protocol: Protocol, method: str | None = None
+) -> Callable[[Drawn], Treated]:
+    """A compiled program that treats blocks of drawn subjects under every arm of the trial.
+
+    `method` as `method_of` finds it; the model's own if left out.
+    """
 
     def block(tolerances: TolerancesAsNumbers, drawn: Drawn) -> Treated:
-        return _treat(config, protocol, tolerances, drawn)
+        return _treat(config, protocol, method, tolerances, drawn)
 
     program = over_devices(block, shared=1)
     return lambda drawn: program(protocol.tolerances.numbers(), drawn)
+
+
+def method_of(
+    config: TrialConfig, protocol: Protocol, draw: Callable[[Addresses], Drawn], first: Addresses
+) -> MethodChoice:
+    """The method that solves a study's patients, and why.
+
+    For `auto` a sample of the `first` subjects is solved under each arm; stiff for one is for all.
+    """
+    asked = config.solver.method
+    if asked is None:
+        return MethodChoice(protocol.model.method, "it is the model's own")
+    if asked != methods.AUTO:
+        return MethodChoice(asked, "the config names it")
+    batch, real = next(dispatches(first, blocks_a_dispatch(first.subject.size)))
+    drawn = jax.tree.map(lambda leaf: np.asarray(leaf)[0], draw(batch))
+    count = min(real, BLOCK)
+    parameters, person = jax.tree.map(
+        lambda leaf: leaf[..., :count], (drawn.parameters, drawn.person)
+    )
+    found = []
+    for arm in range(len(protocol.arms)):
+        subject = person._replace(start_dose=person.start_dose[arm])
+        found.append(
+            choose_method(
+                protocol.model,
+                parameters,
+                protocol.events,
+                protocol.pattern,
+                protocol.tolerances,
+                rule=protocol.rule(arm),
+                subject=subject,
+            )  # fmt: skip
+        )
+        if found[-1].name in methods.STIFF:
+            return found[-1]
+    return found[0]
 
 
 def blocks_a_dispatch(subjects: int) -> int:
@@ -256,7 +306,11 @@ def _starting_doses(
 
 
 def _treat(
-    config: TrialConfig, protocol: Protocol, tolerances: TolerancesAsNumbers, drawn: Drawn
+    config: TrialConfig,
+    protocol: Protocol,
+    method: str | None,
+    tolerances: TolerancesAsNumbers,
+    drawn: Drawn,
 ) -> Treated:
     def one_arm(arm: Array) -> Treated:
         person = drawn.person._replace(start_dose=drawn.person.start_dose[arm])
@@ -266,7 +320,7 @@ def _treat(
             protocol.events,
             protocol.pattern,
             tolerances,
-            method=config.solver.method,
+            method=method,
             rule=protocol.rule(arm),
             subject=person,
         )

@@ -37,6 +37,7 @@ from trials.report.scales import endpoint_unit, scale_of
 from trials.study import Study
 
 if TYPE_CHECKING:
+    from insilico.solve import MethodChoice
     from trials.simulation import Patients
 
 SUBJECT_AXES = ("population", "trial", "subject")
@@ -93,6 +94,7 @@ class Pieces(NamedTuple):
     success: Simulated
     sensitivity: Mapping[str, Mapping[str, Truth]]
     tallies: Tallies
+    method: MethodChoice
 
 
 def tree(study: Study, pieces: Pieces) -> xr.DataTree:
@@ -406,6 +408,8 @@ class _Builder:
         }
         dataset = xr.Dataset({name: ((), value) for name, value in values.items()})
         dataset["truth_failed"].attrs["causes"] = truth.told
+        method = self.pieces.method
+        dataset["steps_mean"].attrs |= {"method": method.name, "method_reason": method.reason}
         return dataset
 
 

@@ -94,6 +94,7 @@ def _write(
         counts=_counts(tree),
         failure=failure,
     )
+    told["solver"] = dict(tree["counts"]["steps_mean"].attrs)
     with new.writing("report.html") as path:
         path.write_text(page(tree, study, told), encoding="utf-8")
     stages("report", 1, 1)

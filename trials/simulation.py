@@ -30,6 +30,7 @@ from trials.outcomes import (
     dispatches,
     make_draw,
     make_treat,
+    method_of,
 )
 from trials.size import VISITS_AT_ONCE
 from trials.study import Study, changes_of, needed
@@ -102,12 +103,14 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
             np.arange(draws), np.arange(replicates), np.arange(subjects), indexing="ij"
         )
     )
-    treat = make_treat(config, study.protocol)
+    addresses = Addresses(population, trial, subject)
     draw = make_draw(config, study.protocol)
+    method = method_of(config, study.protocol, draw, addresses)
+    treat = make_treat(config, study.protocol, method.name)
     keep_visits = config.keep == "outcomes"
     blocks = blocks_a_dispatch(subject.size)
     patients = _patients(
-        draw, treat, Addresses(population, trial, subject), blocks, "patients",
+        draw, treat, addresses, blocks, "patients",
         report, keep_visits=keep_visits,
     )  # fmt: skip
 
@@ -137,11 +140,15 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     scenario_tallies: dict[str, Tally] = {}
     for name, scenario in config.sensitivity.items():
         changed = study.changed(changes_of(scenario.set))
-        same = _same_treatment(study, changed)
+        other_draw = make_draw(changed.config, changed.protocol)
+        other_treat = treat
+        if not _same_treatment(study, changed):
+            other = method_of(changed.config, changed.protocol, other_draw, addresses)
+            other_treat = make_treat(changed.config, changed.protocol, other.name)
         sensitivity[name], scenario_tallies[name] = _truth(
             changed,
-            make_draw(changed.config, changed.protocol),
-            treat if same else make_treat(changed.config, changed.protocol),
+            other_draw,
+            other_treat,
             scenario.subjects,
             blocks,
             f"sensitivity: {name}",
@@ -159,6 +166,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
             success=success(config, estimates),
             sensitivity=sensitivity,
             tallies=tallies,
+            method=method,
         ),
     )
     allowed = config.largest_failed_share

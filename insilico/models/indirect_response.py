@@ -19,9 +19,9 @@ from insilico.vocabulary import Value
 
 
 class State(NamedTuple):
-    depot: Annotated[Value, Quantity("mg", "drug not yet absorbed")]
-    central: Annotated[Value, Quantity("mg", "drug in the central compartment")]
-    peripheral: Annotated[Value, Quantity("mg", "drug in the peripheral compartment")]
+    depot: Annotated[Value, Quantity("mg", "drug not yet absorbed", lowest=0.0)]
+    central: Annotated[Value, Quantity("mg", "drug in the central compartment", lowest=0.0)]
+    peripheral: Annotated[Value, Quantity("mg", "drug in the peripheral compartment", lowest=0.0)]
     response: Annotated[Value, Quantity("1", "response")]
 
 

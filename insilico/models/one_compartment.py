@@ -16,8 +16,8 @@ from insilico.vocabulary import Value
 
 
 class State(NamedTuple):
-    depot: Annotated[Value, Quantity("mg", "drug not yet absorbed")]
-    central: Annotated[Value, Quantity("mg", "drug in the central compartment")]
+    depot: Annotated[Value, Quantity("mg", "drug not yet absorbed", lowest=0.0)]
+    central: Annotated[Value, Quantity("mg", "drug in the central compartment", lowest=0.0)]
 
 
 class Parameters(NamedTuple):

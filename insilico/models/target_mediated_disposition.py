@@ -20,11 +20,11 @@ from insilico.vocabulary import Value
 
 
 class State(NamedTuple):
-    depot: Annotated[Value, Quantity("nmol", "drug not yet absorbed")]
-    drug: Annotated[Value, Quantity("nmol/L", "free drug in the central compartment")]
-    tissue: Annotated[Value, Quantity("nmol/L", "free drug in tissue")]
-    target: Annotated[Value, Quantity("nmol/L", "free target")]
-    complex: Annotated[Value, Quantity("nmol/L", "drug bound to target")]
+    depot: Annotated[Value, Quantity("nmol", "drug not yet absorbed", lowest=0.0)]
+    drug: Annotated[Value, Quantity("nmol/L", "free drug in the central compartment", lowest=0.0)]
+    tissue: Annotated[Value, Quantity("nmol/L", "free drug in tissue", lowest=0.0)]
+    target: Annotated[Value, Quantity("nmol/L", "free target", lowest=0.0)]
+    complex: Annotated[Value, Quantity("nmol/L", "drug bound to target", lowest=0.0)]
 
 
 class Parameters(NamedTuple):

@@ -18,10 +18,12 @@ from insilico.vocabulary import Value
 
 
 class State(NamedTuple):
-    depot: Annotated[Value, Quantity("mg", "drug not yet absorbed")]
-    central: Annotated[Value, Quantity("mg", "drug in the central compartment")]
-    shallow: Annotated[Value, Quantity("mg", "drug in the shallow peripheral compartment")]
-    deep: Annotated[Value, Quantity("mg", "drug in the deep peripheral compartment")]
+    depot: Annotated[Value, Quantity("mg", "drug not yet absorbed", lowest=0.0)]
+    central: Annotated[Value, Quantity("mg", "drug in the central compartment", lowest=0.0)]
+    shallow: Annotated[
+        Value, Quantity("mg", "drug in the shallow peripheral compartment", lowest=0.0)
+    ]
+    deep: Annotated[Value, Quantity("mg", "drug in the deep peripheral compartment", lowest=0.0)]
 
 
 class Parameters(NamedTuple):

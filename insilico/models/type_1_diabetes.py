@@ -25,19 +25,27 @@ from insilico.vocabulary import Value, maximum, tanh, where
 
 
 class State(NamedTuple):
-    stomach_solid: Annotated[Value, Quantity("mg", "glucose in the stomach, solid, q1")]
-    stomach_liquid: Annotated[Value, Quantity("mg", "glucose in the stomach, liquid, q2")]
-    gut: Annotated[Value, Quantity("mg", "glucose in the intestine, g")]
-    plasma_glucose: Annotated[Value, Quantity("mg/kg", "glucose of plasma, Gp")]
-    tissue_glucose: Annotated[Value, Quantity("mg/kg", "glucose of tissue, Gt")]
-    plasma_insulin: Annotated[Value, Quantity("pmol/kg", "insulin of plasma, Ip")]
+    stomach_solid: Annotated[Value, Quantity("mg", "glucose in the stomach, solid, q1", lowest=0.0)]
+    stomach_liquid: Annotated[
+        Value, Quantity("mg", "glucose in the stomach, liquid, q2", lowest=0.0)
+    ]
+    gut: Annotated[Value, Quantity("mg", "glucose in the intestine, g", lowest=0.0)]
+    plasma_glucose: Annotated[Value, Quantity("mg/kg", "glucose of plasma, Gp", lowest=0.0)]
+    tissue_glucose: Annotated[Value, Quantity("mg/kg", "glucose of tissue, Gt", lowest=0.0)]
+    plasma_insulin: Annotated[Value, Quantity("pmol/kg", "insulin of plasma, Ip", lowest=0.0)]
     insulin_action: Annotated[Value, Quantity("pmol/L", "insulin's action on use, X")]
     delayed_insulin: Annotated[Value, Quantity("pmol/L", "delayed insulin, I1")]
     liver_signal: Annotated[Value, Quantity("pmol/L", "insulin's action on production, Xl")]
-    liver_insulin: Annotated[Value, Quantity("pmol/kg", "insulin of the liver, Il")]
-    injected: Annotated[Value, Quantity("pmol", "insulin under the skin, as injected, S1")]
-    dissolved: Annotated[Value, Quantity("pmol", "insulin under the skin, dissolved, S2")]
-    subcutaneous_glucose: Annotated[Value, Quantity("mg/kg", "glucose under the skin, Gs")]
+    liver_insulin: Annotated[Value, Quantity("pmol/kg", "insulin of the liver, Il", lowest=0.0)]
+    injected: Annotated[
+        Value, Quantity("pmol", "insulin under the skin, as injected, S1", lowest=0.0)
+    ]
+    dissolved: Annotated[
+        Value, Quantity("pmol", "insulin under the skin, dissolved, S2", lowest=0.0)
+    ]
+    subcutaneous_glucose: Annotated[
+        Value, Quantity("mg/kg", "glucose under the skin, Gs", lowest=0.0)
+    ]
 
 
 class Parameters(NamedTuple):

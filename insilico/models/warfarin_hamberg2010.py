@@ -51,8 +51,8 @@ from insilico.vocabulary import Value, Vector, maximum, power, shift
 
 
 class State(NamedTuple):
-    gut: Annotated[Value, Quantity("mg", "S-warfarin not yet absorbed")]
-    central: Annotated[Value, Quantity("mg", "S-warfarin in the body")]
+    gut: Annotated[Value, Quantity("mg", "S-warfarin not yet absorbed", lowest=0.0)]
+    central: Annotated[Value, Quantity("mg", "S-warfarin in the body", lowest=0.0)]
     fast: Annotated[Value, Quantity("1", "fast chain of coagulation activity, relative", size=3)]
     slow: Annotated[Value, Quantity("1", "slow chain of coagulation activity, relative", size=3)]
 

@@ -11,6 +11,7 @@ from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 if TYPE_CHECKING:
     from insilico.solve.batch import Pending, Solution, solve, submit
     from insilico.solve.blocks import BLOCK, LANES, over_devices, solve_block
+    from insilico.solve.choosing import MethodChoice, choose_method
     from insilico.solve.courses import Plan, Rule, Visit
     from insilico.solve.derivatives import (
         Gradients,
@@ -40,6 +41,7 @@ __all__ = [
     "Kind",
     "Launch",
     "Layout",
+    "MethodChoice",
     "Pattern",
     "Pending",
     "Plan",
@@ -53,6 +55,7 @@ __all__ = [
     "Visit",
     "Walk",
     "choose_driver",
+    "choose_method",
     "hessian_vector_product",
     "over_devices",
     "read_records",
@@ -71,6 +74,7 @@ __all__ = [
 _COMPUTING = {
     "batch": ("Pending", "Solution", "solve", "submit"),
     "blocks": ("BLOCK", "LANES", "over_devices", "solve_block"),
+    "choosing": ("MethodChoice", "choose_method"),
     "courses": ("Plan", "Rule", "Visit"),
     "derivatives": (
         "Gradients",

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from insilico.solve import control
+from insilico.solve import control, stiffness
 from insilico.solve.fields import Components, Field
 from insilico.solve.methods import Method, Stepper
 from insilico.solve.status import Status
@@ -171,7 +171,25 @@ def advance(
         lambda moving: attempt(method, stepper, moving, target, limits)[0],
         start(method, stepper, position, fresh, limits),
     )
-    return limits.judge(end, target)
+    return judge(method, stepper, end, target, limits)
+
+
+def judge(
+    method: Method, stepper: Stepper, moving: Moving, target: Array, limits: Limits
+) -> tuple[Position, Array]:
+    """Where lanes came to rest, and their status, which says who is too stiff for the method."""
+    position, status = limits.judge(moving, target)
+    if method.name not in stiffness.BOUNDARIES:
+        return position, status
+    time, size, state = lax.stop_gradient((moving.time, moving.size, moving.state))
+
+    def named() -> Array:
+        product = stiffness.grown(stepper.rates, time, state)
+        stiff = stiffness.told(method.name, product, size, state, limits.relative, limits.floors)
+        return stiffness.named(status, stiff)
+
+    # Hardly ever is there anybody to look at.
+    return position, lax.cond(any_of(status == Status.STEP_LIMIT), named, lambda: status)
 
 
 def any_of(mask: Array) -> Array:

@@ -23,6 +23,7 @@ from insilico.solve.blocks import (
     solve_block,
 )
 from insilico.solve.brownian import words_of
+from insilico.solve.choosing import MethodChoice, choose_method
 from insilico.solve.courses import Rule
 from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern, check_events
@@ -55,11 +56,13 @@ class Pending:
 
     - `walk`: what comes of them, on the devices: arrays (blocks, …, patients of a block), of which
       the last block's last patients may be padding.
+    - `choice`: the driver that solves them, `method`: the method of integration, and why.
     """
 
     walk: Walk
     blocks: Blocks
     choice: Choice
+    method: MethodChoice
 
     def wait(self) -> Pending:
         """Return once every patient is solved."""
@@ -95,7 +98,9 @@ def solve(
       event table from `insilico.solve.read_records` alone: then outputs are (patients, records),
       NaN beyond a patient's last record, and `Records.frame` puts them beside the table.
     - `tolerances`: default 1e-6 relative.
-    - `method`: one of `insilico.solve.methods.NAMES`; default: the model's.
+    - `method`: one of `insilico.solve.methods.NAMES`, or `"auto"`, for which a sample of the
+      patients is solved by an explicit and a stiff one (`insilico.solve.choose_method`); default:
+      the model's.
     - `rule`, `subject`: decisions at visits and what they need; arrays of `subject` have the
       patients' axis last.
     - `noise`: for a model with noise, one random key a patient, which addresses its paths: the same
@@ -132,7 +137,16 @@ def submit(
     launch: Launch | None = None,
 ) -> Pending:
     """As `solve`, but return as soon as the devices are at work."""
-    chosen, tolerances = methods.known(method or model.method), tolerances or Tolerances()
+    tolerances = tolerances or Tolerances()
+    if method == methods.AUTO:
+        found = choose_method(
+            model, parameters, events, pattern, tolerances,
+            rule=rule, subject=subject, noise=noise,
+        )  # fmt: skip
+    else:
+        asked = "it was asked for" if method else "it is the model's own"
+        found = MethodChoice(methods.known(method or model.method), asked)
+    chosen = found.name
     loops.check(model, chosen, noisy=noise is not None, tolerances=tolerances)
     words = None if noise is None else words_of(noise)
     unit = LANES if launch is None else max(LANES, launch.lanes)
@@ -143,10 +157,10 @@ def submit(
         model, first, put_together(job.layout, common, columns), job.pattern,
         method=chosen, rule=rule, subject=known, driver=driver, launch=launch,
     )  # fmt: skip
-    walked = _program(model, job.pattern, chosen, rule, job.layout, choice)(
+    walked = program_of(model, job.pattern, chosen, rule, job.layout, choice)(
         tolerances.numbers(), *job.blocks.arguments
     )
-    return Pending(walked, job.blocks, choice)
+    return Pending(walked, job.blocks, choice, found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -317,7 +331,7 @@ def put_together(layout: tuple[Any, tuple[bool, ...]], common: list, columns: li
 
 
 @functools.lru_cache(maxsize=64)
-def _program(
+def program_of(
     model: Model,
     pattern: Shape,
     method: str,
@@ -325,6 +339,8 @@ def _program(
     layout: tuple[Any, tuple[bool, ...]],
     choice: Choice,
 ) -> Callable[..., Walk]:
+    """The compiled program that solves blocks of patients on all devices."""
+
     def one_block(
         tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, others: Any
     ) -> Walk:

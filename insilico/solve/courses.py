@@ -20,6 +20,15 @@ from insilico.solve.events import Events, Kind, Pattern
 from insilico.solve.fields import Components, Field, hoisted
 from insilico.solve.noise import chosen, structure_of
 from insilico.solve.status import Status
+from insilico.solve.tolerances import TolerancesAsNumbers
+
+UNDERSHOOT = 100.0
+"""How far below its `lowest` a component may come, in tolerances at a value of its `negligible`.
+
+Errors of single steps add up over tens of steps, but the least values are reached by small ones:
+undershoots of the library's models were found to stay below a tenth of one tolerance. What is wrong
+with a model, or with a patient's parameters, goes further.
+"""
 
 
 class Plan(NamedTuple):
@@ -201,6 +210,24 @@ class Course:
             limit = jnp.where(row.kind == Kind.RESET, now, limit)
         return jnp.where(condition.status == Status.OK, limit, now)
 
+    def arrive(
+        self, before: Condition, position: Position, status: Array, tolerances: TolerancesAsNumbers
+    ) -> Condition:
+        """Lanes where their way to a row has ended; `before` is how they set out.
+
+        One that has not failed, but is outside of the model's domain, fails here; one that failed
+        on its way outside of the domain did so for that.
+        """
+        ended = jnp.maximum(before.status, status)
+        allowance = UNDERSHOOT * (tolerances.relative + tolerances.absolute)
+        bounds = zip(position.state, self.model.lowest(), self.model.negligible(), strict=True)
+        for component, lowest, negligible in bounds:
+            if lowest is not None:
+                outside = component < lowest - allowance * negligible
+                leaving = outside & (before.status == Status.OK)
+                ended = jnp.where(leaving, Status.LEFT_DOMAIN, ended)
+        return before._replace(position=position, status=ended.astype(jnp.int32))
+
     def hold_visit(self, condition: Condition, row: Events) -> tuple[Condition, Array, Any]:
         """At a free slot: the condition after it, which lanes held a visit, and their records."""
         assert self.rule is not None and condition.plan is not None
@@ -215,7 +242,8 @@ class Course:
         return condition._replace(plan=plan, status=status), due & ~late, record
 
     def act(self, condition: Condition, row: Events) -> Condition:
-        """What the row does to each lane."""
+        """What the row does to each lane; the state of one that has failed stays as it is."""
+        solved = condition.status == Status.OK
         condition, amount = self._ordered(condition, row)
         if self._has(Kind.RESET):
             condition = self._reset(condition, row)
@@ -225,9 +253,10 @@ class Course:
 
         def changed(index: int, value: Array) -> Array:
             if self._has(Kind.DOSE):
-                value = value + jnp.where(hits(Kind.DOSE, index), amount, 0.0)
+                dosed = solved & hits(Kind.DOSE, index)
+                value = value + jnp.where(dosed, amount, 0.0)
             if self._has(Kind.SET):
-                value = jnp.where(hits(Kind.SET, index), amount, value)
+                value = jnp.where(solved & hits(Kind.SET, index), amount, value)
             return value
 
         def infused(compartment: int, rate: Array) -> Array:

@@ -171,7 +171,7 @@ def words_alive(program: Any, lanes: int) -> int:
     most = words(alive)
     for equation in reversed(program.eqns):
         inside = max(
-            (words_alive(each, lanes) - words(each.invars) for each in _programs(equation)),
+            (words_alive(each, lanes) - words(each.invars) for each in programs(equation)),
             default=0,
         )
         alive.difference_update(equation.outvars)
@@ -180,7 +180,7 @@ def words_alive(program: Any, lanes: int) -> int:
     return most
 
 
-def _programs(equation: Any) -> Iterator[Any]:
+def programs(equation: Any) -> Iterator[Any]:
     """The programs that an operation runs."""
     for value in equation.params.values():
         for each in value if isinstance(value, tuple) else (value,):

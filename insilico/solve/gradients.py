@@ -169,8 +169,8 @@ class Differentiable:
             before, begun, record = carry
             journey = self._journey(course, equations, constants, before, this, tolerances)
             moving, count, record = journey.recorded(journey.first, begun, record)
-            position, status = journey.limits.judge(moving, journey.target)
-            arrived = before._replace(position=position, status=jnp.maximum(before.status, status))
+            position, status = journey.judge(moving)
+            arrived = course.arrive(before, position, status, tolerances)
             after, seen = walks.leave(course, arrived, this)
             passed = _Passed(before, position, arrived.status, begun, count)
             return (after, count, record), (seen, passed)
@@ -370,7 +370,7 @@ def advance(
 
     def plain(constants: Constants, ends: Any, frozen: Any) -> tuple[Position, Array]:
         way = journey(constants, ends, frozen)
-        return way.limits.judge(way.taken(), way.target)
+        return way.judge(way.taken())
 
     def forth(constants: Constants, ends: Any, frozen: Any) -> tuple[tuple[Position, Array], Any]:
         return plain(constants, ends, frozen), (constants, ends, frozen)

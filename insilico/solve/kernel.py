@@ -24,7 +24,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
 from insilico.model import Model
-from insilico.solve import adaptive
+from insilico.solve import adaptive, stiffness
 from insilico.solve.adaptive import Limits, Moving, Position
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
 from insilico.solve.drivers import Launch
@@ -409,7 +409,10 @@ class _Program:
         waiting, rows = self._waiting(journey), self.pattern.rows
         here = waiting & (journey.row >= 0)
         _, status = self._limits(journey.target).judge(journey.moving, journey.target)
-        now = journey.condition._replace(status=jnp.maximum(journey.status, status))
+        status = self._named(journey, status)
+        now = self.course.arrive(
+            journey.condition, journey.condition.position, status, self.tolerances
+        )
         index = jnp.maximum(journey.row, 0)
         row = self._row(index)
         if self.pattern.observed:
@@ -435,6 +438,28 @@ class _Program:
             following, target, moving, now.status, now.infusion, now.inputs, now.slopes, now.plan
         )
         return _select(waiting, onwards, journey)
+
+    def _named(self, journey: Journey, status: Array) -> Array:
+        """The status, in which those who are too stiff for the method are named."""
+        name = self.method.name
+        if name not in stiffness.BOUNDARIES:
+            return status
+        position, limits = journey.condition.position, self._limits(journey.target)
+
+        def product(time: Array, state: Components, direction: Components, now: Condition) -> Any:
+            return stiffness.grown(self._stepper(now).rates, time, state)(direction)
+
+        def named() -> Array:
+            stiff = stiffness.told(
+                name,
+                lambda direction: plain(product, self.lanes)(
+                    position.time, position.state, direction, journey.condition
+                ),
+                position.size, position.state, limits.relative, limits.floors,
+            )  # fmt: skip
+            return stiffness.named(status, stiff)
+
+        return lax.cond(_any(status == Status.STEP_LIMIT), named, lambda: status)
 
     def _row(self, index: Array) -> Events:
         return Events(*(column.at_row(index, self.patient) for column in self.given.events))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import jaxpr_as_fun
 
-from insilico.solve.adaptive import Limits, Moving, Tried, any_of, attempt
+from insilico.solve.adaptive import Limits, Moving, Position, Tried, any_of, attempt, judge
 from insilico.solve.fields import Components, Field
 from insilico.solve.methods import Method, Stepper, Trial
 
@@ -109,6 +109,11 @@ class Journey(NamedTuple):
             lambda moving: self._step(moving)[0],
             self.first,
         )
+
+    def judge(self, moving: Moving) -> tuple[Position, Array]:
+        """Where lanes came to rest, and their status."""
+        stepper = self.opened.stepper(self.constants)
+        return judge(self.method, stepper, moving, self.target, self.limits)
 
     def _step(self, moving: Moving) -> tuple[Moving, Tried]:
         return attempt(

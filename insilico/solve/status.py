@@ -8,7 +8,7 @@ class Status(enum.IntEnum):
 
     OK = 0
     STEP_LIMIT = 1
-    """Needed more than `max_steps`: too stiff for an explicit method, or the limit is too low."""
+    """Needed more than `max_steps`, though its steps were not kept short by stability."""
     NOT_FINITE = 2
     """No step, however small, gave a finite state within tolerance."""
     LATE_VISIT = 3
@@ -19,6 +19,10 @@ class Status(enum.IntEnum):
     """The doses of a steady-state record lead to none that could be found."""
     TOO_MANY_OVERLAPS = 6
     """At a steady-state record more doses were under way than the layout has rows for."""
+    LEFT_DOMAIN = 7
+    """A component fell below the `lowest` that the model declares, by more than errors explain."""
+    STIFF = 8
+    """Needed more than `max_steps`, each as long as an explicit method's stability allows."""
 
 
 DESCRIPTIONS = {
@@ -29,4 +33,6 @@ DESCRIPTIONS = {
     Status.IMPOSSIBLE_DOSING: "lag or bioavailability below 0, or duration or rate not above 0",
     Status.NO_STEADY_STATE: "no steady state found",
     Status.TOO_MANY_OVERLAPS: "more doses under way at a steady state than there are rows for",
+    Status.LEFT_DOMAIN: "state below the lowest that the model allows",
+    Status.STIFF: "step limit reached, too stiff for an explicit method",
 }

@@ -32,7 +32,7 @@ class Walk(NamedTuple):
     - `visit_time`: (slots, lanes), NaN where a slot went unused; `records`, the rule's, alike,
       where they are floating-point numbers (others mean nothing there).
     - `status`: (lanes,), a `Status`; `stopped`: the time reached; `steps`: trial steps taken.
-    - `state`: the state at the last row.
+    - `state`: the state after the last row; of a lane that failed, the one at which it stopped.
     """
 
     outputs: Any
@@ -98,8 +98,7 @@ def walk_course(
             course.field(equations, now), now.position, course.target(now, this.event, this.slot),
             this.fresh, tolerances, negligible, **course.diffusion(now),
         )  # fmt: skip
-        now = now._replace(position=position, status=jnp.maximum(now.status, status))
-        return leave(course, now, this)
+        return leave(course, course.arrive(now, position, status, tolerances), this)
 
     end, seen = lax.scan(pass_row, started(course, prior), rows_of(events, course.pattern))
     return result(course, events, end, seen, prior)

@@ -128,9 +128,19 @@ def _estimator(spec: AnalysisSpec) -> str:
     return f"{text}; α = {spec.alpha:g} two-sided, {100 * (1 - spec.alpha):g} % intervals"
 
 
+def _method(view: View) -> list[tuple[str, str]]:
+    """The method of integration and why it was taken, where the results say so."""
+    counts = view.group("counts")
+    told = counts["steps_mean"].attrs if counts is not None and "steps_mean" in counts else {}
+    if "method" not in told:
+        return []
+    return [("Method of integration", f"{told['method']} ({told['method_reason']})")]
+
+
 def _solver(view: View) -> Table:
     solver, counts = view.config.solver, view.group("counts")
     rows = [
+        *_method(view),
         ("Relative tolerance", significant(solver.relative_tolerance, 1)),
         ("Absolute tolerance", significant(solver.absolute_tolerance, 1)),
         ("Steps at most", whole(solver.max_steps)),

@@ -23,11 +23,15 @@ EXPONENTIAL = ("rush_larsen", "rush_larsen2")
 STOCHASTIC = ("euler_maruyama", "milstein")
 """The methods for models with noise, of a stated step too."""
 
+AUTO = "auto"
+"""In place of a name: whichever of an explicit and a stiff method costs less."""
+
 NAMES = (*ADAPTIVE, *FIXED_STEP, *STOCHASTIC)
 """The methods there are."""
 
 __all__ = [
     "ADAPTIVE",
+    "AUTO",
     "EXPONENTIAL",
     "FIXED_STEP",
     "NAMES",
@@ -47,6 +51,11 @@ __all__ = [
 
 def known(name: str) -> str:
     """The name, if there is such a method. Raises `ValueError` with the valid names."""
+    if name == AUTO:
+        raise ValueError(
+            "method 'auto' solves a sample of the patients, which cannot be done here: choose "
+            "beforehand by insilico.solve.choose_method(...) and pass the .name that it found"
+        )
     if name not in NAMES:
         raise ValueError(f"there is no method {name!r}; there are {', '.join(NAMES)}")
     return name

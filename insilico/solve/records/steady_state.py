@@ -318,7 +318,8 @@ def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
 
 def _ended(status: Array, cycles: Array) -> Array:
     """Running out of steps while cycles still change the state is to have found none."""
-    given_up = (cycles >= MOST_CYCLES) | (status == Status.STEP_LIMIT)
+    spent = (status == Status.STEP_LIMIT) | (status == Status.STIFF)
+    given_up = (cycles >= MOST_CYCLES) | spent
     return jnp.where(given_up, Status.NO_STEADY_STATE, status).astype(jnp.int32)
 
 

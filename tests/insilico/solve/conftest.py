@@ -140,3 +140,34 @@ def log_normal_patients(model: Model, typical, patients: int, seed: int = 20):
 def patients():
     """`patients(model, typical values, number) -> Parameters` of arrays (number,)."""
     return log_normal_patients
+
+
+class Point(NamedTuple):
+    position: Annotated[Value, Quantity("1", "x")]
+    speed: Annotated[Value, Quantity("1", "x'")]
+
+
+class Damping(NamedTuple):
+    stiffness: Annotated[Value, Quantity("1", "damping, μ")]
+
+
+VAN_DER_POL = Model(
+    name="van_der_pol",
+    title="Van der Pol's oscillator",
+    citation="Hairer and Wanner, Solving Ordinary Differential Equations II, IV.1",
+    State=Point,
+    Parameters=Damping,
+    Outputs=Point,
+    initial=lambda p: Point(2.0 + 0.0 * p.stiffness, 0.0 * p.stiffness),
+    derivative=lambda time, state, p, inputs: Point(
+        state.speed,
+        p.stiffness * (1.0 - state.position * state.position) * state.speed - state.position,
+    ),
+    outputs=lambda time, state, p: Point(*state),
+)
+
+
+@pytest.fixture(scope="session")
+def van_der_pol() -> Model:
+    """Smooth or stiff, by its parameter."""
+    return VAN_DER_POL

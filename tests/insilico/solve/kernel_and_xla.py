@@ -202,6 +202,20 @@ def too_few_steps() -> Case:
     return case._replace(tolerances=Tolerances(max_steps=500))
 
 
+def too_stiff() -> Case:
+    """An explicit method that runs out of steps."""
+    case = binding("float64")
+    return case._replace(tolerances=Tolerances(max_steps=500), method="tsit5")
+
+
+def below_the_lowest() -> Case:
+    """Doses that take away more than there is in some patients."""
+    model = models.get("one_compartment")
+    doses = [Dose(0.0, "central", 100.0), Dose(30.0, "central", -30.0)]
+    plan = schedule(model, doses, observe=np.arange(0.0, 99.0, 6.0).tolist())
+    return Case(model, _patients(model, (1.0, 1.0, 30.0)), plan, LOOSE["float64"])
+
+
 CASES = {
     **{f"daily dosing {dtype}": functools.partial(daily_dosing, dtype) for dtype in LOOSE},
     **{f"binding {dtype}": functools.partial(binding, dtype) for dtype in LOOSE},
@@ -212,6 +226,8 @@ CASES = {
     "visits of all kinds": visits_of_all_kinds,
     "an arm that is traced": an_arm_that_is_traced,
     "too few steps": too_few_steps,
+    "too stiff": too_stiff,
+    "below the lowest": below_the_lowest,
 }
 
 

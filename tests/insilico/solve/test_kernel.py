@@ -31,7 +31,12 @@ from insilico.solve import (
 from insilico.solve.drivers import MOST_WORDS
 from insilico.solve.kernel import walk_in_kernel
 
-FAILURES = {"visits of all kinds": [0, 2, 3], "too few steps": [1]}
+FAILURES = {
+    "visits of all kinds": [0, 2, 3],
+    "too few steps": [1],
+    "too stiff": [8],
+    "below the lowest": [0, 7],
+}
 """The statuses that some cases have to show; all others solve everybody."""
 VISITS = ("titration float64", "titration float32", "visits of all kinds", "an arm that is traced")
 CASES = (
@@ -39,7 +44,8 @@ CASES = (
       for problem in ("daily dosing", "binding", "diabetes", "own schedules", "titration")
       for precision in ("float64", "float32")),
     *(f"events by {name}" for name in methods.ADAPTIVE),
-    "visits of all kinds", "an arm that is traced", "too few steps",
+    "visits of all kinds", "an arm that is traced", "too few steps", "too stiff",
+    "below the lowest",
 )  # fmt: skip
 
 

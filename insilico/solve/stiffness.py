@@ -1,0 +1,101 @@
+"""Whether a lane ran out of steps because it is stiff.
+
+An explicit method cannot take a step longer than its stability allows, however smooth the solution
+is. A lane that has used up its steps is therefore looked at once more where it stopped: if the
+step it would take next is about as long as the fastest rate of its state lets a stable step be, a
+stiff method is what it needs, and its status says so. That costs nothing while nobody runs out of
+steps, and changes nothing else of a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from insilico.solve.fields import Components, Field
+from insilico.solve.status import Status
+
+BOUNDARIES = {"tsit5": 3.50685, "dopri8": 5.16663, "taylor": 5.06952}
+"""The longest stable step of each explicit method times the decay rate of a linear equation."""
+
+SHARE = 0.4
+"""A step of this share of the boundary is limited by stability.
+
+At tolerances of 1e-3 and less, steps chosen by their error stay below 0.3 of it; those limited by
+stability swing around the boundary itself, and a rejected one falls short of it by a half.
+"""
+
+ITERATIONS = 8
+"""Of the power method. The fastest rate is that many times to its power above the others."""
+
+
+class Search(NamedTuple):
+    """The power method under way: a direction, and how much it grew the last two times."""
+
+    number: Array
+    direction: Components
+    growth: Array
+    before: Array
+
+
+Grown = Callable[[Components], Components]
+"""The Jacobian of the rates times a direction."""
+
+
+def grown(rates: Field, time: Array, state: Components) -> Grown:
+    """What a direction of about a tolerance's length changes of the rates at a state.
+
+    A difference, because a kernel's compiler may lack what a derivative is made of.
+    """
+    here = rates(time, state)
+
+    def product(direction: Components) -> Components:
+        moved = tuple(entry + step for entry, step in zip(state, direction, strict=True))
+        return tuple(new - old for new, old in zip(rates(time, moved), here, strict=True))
+
+    return product
+
+
+def fastest(grown: Grown, units: Components) -> Array:
+    """An estimate of each lane's largest eigenvalue in size: the rate at which it changes fastest.
+
+    `units` are sizes in which the components count alike, such as their tolerances.
+    """
+    zero = jnp.zeros_like(units[0])
+
+    def length(direction: Components) -> Array:
+        total = zero
+        for entry, unit in zip(direction, units, strict=True):
+            total = total + (entry / unit) * (entry / unit)
+        return jnp.sqrt(total)
+
+    def again(search: Search) -> Search:
+        after = grown(search.direction)
+        growth = length(after)
+        safe = jnp.where(growth > 0.0, growth, 1.0)
+        direction = tuple(entry / safe for entry in after)
+        return Search(search.number + 1, direction, growth, search.growth)
+
+    # Of unequal entries and signs, so that no model's symmetry makes one eigenvector missing.
+    first = tuple(unit * (1.0 + 0.37 * index) * (-1.0) ** index for index, unit in enumerate(units))
+    start = Search(jnp.int32(0), first, zero, zero)
+    end = lax.while_loop(lambda search: search.number < ITERATIONS, again, start)
+    # A pair of complex eigenvalues turns the direction; two growths together hardly notice.
+    return jnp.sqrt(end.growth * end.before)
+
+
+def told(
+    method: str, grown: Grown, size: Array, state: Components, relative: Array, floors: Components
+) -> Array:
+    """Lanes whose step of this size is as long as an explicit method's stability allows."""
+    pairs = zip(floors, state, strict=True)
+    units = tuple(floor + relative * jnp.abs(entry) for floor, entry in pairs)
+    return fastest(grown, units) * size > SHARE * BOUNDARIES[method]
+
+
+def named(status: Array, stiff: Array) -> Array:
+    """The status of lanes, of which some are told to be stiff."""
+    return jnp.where((status == Status.STEP_LIMIT) & stiff, Status.STIFF, status).astype(jnp.int32)
