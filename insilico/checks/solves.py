@@ -44,8 +44,8 @@ STEP = 1e-3
 the tolerance."""
 
 DIFFERING = 1e-3
-"""Largest relative difference of gradient and finite differences. Smooth models keep to 2e-6; type 1
-diabetes, whose equations have kinks, misses by 1e-4, with shorter differences too."""
+"""Largest relative difference of gradient and finite differences. Smooth models keep to 2e-6; type
+1 diabetes, whose equations have kinks, misses by 1e-4, with shorter differences too."""
 
 DIFFERENTIATED = 2
 """Patients whose gradient is compared."""
