@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -113,15 +113,30 @@ def _reset_peak() -> None:
         pass
 
 
-def warm_up(prepare: Callable[[], Prepared]) -> tuple[Prepared, Measurement]:
-    """Make a tool ready and run it once."""
+def warm_up(prepare: Callable[[], Prepared], device: Any = None) -> tuple[Prepared, Measurement]:
+    """Make a tool ready and run it once; memory is that of the process, or of a GPU, `device`."""
     _reset_peak()
-    resident, start = _resident("VmRSS"), time.perf_counter()
+    before, start = _memory(device), time.perf_counter()
     prepared = prepare()
     result = prepared.run()
     seconds = time.perf_counter() - start
-    peak = _resident("VmHWM") - resident
+    after = _memory(device)
+    # A GPU's mark cannot be reset: it tells only of a run that rose above all before it.
+    new_mark = device is None or after.highest > before.highest
+    peak = after.highest - before.now if new_mark else float("nan")
     return prepared, Measurement(seconds, prepared.gather(result), peak)
+
+
+class _Memory(NamedTuple):
+    now: float
+    highest: float
+
+
+def _memory(device: Any) -> _Memory:
+    if device is None:
+        return _Memory(_resident("VmRSS"), _resident("VmHWM"))
+    known = device.memory_stats() or {}
+    return _Memory(*(float(known.get(key, "nan")) for key in ("bytes_in_use", "peak_bytes_in_use")))
 
 
 def alternate(

@@ -106,18 +106,41 @@ class Problem:
             raise TooFewPatients(f"{self.name} has {len(self.parameters)} patients, not {patients}")
         return replace(self, parameters=self.parameters[:patients])
 
-    def max_error(self, outputs: Float[np.ndarray, "patients times outputs"]) -> float:
+    def repeated(self, patients: int) -> "Problem":
+        """The problem with that many patients, its own again and again where it has fewer."""
+        numbers = np.arange(patients) % len(self.parameters)
+        return replace(self, parameters=self.parameters[numbers])
+
+    def of_references(self) -> "Problem":
+        """The problem with only those of its patients that have a reference."""
+        known = self.reference_patients < len(self.parameters)
+        return replace(
+            self,
+            parameters=self.parameters[self.reference_patients[known]],
+            reference=self.reference[known],
+            reference_patients=np.arange(known.sum()),
+        )
+
+    def max_error(
+        self,
+        outputs: Float[np.ndarray, "patients times outputs"],
+        patients: Int[np.ndarray, " patients"] | None = None,
+    ) -> float:
         """Largest error over outputs, times and the patients that have a reference.
 
+        `outputs` are of the first patients, or of those whose numbers `patients` holds, ascending.
         |y − ref| / max(|ref|, 1e-3·max_t|ref|), or |y| for an output that is zero throughout; NaN
         where an output is not finite or no patient has a reference.
         """
-        known = self.reference_patients < len(outputs)
+        if patients is None:
+            patients = np.arange(len(outputs))
+        known = np.isin(self.reference_patients, patients)
         if not known.any():
             return float("nan")
         reference = self.reference[known]
         magnitude = np.abs(reference)
         floor = REFERENCE_FLOOR * magnitude.max(axis=1, keepdims=True)
         scale = np.maximum(magnitude, floor)
-        difference = np.abs(outputs[self.reference_patients[known]] - reference)
+        found = outputs[np.searchsorted(patients, self.reference_patients[known])]
+        difference = np.abs(found - reference)
         return float(np.max(difference / np.where(scale > 0, scale, 1.0)))

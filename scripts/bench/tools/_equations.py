@@ -42,6 +42,7 @@ class Equations(NamedTuple):
     states: tuple[str, ...]
     parameters: tuple[str, ...]
     inputs: tuple[str, ...]
+    initial: Text
     derivative: Text
     dosed: Text
     outputs: Text
@@ -68,6 +69,9 @@ def equations(problem: Problem, *, tanh: str, maximum: str) -> Equations:
     inputs = tuple(f"u{i}" for i in range(problem.rows.inputs.shape[1]))
     n, m = len(states), len(states) + len(parameters)
 
+    def initial(*x):
+        return problem.initial(x)
+
     def derivative(*x):
         return problem.derivative(np.nan, x[:n], x[n:m], x[m:])
 
@@ -81,6 +85,7 @@ def equations(problem: Problem, *, tanh: str, maximum: str) -> Equations:
         states,
         parameters,
         inputs,
+        _text(initial, parameters, forms),
         _text(derivative, (*states, *parameters, *inputs), forms),
         _text(dosed, (*states, *parameters, "amount"), forms),
         _text(outputs, (*states, *parameters), forms),

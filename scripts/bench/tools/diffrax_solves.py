@@ -7,6 +7,7 @@
 | `diffrax-jump-ts` | the whole horizon, depot in closed form, `jump_ts` | each patient's own |
 | `diffrax-joint` | one row, a block of patients as one system, not sorted | shared by the block |
 | `diffrax-joint-sorted` | the same, patients sorted | shared by the block |
+| `diffrax-scan-gradient` | `jax.grad` of `diffrax-scan`, the default adjoint | each patient's own |
 
 Patients are sorted by their fastest rate constant, so that those of a block take like numbers of
 steps (15 % faster for the vmapped solves, whose results do not depend on the order).
@@ -22,10 +23,13 @@ interval with its outputs by `SaveAt(ts=…)` (1.1 × for P1, 1.5 × for P3), `s
 
 The solver is Tsit5, for stiff problems Kvaerno5, whose interpolation is of third order only:
 `diffrax-jump-ts` makes it step to the output times.
+
+On a GPU all patients are one block, whose parameters are on the device already.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import diffrax
@@ -40,6 +44,9 @@ from scripts.bench.tools.protocol import Prepared, Settings, Solution, Tool, Una
 
 MAX_STEPS_A_ROW = 4096
 MAX_STEPS = 65536
+WASTE_BLOCKS = 8
+"""Blocks of patients, spread over all, in which lockstep waste is looked at."""
+LANES_AXIS = "lanes"
 WIDE_VECTORS = {"xla_cpu_prefer_vector_width": 512}
 """Gains 5 % for the joint solves and loses as much for the vmapped ones."""
 
@@ -93,8 +100,15 @@ def _largest_norm_of_block(scaled_error: State) -> Array:
     return jnp.sqrt(jnp.max(sum(jnp.square(x) for x in scaled_error) / len(scaled_error)))
 
 
-def _row_advance(problem: Problem, controller: diffrax.AbstractStepSizeController):
-    """A function that takes a state over one row of the schedule; for one patient or a block."""
+def _row_advance(
+    problem: Problem,
+    controller: diffrax.AbstractStepSizeController,
+    counted: Callable[[Array], Array] = lambda steps: steps,
+):
+    """A function that takes a state over one row of the schedule; for one patient or a block.
+
+    `counted` says what counts as its steps.
+    """
 
     def advance(state: State, row: Rows, parameters: State):
         states, steps = _solve(
@@ -107,7 +121,7 @@ def _row_advance(problem: Problem, controller: diffrax.AbstractStepSizeControlle
             saveat=diffrax.SaveAt(t1=True),
             max_steps=MAX_STEPS_A_ROW,
         )
-        return tuple(y[0] for y in states), steps
+        return tuple(y[0] for y in states), counted(steps)
 
     return advance
 
@@ -123,11 +137,16 @@ def _scan_rows(problem: Problem, advance, rows: Rows, state: State, parameters: 
     return state, outputs, steps.sum(axis=0)
 
 
-def _row_by_row(problem: Problem, controller: diffrax.AbstractStepSizeController):
+def _row_by_row(
+    problem: Problem,
+    controller: diffrax.AbstractStepSizeController,
+    counted: Callable[[Array], Array] = lambda steps: steps,
+    precision: str = "float64",
+):
     """A solve of the whole schedule from parameters (parameters,) or (parameters, lanes)."""
-    advance = _row_advance(problem, controller)
+    advance = _row_advance(problem, controller, counted)
     kept = np.flatnonzero(problem.rows.is_output)
-    rows = jax.tree.map(jnp.asarray, problem.rows)
+    rows = jax.tree.map(partial(_in_precision, precision=precision), problem.rows)
 
     def solve(values):
         parameters = tuple(values)
@@ -139,8 +158,17 @@ def _row_by_row(problem: Problem, controller: diffrax.AbstractStepSizeController
     return solve
 
 
+def _in_precision(values: np.ndarray, precision: str) -> Array:
+    return jnp.asarray(values, precision if values.dtype.kind == "f" else values.dtype)
+
+
 def _over_patients(solve_one: Callable) -> Block:
-    return jax.vmap(solve_one, in_axes=1, out_axes=-1)
+    return jax.vmap(solve_one, in_axes=1, out_axes=-1, axis_name=LANES_AXIS)
+
+
+def _turns(steps: Array) -> Array:
+    """Turns of the loop that vmap makes of a block's solves: those of its slowest patient."""
+    return lax.pmax(steps, LANES_AXIS)
 
 
 class _Blocks:
@@ -153,6 +181,8 @@ class _Blocks:
         self.lanes = -(-patients // (n_devices * self.blocks))
         self.devices = n_devices
         self.parameters = problem.parameters[:patients]
+        if settings.side_by_side:
+            self.parameters = self.parameters.astype(settings.precision)
 
     def cut(self, order: np.ndarray | None = None) -> Float[np.ndarray, "device block p lane"]:
         """Parameters (devices, blocks, parameters, lanes), patients taken in `order`."""
@@ -175,9 +205,10 @@ class _Blocks:
 def _by_threads(program: Callable, devices: tuple[Any, ...]) -> Callable:
     """`program` compiled for each device and run on its part by a thread of its own.
 
-    For implicit solves: inside `pmap` or `shard_map` an array's type tells over which devices it
-    varies, and lineax then takes the sides of its linear systems for different structures. Without
-    threads the devices take turns: a call of such a program returns when it is done.
+    For implicit solves and for gradients: inside `pmap` or `shard_map` an array's type tells over
+    which devices it varies. Lineax then takes the sides of its linear systems for different
+    structures, and equinox the arguments of its checkpointed loop. Without threads the devices take
+    turns: a call of such a program returns when it is done.
     """
     compiled = jax.jit(program)
     threads = ThreadPoolExecutor(len(devices))
@@ -201,14 +232,21 @@ def _prepare_block(
     *,
     ordered: bool = True,
     compiler_options: dict[str, Any] | None = None,
+    turning: Block | None = None,
+    threads: bool = False,
 ) -> Prepared:
-    """One program a device that takes its blocks one after the other."""
+    """One program a device that takes its blocks one after the other.
+
+    `turning` is `block` with turns of its loop in place of steps.
+    """
+    if settings.side_by_side:
+        return _prepare_one_block(block, problem, patients, settings)
     blocks = _Blocks(problem, patients, settings, lanes)
 
     def program(values):
         return lax.map(block, values)
 
-    if problem.stiff:
+    if problem.stiff or threads:
         compiled = _by_threads(program, settings.devices)
     else:
         spread = jax.pmap(program, devices=settings.devices)
@@ -218,16 +256,74 @@ def _prepare_block(
         order = np.argsort(problem.fastest_rate(blocks.parameters)) if ordered else None
         return *jax.block_until_ready(compiled(blocks.cut(order))), order
 
-    return Prepared(run, lambda result: blocks.join(*result))
+    def gather(result):
+        return blocks.join(*result)
+
+    return Prepared(
+        run, gather, None if turning is None else _waste(block, turning, blocks, problem)
+    )
+
+
+def _waste(block: Block, turning: Block, blocks: _Blocks, problem: Problem):
+    def waste(_: Solution) -> float:
+        cut = blocks.cut(np.argsort(problem.fastest_rate(blocks.parameters)))
+        cut = cut.reshape(-1, *cut.shape[2:])
+        chosen = np.linspace(0, len(cut) - 1, min(WASTE_BLOCKS, len(cut))).round().astype(int)
+
+        def of_block(values):
+            return jnp.mean(turning(values)[1]) / jnp.mean(block(values)[1])
+
+        return float(np.mean(jax.jit(lambda some: lax.map(of_block, some))(cut[chosen])))
+
+    return waste
+
+
+def _prepare_one_block(
+    block: Block, problem: Problem, patients: int, settings: Settings
+) -> Prepared:
+    (device,) = settings.devices
+    values = problem.parameters[:patients].T.astype(settings.precision)
+    compiled, values = jax.jit(block), jax.device_put(values, device)
+    known = problem.reference_patients[problem.reference_patients < patients]
+
+    def run():
+        return jax.block_until_ready(compiled(values))
+
+    def gather(result):
+        outputs, steps = result
+        return Solution(
+            np.moveaxis(np.asarray(outputs[..., known]), -1, 0), np.asarray(steps), known
+        )
+
+    return Prepared(run, gather)
 
 
 def _prepare_scan(problem: Problem, patients: int, settings: Settings, lanes: int) -> Prepared:
-    block = _over_patients(_row_by_row(problem, _controller(settings)))
-    return _prepare_block(block, problem, patients, settings, lanes)
+    controller, precision = _controller(settings), settings.precision
+    block = _over_patients(_row_by_row(problem, controller, precision=precision))
+    turning = _over_patients(_row_by_row(problem, controller, _turns))
+    return _prepare_block(block, problem, patients, settings, lanes, turning=turning)
+
+
+def _prepare_scan_gradient(
+    problem: Problem, patients: int, settings: Settings, lanes: int
+) -> Prepared:
+    if settings.side_by_side:
+        raise Unavailable("gradients are measured on host devices")
+    solve = _row_by_row(problem, _controller(settings))
+
+    def total(values):
+        outputs, steps = solve(values)
+        return jnp.sum(outputs), steps
+
+    block = _over_patients(jax.grad(total, has_aux=True))
+    return _prepare_block(block, problem, patients, settings, lanes, threads=True)
 
 
 def _prepare_joint(*, ordered: bool):
     def prepare(problem: Problem, patients: int, settings: Settings, lanes: int) -> Prepared:
+        if settings.side_by_side:
+            raise Unavailable("on a GPU all patients would be one system")
         if problem.stiff:
             raise Unavailable(
                 f"{problem.name} is stiff: an implicit solve of a block as one system would "
@@ -258,30 +354,38 @@ def _prepare_jump_ts(problem: Problem, patients: int, settings: Settings, lanes:
         raise Unavailable(f"{problem.name} has no form with its doses as an input")
     controller = diffrax.ClipStepSizeController(
         _controller(settings),
-        step_ts=jnp.asarray(problem.output_times[1:-1]) if problem.stiff else None,
-        jump_ts=jnp.asarray(forced.jump_times),
+        step_ts=(
+            _in_precision(problem.output_times[1:-1], settings.precision) if problem.stiff else None
+        ),
+        jump_ts=_in_precision(forced.jump_times, settings.precision),
     )
+    times = _in_precision(problem.output_times, settings.precision)
 
-    def solve(values):
+    def solve(values, counted=lambda steps: steps):
         parameters = tuple(values)
         states, steps = _solve(
             problem,
             forced.derivative,
             forced.initial(parameters),
             parameters,
-            between=(problem.output_times[0], problem.output_times[-1]),
+            between=(times[0], times[-1]),
             controller=controller,
-            saveat=diffrax.SaveAt(ts=jnp.asarray(problem.output_times)),
+            saveat=diffrax.SaveAt(ts=times),
             max_steps=MAX_STEPS,
         )
-        return jnp.stack(forced.outputs(states, parameters), axis=1), steps
+        return jnp.stack(forced.outputs(states, parameters), axis=1), counted(steps)
 
-    return _prepare_block(_over_patients(solve), problem, patients, settings, lanes)
+    turning = _over_patients(lambda values: solve(values, _turns))
+    return _prepare_block(
+        _over_patients(solve), problem, patients, settings, lanes, turning=turning
+    )
 
 
 def _prepare_interval(problem: Problem, patients: int, settings: Settings, lanes: int) -> Prepared:
     if problem.stiff:
         raise Unavailable(f"{problem.name} is stiff: implicit solves do not run in a pmap")
+    if settings.side_by_side:
+        raise Unavailable("a GPU solves faster by one call: diffrax-scan")
     blocks = _Blocks(problem, patients, settings, lanes)
     advance = _row_advance(problem, _controller(settings))
     intervals = problem.rows.intervals()
@@ -327,7 +431,12 @@ def _prepare_interval(problem: Problem, patients: int, settings: Settings, lanes
         steps = np.sum([np.asarray(count) for count in counts], axis=0)
         return blocks.join(outputs, steps, order)
 
-    return Prepared(run, gather)
+    # Its solves are those of the scan, in blocks of another size.
+    block, turning = (
+        _over_patients(_row_by_row(problem, _controller(settings), counted))
+        for counted in (lambda steps: steps, _turns)
+    )
+    return Prepared(run, gather, _waste(block, turning, blocks, problem))
 
 
 _CHOICES = (32, 64, 128, 256)
@@ -349,6 +458,14 @@ TOOLS = (
         64,
         _CHOICES,
         baseline=True,
+    ),
+    Tool(
+        "diffrax-scan-gradient",
+        "jax.grad through the scan, RecursiveCheckpointAdjoint",
+        _prepare_scan_gradient,
+        128,
+        _CHOICES,
+        gradient_of="diffrax-scan",
     ),
     Tool(
         "diffrax-joint",

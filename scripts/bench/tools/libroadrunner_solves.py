@@ -27,6 +27,8 @@ def _prepare(problem: Problem, patients: int, settings: Settings, lanes: int) ->
             f"{error}; add it with `uv run --with libroadrunner --with antimony`"
         ) from error
 
+    if settings.side_by_side:
+        raise Unavailable("it does not run on a GPU")
     text = equations(problem, tanh="tanh({0})", maximum="piecewise({0}, {0} > {1}, {1})")
     if antimony.loadAntimonyString(_model(text)) < 0:
         raise Unavailable(f"antimony refuses the model: {antimony.getLastError()}")

@@ -9,6 +9,7 @@ built from source, with a C++ and a Fortran compiler.
 
 # pyright: reportMissingImports=false
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -62,17 +63,12 @@ def solve(rhs, initial, parameters, amounts, inputs, times, ends, is_output, rto
 def _prepare(problem: Problem, patients: int, settings: Settings, lanes: int) -> Prepared:
     try:
         import numba
-        from numbalsoda import lsoda, lsoda_sig
+        import numbalsoda  # noqa: F401
     except (ImportError, OSError) as error:
         raise Unavailable(f"{error}; add it with `uv run --with numbalsoda`") from error
-    scope: dict[str, Any] = {
-        "njit": numba.njit,
-        "prange": numba.prange,
-        "np": np,
-        "lsoda": lsoda,
-    }
-    exec("from math import tanh\n" + _source(problem), scope)
-    right_hand_side = numba.cfunc(lsoda_sig)(scope["right_hand_side"])
+    if settings.side_by_side:
+        raise Unavailable("it does not run on a GPU")
+    solve, right_hand_side = _compiled(_source(problem))
     numba.set_num_threads(min(len(settings.devices), numba.config.NUMBA_NUM_THREADS))
 
     parameters = np.ascontiguousarray(problem.parameters[:patients])
@@ -92,9 +88,25 @@ def _prepare(problem: Problem, patients: int, settings: Settings, lanes: int) ->
 
     def run():
         # The function is named here so that it lives as long as its address is used.
-        return scope["solve"](right_hand_side.address, initial, parameters, *arguments)
+        return solve(right_hand_side.address, initial, parameters, *arguments)
 
     return Prepared(run, lambda outputs: Solution(outputs, None))
+
+
+@lru_cache
+def _compiled(source: str) -> tuple[Any, Any]:
+    """The loop over patients and the right-hand side; another tolerance compiles nothing."""
+    import numba
+    from numbalsoda import lsoda, lsoda_sig
+
+    scope: dict[str, Any] = {
+        "njit": numba.njit,
+        "prange": numba.prange,
+        "np": np,
+        "lsoda": lsoda,
+    }
+    exec("from math import tanh\n" + source, scope)
+    return scope["solve"], numba.cfunc(lsoda_sig)(scope["right_hand_side"])
 
 
 def _source(problem: Problem) -> str:

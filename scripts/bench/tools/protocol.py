@@ -19,15 +19,24 @@ class Settings(NamedTuple):
     relative_tolerance: float
     absolute_tolerance: float
     devices: tuple[Any, ...]
-    """JAX host devices the patients are split over."""
+    """JAX devices the patients are split over: host devices, or one GPU."""
+    precision: str = "float64"
+    """Or `"float32"`, where patients stand side by side."""
+    side_by_side: bool = False
+    """Whether all patients are lanes of one program, which is how a GPU is filled, with their
+    parameters already on the device; a core of a CPU takes block after block instead."""
 
 
 class Solution(NamedTuple):
     """Outputs of all patients, in the order the patients were given."""
 
     outputs: Float[np.ndarray, "patients times outputs"]
+    """Of a tool that gives gradients: (patients, parameters), of the sum of a patient's outputs."""
     steps: Int[np.ndarray, " patients"] | None
     """Steps taken for each patient, rejected ones included; None where the tool does not tell."""
+    patients: Int[np.ndarray, " known"] | None = None
+    """The patients that `outputs` is of, ascending, where it is not of all: ten million patients'
+    outputs had better stay on the device."""
 
 
 class Prepared(NamedTuple):
@@ -37,6 +46,10 @@ class Prepared(NamedTuple):
     """Solves all patients; returns when the results are in memory, in the tool's own layout."""
     gather: Callable[[Any], Solution]
     """Puts what `run` returned into the common layout."""
+    waste: Callable[[Solution], float] | None = None
+    """Lockstep waste: turns of a block's loop, times its lanes, over the steps that these lanes
+    asked for; the mean over blocks. Found outside the timing; None where patients are not solved
+    in lockstep or it is not known."""
 
 
 class Tool(NamedTuple):
@@ -60,3 +73,7 @@ class Tool(NamedTuple):
     """Whether the tool may be the baseline: the fastest of those in a run is."""
     most_patients: int | None = None
     """A slow tool solves at most so many, the first; its rate is that of those it solved."""
+    own_tolerances: bool = False
+    """Whether the tool keeps to tolerances of its own, whatever the settings say."""
+    gradient_of: str | None = None
+    """For a tool that gives gradients: the tool whose plain solve it is measured against."""

@@ -29,6 +29,8 @@ MIDNIGHT = datetime(2026, 1, 1)
 
 
 def _prepare(problem: Problem, patients: int, settings: Settings, lanes: int) -> Prepared:
+    if settings.side_by_side:
+        raise Unavailable("it does not run on a GPU")
     if problem.name != "P3":
         raise Unavailable(f"{problem.name} is not simglucose's model")
     if np.any(np.diff(problem.output_times) != SAMPLE_MINUTES):
@@ -111,4 +113,5 @@ TOOL = Tool(
     _prepare,
     1,
     most_patients=MOST_PATIENTS,
+    own_tolerances=True,
 )

@@ -269,17 +269,15 @@ DATA = REPOSITORY.parent / "shared" / "bench"
     not (DATA / "ensemble_problems.npz").is_file(), reason=f"no benchmark problems in {DATA}"
 )
 def test_the_check_for_machines_with_a_gpu_runs_without_one():
-    """`scripts/bench/kernel_check.py`: agreement, and a row for each driver."""
+    """`scripts/bench/kernel_check.py`: the two drivers agree."""
     ran = subprocess.run(
         [sys.executable, "scripts/bench/kernel_check.py", "--data", str(DATA), "--problems", "P2",
-         "--precisions", "float64", "--repeats", "1"],
+         "--precisions", "float64"],
         cwd=REPOSITORY, env=dict(os.environ, JAX_PLATFORMS="cpu"),
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-3000:]
-    machine, compared, *timed = map(json.loads, ran.stdout.splitlines())
+    machine, compared = map(json.loads, ran.stdout.splitlines())
     assert machine["backend"] == "cpu"
     assert compared["agree"] and compared["largest_difference"] < 1e-9
     assert compared["error"]["kernel"] < 1e-5
-    assert [row["driver"] for row in timed] == ["kernel", "xla"]
-    assert all(row["patients_per_s"] > 0 for row in timed)
