@@ -26,7 +26,7 @@ MOST_WORDS = 1024
 
 What does not fit registers is kept in the first-level cache. Compiled for Hopper, estimates of 53,
 106 and 174 words came to 63, 134 and 204 registers of a thread's 255, and 308 words to all of them
-and 126 words of stack. Where a stack stops to pay has not been measured; `kernel_check.py` of
+and 126 words of stack. Where a stack stops to pay has not been measured; `gpu.sh` of
 `scripts/bench` times both drivers.
 """
 

@@ -3,7 +3,7 @@
 Utkarsh et al., "Automated translation and accelerated solving of differential equations on
 multiple GPU platforms", Comput Methods Appl Mech Eng 2024; 419: 116591, and the code of its
 comparison, github.com/utkarsh530/GPUODEBenchmarks. There every tool runs in float32, adaptive
-Tsit5 at rtol = atol = 1e-8 with 0.001 as its first step.
+Tsit5 at rtol = atol = 1e-8 with 0.001 as its first step; README.md has the figures it reports.
 """
 
 import numpy as np
