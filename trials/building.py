@@ -18,7 +18,7 @@ from insilico import models
 from insilico.config import ConfigError, Document, Expression, Name, is_name
 from insilico.model import Model
 from insilico.solve import Dose, Events, Pattern, Tolerances, schedule
-from insilico.solve.methods import EXPONENTIAL, FIXED_STEP
+from insilico.solve.methods import CLOSED_FORM, EXPONENTIAL, FIXED_STEP
 from trials.checks import Checks
 from trials.config import ArmSpec, TrialConfig
 from trials.design import check_design
@@ -125,6 +125,9 @@ class _Builder(Checks):
             self.note(("solver", "method"), f"{method} needs a step", found="", hint=hint)
         if method in EXPONENTIAL and not model.gates:
             message = f"{method} is for models with gates, and {model.name} names none"
+            self.note(("solver", "method"), message, found="")
+        if method in CLOSED_FORM and model.propagate is None:
+            message = f"{method} is for models that have one, and {model.name} has none"
             self.note(("solver", "method"), message, found="")
         return model
 

@@ -389,7 +389,15 @@ class SolverSpec(Spec):
     max_steps: Annotated[int, Field(ge=10)] = 100_000
     method: (
         Literal[
-            "tsit5", "dopri8", "taylor", "rodas4", "rodas5p", "rk4", "rush_larsen", "rush_larsen2"
+            "tsit5",
+            "dopri8",
+            "taylor",
+            "rodas4",
+            "rodas5p",
+            "rk4",
+            "rush_larsen",
+            "rush_larsen2",
+            "closed_form",
         ]
         | None
     ) = Field(default=None, description="Method of integration; the model's own if left out")

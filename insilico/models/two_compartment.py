@@ -88,6 +88,8 @@ MODEL = Model(
     derivative=derivative,
     outputs=outputs,
     fastest_rate=lambda parameters: parameters.absorption_rate,
+    propagate=propagate,
+    method="closed_form",
     validated=(
         "all amounts, propagated: matrix exponentials in 50-digit arithmetic, to 1e-12 of the "
         "largest amount",

@@ -17,7 +17,7 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
-from insilico.solve import gradients, guards, loops, methods
+from insilico.solve import guards, loops, methods
 from insilico.solve.courses import Rule
 from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern
@@ -72,7 +72,7 @@ def solve_block(
     refuse_rule(pattern, rule)
     parameters, events, subject = guards.guarded(derivative, (parameters, events, subject))
     backwards = derivative in ("reverse", "second")
-    name = adaptive_only(model, method) if backwards else methods.known(method or model.method)
+    name = loops.reversible(model, method) if backwards else methods.known(method or model.method)
     choice = choose_driver(
         model, parameters, events, pattern, method=name, derivative=derivative,
         rule=rule, subject=subject, driver=driver, launch=launch,
@@ -97,8 +97,8 @@ def solve_block(
             model, parameters, events, pattern, tolerances, advance, derivative, name
         )
         if backwards:
-            walking, given = gradients.Differentiable.of(
-                model, parameters, rows, shape, methods.get(name), rule, subject, prior
+            walking, given = loops.differentiable(name).of(
+                model, parameters, rows, shape, name, rule, subject, prior
             )
             return walking.walk(given, tolerances)
         return walk(
@@ -108,17 +108,6 @@ def solve_block(
 
     found = Chunks.of(model, parameters).map(chunk, parameters, events, subject, noise)
     return guards.guarded(derivative, found)
-
-
-def adaptive_only(model: Model, method: str | None) -> str:
-    """The method's name. Raises `ValueError` for one whose steps are not replayed."""
-    name = methods.known(method or model.method)
-    if name not in methods.ADAPTIVE:
-        raise ValueError(
-            f"method {name} has no reverse derivative: choose one of "
-            f"{', '.join(methods.ADAPTIVE)}, or derivative='forward'"
-        )
-    return name
 
 
 def as_rows(
@@ -138,7 +127,7 @@ def as_rows(
     assert isinstance(pattern, Layout)
     differentiable = None if derivative is None else advance
     if derivative in ("reverse", "second"):
-        differentiable = functools.partial(gradients.advance, methods.get(method))
+        differentiable = loops.backwards(method)
     return expand(
         model, parameters, events, pattern, tolerances,
         advance=advance, settle=loops.settling(advance, method), differentiable=differentiable,

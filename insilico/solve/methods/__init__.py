@@ -23,14 +23,22 @@ EXPONENTIAL = ("rush_larsen", "rush_larsen2")
 STOCHASTIC = ("euler_maruyama", "milstein")
 """The methods for models with noise, of a stated step too."""
 
-NAMES = (*ADAPTIVE, *FIXED_STEP, *STOCHASTIC)
+CLOSED_FORM = ("closed_form",)
+"""The method of models that know their own solution between two rows."""
+
+REVERSIBLE = (*ADAPTIVE, *CLOSED_FORM)
+"""Those that can be differentiated backwards."""
+
+NAMES = (*ADAPTIVE, *FIXED_STEP, *STOCHASTIC, *CLOSED_FORM)
 """The methods there are."""
 
 __all__ = [
     "ADAPTIVE",
+    "CLOSED_FORM",
     "EXPONENTIAL",
     "FIXED_STEP",
     "NAMES",
+    "REVERSIBLE",
     "STIFF",
     "STOCHASTIC",
     "FixedStepMethod",
