@@ -21,6 +21,7 @@ from insilico.solve import guards, loops, methods
 from insilico.solve.courses import Rule
 from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern
+from insilico.solve.precision import in_precision
 from insilico.solve.records import Layout, RecordTable, expand
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.walks import Advance, Prior, Walk, walk
@@ -53,6 +54,7 @@ def solve_block(
     noise: Any = None,
     driver: str | Choice = "auto",
     launch: Launch | None = None,
+    precision: str = "double",
 ) -> Walk:
     """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
 
@@ -66,10 +68,13 @@ def solve_block(
     `DerivativeError`. Patients that failed have derivatives of zero. Methods of fixed steps have
     only forward ones. `noise` are the words of a key a patient
     (`insilico.solve.brownian.words_of`), (2, patients). `driver` and `launch` are those of
-    `insilico.solve.choose_driver`.
+    `insilico.solve.choose_driver`. With `precision="single"` everything is in numbers of 32 bits.
     """
     guards.check_mode(derivative)
     refuse_rule(pattern, rule)
+    parameters, events, subject, tolerances = in_precision(
+        precision, (parameters, events, subject, tolerances)
+    )
     parameters, events, subject = guards.guarded(derivative, (parameters, events, subject))
     backwards = derivative in ("reverse", "second")
     name = loops.reversible(model, method) if backwards else methods.known(method or model.method)
