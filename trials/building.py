@@ -97,12 +97,7 @@ class _Builder(Checks):
             sizes=DoseSizes(
                 drug.rounding, drug.weekly_rounding, drug.lowest, drug.highest, drug.every
             ),
-            tolerances=Tolerances(
-                config.solver.relative_tolerance,
-                config.solver.absolute_tolerance,
-                config.solver.max_steps,
-                config.solver.step,
-            ),
+            tolerances=self.tolerances(),
             vocabulary=vocabulary,
             late=late,
             quantities=quantities,
@@ -130,6 +125,22 @@ class _Builder(Checks):
             message = f"{method} is for models that have one, and {model.name} has none"
             self.note(("solver", "method"), message, found="")
         return model
+
+    def tolerances(self) -> Tolerances:
+        """The solver's settings, as far as its precision can meet them."""
+        solver = self.config.solver
+        stated = Tolerances(
+            solver.relative_tolerance, solver.absolute_tolerance, solver.max_steps, solver.step
+        )
+        least = stated.attainable(solver.precision)
+        wanted = "relative_tolerance" in solver.model_fields_set
+        if wanted and least.relative > stated.relative:
+            self.note(
+                ("solver", "relative_tolerance"),
+                f"single precision cannot do better than {least.relative:g}",
+                hint="leave it out, raise it, or choose `precision: double`",
+            )
+        return least
 
     def cohort(self, model: Model | None) -> Cohort | None:
         try:

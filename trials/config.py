@@ -386,6 +386,11 @@ class SolverSpec(Spec):
         default=1e-6, description="Error of a step relative to what is solved; doubles hold 1e-16"
     )
     absolute_tolerance: Annotated[float, Field(gt=0)] = 1e-8
+    precision: Literal["double", "single"] = Field(
+        default="double",
+        description="Numbers of 64 or 32 bits. Single precision raises the relative tolerance to "
+        "1e-5 at least, and the run says how far off its outputs were",
+    )
     max_steps: Annotated[int, Field(ge=10)] = 100_000
     method: (
         Literal[

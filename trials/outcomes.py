@@ -19,6 +19,7 @@ from jax import Array
 from cohorts import Numbers
 from insilico.randomness import address, name_hash, purpose_key, subject_keys
 from insilico.solve import BLOCK, TolerancesAsNumbers, over_devices, solve_block
+from insilico.solve.precision import tighter
 from trials.config import AvailabilitySpec, TrialConfig
 from trials.dosing import HOURS_A_DAY, Formula, Person, preferred_dose
 from trials.endpoints import (
@@ -106,14 +107,21 @@ def make_draw(config: TrialConfig, protocol: Protocol) -> Callable[[Addresses], 
     return lambda addresses: program(numbers, jnp.asarray(config.seed), addresses)
 
 
-def make_treat(config: TrialConfig, protocol: Protocol) -> Callable[[Drawn], Treated]:
-    """A compiled program that treats blocks of drawn subjects under every arm of the trial."""
+def make_treat(
+    config: TrialConfig, protocol: Protocol, *, reference: bool = False
+) -> Callable[[Drawn], Treated]:
+    """A compiled program that treats blocks of drawn subjects under every arm of the trial.
+
+    `reference`: in double precision and to a tighter tolerance, for what single precision did.
+    """
+    precision = "double" if reference else config.solver.precision
+    tolerances = tighter(protocol.tolerances) if reference else protocol.tolerances
 
     def block(tolerances: TolerancesAsNumbers, drawn: Drawn) -> Treated:
-        return _treat(config, protocol, tolerances, drawn)
+        return _treat(config, protocol, tolerances, drawn, precision)
 
     program = over_devices(block, shared=1)
-    return lambda drawn: program(protocol.tolerances.numbers(), drawn)
+    return lambda drawn: program(tolerances.numbers(), drawn)
 
 
 def blocks_a_dispatch(subjects: int) -> int:
@@ -256,7 +264,11 @@ def _starting_doses(
 
 
 def _treat(
-    config: TrialConfig, protocol: Protocol, tolerances: TolerancesAsNumbers, drawn: Drawn
+    config: TrialConfig,
+    protocol: Protocol,
+    tolerances: TolerancesAsNumbers,
+    drawn: Drawn,
+    precision: str = "double",
 ) -> Treated:
     def one_arm(arm: Array) -> Treated:
         person = drawn.person._replace(start_dose=drawn.person.start_dose[arm])
@@ -269,6 +281,7 @@ def _treat(
             method=config.solver.method,
             rule=protocol.rule(arm),
             subject=person,
+            precision=precision,
         )
         visits, used, overflow = _compact(walked.visit_time, walked.records, protocol.most_visits)
         time = (visits.pop("time") / HOURS_A_DAY).astype(jnp.float32)

@@ -37,6 +37,7 @@ from trials.report.scales import endpoint_unit, scale_of
 from trials.study import Study
 
 if TYPE_CHECKING:
+    from trials.precision import Measured
     from trials.simulation import Patients
 
 SUBJECT_AXES = ("population", "trial", "subject")
@@ -92,6 +93,8 @@ class Pieces(NamedTuple):
     success: Simulated
     sensitivity: Mapping[str, Mapping[str, Truth]]
     tallies: Tallies
+    inexact: Measured | None = None
+    """What single precision did, where the config asks for it."""
 
 
 def tree(study: Study, pieces: Pieces) -> xr.DataTree:
@@ -403,6 +406,11 @@ class _Builder:
             "truth_solves": truth.solves,
             "truth_failed": truth.failed,
         }
+        if self.pieces.inexact is not None:
+            error, otherwise, solves = self.pieces.inexact
+            values["measured_error"] = error
+            values["measured_solves"] = solves
+            values["measured_otherwise"] = otherwise
         dataset = xr.Dataset({name: ((), value) for name, value in values.items()})
         dataset["truth_failed"].attrs["causes"] = truth.told
         return dataset

@@ -31,6 +31,7 @@ from trials.outcomes import (
     make_draw,
     make_treat,
 )
+from trials.precision import measured
 from trials.size import VISITS_AT_ONCE
 from trials.study import Study, changes_of, needed
 
@@ -111,6 +112,11 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
         report, keep_visits=keep_visits,
     )  # fmt: skip
 
+    inexact = None
+    if config.solver.precision == "single":
+        addresses = Addresses(population, trial, subject)
+        inexact = measured(study, draw, treat, addresses, blocks)
+
     report("trials", 0, draws * replicates)
     shape = (draws * replicates, subjects)
     numbers = np.divmod(np.arange(draws * replicates), replicates)
@@ -159,6 +165,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
             success=success(config, estimates),
             sensitivity=sensitivity,
             tallies=tallies,
+            inexact=inexact,
         ),
     )
     allowed = config.largest_failed_share

@@ -164,7 +164,7 @@ def submit(
     chosen, tolerances = methods.known(method or model.method), tolerances or Tolerances()
     loops.check(model, chosen, noisy=noise is not None, tolerances=tolerances)
     precision_.check(precision, chosen)
-    tolerances = precision_.attainable(precision, tolerances)
+    tolerances = tolerances.attainable(precision)
     words = None if noise is None else words_of(noise)
     unit = LANES if launch is None else max(LANES, launch.lanes)
     job = prepare(model, parameters, events, pattern, rule, subject, words, unit=unit)

@@ -20,12 +20,6 @@ from insilico.solve.tolerances import Tolerances
 Precision = Literal["double", "single"]
 PRECISIONS: tuple[Precision, ...] = ("double", "single")
 
-LEAST_RELATIVE = 1e-5
-"""A hundred units in the last place: below it rounding, not the step, decides a step's error."""
-
-LEAST_ABSOLUTE = 1e-7
-"""In negligible sizes."""
-
 TIGHTER = 1e-3
 """Tolerances of the sample, in those of the solve."""
 
@@ -60,17 +54,6 @@ def in_precision(precision: str, tree: Any) -> Any:
         return jnp.asarray(value, jnp.float32) if smooth else value
 
     return jax.tree.map(leaf, tree)
-
-
-def attainable(precision: str, tolerances: Tolerances) -> Tolerances:
-    """The tolerances, raised to what the precision can do."""
-    if precision == "double":
-        return tolerances
-    return dataclasses.replace(
-        tolerances,
-        relative=max(tolerances.relative, LEAST_RELATIVE),
-        absolute=max(tolerances.absolute, LEAST_ABSOLUTE),
-    )
 
 
 def tighter(tolerances: Tolerances) -> Tolerances:
