@@ -115,6 +115,11 @@ class _Builder(Checks):
         method = solver.method or model.method
         if model.diffusion is not None:
             self.note(("model",), "has noise, whose paths trials do not draw")
+        least = self.tolerances().relative
+        if "relative_tolerance" in solver.model_fields_set and solver.relative_tolerance < least:
+            hint = "leave it out, raise it, or choose `precision: double`"
+            message = f"single precision cannot do better than {least:g}"
+            self.note(("solver", "relative_tolerance"), message, hint=hint)
         if method in FIXED_STEP and (solver.step or model.step) is None:
             hint = "state solver.step, for example 0.01 h"
             self.note(("solver", "method"), f"{method} needs a step", found="", hint=hint)
@@ -132,15 +137,7 @@ class _Builder(Checks):
         stated = Tolerances(
             solver.relative_tolerance, solver.absolute_tolerance, solver.max_steps, solver.step
         )
-        least = stated.attainable(solver.precision)
-        wanted = "relative_tolerance" in solver.model_fields_set
-        if wanted and least.relative > stated.relative:
-            self.note(
-                ("solver", "relative_tolerance"),
-                f"single precision cannot do better than {least.relative:g}",
-                hint="leave it out, raise it, or choose `precision: double`",
-            )
-        return least
+        return stated.attainable(solver.precision)
 
     def cohort(self, model: Model | None) -> Cohort | None:
         try:
