@@ -131,6 +131,10 @@ class Model:
       dose these compartments, with the inputs of the record itself. Doses of
       `insilico.solve.schedule` are what arrives: it does not apply to them.
 
+    - `propagate(duration, state, parameters, rates) -> State`, optional: the closed form, exact for
+      equations that do not depend on time: the state `duration` on, with constant infusions `rates`
+      (a `State`). A model with inputs takes them, constant too, as a fifth argument.
+
     `method` names the method of integration that suits it, one of `insilico.solve.methods.NAMES`.
 
     **For methods of fixed steps** (`insilico.solve.methods.FIXED_STEP`):
@@ -172,6 +176,7 @@ class Model:
     Inputs: type[Any] = NoInputs
     fastest_rate: Callable[[Any], Any] | None = None
     dosing: Callable[[Any, Any], dict[str, Dosing]] | None = None
+    propagate: Callable[..., Any] | None = None
     method: str = "tsit5"
     step: float | None = None
     gates: tuple[str, ...] = ()

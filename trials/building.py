@@ -16,7 +16,7 @@ from insilico import models
 from insilico.config import ConfigError, Document, Name
 from insilico.model import Model
 from insilico.solve import Dose, Events, Pattern, Tolerances, schedule
-from insilico.solve.methods import EXPONENTIAL, FIXED_STEP
+from insilico.solve.methods import CLOSED_FORM, EXPONENTIAL, FIXED_STEP
 from trials.config import ArmSpec, TrialConfig
 from trials.design import check_design
 from trials.dosing import (
@@ -85,12 +85,7 @@ class _Builder(Naming):
             sizes=DoseSizes(
                 drug.rounding, drug.weekly_rounding, drug.lowest, drug.highest, drug.every
             ),
-            tolerances=Tolerances(
-                config.solver.relative_tolerance,
-                config.solver.absolute_tolerance,
-                config.solver.max_steps,
-                config.solver.step,
-            ),
+            tolerances=self.tolerances(),
             vocabulary=vocabulary,
             late=late,
             quantities=quantities,
@@ -108,13 +103,29 @@ class _Builder(Naming):
         method = solver.method or model.method
         if model.diffusion is not None:
             self.note(("model",), "has noise, whose paths trials do not draw")
+        least = self.tolerances().relative
+        if "relative_tolerance" in solver.model_fields_set and solver.relative_tolerance < least:
+            hint = "leave it out, raise it, or choose `precision: double`"
+            message = f"single precision cannot do better than {least:g}"
+            self.note(("solver", "relative_tolerance"), message, hint=hint)
         if method in FIXED_STEP and (solver.step or model.step) is None:
             hint = "state solver.step, for example 0.01 h"
             self.note(("solver", "method"), f"{method} needs a step", found="", hint=hint)
         if method in EXPONENTIAL and not model.gates:
             message = f"{method} is for models with gates, and {model.name} names none"
             self.note(("solver", "method"), message, found="")
+        if method in CLOSED_FORM and model.propagate is None:
+            message = f"{method} is for models that have one, and {model.name} has none"
+            self.note(("solver", "method"), message, found="")
         return model
+
+    def tolerances(self) -> Tolerances:
+        """The solver's settings, as far as its precision can meet them."""
+        solver = self.config.solver
+        stated = Tolerances(
+            solver.relative_tolerance, solver.absolute_tolerance, solver.max_steps, solver.step
+        )
+        return stated.attainable(solver.precision)
 
     def cohort(self, model: Model | None) -> Cohort | None:
         try:

@@ -415,6 +415,11 @@ class SolverSpec(Spec):
         default=1e-6, description="Error of a step relative to what is solved; doubles hold 1e-16"
     )
     absolute_tolerance: Annotated[float, Field(gt=0)] = 1e-8
+    precision: Literal["double", "single"] = Field(
+        default="double",
+        description="Numbers of 64 or 32 bits. Single precision raises the relative tolerance to "
+        "1e-5 at least, and the run says how far off its outputs were",
+    )
     max_steps: Annotated[int, Field(ge=10)] = 100_000
     method: (
         Literal[
@@ -427,11 +432,12 @@ class SolverSpec(Spec):
             "rk4",
             "rush_larsen",
             "rush_larsen2",
+            "closed_form",
         ]
         | None
     ) = Field(
         default=None,
-        description="Method of integration; the model's own if left out, auto measures which to take",
+        description="Method of integration; the model's own if left out; auto: measured",
     )
     step: Annotated[float, quantity("h", gt=0)] | None = Field(
         default=None,

@@ -27,6 +27,7 @@ from insilico.solve import (
     over_devices,
     solve_block,
 )
+from insilico.solve.precision import tighter
 from trials.config import AvailabilitySpec, TrialConfig
 from trials.dosing import HOURS_A_DAY, Formula, Person, preferred_dose
 from trials.endpoints import (
@@ -115,18 +116,25 @@ def make_draw(config: TrialConfig, protocol: Protocol) -> Callable[[Addresses], 
 
 
 def make_treat(
-    config: TrialConfig, protocol: Protocol, method: str | None = None
+    config: TrialConfig,
+    protocol: Protocol,
+    method: str | None = None,
+    *,
+    reference: bool = False,
 ) -> Callable[[Drawn], Treated]:
     """A compiled program that treats blocks of drawn subjects under every arm of the trial.
 
-    `method` as `method_of` finds it; the model's own if left out.
+    `method` as `method_of` finds it; the model's own if left out. `reference`: in double precision
+    and to a tighter tolerance, for what single precision did.
     """
+    precision = "double" if reference else config.solver.precision
+    tolerances = tighter(protocol.tolerances) if reference else protocol.tolerances
 
     def block(tolerances: TolerancesAsNumbers, drawn: Drawn) -> Treated:
-        return _treat(config, protocol, method, tolerances, drawn)
+        return _treat(config, protocol, method, tolerances, drawn, precision)
 
     program = over_devices(block, shared=1)
-    return lambda drawn: program(protocol.tolerances.numbers(), drawn)
+    return lambda drawn: program(tolerances.numbers(), drawn)
 
 
 def method_of(
@@ -159,7 +167,7 @@ def method_of(
                 protocol.tolerances,
                 rule=protocol.rule(arm),
                 subject=subject,
-            )  # fmt: skip
+            )
         )
         if found[-1].name in methods.STIFF:
             return found[-1]
@@ -311,6 +319,7 @@ def _treat(
     method: str | None,
     tolerances: TolerancesAsNumbers,
     drawn: Drawn,
+    precision: str = "double",
 ) -> Treated:
     def one_arm(arm: Array) -> Treated:
         person = drawn.person._replace(start_dose=drawn.person.start_dose[arm])
@@ -323,6 +332,7 @@ def _treat(
             method=method,
             rule=protocol.rule(arm),
             subject=person,
+            precision=precision,
         )
         visits, used, overflow = _compact(walked.visit_time, walked.records, protocol.most_visits)
         time = (visits.pop("time") / HOURS_A_DAY).astype(jnp.float32)

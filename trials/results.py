@@ -38,6 +38,7 @@ from trials.study import Study
 
 if TYPE_CHECKING:
     from insilico.solve import MethodChoice
+    from trials.precision import Measured
     from trials.simulation import Patients
 
 SUBJECT_AXES = ("population", "trial", "subject")
@@ -95,6 +96,8 @@ class Pieces(NamedTuple):
     sensitivity: Mapping[str, Mapping[str, Truth]]
     tallies: Tallies
     method: MethodChoice
+    inexact: Measured | None = None
+    """What single precision did, where the config asks for it."""
 
 
 def tree(study: Study, pieces: Pieces) -> xr.DataTree:
@@ -406,6 +409,11 @@ class _Builder:
             "truth_solves": truth.solves,
             "truth_failed": truth.failed,
         }
+        if self.pieces.inexact is not None:
+            error, otherwise, solves = self.pieces.inexact
+            values["measured_error"] = error
+            values["measured_solves"] = solves
+            values["measured_otherwise"] = otherwise
         dataset = xr.Dataset({name: ((), value) for name, value in values.items()})
         dataset["truth_failed"].attrs["causes"] = truth.told
         method = self.pieces.method

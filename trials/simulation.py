@@ -32,6 +32,7 @@ from trials.outcomes import (
     make_treat,
     method_of,
 )
+from trials.precision import measured
 from trials.size import VISITS_AT_ONCE
 from trials.study import Study, changes_of, needed
 
@@ -114,6 +115,11 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
         report, keep_visits=keep_visits,
     )  # fmt: skip
 
+    inexact = None
+    if config.solver.precision == "single":
+        addresses = Addresses(population, trial, subject)
+        inexact = measured(study, draw, treat, addresses, blocks, method.name)
+
     report("trials", 0, draws * replicates)
     shape = (draws * replicates, subjects)
     numbers = np.divmod(np.arange(draws * replicates), replicates)
@@ -167,6 +173,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
             sensitivity=sensitivity,
             tallies=tallies,
             method=method,
+            inexact=inexact,
         ),
     )
     allowed = config.largest_failed_share

@@ -113,6 +113,8 @@ MODEL = Model(
             outflows={"elimination": lambda s, p, i: p.clearance / p.central_volume * s.central},
         ),
     ),
+    propagate=propagate,
+    method="closed_form",
     validated=(
         "all amounts, propagated: matrix exponentials in 50-digit arithmetic, to 1e-12 of the "
         "largest amount",

@@ -53,7 +53,9 @@ class Limits(NamedTuple):
         """Those of a way to `target`; a lane whose step size underflows has failed."""
         relative, max_steps = tolerances.relative, tolerances.max_steps
         floors = tuple(tolerances.absolute * size + 0.0 * target for size in negligible)
-        smallest = 1e-14 * jnp.maximum(jnp.abs(target), 1e-3)
+        # In single precision, a step that moves the time.
+        digits = 1e-14 if target.dtype == jnp.float64 else jnp.finfo(target.dtype).eps
+        smallest = digits * jnp.maximum(jnp.abs(target), 1e-3)
         return cls(relative, floors, lax.stop_gradient(smallest), max_steps)
 
     def allow(self, moving: Moving, target: Array) -> Array:
@@ -123,6 +125,9 @@ def attempt(
     active, left = limits.allow(moving, target), target - time
     if waiting is not False:
         active = active & ~waiting
+    if time.dtype == jnp.float32:
+        # Late in time, the clock's rounding of a step is no longer small: let it be the step's too.
+        size = lax.optimization_barrier(time + size) - time
     length = lax.optimization_barrier(jnp.where(active & (size * 1.0001 >= left), left, size))
     trial = stepper.step(time, length, state, rates, between)
     squares = control.squared_error(

@@ -13,6 +13,7 @@ from jax import Array
 
 from insilico.model import Model
 from insilico.solve import loops, methods
+from insilico.solve import precision as precision_
 from insilico.solve.blocks import (
     BLOCK,
     LANES,
@@ -28,6 +29,7 @@ from insilico.solve.courses import Rule
 from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern, check_events
 from insilico.solve.records import Layout, Records, RecordTable, overlaps
+from insilico.solve.status import Status
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 from insilico.solve.walks import Walk
 from insilico.vocabulary import Vector
@@ -39,6 +41,9 @@ class Solution(NamedTuple):
     - `outputs`: the model's outputs NamedTuple, (patients, times).
     - `visit_time`: (patients, slots), NaN where unused; `records`, the rule's, alike.
     - `status`, `stopped`, `steps`: (patients,), see `insilico.solve.Walk`.
+    - `measured_error`: of a solve in single precision, the largest relative difference of outputs
+      from those of a sample of the patients in double precision and to a tighter tolerance. None in
+      double precision.
     """
 
     outputs: Any
@@ -48,6 +53,7 @@ class Solution(NamedTuple):
     stopped: np.ndarray
     steps: np.ndarray
     state: Any
+    measured_error: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Pending:
     blocks: Blocks
     choice: Choice
     method: MethodChoice
+    sample: Sample | None = None
 
     def wait(self) -> Pending:
         """Return once every patient is solved."""
@@ -71,7 +78,25 @@ class Pending:
 
     def solution(self) -> Solution:
         """Wait for the patients and bring what came of them to the host."""
-        return Solution(**jax.tree.map(self.blocks.joined, self.walk)._asdict())
+        found = Solution(**jax.tree.map(self.blocks.joined, self.walk)._asdict())
+        if self.sample is None:
+            return found
+        return found._replace(measured_error=self.sample.error_of(found))
+
+
+class Sample(NamedTuple):
+    """Some of the patients of a solve, at work in double precision: their numbers and walks."""
+
+    patients: np.ndarray
+    walk: Walk
+    blocks: Blocks
+
+    def error_of(self, found: Solution) -> float:
+        """The largest relative error of the outputs of these patients; NaN if none was solved."""
+        outputs, status = jax.tree.map(self.blocks.joined, (self.walk.outputs, self.walk.status))
+        ours = jax.tree.map(lambda leaf: leaf[self.patients], (found.outputs, found.status))
+        usable = (status == Status.OK) & (ours[1] == Status.OK)
+        return precision_.largest_error(ours[0], outputs, usable)
 
 
 def solve(
@@ -87,6 +112,7 @@ def solve(
     noise: Array | None = None,
     driver: str = "auto",
     launch: Launch | None = None,
+    precision: str = "double",
 ) -> Solution:
     """Solve any number of patients through a schedule, or through their event table.
 
@@ -107,6 +133,8 @@ def solve(
       key gives the same paths, whatever the step and the schedule.
     - `driver`: `"auto"`, `"xla"` or `"kernel"`; `launch`: how the kernel is laid over a GPU. See
       `insilico.solve.choose_driver`, which says what would be taken and why.
+    - `precision`: `"double"` or `"single"`, numbers of 64 or 32 bits. Single precision raises
+      relative tolerances below 1e-5 to that, and says in `measured_error` how far off it was.
 
     Patients that fail keep their place and say so in `status`. Raises `ValueError` for parameters
     that are not the model's or not one number a patient, for arrays of different lengths, for no
@@ -118,7 +146,7 @@ def solve(
     return submit(
         model, parameters, events, pattern,
         tolerances=tolerances, method=method, rule=rule, subject=subject, noise=noise,
-        driver=driver, launch=launch,
+        driver=driver, launch=launch, precision=precision,
     ).solution()  # fmt: skip
 
 
@@ -135,6 +163,7 @@ def submit(
     noise: Array | None = None,
     driver: str = "auto",
     launch: Launch | None = None,
+    precision: str = "double",
 ) -> Pending:
     """As `solve`, but return as soon as the devices are at work."""
     tolerances = tolerances or Tolerances()
@@ -148,19 +177,35 @@ def submit(
         found = MethodChoice(methods.known(method or model.method), asked)
     chosen = found.name
     loops.check(model, chosen, noisy=noise is not None, tolerances=tolerances)
+    precision_.check(precision, chosen)
+    tolerances = tolerances.attainable(precision)
     words = None if noise is None else words_of(noise)
     unit = LANES if launch is None else max(LANES, launch.lanes)
     job = prepare(model, parameters, events, pattern, rule, subject, words, unit=unit)
     common, *own = job.blocks.arguments
     first, columns, (known, _) = jax.tree.map(lambda leaf: leaf[0], tuple(own))
+    schedule = put_together(job.layout, common, columns)
+    first, schedule, known = precision_.in_precision(precision, (first, schedule, known))
     choice = choose_driver(
-        model, first, put_together(job.layout, common, columns), job.pattern,
+        model, first, schedule, job.pattern,
         method=chosen, rule=rule, subject=known, driver=driver, launch=launch,
     )  # fmt: skip
-    walked = program_of(model, job.pattern, chosen, rule, job.layout, choice)(
+    walked = program_of(model, job.pattern, chosen, rule, job.layout, choice, precision)(
         tolerances.numbers(), *job.blocks.arguments
     )
-    return Pending(walked, job.blocks, choice, found)
+    if precision == "double":
+        return Pending(walked, job.blocks, choice, found)
+    precision_.check_times(job.whole[1].time)
+    numbers = precision_.sample_of(job.blocks.patients)
+    blocks = job.some(numbers)
+    again = program_of(
+        model, job.pattern, chosen, rule, job.layout, Choice("xla", "a sample"), "double"
+    )(precision_.tighter(_with_step(model, tolerances)).numbers(), *blocks.arguments)
+    return Pending(walked, job.blocks, choice, found, Sample(numbers, again, blocks))
+
+
+def _with_step(model: Model, tolerances: Tolerances) -> Tolerances:
+    return dataclasses.replace(tolerances, step=tolerances.step or model.step)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,11 +214,23 @@ class Job:
 
     - `pattern`, `layout`: what the program is made for: the schedule's shape, its tree and which of
       its leaves are each patient's own.
+    - `whole`: parameters, schedule and others, not cut into blocks.
     """
 
     pattern: Shape
     layout: tuple[Any, tuple[bool, ...]]
     blocks: Blocks
+    whole: tuple[Any, Schedule, tuple[Any, ...]]
+
+    def some(self, patients: np.ndarray) -> Blocks:
+        """Blocks of the patients of these numbers."""
+
+        def own(leaf: Any) -> Any:
+            return np.asarray(leaf)[..., patients]
+
+        parameters, schedule, others = self.whole
+        schedule = jax.tree.map(lambda leaf: own(leaf) if np.ndim(leaf) == 2 else leaf, schedule)
+        return in_blocks(jax.tree.map(own, parameters), schedule, jax.tree.map(own, others))
 
 
 def prepare(
@@ -216,7 +273,8 @@ def prepare(
         raise ValueError("there are no patients: the arrays of parameters are empty")
     leaves, structure = jax.tree.flatten(schedule)
     own = tuple(np.ndim(leaf) == 2 for leaf in leaves)
-    return Job(shape, (structure, own), in_blocks(parameters, schedule, others, unit))
+    blocks = in_blocks(parameters, schedule, others, unit)
+    return Job(shape, (structure, own), blocks, (parameters, schedule, others))
 
 
 def _laid_out(model: Model, parameters: Any, records: Records) -> tuple[RecordTable, Layout]:
@@ -338,6 +396,7 @@ def program_of(
     rule: Rule | None,
     layout: tuple[Any, tuple[bool, ...]],
     choice: Choice,
+    precision: str,
 ) -> Callable[..., Walk]:
     """The compiled program that solves blocks of patients on all devices."""
 
@@ -349,6 +408,7 @@ def program_of(
         return solve_block(
             model, parameters, events, pattern, tolerances,
             method=method, rule=rule, subject=subject, noise=noise, driver=choice,
+            precision=precision,
         )  # fmt: skip
 
     return over_devices(one_block, shared=2)

@@ -17,11 +17,12 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
-from insilico.solve import gradients, guards, loops, methods
+from insilico.solve import guards, loops, methods
 from insilico.solve.ahead import walk_ahead
 from insilico.solve.courses import Course, Rule
 from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern
+from insilico.solve.precision import in_precision
 from insilico.solve.records import Layout, RecordTable, expand
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.walks import Advance, Prior, Walk, walk
@@ -54,6 +55,7 @@ def solve_block(
     noise: Any = None,
     driver: str | Choice = "auto",
     launch: Launch | None = None,
+    precision: str = "double",
 ) -> Walk:
     """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
 
@@ -67,13 +69,16 @@ def solve_block(
     `DerivativeError`. Patients that failed have derivatives of zero. Methods of fixed steps have
     only forward ones. `noise` are the words of a key a patient
     (`insilico.solve.brownian.words_of`), (2, patients). `driver` and `launch` are those of
-    `insilico.solve.choose_driver`.
+    `insilico.solve.choose_driver`. With `precision="single"` everything is in numbers of 32 bits.
     """
     guards.check_mode(derivative)
     refuse_rule(pattern, rule)
+    parameters, events, subject, tolerances = in_precision(
+        precision, (parameters, events, subject, tolerances)
+    )
     parameters, events, subject = guards.guarded(derivative, (parameters, events, subject))
     backwards = derivative in ("reverse", "second")
-    name = adaptive_only(model, method) if backwards else methods.known(method or model.method)
+    name = loops.reversible(model, method) if backwards else methods.known(method or model.method)
     choice = choose_driver(
         model, parameters, events, pattern, method=name, derivative=derivative,
         rule=rule, subject=subject, driver=driver, launch=launch,
@@ -98,8 +103,8 @@ def solve_block(
             model, parameters, events, pattern, tolerances, advance, derivative, name
         )
         if backwards:
-            walking, given = gradients.Differentiable.of(
-                model, parameters, rows, shape, methods.get(name), rule, subject, prior
+            walking, given = loops.differentiable(name).of(
+                model, parameters, rows, shape, name, rule, subject, prior
             )
             return walking.walk(given, tolerances)
         if shape.between and rule is None and derivative is None and name in methods.ADAPTIVE:
@@ -112,17 +117,6 @@ def solve_block(
 
     found = Chunks.of(model, parameters).map(chunk, parameters, events, subject, noise)
     return guards.guarded(derivative, found)
-
-
-def adaptive_only(model: Model, method: str | None) -> str:
-    """The method's name. Raises `ValueError` for one whose steps are not replayed."""
-    name = methods.known(method or model.method)
-    if name not in methods.ADAPTIVE:
-        raise ValueError(
-            f"method {name} has no reverse derivative: choose one of "
-            f"{', '.join(methods.ADAPTIVE)}, or derivative='forward'"
-        )
-    return name
 
 
 def as_rows(
@@ -142,7 +136,7 @@ def as_rows(
     assert isinstance(pattern, Layout)
     differentiable = None if derivative is None else advance
     if derivative in ("reverse", "second"):
-        differentiable = functools.partial(gradients.advance, methods.get(method))
+        differentiable = loops.backwards(method)
     return expand(
         model, parameters, events, pattern, tolerances,
         advance=advance, settle=loops.settling(advance, method), differentiable=differentiable,

@@ -92,7 +92,7 @@ def choose_method(
     ratio = _work(model, stiff, sample[1]) / _work(model, explicit, sample[1])
 
     def solved(name: str, most: int) -> tuple[np.ndarray, np.ndarray]:
-        program = batch.program_of(model, job.pattern, name, rule, job.layout, _XLA)
+        program = batch.program_of(model, job.pattern, name, rule, job.layout, _XLA, "double")
         limited = dataclasses.replace(tolerances, max_steps=most)
         walk = program(limited.numbers(), *sample)
         return np.asarray(walk.status)[0, :count], np.asarray(walk.steps)[0, :count]

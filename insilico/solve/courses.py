@@ -167,19 +167,9 @@ class Course:
             for rate in rates
         )
 
-    def field(self, equations: _Equations, condition: Condition) -> Field:
+    def field(self, equations: _Equations, condition: Condition) -> Between:
         """The field until the next row."""
-        if not condition.slopes:
-            return lambda time, state: equations(time, state, condition.infusion, condition.inputs)
-
-        def sloping(time: Array, state: Components) -> Components:
-            inputs = tuple(
-                value + slope * time
-                for value, slope in zip(condition.inputs, condition.slopes, strict=True)
-            )
-            return equations(time, state, condition.infusion, inputs)
-
-        return sloping
+        return Between(self, equations, condition)
 
     def diffusion(self, condition: Condition) -> dict[str, Field]:
         """The coefficients of the model's noise until the next row, by name; or none."""
@@ -336,6 +326,23 @@ class Course:
         asked = (row.order >= 0) & (condition.status == Status.OK)
         plan = jax.tree.map(lambda new, old: jnp.where(asked, new, old), after, condition.plan)
         return condition._replace(plan=plan), given
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Between:
+    """The field between two rows, and all that holds there, for solvers that need more than it."""
+
+    course: Course
+    equations: _Equations
+    condition: Condition
+
+    def __call__(self, time: Array, state: Components) -> Components:
+        now = self.condition
+        inputs = now.inputs
+        if now.slopes:
+            sloping = zip(now.inputs, now.slopes, strict=True)
+            inputs = tuple(value + slope * time for value, slope in sloping)
+        return self.equations(time, state, now.infusion, inputs)
 
 
 class _Equations(Protocol):

@@ -12,14 +12,13 @@ import numpy as np
 from jax import Array
 
 from insilico.model import Model
-from insilico.solve import gradients, loops, methods
+from insilico.solve import gradients, loops
 from insilico.solve.batch import Solution, prepare, put_together
 from insilico.solve.blocks import (
     LANES,
     Chunks,
     Schedule,
     Shape,
-    adaptive_only,
     as_rows,
     over_devices,
     refuse_rule,
@@ -126,7 +125,7 @@ def value_and_gradient(
     - All else as for `insilico.solve.solve`.
     """
     job = prepare(model, parameters, events, pattern, rule, subject, data)
-    chosen = adaptive_only(model, method)
+    chosen = loops.reversible(model, method)
     found = _program(model, job.pattern, chosen, rule, objective, job.layout)(
         (tolerances or Tolerances()).numbers(), *job.blocks.arguments
     )
@@ -173,8 +172,8 @@ def value_and_gradient_block(
     Arrays have the patients' axis last. Returns values, gradient and status.
     """
     refuse_rule(pattern, rule)
-    name = adaptive_only(model, method)
-    chosen, advance = methods.get(name), loops.advance_of(model, name)
+    name = loops.reversible(model, method)
+    advance = loops.advance_of(model, name)
 
     def chunk(record: Array, own: tuple) -> tuple[Array, tuple[Array, Any, Array]]:
         parameters, events, subject, data = own
@@ -186,8 +185,8 @@ def value_and_gradient_block(
             rows, shape, prior = as_rows(
                 model, parameters, events, pattern, tolerances, advance, "reverse", name
             )
-            return gradients.Differentiable.of(
-                model, parameters, rows, shape, chosen, rule, subject, prior,
+            return loops.differentiable(name).of(
+                model, parameters, rows, shape, name, rule, subject, prior,
                 timed=rule is not None or prior is not None,
             )  # fmt: skip
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from insilico.model import Model
-from insilico.solve import adaptive, walks
+from insilico.solve import adaptive, methods, walks
 from insilico.solve.adaptive import Limits, Position, start
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
 from insilico.solve.events import Events, Pattern
@@ -97,7 +97,7 @@ class Differentiable:
 
     model: Model
     pattern: Pattern
-    method: Method
+    method: str
     rule: _OpenedRule | None
     timed: bool = True
 
@@ -108,7 +108,7 @@ class Differentiable:
         parameters: Any,
         events: Events,
         pattern: Pattern,
-        method: Method,
+        method: str,
         rule: Rule | None = None,
         subject: Any = None,
         prior: Prior | None = None,
@@ -130,11 +130,7 @@ class Differentiable:
         differentiated forwards.
         """
 
-        def plain(given: Given, tolerances: TolerancesAsNumbers) -> Walk:
-            advance = functools.partial(adaptive.advance, self.method)
-            return walks.walk_course(
-                self._course(given), given.events, tolerances, advance, given.prior
-            )
+        plain = self.plain
 
         def forth(given: Any, tolerances: Any) -> tuple[Walk, Any]:
             timed = _Static(self.rule is not None or given.events.time.perturbed)
@@ -148,7 +144,7 @@ class Differentiable:
         def back(residuals: Any, cotangents: Walk) -> tuple[Any, Any]:
             given, tolerances, timed = residuals
             this = dataclasses.replace(self, timed=timed.value)
-            course = self._course(given)
+            course = self.course(given)
             record = blank_record(2 + len(self.model.negligible()), course.lanes, course.dtype)
             walk, pull, _ = this.with_pullback(given, tolerances, record)
             of_given = pull(_instantiated(cotangents, walk))
@@ -158,11 +154,16 @@ class Differentiable:
         run.defvjp(forth, back, symbolic_zeros=True)
         return run(given, tolerances)
 
+    def plain(self, given: Given, tolerances: TolerancesAsNumbers) -> Walk:
+        """The walk, remembering nothing."""
+        advance = functools.partial(adaptive.advance, methods.get(self.method))
+        return walks.walk_course(self.course(given), given.events, tolerances, advance, given.prior)
+
     def with_pullback(
         self, given: Given, tolerances: TolerancesAsNumbers, record: Array
     ) -> tuple[Walk, Pullback, Array]:
         """The walk, the function that carries cotangents back through it, and the used record."""
-        course = self._course(given)
+        course = self.course(given)
         equations, constants = self._equations(given)
 
         def pass_row(carry: tuple[Condition, Array, Array], this: Row) -> tuple[Any, Any]:
@@ -183,8 +184,7 @@ class Differentiable:
         walk = walks.result(course, given.events, end, seen, given.prior)
 
         def pull(cotangents: Walk) -> Given:
-            failed = walk.status != Status.OK
-            of_walk = [jnp.where(failed, 0.0, leaf) for leaf in smooth(cotangents)]
+            of_walk = smooth(without_failed(walk, cotangents))
             of_end, of_seen = pullback(
                 lambda end, seen: walks.result(course, given.events, end, seen, given.prior),
                 end,
@@ -192,12 +192,7 @@ class Differentiable:
             )(of_walk)
             recorded_from = jnp.maximum(count - record.shape[0], 0)
             of_given = self._back(given, tolerances, passed, of_end, of_seen, record, recorded_from)
-
-            def kept(leaf: Any) -> Any:
-                of_lanes = is_smooth(leaf) and leaf.shape[-1:] == failed.shape
-                return jnp.where(failed, 0.0, leaf) if of_lanes else leaf
-
-            return jax.tree.map(kept, of_given)
+            return without_failed(walk, of_given)
 
         return walk, pull, record
 
@@ -212,7 +207,7 @@ class Differentiable:
         recorded_from: Array,
     ) -> Given:
         """Cotangents of what was given, carried back over all rows."""
-        course = self._course(given)
+        course = self.course(given)
         equations, constants = self._equations(given)
         lasting = given._replace(events=())
 
@@ -223,7 +218,7 @@ class Differentiable:
             arrived = before._replace(position=passed.position, status=passed.status)
 
             def leave(lasting: Given, arrived: Condition, event: Events) -> Any:
-                return walks.leave(self._course(lasting), arrived, this._replace(event=event))
+                return walks.leave(self.course(lasting), arrived, this._replace(event=event))
 
             of_lasting, of_before, of_event = pullback(leave, lasting, arrived, this.event)(
                 [*totals.condition, *smooth(of_seen)]
@@ -267,7 +262,7 @@ class Differentiable:
             reverse=True,
         )
         (of_start,) = pullback(
-            lambda given: walks.started(self._course(given), given.prior), lasting
+            lambda given: walks.started(self.course(given), given.prior), lasting
         )(totals.condition)
         (of_equations,) = pullback(lambda given: self._equations(given)[1], lasting)(
             totals.equations
@@ -303,13 +298,13 @@ class Differentiable:
             replaced(this.event, plus(smooth(of_event), smooth(also_event))),
         )
 
-    def _course(self, given: Given) -> Course:
+    def course(self, given: Given) -> Course:
         rule = None if self.rule is None else _RuleWith(self.rule, given.rule)
         return Course(self.model, given.parameters, self.pattern, rule, given.subject)
 
     def _equations(self, given: Given) -> tuple[Callable[..., Components], list[Any]]:
         """A course's equations, and what they have in them of the parameters."""
-        course = self._course(given)
+        course = self.course(given)
         now = course.start()
         return explicit(
             course.prepare(), now.position.time, now.position.state, now.infusion, now.inputs
@@ -324,7 +319,7 @@ class Differentiable:
     ) -> tuple[Opened, Constants]:
         """The method made ready for the equations under what events have set."""
         field = course.field(functools.partial(equations, constants), now)
-        return Opened.of(self.method, field, now.position.time, now.position.state)
+        return Opened.of(methods.get(self.method), field, now.position.time, now.position.state)
 
     def _journey(
         self,
@@ -338,8 +333,20 @@ class Differentiable:
         opened, own = self._opened(course, equations, constants, before)
         target = course.target(before, this.event, this.slot)
         limits = Limits.of(target, tolerances, self.model.negligible())
-        first = start(self.method, opened.stepper(own), before.position, this.fresh, limits)
-        return Journey(self.method, opened, own, limits, target, first)
+        method = methods.get(self.method)
+        first = start(method, opened.stepper(own), before.position, this.fresh, limits)
+        return Journey(method, opened, own, limits, target, first)
+
+
+def without_failed(walk: Walk, cotangents: Any) -> Any:
+    """Cotangents that are zero for the lanes of the walk that failed."""
+    failed = walk.status != Status.OK
+
+    def kept(leaf: Any) -> Any:
+        of_lanes = is_smooth(leaf) and leaf.shape[-1:] == failed.shape
+        return jnp.where(failed, 0.0, leaf) if of_lanes else leaf
+
+    return jax.tree.map(kept, cotangents)
 
 
 def advance(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any
 
 from insilico.model import Model
-from insilico.solve import adaptive, fixed_steps, methods
+from insilico.solve import adaptive, closed_form, fixed_steps, gradients, methods
 from insilico.solve.tolerances import Tolerances
 from insilico.solve.walks import Advance
 
@@ -22,9 +23,35 @@ def advance_of(model: Model, method: str | None, subjects: Any = None) -> Advanc
     if chosen in methods.STOCHASTIC:
         stochastic = methods.get_stochastic(chosen)
         return functools.partial(fixed_steps.advance_stochastic, stochastic, model, subjects)
+    if chosen in methods.CLOSED_FORM:
+        return closed_form.advance
     if chosen in methods.FIXED_STEP:
         return functools.partial(fixed_steps.advance, methods.get_fixed_step(chosen), model)
     return functools.partial(adaptive.advance, methods.get(chosen))
+
+
+def reversible(model: Model, method: str | None) -> str:
+    """The method's name. Raises `ValueError` for one that has no reverse derivative."""
+    name = methods.known(method or model.method)
+    if name not in methods.REVERSIBLE:
+        raise ValueError(
+            f"method {name} has no reverse derivative: choose one of "
+            f"{', '.join(methods.REVERSIBLE)}, or derivative='forward'"
+        )
+    return name
+
+
+def differentiable(method: str) -> type[gradients.Differentiable]:
+    """The kind of walk that can be differentiated backwards with this method."""
+    closed = method in methods.CLOSED_FORM
+    return closed_form.DifferentiableInClosedForm if closed else gradients.Differentiable
+
+
+def backwards(method: str) -> Advance:
+    """The solver between two rows, to be differentiated backwards on a way of its own."""
+    if method in methods.CLOSED_FORM:
+        return closed_form.advance
+    return functools.partial(gradients.advance, methods.get(method))
 
 
 def settling(advance: Advance, method: str) -> Advance:
@@ -50,6 +77,8 @@ def check(model: Model, method: str, *, noisy: bool, tolerances: Tolerances | No
         raise ValueError(
             f"method {method} is for models with noise, and model {model.name} states no diffusion"
         )
+    if method in methods.CLOSED_FORM:
+        _check_closed_form(model, method)
     if stochastic and not noisy:
         raise ValueError(
             f"model {model.name} has noise: pass one random key a patient as noise=, as "
@@ -66,4 +95,18 @@ def check(model: Model, method: str, *, noisy: bool, tolerances: Tolerances | No
         raise ValueError(
             f"method {method} needs a step: model {model.name} states none, so state one as "
             f"Tolerances(step=...) in {model.time_unit}"
+        )
+
+
+def _check_closed_form(model: Model, method: str) -> None:
+    if model.propagate is None:
+        raise ValueError(
+            f"model {model.name} has no closed form (propagate), which method {method} needs: "
+            f"choose one of {', '.join(methods.ADAPTIVE)}"
+        )
+    if model.Inputs._fields and len(inspect.signature(model.propagate).parameters) < 5:
+        raise ValueError(
+            f"the closed form of model {model.name} does not take its inputs "
+            f"({', '.join(model.Inputs._fields)}), so that method {method} would pass over them: "
+            f"choose one of {', '.join(methods.ADAPTIVE)}"
         )

@@ -8,6 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+LEAST_RELATIVE = 1e-5
+"""In single precision: a hundred units in the last place, below which rounding, not the step,
+decides a step's error."""
+
+LEAST_ABSOLUTE = 1e-7
+"""Likewise."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Tolerances:
@@ -33,6 +40,16 @@ class Tolerances:
     def __post_init__(self) -> None:
         if self.step is not None and not 0 < self.step < math.inf:
             raise ValueError(f"step must be a time above 0; found {self.step}")
+
+    def attainable(self, precision: str) -> Tolerances:
+        """These, raised to what `"single"` or `"double"` precision can do."""
+        if precision == "double":
+            return self
+        return dataclasses.replace(
+            self,
+            relative=max(self.relative, LEAST_RELATIVE),
+            absolute=max(self.absolute, LEAST_ABSOLUTE),
+        )
 
     def numbers(self) -> TolerancesAsNumbers:
         """The same as arguments of a compiled program, so that changing them compiles nothing."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from insilico import linear_kinetics
 from insilico.dimensions import check_dimensions
 from insilico.model import Dosing, Model, Quantity
 from insilico.solve import (
@@ -95,14 +96,30 @@ def _mm(time: Value, s: Any, p: Any, inputs: Any) -> Oral:
     return Oral(-absorbed, absorbed - most * concentration / (p.KM + concentration))
 
 
-def _model(name: str, state: Any, derivative: Any, own: str, initial: Any) -> Model:
+def _pk1_closed(duration: Value, s: Any, p: Any, rates: Any, inputs: Any) -> Oral:
+    rate = p.CL * power(inputs.weight, 0.75) / (p.V * inputs.weight)
+    system = linear_kinetics.Mammillary(p.KA, rate)
+    return Oral(*linear_kinetics.propagate(duration, s, system, rates))
+
+
+def _pk2_closed(duration: Value, s: Any, p: Any, rates: Any, inputs: Any) -> Distributed:
+    volume = p.V2 * inputs.weight
+    system = linear_kinetics.Mammillary(
+        p.KA, p.CL * power(inputs.weight, 0.75) / volume, (p.Q / volume,), (volume / p.V3,)
+    )
+    return Distributed(*linear_kinetics.propagate(duration, s, system, rates))
+
+
+def _model(
+    name: str, state: Any, derivative: Any, own: str, initial: Any, propagate: Any = None
+) -> Model:
     names = (*own.split(), *DOSED)
     fields: Any = [(key, Annotated[Value, Quantity(UNITS[key], key)]) for key in names]
     parameters: Any = NamedTuple("Parameters", fields)
     return Model(
         name=name, title=name, citation="none",
         State=state, Parameters=parameters, Inputs=Inputs, Outputs=state,
-        initial=initial, derivative=derivative, outputs=lambda time, s, p: s,
+        initial=initial, derivative=derivative, outputs=lambda time, s, p: s, propagate=propagate,
         dosing=lambda p, inputs: {
             "gut": Dosing(p.BIO1, p.LAG1, p.DUR1, p.RAT1),
             "cent": Dosing(p.BIO2, p.LAG2, p.DUR2, p.RAT2),
@@ -111,9 +128,10 @@ def _model(name: str, state: Any, derivative: Any, own: str, initial: Any) -> Mo
 
 
 MODELS = {
-    "pk1": _model("pk1", Oral, _pk1, "CL V", lambda p: Oral(0.0 * p.KA, 0.0 * p.KA)),
+    "pk1": _model("pk1", Oral, _pk1, "CL V", lambda p: Oral(0.0 * p.KA, 0.0 * p.KA), _pk1_closed),
     "pk2": _model(
-        "pk2", Distributed, _pk2, "CL V2 Q V3", lambda p: Distributed(*[0.0 * p.KA] * 3)
+        "pk2", Distributed, _pk2, "CL V2 Q V3", lambda p: Distributed(*[0.0 * p.KA] * 3),
+        _pk2_closed,
     ),
     "idr": _model(
         "idr", Responding, _idr, "CL V KIN KOUT IMAX IC50",
@@ -185,8 +203,10 @@ def _parameters(records: Records, **changed: float) -> Any:
     return records.model.Parameters(*(np.array([s[n] for s in sets], float) for n in names))
 
 
-def _solved(records: Records, **changed: float) -> Solution:
-    return solve(records.model, _parameters(records, **changed), records, tolerances=TIGHT)
+def _solved(records: Records, method: str | None = None, **changed: float) -> Solution:
+    return solve(
+        records.model, _parameters(records, **changed), records, tolerances=TIGHT, method=method
+    )
 
 
 def _amounts(records: Records, solution: Solution) -> np.ndarray:
@@ -195,7 +215,7 @@ def _amounts(records: Records, solution: Solution) -> np.ndarray:
 
 
 @functools.cache
-def _together(model: str, rule: str) -> pd.DataFrame:
+def _together(model: str, rule: str, method: str | None = None) -> pd.DataFrame:
     """All cases of a model that can be solved, as patients of one batch, with their amounts."""
     cases = [
         name
@@ -207,7 +227,7 @@ def _together(model: str, rule: str) -> pd.DataFrame:
     records_ = _all_records()
     own = pd.DataFrame(records_[records_["CASE"].isin(cases)])
     records = _read(model, own.reset_index(drop=True), rule)
-    solution = _solved(records)
+    solution = _solved(records, method)
     found = _amounts(records, solution)
     return records.data.assign(
         **{f"A{i + 1}": found[:, i] for i in range(found.shape[1])},
@@ -252,6 +272,19 @@ def test_every_record_is_as_both_packages_have_it(case: str) -> None:
     parameters = _cases()[case]["params"]
     volume = parameters.get("V", parameters.get("V2")) * _table(case).WT.to_numpy() / 70.0
     _close(found[:, 1] / volume, expected.CP.to_numpy(float))
+
+
+@pytest.mark.parametrize(
+    ("model", "rule"), [("pk1", "LOCF"), ("pk1", "NOCB"), ("pk2", "LOCF"), ("pk2", "NOCB")]
+)
+def test_closed_forms_go_through_every_table_as_their_equations_do(model: str, rule: str) -> None:
+    """Lags, modelled durations and steady states included; a way between two rows is one step."""
+    if rule not in {case["covariate_rule"] for case in _cases().values() if case["model"] == model}:
+        pytest.skip("no such table")
+    closed, solved = _together(model, rule, "closed_form"), _together(model, rule)
+    assert closed.STATUS.tolist() == solved.STATUS.tolist()
+    amounts = [name for name in ("A1", "A2", "A3") if name in closed]
+    np.testing.assert_allclose(closed[amounts], solved[amounts], rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("case", [*_named("error"), "amt_missing"])

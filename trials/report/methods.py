@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from insilico.solve import Tolerances
 from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
 from trials.report.blocks import Block, Bullets, Column, Row, Section, Table, facts
 from trials.report.design import shown
@@ -137,12 +138,18 @@ def _method(view: View) -> list[tuple[str, str]]:
     return [("Method of integration", f"{told['method']} ({told['method_reason']})")]
 
 
+BITS = {"double": 64, "single": 32}
+
+
 def _solver(view: View) -> Table:
     solver, counts = view.config.solver, view.group("counts")
+    stated = Tolerances(solver.relative_tolerance, solver.absolute_tolerance)
+    least = stated.attainable(solver.precision)
     rows = [
         *_method(view),
-        ("Relative tolerance", significant(solver.relative_tolerance, 1)),
-        ("Absolute tolerance", significant(solver.absolute_tolerance, 1)),
+        ("Precision", f"{solver.precision} ({BITS[solver.precision]} bits)"),
+        ("Relative tolerance", significant(least.relative, 1)),
+        ("Absolute tolerance", significant(least.absolute, 1)),
         ("Steps at most", whole(solver.max_steps)),
     ]
     if solver.step is not None:
@@ -154,6 +161,9 @@ def _solver(view: View) -> Table:
         "truth_subjects": "Subjects for true values",
         "visits": "Visits kept",
         "steps_mean": "Steps of a solve, mean",
+        "measured_error": "Largest relative error of outputs, measured in double precision",
+        "measured_solves": "Solves it was measured on",
+        "measured_otherwise": "Of these, decided otherwise by a rounding",
         "attempts_mean": "Candidates drawn for one eligible subject, mean",
     }
     for name, label in wanted.items():

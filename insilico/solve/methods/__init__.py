@@ -26,15 +26,23 @@ STOCHASTIC = ("euler_maruyama", "milstein")
 AUTO = "auto"
 """In place of a name: whichever of an explicit and a stiff method costs less."""
 
-NAMES = (*ADAPTIVE, *FIXED_STEP, *STOCHASTIC)
+CLOSED_FORM = ("closed_form",)
+"""The method of models that know their own solution between two rows."""
+
+REVERSIBLE = (*ADAPTIVE, *CLOSED_FORM)
+"""Those that can be differentiated backwards."""
+
+NAMES = (*ADAPTIVE, *FIXED_STEP, *STOCHASTIC, *CLOSED_FORM)
 """The methods there are."""
 
 __all__ = [
     "ADAPTIVE",
     "AUTO",
+    "CLOSED_FORM",
     "EXPONENTIAL",
     "FIXED_STEP",
     "NAMES",
+    "REVERSIBLE",
     "STIFF",
     "STOCHASTIC",
     "FixedStepMethod",
