@@ -431,7 +431,7 @@ class SolverSpec(Spec):
         | None
     ) = Field(
         default=None,
-        description="Method of integration; the model's own if left out, auto measures which to take",
+        description="Method of integration; the model's own if left out, auto measures which",
     )
     step: Annotated[float, quantity("h", gt=0)] | None = Field(
         default=None,

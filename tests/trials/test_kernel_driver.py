@@ -33,7 +33,7 @@ def treating(study, driver):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outcomes, "solve_block", functools.partial(solve_block, driver=driver))
         yield lambda drawn: outcomes._treat(
-            study.config, study.protocol, study.protocol.tolerances.numbers(), drawn
+            study.config, study.protocol, None, study.protocol.tolerances.numbers(), drawn
         )
 
 
