@@ -437,7 +437,7 @@ class SolverSpec(Spec):
         | None
     ) = Field(
         default=None,
-        description="Method of integration; the model's own if left out; auto: measured",
+        description="Method of integration; the model's own if left out, auto measures which",
     )
     step: Annotated[float, quantity("h", gt=0)] | None = Field(
         default=None,

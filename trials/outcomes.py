@@ -158,19 +158,13 @@ def method_of(
     found = []
     for arm in range(len(protocol.arms)):
         subject = person._replace(start_dose=person.start_dose[arm])
-        found.append(
-            choose_method(
-                protocol.model,
-                parameters,
-                protocol.events,
-                protocol.pattern,
-                protocol.tolerances,
-                rule=protocol.rule(arm),
-                subject=subject,
-            )
-        )
-        if found[-1].name in methods.STIFF:
-            return found[-1]
+        choice = choose_method(
+            protocol.model, parameters, protocol.events, protocol.pattern, protocol.tolerances,
+            rule=protocol.rule(arm), subject=subject,
+        )  # fmt: skip
+        if choice.name in methods.STIFF:
+            return choice
+        found.append(choice)
     return found[0]
 
 

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 import trials
+from insilico.solve import DESCRIPTIONS, Status
 from trials.failures import NO_ROOM, Tally
 from trials.report import render
 
@@ -61,6 +62,13 @@ def test_failures_of_the_truth_alone_fail_the_run(scenario_failed, coag):
     assert counts["truth_failed"].attrs["causes"] == f"step limit reached: {failed}"
     assert str(error).startswith(f"{failed} of 2,000 solves failed for the truth (")
     assert bool(np.isfinite(results["truth"]["value"]).all())
+
+
+def test_who_is_too_stiff_is_told_what_to_choose():
+    """And every status has words of its own."""
+    assert len(set(DESCRIPTIONS.values())) == len(DESCRIPTIONS) == len(Status)
+    stiff = Tally(10, {DESCRIPTIONS[Status.STIFF]: 1})
+    assert stiff.remedies == "set solver.method to auto or rodas4"
 
 
 def test_a_message_names_every_stage_and_cause_and_what_helps():
