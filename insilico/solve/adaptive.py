@@ -190,7 +190,10 @@ def judge(
 
     def named() -> Array:
         product = stiffness.grown(stepper.rates, time, state)
-        stiff = stiffness.told(method.name, product, size, state, limits.relative, limits.floors)
+        stiff = stiffness.told(
+            method.name, product, size, lax.stop_gradient(target) - time, state,
+            limits.relative, limits.floors,
+        )  # fmt: skip
         return stiffness.named(status, stiff)
 
     # Hardly ever is there anybody to look at.

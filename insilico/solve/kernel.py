@@ -455,7 +455,8 @@ class _Program:
                 lambda direction: plain(product, self.lanes)(
                     position.time, position.state, direction, journey.condition
                 ),
-                position.size, position.state, limits.relative, limits.floors,
+                position.size, journey.target - position.time, position.state,
+                limits.relative, limits.floors,
             )  # fmt: skip
             return stiffness.named(status, stiff)
 

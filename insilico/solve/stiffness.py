@@ -2,8 +2,9 @@
 
 An explicit method cannot take a step longer than its stability allows, however smooth the solution
 is. A lane that has used up its steps is therefore looked at once more where it stopped: if the
-step it would take next is about as long as the fastest rate of its state lets a stable step be, a
-stiff method is what it needs, and its status says so. That costs nothing while nobody runs out of
+step it would take next is about as long as the fastest rate of its state lets a stable step be, and
+many such steps are left before the next event, a stiff method is what it needs, and its status says
+so. That costs nothing while nobody runs out of
 steps, and changes nothing else of a result.
 """
 
@@ -27,6 +28,10 @@ SHARE = 0.4
 At tolerances of 1e-3 and less, steps chosen by their error stay below 0.3 of it; those limited by
 stability swing around the boundary itself, and a rejected one falls short of it by a half.
 """
+
+MANY = 100
+"""Steps of that size left before the next event, above which stability costs too much. At the end
+of a dosing day, with all absorbed, a few steps are limited by it in any model."""
 
 ITERATIONS = 8
 """Of the power method. The fastest rate is that many times to its power above the others."""
@@ -88,12 +93,20 @@ def fastest(grown: Grown, units: Components) -> Array:
 
 
 def told(
-    method: str, grown: Grown, size: Array, state: Components, relative: Array, floors: Components
+    method: str,
+    grown: Grown,
+    size: Array,
+    left: Array,
+    state: Components,
+    relative: Array,
+    floors: Components,
 ) -> Array:
-    """Lanes whose step of this size is as long as an explicit method's stability allows."""
+    """Lanes whose step of this size is as long as an explicit method's stability allows, and that
+    have many such steps to take in the time that is `left` before the next event."""
     pairs = zip(floors, state, strict=True)
     units = tuple(floor + relative * jnp.abs(entry) for floor, entry in pairs)
-    return fastest(grown, units) * size > SHARE * BOUNDARIES[method]
+    limited = fastest(grown, units) * size > SHARE * BOUNDARIES[method]
+    return limited & (left > MANY * size)
 
 
 def named(status: Array, stiff: Array) -> Array:

@@ -30,7 +30,10 @@ class Outputs(NamedTuple):
 
 
 def band(**fields: object) -> BandSpec:
-    return BandSpec.model_validate(fields)
+    percent = {
+        name: f"{fields[name]} %" for name in ("change", "again") if fields.get(name) is not None
+    }
+    return BandSpec.model_validate({**fields, **percent})
 
 
 TITRATION = Titration(

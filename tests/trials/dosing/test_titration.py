@@ -10,7 +10,10 @@ from trials.dosing import Titration, band_problems
 
 
 def band(**fields: object) -> BandSpec:
-    return BandSpec.model_validate(fields)
+    percent = {
+        name: f"{fields[name]} %" for name in ("change", "again") if fields.get(name) is not None
+    }
+    return BandSpec.model_validate({**fields, **percent})
 
 
 BANDS = (
