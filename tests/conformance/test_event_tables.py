@@ -263,7 +263,17 @@ def test_the_models_agree_with_their_units(name: str) -> None:
     check_dimensions(MODELS[name])
 
 
-@pytest.mark.parametrize("case", [name for name in _named("values") if name not in CALLED_OFF])
+QUICK = ("lag_oral_addl", "infusion_modelled_duration_F", "ss1_infusion_longer_than_ii", "cov_locf")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in _named("values")
+        if name not in CALLED_OFF
+    ],
+)
 def test_every_record_is_as_both_packages_have_it(case: str) -> None:
     expected = _answers("expected.csv")
     expected = _rows_of(expected, case).sort_values("ROW")

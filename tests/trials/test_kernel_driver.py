@@ -37,6 +37,7 @@ def treating(study, driver):
         )
 
 
+@pytest.mark.slow
 def test_the_interpreted_kernel_gives_the_trial_that_xla_does(drawn):
     study, subjects = drawn
     found = []

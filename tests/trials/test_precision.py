@@ -10,6 +10,7 @@ from insilico.config import ConfigError
 SINGLE = ["solver={precision: single}", "truth.subjects=1000", "trial.subjects=40"]
 
 
+@pytest.mark.slow
 def test_a_trial_in_single_precision_says_what_its_error_was(coag: Any, small: Any):
     study = trials.read(coag, [*small, *SINGLE, "sensitivity={}"])
     assert study.protocol.tolerances.relative == 1e-5

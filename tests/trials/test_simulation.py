@@ -155,6 +155,7 @@ def test_results_are_the_same_to_the_bit_on_one_device_and_on_two(coag, small):
     assert digest(1) == digest(2)
 
 
+@pytest.mark.slow
 def test_a_subject_does_not_depend_on_how_many_are_simulated(coag_tree, coag, small):
     more: Any = trials.simulate(trials.read(coag, [*small, "trial.replicates=9"]))
     for name in ("inr", "inr_measured", "daily_dose", "time"):

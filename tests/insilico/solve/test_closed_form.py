@@ -118,6 +118,7 @@ def test_its_derivatives_are_those_of_the_amounts_in_every_way(one):
             np.testing.assert_allclose(back[patient], difference, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_it_has_second_derivatives():
     model = models.get("one_compartment")
     events, parameters = schedule(model, DOSES, observe=OBSERVED), drawn(model, 4)
@@ -185,6 +186,7 @@ def test_few_steps_may_be_too_few(one):
     assert (solution.status == Status.STEP_LIMIT).all() and (solution.stopped == 4.0).all()
 
 
+@pytest.mark.slow
 def test_gradients_of_patients_go_through_steady_states():
     model = models.get("one_compartment")
     table = pd.DataFrame(

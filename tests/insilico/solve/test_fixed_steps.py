@@ -81,6 +81,7 @@ def _errors(model, parameters, actions, method, steps) -> np.ndarray:
     ("method", "order", "first"),
     [("rk4", 4, 0.02), ("rush_larsen", 1, 0.005), ("rush_larsen2", 2, 0.01)],
 )
+@pytest.mark.slow
 def test_the_order_of_each_method_on_an_action_potential(method: str, order: int, first: float):
     actions = [Dose(0.0, "potential", 15.0), Input(4.0, "current", 5.0)]
     errors = _errors(AXON, SQUID_AXON, actions, method, first / 2.0 ** np.arange(4))
@@ -89,6 +90,7 @@ def test_the_order_of_each_method_on_an_action_potential(method: str, order: int
 
 
 @pytest.mark.parametrize(("method", "order"), [("rush_larsen", 1), ("rush_larsen2", 2)])
+@pytest.mark.slow
 def test_gates_may_depend_on_one_another_and_be_no_gates_at_all(method: str, order: int):
     """Coupled ones, and one whose rate is not linear in itself: the tangent's exponential."""
     rates = Rates(2.0, 1.0, 0.1)

@@ -270,6 +270,7 @@ def test_scenarios_are_vectorised_over(course, patients):
     np.testing.assert_allclose(together, forwards, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_hessian_vector_product_is_the_gradients_derivative(course, patients):
     model, events, _ = course
     parameters = parameters_of(patients, model)

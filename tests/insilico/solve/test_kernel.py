@@ -281,6 +281,7 @@ DATA = REPOSITORY.parent / "shared" / "bench"
 @pytest.mark.skipif(
     not (DATA / "ensemble_problems.npz").is_file(), reason=f"no benchmark problems in {DATA}"
 )
+@pytest.mark.slow
 def test_the_check_for_machines_with_a_gpu_runs_without_one():
     """`scripts/bench/kernel_check.py`: the two drivers agree."""
     ran = subprocess.run(

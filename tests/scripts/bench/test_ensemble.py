@@ -20,6 +20,7 @@ DATA = REPOSITORY.parent / "shared" / "bench"
 @pytest.mark.skipif(
     not (DATA / "ensemble_problems.npz").is_file(), reason=f"no benchmark problems in {DATA}"
 )
+@pytest.mark.slow
 def test_a_run_tells_of_each_tool_at_nominal_tolerance_and_at_equal_error():
     ran = subprocess.run(
         [sys.executable, "scripts/bench/ensemble.py", "--problem", "P1", "--patients", "64",

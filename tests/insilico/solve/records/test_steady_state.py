@@ -134,6 +134,7 @@ def test_it_depends_on_nothing_but_its_record(make_table, solve_table):
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
+@pytest.mark.slow
 def test_derivatives_go_through_times_amounts_and_steady_states(lagged, make_table, direction):
     """By all dosing parameters and the elimination, against differences."""
     data = make_table(
