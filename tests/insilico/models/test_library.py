@@ -13,6 +13,10 @@ from insilico.testing import check_model
 QUICK = ("one_compartment",)
 """Models that are checked in full by default."""
 
+NARROW = {"type_1_diabetes": {"cv": 0.1}}
+"""Models of which patients all of whose parameters spread by 30 % are not all possible: a basal
+insulin that follows from the others may be negative, and such a patient leaves the domain."""
+
 
 @pytest.fixture(params=models.names())
 def model(request):
@@ -34,7 +38,8 @@ def test_a_model_passes_the_checks_that_solve_nothing(model):
      for name in models.names()],
 )  # fmt: skip
 def test_a_model_passes_the_checks_that_solve(name):
-    check_model(models.get(name), only=[each for each in ALL if each != "compilation"])
+    spread = NARROW.get(name, {})
+    check_model(models.get(name), only=[each for each in ALL if each != "compilation"], **spread)
 
 
 def test_a_model_states_typical_values(model):
