@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from jax import monitoring
 
 from insilico.devices import use_host_devices
 from insilico.runs import Stages
@@ -18,6 +19,32 @@ use_host_devices()
 
 COAG = Path(__file__).parents[1] / "configs" / "warfarin_coag.yaml"
 SMALL = ("trial.subjects=150", "trial.replicates=4", "truth.subjects=2000", "sensitivity={}")
+
+
+class Compilations:
+    """How many programs XLA has compiled since the listener was put in place."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
+        self.count += event == "/jax/core/compile/backend_compile_duration"
+
+
+@pytest.fixture(scope="session")
+def compilations() -> Compilations:
+    """Counts compilations; compare `count` before and after."""
+    counter = Compilations()
+    monitoring.register_event_duration_secs_listener(counter.listen)
+    return counter
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs whole trials, so that their programs are compiled once."""
+    for item in items:
+        if "coag" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("trials"))
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
+from insilico.programs import shared as shared_program
 from insilico.solve import guards, loops, methods
 from insilico.solve.ahead import walk_ahead
 from insilico.solve.courses import Course, Rule
@@ -224,7 +225,10 @@ def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[.
         over_blocks = jax.vmap if jax.default_backend() == "gpu" else _one_by_one
         return over_blocks(lambda block: function(*common, *block))(own)
 
-    @functools.partial(jax.jit, compiler_options=compiler_options())
+    options = compiler_options()
+
+    @functools.partial(shared_program, options=options)
+    @functools.partial(jax.jit, compiler_options=options)
     def program(*arguments: Any) -> Any:
         specs = tuple(
             PartitionSpec() if index < shared else PartitionSpec("blocks")

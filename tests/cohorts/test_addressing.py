@@ -5,6 +5,7 @@ import sys
 
 import jax
 import numpyro
+import pytest
 from numpyro import distributions as dist
 
 from cohorts import addressed
@@ -40,6 +41,7 @@ def test_observed_sites_keep_their_value():
     assert _draw(lambda: numpyro.sample("a", dist.Normal(), obs=2.0)) == 2.0
 
 
+@pytest.mark.slow
 def test_sites_have_keys_also_where_arviz_was_imported_first() -> None:
     # ArviZ puts a lazy numpyro in its place, of which a submodule must not be loaded twice.
     program = (

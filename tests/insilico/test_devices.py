@@ -25,6 +25,7 @@ def test_the_number_of_devices_stays_once_jax_computes():
     assert devices.use_host_devices(before + 1) == before
 
 
+@pytest.mark.slow
 def test_importing_the_engine_uses_all_cores_unless_the_user_said_how_many():
     script = "from insilico.solve import solve; import jax; print(jax.local_device_count())"
 

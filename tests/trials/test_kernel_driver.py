@@ -54,6 +54,7 @@ def test_the_interpreted_kernel_gives_the_trial_that_xla_does(drawn):
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_the_trial_lowers_for_cuda_with_one_kernel_for_all_arms(drawn):
     study, subjects = drawn
     mesh = AbstractMesh(

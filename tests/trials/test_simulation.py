@@ -146,6 +146,7 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_results_are_the_same_to_the_bit_on_one_device_and_on_two(coag, small):
     def digest(devices: int) -> str:
         command = [sys.executable, "-c", _DIGEST, str(devices), str(coag), *small]
@@ -165,8 +166,7 @@ def test_a_subject_does_not_depend_on_how_many_are_simulated(coag_tree, coag, sm
 
 @pytest.mark.parametrize(("keep", "gone"), [("endpoints", "outcomes"), ("estimates", "endpoints")])
 def test_what_is_kept_is_a_choice(keep, gone, coag, small):
-    smaller = ["trial.subjects=20", "trial.replicates=2", "truth.subjects=1000"]
-    kept = trials.simulate(trials.read(coag, [*small, *smaller, f"keep={keep}"]))
+    kept = trials.simulate(trials.read(coag, [*small, f"keep={keep}"]))
     assert gone not in kept.children and "outcomes" not in kept.children
     assert "estimates" in kept.children
 
