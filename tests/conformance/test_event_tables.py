@@ -285,7 +285,14 @@ def test_every_record_is_as_both_packages_have_it(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "rule"), [("pk1", "LOCF"), ("pk1", "NOCB"), ("pk2", "LOCF"), ("pk2", "NOCB")]
+    ("model", "rule"),
+    [
+        ("pk1", "LOCF"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [("pk1", "NOCB"), ("pk2", "LOCF"), ("pk2", "NOCB")]
+        ),
+    ],
 )
 def test_closed_forms_go_through_every_table_as_their_equations_do(model: str, rule: str) -> None:
     """Lags, modelled durations and steady states included; a way between two rows is one step."""
@@ -367,6 +374,7 @@ def test_a_reset_and_a_steady_state_call_off_what_is_pending(case: str, row: int
     _close(_found(case)[: row - 1], _rows_of(before, case)[["A1", "A2"]].to_numpy(float)[: row - 1])
 
 
+@pytest.mark.slow
 def test_a_second_steady_state_leaves_running_infusions_alone() -> None:
     """Users Guide VI, V.F.2: amounts are added to what would be there without the dose."""
     case = "ss2_mid_infusion"

@@ -119,6 +119,7 @@ def test_the_hierarchical_model_runs_under_predictive_with_a_plate_over_subjects
     assert draws["clearance_1"].shape == (50,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", ["reconciled", "kinetic_dynamic"])
 def test_a_fit_has_a_finite_density_and_gradient(spread):
     """What a sampler needs of the model when clearances are observed."""

@@ -69,6 +69,7 @@ def test_very_small_increments_have_their_size_and_equal_times_none(paths):
     assert np.all(_increments(paths, [0.1, 0.1]) == 0.0)
 
 
+@pytest.mark.slow
 def test_refining_follows_the_same_path(paths):
     coarse = _increments(paths, [TIMES[0], TIMES[-1]])[0]
     fine = _increments(paths, TIMES).sum(axis=0)

@@ -118,6 +118,7 @@ class Halving:
         return (plan.memory,), plan
 
 
+@pytest.mark.slow
 def test_it_chooses_for_rules_and_for_event_tables(one_compartment, patients):
     parameters = patients(one_compartment, (1.0, 3.0, 30.0), 5)
     doses = [Dose(12.0 * k, "depot", 10.0, order=0) for k in range(3)]

@@ -183,6 +183,7 @@ def sum_of(outputs, data=None):
     return jnp.stack([w @ leaf for w, leaf in zip(weights, outputs, strict=True)]).sum(0)
 
 
+@pytest.mark.slow
 def test_a_gradient_at_once_is_that_of_the_traced_solve(course, patients):
     model, events, pattern = course
     parameters = patients(model, TYPICAL, 100)

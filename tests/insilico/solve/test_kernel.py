@@ -88,6 +88,7 @@ TYPICAL = (0.8, 4.0, 30.0, 6.0, 60.0, 5.0, 0.05, 0.9, 0.7)
 ACTIONS = [Dose(0.0, "depot", 100.0), Infusion(20.0, "central", 50.0, 7.0)]
 
 
+@pytest.mark.slow
 def test_users_choose_the_driver_and_get_the_same(patients):
     parameters = patients(MODEL, TYPICAL, 70)
     events, pattern = schedule(MODEL, ACTIONS, observe=[6.0, 36.0])

@@ -75,6 +75,7 @@ def test_times_that_rounding_would_change_are_refused():
         solve(MODEL, drawn(2), *late, precision="single")
 
 
+@pytest.mark.slow
 def test_event_tables_and_their_steady_states_go_in_single_precision():
     table = pd.DataFrame(
         {

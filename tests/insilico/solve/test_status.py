@@ -103,6 +103,7 @@ def test_how_far_below_is_too_far_goes_with_the_tolerance():
         assert (found.status == Status.LEFT_DOMAIN).tolist() == failed
 
 
+@pytest.mark.slow
 def test_the_reference_and_the_kernel_say_the_same():
     answer = reference(STORE, PATIENTS, *PLAN, Tolerances())
     found = [solve(STORE, PATIENTS, *PLAN, driver=driver) for driver in ("xla", "kernel")]

@@ -298,6 +298,7 @@ def _few(observe, actions=ACTIONS, count: int = 70, **options):
     return solve(KINETICS, parameters, events, pattern, noise=_keys(count), **options)
 
 
+@pytest.mark.slow
 def test_another_observation_does_not_change_the_path():
     plain = np.stack(_few(OBSERVE).outputs)
     # On the grid of steps it changes nothing at all, nor does a longer schedule.
@@ -319,6 +320,7 @@ def test_a_dose_changes_what_comes_after_it_and_nothing_before():
     np.testing.assert_allclose(gained.mean(), 100.0 * np.exp(-0.8), rtol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "solver", "step"),
     [
@@ -347,6 +349,7 @@ def test_diffrax_gives_the_same_on_the_same_paths(method: str, solver, step: flo
         np.testing.assert_allclose(mine, its.T, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_milstein_agrees_with_diffrax_where_noise_couples_states():
     model = _with_noise(
         lambda s, p: (State(p.spread * s.amount, p.spread * s.amount), State(0.0, 0.0))

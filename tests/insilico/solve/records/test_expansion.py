@@ -300,6 +300,7 @@ def _solved_crowd(model, data, parameters):
     return solve(model, parameters, records)
 
 
+@pytest.mark.slow
 def test_the_crowd_is_solved_and_padded(crowd):
     data, _, solution = crowd
     counts = data.groupby("ID").size().to_numpy()
@@ -310,6 +311,7 @@ def test_the_crowd_is_solved_and_padded(crowd):
         np.testing.assert_array_equal(np.isnan(output), padded)
 
 
+@pytest.mark.slow
 def test_a_patient_of_the_crowd_is_the_same_to_the_last_bit_among_others(lagged, crowd):
     """Their tables are shorter, so that the program is another; the numbers are not."""
     data, parameters, together = crowd
