@@ -17,6 +17,8 @@ ROW_HEIGHT = 42
 PANEL_GAP = 92
 PUBLISHED_BELOW = 0.28
 
+GEOMETRIC = "Means of ratios, and of their limits, are geometric. "
+
 
 def section(view: View) -> Section:
     """The forest of all effects and its numbers."""
@@ -282,6 +284,7 @@ def _table(view: View) -> Table:
             if published:
                 cells.append(published_effect(analysis))
             rows.append(Row(cells, indent=True))
+    ratios = any(analysis.scale.ratio for analysis in view.analyses)
     pairs = {f"{a.treatment.label} against {a.reference.label}" for a in view.analyses}
     return Table(
         f"Effects: {pairs.pop()}" if len(pairs) == 1 else "Effects",
@@ -289,5 +292,5 @@ def _table(view: View) -> Table:
         rows,
         "/estimates, /truth, /published" if published else "/estimates, /truth",
         "True value: from subjects that are each treated under both arms. Typical interval: mean "
-        "limits over the trials. ±: Monte-Carlo standard error.",
+        f"limits over the trials. {GEOMETRIC if ratios else ''}±: Monte-Carlo standard error.",
     )

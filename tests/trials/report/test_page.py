@@ -169,6 +169,12 @@ def test_an_odd_run_says_what_is_odd(odd_page, said):
     assert said in odd_page.words
 
 
+def test_means_of_ratios_are_called_geometric_where_there_are_any(odd_page, plain_page):
+    said = "Means of ratios, and of their limits, are geometric."
+    assert said in odd_page.words
+    assert said not in plain_page.words
+
+
 def test_the_table_of_failures_is_cut_at_fifty(odd_page):
     assert "0/4/49" in odd_page.words
     assert "0/0/50" not in odd_page.words
