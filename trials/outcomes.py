@@ -82,7 +82,8 @@ class Treated(NamedTuple):
     - `time` (days since the first day's start), `attended`, and `values` by name at each visit in
       order; `used` says which slots hold a visit that was due.
     - `endpoints`: by name, a dict of value, valid and, for a time to an event, event.
-    - `status`, `stopped` (h), `steps` of the solver; `overflow`: visits beyond the room for them.
+    - `status`, `stopped` (h), `steps` of the solver; `state`: the model's where the solve ended, by
+      component. `overflow`: visits beyond the room for them.
     """
 
     time: Column
@@ -93,6 +94,7 @@ class Treated(NamedTuple):
     status: Column
     stopped: Column
     steps: Column
+    state: dict[str, Column]
     overflow: Column
 
 
@@ -342,6 +344,9 @@ def _treat(
             status=walked.status,
             stopped=walked.stopped,
             steps=walked.steps,
+            state=dict(
+                zip(protocol.model.components(), jax.tree.leaves(walked.state), strict=True)
+            ),
             overflow=overflow,
         )
 

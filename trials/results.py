@@ -11,7 +11,8 @@ Groups (each with its own coordinates):
 - `/truth`, `/operating_characteristics`: by analysis, each number with its Monte-Carlo error.
 - `/sensitivity`: true values by scenario, and how many of its solves failed.
 - `/published`: what the trial itself reported.
-- `/failures`: the patients that could not be solved, with their parameters. `/counts`: totals.
+- `/failures`: the patients that could not be solved, with the time and the state at which each
+  stopped, and their parameters. `/counts`: totals.
 
 Effects are on their estimator's scale, which the coordinate `scale` names for each analysis; `unit`
 is their unit there, empty for a pure number (risks are fractions, hazard ratios logarithms).
@@ -390,6 +391,8 @@ class _Builder:
             "status": ("failure", cause),
             "stopped": ("failure", patients.treated.stopped[arm, subject], {"units": "h"}),
         }
+        for name, column in patients.treated.state.items():
+            variables[f"state_{name}"] = ("failure", column[arm, subject])
         for name, column in patients.drawn["parameters"].items():
             variables[f"parameter_{name}"] = ("failure", column[subject])
         return xr.Dataset(variables)

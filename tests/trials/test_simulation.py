@@ -123,6 +123,9 @@ def test_subjects_that_cannot_be_solved_are_counted_and_shown_and_fail_the_run(c
     assert 0 < failed == results["failures"].sizes["failure"]
     assert set(results["failures"]["status"].values) == {"step limit reached"}
     assert np.isfinite(results["failures"]["parameter_clearance"].values).all()
+    # The state in which each stopped, component by component.
+    assert (results["failures"]["state_gut"].values >= 0.0).all()
+    assert np.isfinite(results["failures"]["state_fast[0]"].values).all()
     n = results["estimates"]["n"].sel(analysis="final_dose").values.sum()
     arm = results["randomisation"]["arm_number"].values
     solved = results["endpoints"]["solved"].values
@@ -201,7 +204,9 @@ def test_visits_take_the_room_that_they_need():
     used = np.arange(room) < count[..., None]
     time = np.where(used, np.arange(room) + 1.0, 0.0)
     nothing = np.zeros((arms, subjects))
-    treated = Treated(time, used, used, {"inr": 2 * time}, {}, nothing, nothing, nothing, nothing)
+    treated = Treated(
+        time, used, used, {"inr": 2 * time}, {}, nothing, nothing, nothing, {}, nothing
+    )
     three = _with_visits(treated, 3)
     assert {column.shape[-1] for column in (three.time, three.used, three.values["inr"])} == {3}
     again = _with_visits(three, room)

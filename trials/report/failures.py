@@ -13,7 +13,7 @@ from trials.report.numbers import significant, whole
 from trials.report.view import AnalysisView, View
 
 MOST_LISTED = 50
-PARAMETER = "parameter_"
+PARAMETER, STATE = "parameter_", "state_"
 
 
 class Stage(NamedTuple):
@@ -78,13 +78,19 @@ def _subjects(view: View) -> list[Block]:
 
 
 def _listed(view: View, dataset: xr.Dataset, size: int) -> Table:
-    parameters = [str(name) for name in dataset.data_vars if str(name).startswith(PARAMETER)]
-    quantities = view.study.protocol.model.quantities("Parameters")
+    model = view.study.protocol.model
+    known = {PARAMETER: model.quantities("Parameters"), STATE: model.quantities("State")}
+    numbers = [
+        name for prefix in known for name in map(str, dataset.data_vars) if name.startswith(prefix)
+    ]
 
     def column(name: str) -> Column:
-        short = name.removeprefix(PARAMETER)
-        unit = quantities[short].unit if short in quantities else ""
-        return Column(view.words(short), "" if unit == "1" else unit, number=True)
+        prefix = PARAMETER if name.startswith(PARAMETER) else STATE
+        short = name.removeprefix(prefix)
+        whole, bracket, _ = short.partition("[")
+        unit = known[prefix][whole].unit if whole in known[prefix] else ""
+        words = view.words(whole) + short.removeprefix(whole) if bracket else view.words(short)
+        return Column(words, "" if unit == "1" else unit, number=True)
 
     rows = []
     for index in range(min(size, MOST_LISTED)):
@@ -94,18 +100,18 @@ def _listed(view: View, dataset: xr.Dataset, size: int) -> Table:
             view.arm(str(one["arm"].item())).label,
             str(one["status"].item()),
             significant(float(one["stopped"])),
-            *(significant(float(one[name])) for name in parameters),
+            *(significant(float(one[name])) for name in numbers),
         ]
         rows.append(Row(cells))
     shown = f"the first {MOST_LISTED} of {whole(size)}" if size > MOST_LISTED else "all"
     return Table(
-        f"Failed solves with their parameters ({shown})",
+        f"Failed solves with their parameters, and the state in which each stopped ({shown})",
         (
             Column("Draw/trial/subject"),
             Column("Arm"),
             Column("Cause"),
             Column("Stopped at", "h", number=True),
-            *(column(name) for name in parameters),
+            *(column(name) for name in numbers),
         ),
         rows,
         "/failures",
