@@ -199,7 +199,7 @@ def an_arm_that_is_traced() -> Case:
 
 def too_few_steps() -> Case:
     case = daily_dosing("float64")
-    return case._replace(tolerances=Tolerances(max_steps=500))
+    return case._replace(tolerances=Tolerances(max_steps=200))
 
 
 def too_stiff() -> Case:
