@@ -44,8 +44,8 @@ CASES = (
       for problem in ("daily dosing", "binding", "diabetes", "own schedules", "titration")
       for precision in ("float64", "float32")),
     *(f"events by {name}" for name in methods.ADAPTIVE),
-    "visits of all kinds", "an arm that is traced", "too few steps", "too stiff",
-    "below the lowest",
+    "visits of all kinds", "an arm that is traced", "warfarin by series", "too few steps",
+    "too stiff", "below the lowest",
 )  # fmt: skip
 
 
@@ -226,7 +226,12 @@ def _lanes(model, dtype, *shape):
 @pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "method"),
-    [*CHOSEN, *(("target_mediated_disposition", name) for name in methods.ADAPTIVE)],
+    [
+        *CHOSEN,
+        *(("target_mediated_disposition", name) for name in methods.ADAPTIVE),
+        # A series of logarithms, written out in float64.
+        ("warfarin_hamberg2010", "taylor"),
+    ],
 )
 def test_every_model_and_every_method_lowers_to_one_kernel(name, method, dtype):
     model = models.get(name)
