@@ -1,4 +1,4 @@
-"""What all tests share: the machine's cores, and one small run of a whole trial."""
+"""What all tests share: the machine's cores, how much is compiled, and one small run of a trial."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,3 +79,20 @@ def coag_tree(coag_study: "Study", coag_stages: Stages) -> "xr.DataTree":
     import trials
 
     return trials.simulate(coag_study, coag_stages)
+
+
+class Compilations:
+    """How many programs XLA has compiled since the listener was put in place."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
+        self.count += event == "/jax/core/compile/backend_compile_duration"
+
+
+@pytest.fixture(scope="session")
+def compilations() -> Compilations:
+    counter = Compilations()
+    monitoring.register_event_duration_secs_listener(counter.listen)
+    return counter

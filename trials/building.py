@@ -6,6 +6,7 @@ nothing unmeasured), all at once, with the place in the file.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +17,8 @@ from insilico import models
 from insilico.config import ConfigError, Document, Name
 from insilico.model import Model
 from insilico.solve import Dose, Events, Pattern, Tolerances, schedule
-from insilico.solve.methods import CLOSED_FORM, EXPONENTIAL, FIXED_STEP
+from insilico.solve.methods import ADAPTIVE, CLOSED_FORM, EXPONENTIAL, FIXED_STEP, SERIES
+from insilico.solve.methods.taylor import without_rule
 from trials.config import ArmSpec, TrialConfig
 from trials.design import check_design
 from trials.dosing import (
@@ -117,6 +119,10 @@ class _Builder(Naming):
         if method in CLOSED_FORM and model.propagate is None:
             message = f"{method} is for models that have one, and {model.name} has none"
             self.note(("solver", "method"), message, found="")
+        if solver.method in SERIES and (unknown := without_rule(model)):
+            message = f"has no rule for {', '.join(unknown)}, which {model.name} uses"
+            others = [json.dumps(each) for each in ADAPTIVE if each != solver.method]
+            self.note(("solver", "method"), message, allowed=", ".join(others))
         return model
 
     def tolerances(self) -> Tolerances:

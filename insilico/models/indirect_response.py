@@ -83,6 +83,9 @@ MODEL = Model(
     initial=initial,
     derivative=derivative,
     outputs=outputs,
+    # Smooth, with few states: at the default tolerance 1.5 times as fast as tsit5, at a largest
+    # error of 8e-7 in place of 6e-7; at equal error, and with gradients, 1.4 times.
+    method="taylor",
     fastest_rate=lambda parameters: parameters.absorption_rate,
     typical=Parameters(0.8, 4.0, 30.0, 6.0, 60.0, 5.0, 0.05, 0.9, 0.7),
     balances=(

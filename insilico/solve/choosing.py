@@ -22,6 +22,7 @@ from insilico.solve import adaptive, methods
 from insilico.solve.courses import Course, Rule
 from insilico.solve.drivers import Choice, programs
 from insilico.solve.events import Events, Pattern, schedule
+from insilico.solve.methods.taylor import without_rule
 from insilico.solve.records import Records
 from insilico.solve.status import Status
 from insilico.solve.tolerances import Tolerances
@@ -112,6 +113,8 @@ def candidates(model: Model, tolerances: Tolerances) -> tuple[str, str]:
     if own in methods.STIFF:
         return "tsit5", own
     explicit = own if own in methods.ADAPTIVE else "tsit5"
+    if explicit in methods.SERIES and without_rule(model):
+        explicit = "tsit5"
     return explicit, "rodas5p" if tolerances.relative < TIGHT else "rodas4"
 
 

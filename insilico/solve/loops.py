@@ -8,6 +8,7 @@ from typing import Any
 
 from insilico.model import Model
 from insilico.solve import adaptive, closed_form, fixed_steps, gradients, methods
+from insilico.solve.methods.taylor import without_rule
 from insilico.solve.tolerances import Tolerances
 from insilico.solve.walks import Advance
 
@@ -79,6 +80,11 @@ def check(model: Model, method: str, *, noisy: bool, tolerances: Tolerances | No
         )
     if method in methods.CLOSED_FORM:
         _check_closed_form(model, method)
+    if method in methods.SERIES and (unknown := without_rule(model)):
+        raise ValueError(
+            f"model {model.name} uses {', '.join(unknown)}, for which method {method} has no rule: "
+            f"choose one of {', '.join(each for each in methods.ADAPTIVE if each != method)}"
+        )
     if stochastic and not noisy:
         raise ValueError(
             f"model {model.name} has noise: pass one random key a patient as noise=, as "

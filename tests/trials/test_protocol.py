@@ -1,11 +1,14 @@
 """Configs resolved: what only makes sense between sections is checked, all at once, in place."""
 
+import dataclasses
 from pathlib import Path
 from typing import get_args
 
+import jax
 import pytest
 
 from cohorts.populations.warfarin_hamberg2010 import Options
+from insilico import models
 from insilico.config import ConfigError
 from insilico.solve import Kind
 from trials import read, run, simulate
@@ -332,6 +335,21 @@ def test_what_is_no_study_is_refused(does, given):
 def test_what_is_often_written_is_told_with_what_was_meant(override, said):
     (found,) = problems(override)
     assert said in found
+
+
+def test_a_method_without_a_rule_for_the_model_s_equations_is_told(monkeypatch):
+    model = models.get("warfarin_hamberg2010")
+
+    def derivative(time, state, parameters, inputs):
+        rates = model.derivative(time, state, parameters, inputs)
+        return rates._replace(gut=-jax.lax.erf(state.gut))
+
+    changed = dataclasses.replace(model, derivative=derivative)
+    monkeypatch.setattr(models, "get", lambda name: changed)
+    (found,) = problems("solver.method=taylor")
+    assert "solver.method: has no rule for erf, which warfarin_hamberg2010 uses" in found
+    assert 'found "taylor"; allowed: "tsit5", "dopri8", "rodas4", "rodas5p"' in found
+    assert read(COAG, ["solver.method=auto"]).protocol.model is changed
 
 
 def test_visits_have_no_more_room_than_there_are_slots():

@@ -26,6 +26,9 @@ STOCHASTIC = ("euler_maruyama", "milstein")
 AUTO = "auto"
 """In place of a name: whichever of an explicit and a stiff method costs less."""
 
+SERIES = ("taylor",)
+"""Those that need a rule for each operation of a model's equations."""
+
 CLOSED_FORM = ("closed_form",)
 """The method of models that know their own solution between two rows."""
 
@@ -43,6 +46,7 @@ __all__ = [
     "FIXED_STEP",
     "NAMES",
     "REVERSIBLE",
+    "SERIES",
     "STIFF",
     "STOCHASTIC",
     "FixedStepMethod",

@@ -11,23 +11,28 @@ field has changed its course (a maximum, a condition) within the step.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import JaxprEqn, Literal, Var
 
+from insilico.model import Model
 from insilico.solve.fields import (
     Components,
     Field,
     Program,
     evaluated,
     known_divisor,
+    logarithm,
     on_lanes,
     traced,
 )
 from insilico.solve.methods.interface import Trial
+from insilico.vocabulary import Vector
 
 Series = list[Any]
 """Coefficients of one quantity in powers of time over step size; those past the end are zero."""
@@ -47,12 +52,46 @@ class Taylor:
 
     def prepare(self, field: Field, time: Array, state: Components) -> _Stepper:
         program = traced(field, time, state)
-        unknown = {e.primitive.name for e in program.remaining} - _RULES.keys() - _BY_VALUE
-        if unknown:
-            raise NotImplementedError(
-                f"no Taylor series for {', '.join(sorted(unknown))}: choose another method"
-            )
+        if unknown := _without_rule(program):
+            raise ValueError(f"method {self.name} has no rule for {', '.join(unknown)}")
         return _Stepper(on_lanes(field, time, state), program, program.reciprocals(), self.degree)
+
+
+@functools.lru_cache(maxsize=64)
+def without_rule(model: Model) -> tuple[str, ...]:
+    """Operations of a model's equations that have no series here, by name.
+
+    Those on parameters alone need none; those on inputs do, since an input may slope.
+    """
+    found: list[str] = []
+
+    def look(time: Array, parameters: Any, inputs: Any) -> None:
+        flat, structure = jax.tree.flatten(model.initial(parameters))
+
+        def field(time: Array, state: Components, inputs: Any) -> list[Any]:
+            named = jax.tree.unflatten(structure, state)
+            return jax.tree.leaves(model.derivative(time, named, parameters, inputs))
+
+        state = tuple(time * 0.0 + component for component in flat)
+        found.extend(_without_rule(traced(field, time, state, inputs)))
+
+    lane = jax.ShapeDtypeStruct((1,), jnp.float64)
+    sizes = [quantity.size for quantity in model.quantities("Parameters").values()]
+    parameters = (lane if size is None else Vector(*[lane] * size) for size in sizes)
+    inputs = model.Inputs(*(lane for _ in model.Inputs._fields))
+    jax.eval_shape(look, lane, model.Parameters(*parameters), inputs)
+    return tuple(found)
+
+
+def _without_rule(program: Program) -> list[str]:
+    unknown = [e for e in program.remaining if e.primitive.name not in _RULES.keys() | _BY_VALUE]
+    return sorted({_named(equation) for equation in unknown})
+
+
+def _named(equation: JaxprEqn) -> str:
+    """An operation's name; of a function with a derivative of its own, the function's."""
+    called = equation.params.get("call_jaxpr")
+    return called.jaxpr.debug_info.func_name if called else equation.primitive.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,7 +300,8 @@ def _logarithm(
     (inner,) = operands
     if power == 0:
         notes["inverse"] = 1.0 / inner[0]
-        return jnp.log(inner[0])
+        fast = jnp.result_type(inner[0]) == jnp.float64
+        return logarithm(inner[0]) if fast else jnp.log(inner[0])
     terms = [
         (j / power) * own[j] * inner[power - j]
         for j in range(max(1, power - len(inner) + 1), power)

@@ -10,10 +10,11 @@ import pytest
 
 from insilico import models
 from insilico.checks import CHEAP, NOT_OK, SKIPPED, Situation, check
+from insilico.checks.kinks import crossed
 from insilico.model import Balance, Model, NoInputs, Quantity
 from insilico.solve import Dose
 from insilico.testing import check_model
-from insilico.vocabulary import Value
+from insilico.vocabulary import Value, maximum
 
 TWO = models.get("two_compartment")
 
@@ -155,7 +156,7 @@ def _misled(x):
 
 @_misled.defjvp
 def _(primals, tangents):
-    return _misled(*primals), 1.01 * 2.0 * primals[0] * tangents[0]
+    return _misled(*primals), 1.0001 * 2.0 * primals[0] * tangents[0]
 
 
 def test_a_wrong_derivative_is_found_by_finite_differences():
@@ -167,8 +168,22 @@ def test_a_wrong_derivative_is_found_by_finite_differences():
     )
     found = _only(check(wrong, only=["gradient"], until=10.0), "gradient")
     assert found.verdict == NOT_OK
-    assert found.measured == pytest.approx(0.01, rel=0.1)
+    assert found.measured == pytest.approx(1e-4, rel=0.1)
     assert "in elimination" in found.detail
+
+
+def test_a_solution_that_goes_over_a_kink_is_told_apart():
+    """A loss above 30 mg only: from 100 mg patients come down to that, from 20 mg never."""
+
+    def derivative(time, s, p, inputs):
+        return State(-p.elimination * maximum(s.central - 30.0, 0.0), 0.0 * s.bound)
+
+    model = dataclasses.replace(STIFF, derivative=derivative, method="tsit5", balances=())
+    situation = Situation(model, model.typical, until=10.0)
+    states = np.linspace([100.0, 0.0], [20.0, 0.0], len(situation.times))[None]
+    patient = Parameters(np.ones(1), np.ones(1))
+    assert crossed(situation, states, patient)
+    assert not crossed(situation, 0.2 * states, patient)
 
 
 def test_without_typical_values_what_solves_is_skipped():

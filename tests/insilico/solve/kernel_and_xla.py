@@ -197,9 +197,16 @@ def an_arm_that_is_traced() -> Case:
     )  # fmt: skip
 
 
+def warfarin_by_series() -> Case:
+    model = models.get("warfarin_hamberg2010")
+    doses = [Dose(24.0 * day, "gut", 2.5) for day in range(5)]
+    plan = schedule(model, doses, observe=[12.0, 60.0, 110.0])
+    return Case(model, _patients(model, model.typical), plan, LOOSE["float64"], method="taylor")
+
+
 def too_few_steps() -> Case:
     case = daily_dosing("float64")
-    return case._replace(tolerances=Tolerances(max_steps=500))
+    return case._replace(tolerances=Tolerances(max_steps=200))
 
 
 def too_stiff() -> Case:
@@ -226,6 +233,7 @@ CASES = {
     **{f"titration {dtype}": functools.partial(titration, dtype) for dtype in LOOSE},
     "visits of all kinds": visits_of_all_kinds,
     "an arm that is traced": an_arm_that_is_traced,
+    "warfarin by series": warfarin_by_series,
     "too few steps": too_few_steps,
     "too stiff": too_stiff,
     "below the lowest": below_the_lowest,

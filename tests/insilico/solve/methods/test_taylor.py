@@ -1,12 +1,28 @@
 """Taylor coefficients of each operation, against derivatives that JAX takes."""
 
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from insilico import vocabulary as v
-from insilico.solve import methods
+from insilico.model import Model
+from insilico.solve import (
+    Tolerances,
+    loops,
+    methods,
+    schedule,
+    solve,
+    solve_traced,
+    submit,
+    value_and_gradient,
+)
+from insilico.solve.choosing import candidates
 from insilico.solve.fields import traced
 from insilico.solve.methods.taylor import _propagation
 
@@ -64,8 +80,54 @@ def test_coefficients_are_derivatives_over_factorials(name: str):
 
 def test_an_operation_without_a_rule_is_refused_by_name():
     field = lambda time, state: (jax.lax.erf(state[0]),)  # noqa: E731
-    with pytest.raises(NotImplementedError, match="no Taylor series for erf"):
+    with pytest.raises(ValueError, match="method taylor has no rule for erf"):
         methods.get("taylor").prepare(field, jnp.zeros(1), (jnp.ones(1),))
+
+
+def damped_by(function: Callable[[Any, Any], Any], model: Model) -> Model:
+    """The oscillator with `function(its position, its parameter)` added to its speed's rate."""
+
+    def derivative(time: Any, state: Any, parameters: Any, inputs: Any) -> Any:
+        rates = model.derivative(time, state, parameters, inputs)
+        more = function(state.position, parameters.stiffness)
+        return rates._replace(speed=rates.speed - more)
+
+    return dataclasses.replace(model, derivative=derivative, method="taylor")
+
+
+def test_a_model_with_such_an_operation_is_refused_wherever_it_is_solved(van_der_pol):
+    model = damped_by(lambda x, p: lax.erf(x) + jnp.logaddexp(x, p), van_der_pol)
+    parameters, plan = model.Parameters(np.ones(3)), schedule(model, observe=[1.0])
+    message = (
+        "model van_der_pol uses erf, logaddexp, for which method taylor has no rule: choose one of "
+        "tsit5, dopri8, rodas4, rodas5p"
+    )
+
+    def objective(outputs: Any, data: Any) -> Any:
+        return outputs.position.sum(axis=0)
+
+    for attempt in (
+        lambda: solve(model, parameters, *plan),
+        lambda: submit(
+            dataclasses.replace(model, method="tsit5"), parameters, *plan, method="taylor"
+        ),
+        lambda: value_and_gradient(model, parameters, *plan, objective),
+        lambda: solve_traced(
+            model, jax.tree.map(jnp.asarray, parameters), *plan, derivative="forward"
+        ),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            attempt()
+    # Nor does the choice of a method take it, or stumble over it.
+    assert candidates(model, Tolerances())[0] == "tsit5"
+    own = dataclasses.replace(van_der_pol, method="taylor")
+    assert candidates(own, Tolerances())[0] == "taylor"
+
+
+def test_what_depends_on_parameters_alone_needs_no_rule(van_der_pol):
+    loops.check(damped_by(lambda x, p: lax.erf(p) * x, van_der_pol), "taylor", noisy=False)
+    with pytest.raises(ValueError, match="uses erf,"):
+        loops.check(damped_by(lambda x, p: lax.erf(p * x), van_der_pol), "taylor", noisy=False)
 
 
 def test_a_kink_within_a_step_is_seen():

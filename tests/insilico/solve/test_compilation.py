@@ -1,0 +1,89 @@
+"""Numbers are arguments of compiled programs: whoever changes numbers alone compiles nothing.
+
+That compilations are seen at all, `test_batch` shows.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from insilico import models
+from insilico.solve import Dose, Plan, read_records, schedule, solve, value_and_gradient
+
+MODEL = models.get("one_compartment")
+
+
+class Halving:
+    """A rule that multiplies the dose at its first visit by a number of the subject's."""
+
+    def start(self, subject: Any) -> Plan:
+        return Plan(6.0 + 0.0 * subject, 1.0 + 0.0 * subject)
+
+    def visit(self, visit: Any, plan: Plan, subject: Any) -> Any:
+        return {"seen": visit.outputs.central}, Plan(np.inf + 0.0 * subject, subject * plan.memory)
+
+    def administer(self, time: Any, plan: Plan, subject: Any) -> Any:
+        return (plan.memory,), plan
+
+
+RULE = Halving()
+
+
+def _patients(factor: float) -> Any:
+    return MODEL.Parameters(np.array([1.0, 2.0]) * factor, np.array([1.0, 1.5]), np.full(2, 12.0))
+
+
+def _plan(factor: float) -> Any:
+    doses = [Dose(0.0, "depot", 10.0 * factor), Dose(6.0 * factor, "depot", 10.0)]
+    return schedule(MODEL, doses, observe=[3.0, 9.0 * factor])
+
+
+def _by_records(factor: float) -> Any:
+    rows = [
+        (1, 0.0, 10.0 * factor, 1, 1), (1, 5.0 * factor, 0.0, 0, 2), (1, 9.0, 0.0, 0, 2),
+        (2, 0.0, 20.0, 1, 1), (2, 9.0, 0.0, 0, 2), (2, 11.0 * factor, 0.0, 0, 2),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["ID", "TIME", "AMT", "EVID", "CMT"]).assign(DV=1.0)
+    return solve(MODEL, _patients(factor), read_records(MODEL, table)).outputs
+
+
+def _sum(outputs: Any, data: Any) -> Any:
+    return outputs.central.sum(axis=0)
+
+
+def _by_gradient(factor: float) -> Any:
+    events, pattern = _plan(factor)
+    found = value_and_gradient(MODEL, _patients(factor), events, pattern, _sum, method="taylor")
+    return found.gradient
+
+
+def _in_single_precision(factor: float) -> Any:
+    return solve(MODEL, _patients(factor), *_plan(factor), precision="single").outputs
+
+
+def _with_a_rule(factor: float) -> Any:
+    doses = [Dose(12.0 * number * factor, "depot", 10.0, order=0) for number in range(3)]
+    plan = schedule(
+        MODEL, doses, observe=[36.0 * factor],
+        visits_until=36.0 * factor, shortest_recheck=6.0 * factor,
+    )  # fmt: skip
+    subject = np.array([0.5, 0.6]) * factor
+    return solve(MODEL, _patients(factor), *plan, rule=RULE, subject=subject).outputs
+
+
+def _by_choice(factor: float) -> Any:
+    return solve(MODEL, _patients(factor), *_plan(factor), method="auto").outputs
+
+
+@pytest.mark.parametrize(
+    "way", [_by_records, _by_gradient, _in_single_precision, _with_a_rule, _by_choice]
+)
+def test_other_numbers_compile_nothing(way: Callable[[float], Any], compilations):
+    first = way(1.0)
+    before = compilations.count
+    second = way(1.25)
+    assert compilations.count == before
+    assert not np.array_equal(np.stack(list(first)), np.stack(list(second)))
