@@ -79,20 +79,3 @@ def coag_tree(coag_study: "Study", coag_stages: Stages) -> "xr.DataTree":
     import trials
 
     return trials.simulate(coag_study, coag_stages)
-
-
-class Compilations:
-    """How many programs XLA has compiled since the listener was put in place."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
-        self.count += event == "/jax/core/compile/backend_compile_duration"
-
-
-@pytest.fixture(scope="session")
-def compilations() -> Compilations:
-    counter = Compilations()
-    monitoring.register_event_duration_secs_listener(counter.listen)
-    return counter
