@@ -109,7 +109,7 @@ def solve_block(
             return walking.walk(given, tolerances)
         if shape.between and rule is None and derivative is None and name in methods.ADAPTIVE:
             course = Course(model, parameters, shape)
-            return walk_ahead(course, rows, tolerances, methods.get(name))
+            return walk_ahead(course, rows, tolerances, methods.get(name))[0]
         return walk(
             model, parameters, rows, shape, tolerances,
             rule=rule, subject=subject, advance=advance, prior=prior,
