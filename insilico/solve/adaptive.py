@@ -170,8 +170,8 @@ def follow(
     factor = jnp.where(squares < jnp.inf, control.factor(squares, method.order), 1.0)
     proposed = lax.stop_gradient(length) * factor
     if held is not None:
-        # Not its length: a lane may be held on a step that its target cuts short.
-        proposed = jnp.where(held, size, proposed)
+        # A lane may be held on a step that its target cuts short.
+        proposed = jnp.where(squares < jnp.inf, proposed, size)
 
     def select(new: Array, old: Array) -> Array:
         return lax.select(squares <= 1.0, new, old)

@@ -87,7 +87,7 @@ class Shown(NamedTuple):
             return lax.dynamic_update_slice_in_dim(shown, own, places[lane], 0)
 
         # Not a scatter: XLA would no longer compile the loop around it as one function.
-        return Shown(lax.fori_loop(0, lanes, put_one, self.values))
+        return Shown(lax.fori_loop(0, lanes, put_one, self.values, unroll=4))
 
     def rows(self, lanes: int) -> Array:
         """(rows, components, lanes)."""
@@ -218,7 +218,7 @@ def walk_ahead(
 
 
 def interpolated(share: Array, state: Components, between: tuple[Components, ...]) -> Components:
-    """The components at a share of the step's length; see `insilico.solve.methods.Trial.between`."""
+    """The components at a share of the step's length (`insilico.solve.methods.Trial.between`)."""
 
     def value(begin: Array, curve: Components) -> Array:
         total = curve[-1]
