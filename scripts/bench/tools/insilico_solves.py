@@ -201,7 +201,7 @@ def _waste(
         if pattern.between:
             course = Course(model, parameters, pattern)
             walked, turns = walk_ahead(course, events, limits, methods.get(name))
-            return turns / jnp.mean(walked.steps)
+            return jnp.full_like(walked.steps, turns) / jnp.mean(walked.steps)
         steps = walk(model, parameters, events, pattern, limits, advance=advance).steps
         boundless = limits._replace(max_steps=np.inf)
         turns = walk(model, parameters, events, pattern, boundless, advance=counting_turns).steps
