@@ -133,8 +133,10 @@ def test_rows_are_read_off_steps_where_that_is_faster(one_compartment):
     assert sum(pattern.between) == len(often) - 3  # all but those at events, and the last
     assert not schedule(diabetes, meal, observe=seldom)[1].between
     assert not schedule(one_compartment, ACTIONS, observe=OBSERVE)[1].between
-    visits = {"visits_until": 300.0, "shortest_recheck": 60.0}
-    assert not schedule(diabetes, meal, observe=often, **visits)[1].between
+    with_visits = schedule(
+        diabetes, meal, observe=often, visits_until=300.0, shortest_recheck=60.0
+    )[1]
+    assert not with_visits.between
     by_default = solve(diabetes, diabetes.typical, events, pattern)
     exactly = solve(
         diabetes, diabetes.typical, *schedule(diabetes, meal, observe=often, interpolate=False),
