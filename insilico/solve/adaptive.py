@@ -14,7 +14,7 @@ from jax import Array, lax
 
 from insilico.solve import control, stiffness
 from insilico.solve.fields import Components, Field
-from insilico.solve.methods import Method, Stepper
+from insilico.solve.methods import Method, Stepper, Trial
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
@@ -95,15 +95,34 @@ def start(
 
 
 class Tried(NamedTuple):
-    """What a trial step was: its length, whether the lane took it (not, where idle), and the
-    interpolant of the components that were asked for."""
+    """What a trial step was: its length, the square of its error's norm (infinite, where idle), and
+    where it led."""
 
     length: Array
-    taken: Array
-    between: tuple[Components, ...]
+    squares: Array
+    trial: Trial
+
+    @property
+    def taken(self) -> Array:
+        """The lanes for which it was exact enough; not those that were idle."""
+        return self.squares <= 1.0
 
 
 def attempt(
+    method: Method, stepper: Stepper, moving: Moving, target: Array, limits: Limits
+) -> tuple[Moving, Tried]:
+    """One trial step of every lane on its way to its `target`, and not beyond it.
+
+    It is taken if it is exact enough. Lanes that are there or that have failed stay as they are.
+
+    Step sizes are constants to differentiation, except that of a step that ends at its target,
+    which is what was left: the only one that the time of an event acts on.
+    """
+    tried = look(method, stepper, moving, target, limits)
+    return follow(method, moving, tried, target), tried
+
+
+def look(
     method: Method,
     stepper: Stepper,
     moving: Moving,
@@ -111,20 +130,13 @@ def attempt(
     limits: Limits,
     *,
     between: tuple[int, ...] = (),
-    waiting: Array | bool = False,
-) -> tuple[Moving, Tried]:
-    """One trial step of every lane on its way to its `target`, and not beyond it.
+) -> Tried:
+    """The first half of `attempt`: the trial step, which nobody has taken yet.
 
-    It is taken if it is exact enough. Lanes that are there, that have failed or are `waiting` stay
-    as they are. `between` are the components whose interpolant is asked for.
-
-    Step sizes are constants to differentiation, except that of a step that ends at its target,
-    which is what was left: the only one that the time of an event acts on.
+    `between` are the components whose interpolant is asked for.
     """
-    time, size, state, rates, steps = moving
+    time, size, state, rates, _ = moving
     active, left = limits.allow(moving, target), target - time
-    if waiting is not False:
-        active = active & ~waiting
     if time.dtype == jnp.float32:
         # Late in time, the clock's rounding of a step is no longer small: let it be the step's too.
         size = lax.optimization_barrier(time + size) - time
@@ -136,14 +148,35 @@ def attempt(
     # Idle lanes are told by their error from here on: masks of bytes between the compiler's
     # loops cost more than comparing numbers anew.
     squares = lax.optimization_barrier(jnp.where(active, squares, jnp.inf))
-    last = length == left
+    return Tried(length, squares, trial)
+
+
+def follow(
+    method: Method,
+    moving: Moving,
+    tried: Tried,
+    target: Array,
+    *,
+    held: Array | None = None,
+) -> Moving:
+    """The second half: each lane where its trial step has led it, if it is exact enough.
+
+    Lanes that are `held` stay as they are: their next trial step is the same again.
+    """
+    (time, size, state, rates, steps), (length, squares, trial) = moving, tried
+    last = length == target - time
+    if held is not None:
+        squares = lax.optimization_barrier(jnp.where(held, jnp.inf, squares))
     factor = jnp.where(squares < jnp.inf, control.factor(squares, method.order), 1.0)
     proposed = lax.stop_gradient(length) * factor
+    if held is not None:
+        # A lane may be held on a step that its target cuts short.
+        proposed = jnp.where(squares < jnp.inf, proposed, size)
 
     def select(new: Array, old: Array) -> Array:
         return lax.select(squares <= 1.0, new, old)
 
-    after = Moving(
+    return Moving(
         select(jnp.where(last, target, time + length), time),
         # A step cut short by its target says nothing against the size it was cut from.
         jnp.where((squares <= 1.0) & last, lax.max(proposed, size), proposed),
@@ -151,7 +184,6 @@ def attempt(
         lax.optimization_barrier(jax.tree.map(select, trial.rates, rates)),
         steps + (squares < jnp.inf).astype(steps.dtype),
     )
-    return after, Tried(length, squares <= 1.0, trial.between)
 
 
 def advance(
@@ -202,7 +234,12 @@ def judge(
 
 def any_of(mask: Array) -> Array:
     """`jnp.any`, by halves: XLA would look at one lane after the other (2 % of the loop)."""
+    return count_of(mask) > 0
+
+
+def count_of(mask: Array) -> Array:
+    """How many lanes, likewise."""
     words = mask.astype(jnp.int32)
     while words.size > 8 and words.size % 2 == 0:
-        words = words[: words.size // 2] | words[words.size // 2 :]
-    return jnp.max(words) > 0
+        words = words[: words.size // 2] + words[words.size // 2 :]
+    return jnp.sum(words)

@@ -1,16 +1,19 @@
 """Observations between steps: what lanes show at rows that their steps do not end at.
 
-Where a schedule observes often, steps that end at every row are cut short most of the time. Here
-they end at events alone, and what is observed between is read off the interpolant of the step that
-covers it. A lane that has covered a row that others have not may go one step further meanwhile:
-the last two steps are kept, so that a row is always found on one of them. (Putting all steps on a
-record that is read afterwards, so that lanes wait at events alone, was no faster: what lanes wait
-for each other is less than what the record costs.)
+Where a schedule observes often, steps that end at every row are cut short most of the time, and all
+lanes of a chunk wait at every row for the slowest. Here both happen at events alone. Between two
+events each lane goes on by itself: it holds the number of the row that it observes next, and what
+a step passes over is read off its interpolant and put down in the lane's own column.
+
+One row of each lane is read in every turn of the loop. A lane whose step covers more of them stays
+where it is and takes the very same step again in the next turn, which costs nothing where others
+are on their way, and needs no memory of steps. Only where many lanes have more to read, they all
+read on at once.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +21,18 @@ import numpy as np
 from jax import Array, lax
 
 from insilico.solve import fields, walks
-from insilico.solve.adaptive import Limits, Moving, Position, any_of, attempt, start
-from insilico.solve.courses import Course
+from insilico.solve.adaptive import (
+    Limits,
+    Moving,
+    Tried,
+    any_of,
+    count_of,
+    follow,
+    judge,
+    look,
+    start,
+)
+from insilico.solve.courses import Condition, Course
 from insilico.solve.events import Events
 from insilico.solve.fields import Components
 from insilico.solve.methods import Method
@@ -27,37 +40,58 @@ from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.walks import Row, Seen, Walk
 
-KEPT = 2
-"""Steps of a lane on which rows are looked up. With one, lanes wait for each other at every row."""
+WAITING_SHARE = 0.25
+"""The share of a chunk's lanes that may have more rows to read before all read on. A row costs a
+seventh of a step of thirteen states (measured); with a half, a schedule of four rows a step took
+5 % longer, and with none, one of a row a step 17 %."""
 
 
-class Span(NamedTuple):
-    """A step that was taken: when it began, how long it was, the components that outputs depend
-    on when it began, and their interpolant (`insilico.solve.methods.Trial.between`)."""
+class Stretch(NamedTuple):
+    """The rows from one event to the next: the event and whether lanes may have jumped before, the
+    number of the first row in between, and that of the event's own."""
 
-    begin: Array
-    length: Array
-    state: Components
-    between: tuple[Components, ...]
+    event: Row
+    fresh: Array
+    first: Array
+    last: Array
 
     @classmethod
-    def none(cls, position: Position, shown: tuple[int, ...], powers: int) -> Span:
-        """One that no row lies on."""
-        zero = jnp.zeros_like(position.time)
-        state = tuple(position.state[index] for index in shown)
-        return cls(position.time, zero, state, tuple((zero,) * powers for _ in shown))
+    def of(cls, rows: Row, between: tuple[bool, ...]) -> Stretch:
+        """All of a schedule, one after the other on the first axis."""
+        last = np.flatnonzero(~np.asarray(between))
+        first = np.concatenate([[0], last[:-1] + 1])
+        at_events = jax.tree.map(lambda leaf: leaf[last], rows)
+        numbers = (jnp.asarray(first, jnp.int32), jnp.asarray(last, jnp.int32))
+        return cls(at_events, rows.fresh[first], *numbers)
 
-    def at(self, time: Array) -> Components:
-        """The components at a time within."""
-        share = jnp.where(self.length > 0.0, (time - self.begin) / self.length, 0.0)
 
-        def value(start: Array, curve: Components) -> Array:
-            total = curve[-1]
-            for coefficient in curve[-2::-1]:
-                total = coefficient + share * total
-            return start + share * total
+class Shown(NamedTuple):
+    """What lanes have shown: of each row and lane, in one axis, the components that outputs depend
+    on, and a row more for what is put nowhere; NaN where nothing was shown."""
 
-        return tuple(value(a, curve) for a, curve in zip(self.state, self.between, strict=True))
+    values: Array
+
+    @classmethod
+    def nothing(cls, course: Course, components: int) -> Shown:
+        places = (course.pattern.rows + 1) * course.lanes[0]
+        return cls(jnp.full((places, components), jnp.nan, course.dtype))
+
+    def put(self, row: Array, values: Components) -> Shown:
+        """The same with the values of each lane at its row."""
+        lanes = row.shape[0]
+        values_of_lane = jnp.stack(values, axis=-1)
+        places = row * lanes + jnp.arange(lanes, dtype=row.dtype)
+
+        def put_one(lane: Array, shown: Array) -> Array:
+            own = lax.dynamic_slice_in_dim(values_of_lane, lane, 1)
+            return lax.dynamic_update_slice_in_dim(shown, own, places[lane], 0)
+
+        # Not a scatter: XLA would no longer compile the loop around it as one function.
+        return Shown(lax.fori_loop(0, lanes, put_one, self.values, unroll=4))
+
+    def rows(self, lanes: int) -> Array:
+        """(rows, components, lanes)."""
+        return jnp.moveaxis(self.values.reshape(-1, lanes, self.values.shape[1]), -1, 1)[:-1]
 
 
 def shown_by(course: Course) -> tuple[int, ...]:
@@ -71,103 +105,124 @@ def shown_by(course: Course) -> tuple[int, ...]:
     return tuple(sorted({index - 1 for each in found for index in each if index}))
 
 
-def powers_of(method: Method, course: Course) -> int:
-    """The degree of a method's interpolant."""
-
-    def tried(time: Array, state: Components) -> Any:
-        stepper = method.prepare(lambda t, y: y, time, state)
-        rates = state if method.reuses_rates else ()
-        return stepper.step(time, time, state, rates, (0,)).between
-
-    position = course.start().position
-    return len(jax.eval_shape(tried, position.time, position.state)[0])
-
-
-def ends_of(between: tuple[bool, ...]) -> np.ndarray:
-    """For each row the next one that steps end at, itself if it is one."""
-    ends, following = [], len(between) - 1
-    for index in reversed(range(len(between))):
-        following = following if between[index] else index
-        ends.append(following)
-    return np.array(ends[::-1], int)
-
-
 def walk_ahead(
     course: Course, events: Events, tolerances: TolerancesAsNumbers, method: Method
-) -> Walk:
+) -> tuple[Walk, Array]:
     """As `insilico.solve.walks.walk_course`, for a pattern whose `between` has rows.
 
-    There may be no rule: what it decides on is where steps end.
+    There may be no rule: what it decides on is where steps end. Returns also how often the loop of
+    steps has turned.
     """
     negligible = course.model.negligible()
     equations = course.prepare()
     beginning = course.start()
-    shown = shown_by(course)
-    nothing = Span.none(beginning.position, shown, powers_of(method, course))
+    components = shown_by(course) or (0,)
     rows = walks.rows_of(events.in_precision(course.dtype), course.pattern)
-    between = jnp.asarray(course.pattern.between)
-    limit = rows.event._replace(time=rows.event.time[ends_of(course.pattern.between)])
+    times = jnp.asarray(rows.event.time)
+    (lanes,), nowhere = course.lanes, course.pattern.rows
 
-    def pass_row(carry: tuple, at: tuple[Row, Events, Array]) -> tuple[tuple, Seen]:
-        now, moving, kept = carry
-        this, limit, is_between = at
-        target = course.target(now, limit, this.slot)
-        here = course.target(now, this.event, this.slot)
+    def time_of(row: Array) -> Array:
+        return times[row] if times.ndim == 1 else times[row, jnp.arange(lanes)]
+
+    def of_state(state: Components) -> Components:
+        return tuple(state[index] for index in components)
+
+    def pass_stretch(
+        carry: tuple[Condition, Shown, Array], this: Stretch
+    ) -> tuple[tuple[Condition, Shown, Array], None]:
+        now, shown, turns = carry
+        target = course.target(now, this.event.event, this.event.slot)
         limits = Limits.of(target, tolerances, negligible)
-        stepper = method.prepare(course.field(equations, now), moving.time, moving.state)
+        position = now.position
+        stepper = method.prepare(course.field(equations, now), position.time, position.state)
 
-        def afresh() -> tuple[Moving, tuple[Span, ...]]:
-            begun = start(method, stepper, now.position, this.fresh, limits)
-            return begun, (nothing._replace(begin=now.position.time),) * KEPT
+        def due_at(row: Array) -> Array:
+            return jnp.where(row < this.last, time_of(row), jnp.inf)
 
-        fresh = jnp.any(this.fresh)
-        moving, kept = lax.cond(fresh, afresh, lambda: (moving, kept))
+        def read(
+            moving: Moving, tried: Tried, row: Array, shown: Shown
+        ) -> tuple[Array, Shown, Array]:
+            """The number of each lane's next row, what is shown then, and which lanes have more
+            rows on the step that they have tried."""
+            length = tried.length
+            end = jnp.where(length == target - moving.time, target, moving.time + length)
+            covered = jnp.where(tried.taken, end, -jnp.inf)
+            inverse = 1.0 / length
 
-        def ahead(kept: tuple[Span, ...]) -> Array:
-            """Lanes whose oldest step will still be looked up."""
-            return kept[0].begin + kept[0].length >= here
+            def read_one(carry: tuple[Array, Shown, Array]) -> tuple[Array, Shown, Array]:
+                row, shown, due = carry
+                here = due <= covered
+                share = (due - moving.time) * inverse
+                values = interpolated(share, of_state(moving.state), tried.trial.between)
+                shown = shown.put(jnp.where(here, row, nowhere), values)
+                row = row + here.astype(row.dtype)
+                return row, shown, due_at(row)
 
-        def unfinished(carry: tuple[Moving, tuple[Span, ...]]) -> Array:
-            return any_of(limits.allow(carry[0], target) & (carry[0].time < here))
-
-        def further(carry: tuple[Moving, tuple[Span, ...]]) -> tuple[Moving, tuple[Span, ...]]:
-            moving, kept = carry
-            after, tried = attempt(
-                method, stepper, moving, target, limits, between=shown, waiting=ahead(kept)
+            row, shown, due = lax.while_loop(
+                lambda carry: count_of(carry[2] <= covered) > WAITING_SHARE * lanes,
+                read_one,
+                read_one((row, shown, due_at(row))),
             )
-            last = Span(
-                moving.time, tried.length, tuple(moving.state[i] for i in shown), tried.between
-            )
+            return row, shown, due <= covered
 
-            def pushed(older: Span, newer: Span) -> Span:
-                return jax.tree.map(lambda a, b: jnp.where(tried.taken, b, a), older, newer)
+        def turn(carry: tuple[Moving, Array, Shown, Array]) -> tuple[Moving, Array, Shown, Array]:
+            moving, row, shown, turns = carry
+            tried = look(method, stepper, moving, target, limits, between=components)
+            row, shown, held = read(moving, tried, row, shown)
+            return follow(method, moving, tried, target, held=held), row, shown, turns + 1
 
-            following = (*kept[1:], last)
-            return after, tuple(pushed(a, b) for a, b in zip(kept, following, strict=True))
+        def show_arrived(carry: tuple[Array, Shown]) -> tuple[Array, Shown]:
+            row, shown = carry
+            here = arrived & (row <= this.last)
+            shown = shown.put(jnp.where(here, row, nowhere), of_state(now.position.state))
+            return row + 1, shown
 
-        moving, kept = lax.while_loop(unfinished, further, (moving, kept))
-        position, status = limits.judge(moving, here)
-        now = now._replace(position=position, status=jnp.maximum(now.status, status))
-        span = kept[-1]
-        for older in kept[-2::-1]:
-            covers = older.begin + older.length >= here
-            span = jax.tree.map(lambda a, b, covers=covers: jnp.where(covers, a, b), older, span)
-        state = list(moving.state)
-        for index, value in zip(shown, span.at(here), strict=True):
-            state[index] = jnp.where(is_between, value, state[index])
-        outputs = course.outputs(position._replace(time=here, state=tuple(state)))
-        solved = now.status == Status.OK
-        seen = [jnp.where(solved, leaf, jnp.nan) for leaf in jax.tree.leaves(outputs)]
-        acted = course.act(now, this.event)
-        # Rows between events do nothing, and leave lanes on their way.
-        now = jax.tree.map(lambda a, b: jnp.where(is_between, b, a), acted, now)
-        return (now, moving, kept), Seen(seen, (), ())
+        moving, row, shown, turns = lax.while_loop(
+            lambda carry: any_of(limits.allow(carry[0], target)),
+            turn,
+            (
+                start(method, stepper, position, this.fresh, limits),
+                jnp.broadcast_to(this.first, (lanes,)),
+                shown,
+                turns,
+            ),
+        )
+        now = course.arrive(now, *judge(method, stepper, moving, target, limits), tolerances)
+        arrived = now.status == Status.OK
+        # The event's own row, and before it those of lanes that had no step to take.
+        _, shown = lax.while_loop(
+            lambda carry: any_of(arrived & (carry[0] <= this.last)), show_arrived, (row, shown)
+        )
+        return (course.act(now, this.event.event), shown, turns), None
 
-    zero = beginning.position.time
-    rates = beginning.position.state if method.reuses_rates else ()
-    position = beginning.position
-    moving = Moving(zero, position.size, position.state, rates, position.steps)
-    (end, *_), seen = lax.scan(
-        pass_row, (beginning, moving, (nothing,) * KEPT), (rows, limit, between)
+    (end, shown, turns), _ = lax.scan(
+        pass_stretch,
+        (beginning, Shown.nothing(course, len(components)), jnp.int32(0)),
+        Stretch.of(rows, course.pattern.between),
     )
-    return walks.result(course, events, end, seen)
+
+    def outputs(time: Array, values: Array) -> list[Array]:
+        state = list(beginning.position.state)
+        for index, value in zip(components, values, strict=True):
+            state[index] = value
+        at = beginning.position._replace(time=time, state=tuple(state))
+        return [
+            jnp.where(jnp.isnan(values[0]), jnp.nan, leaf)
+            for leaf in jax.tree.leaves(course.outputs(at))
+        ]
+
+    times = times if times.ndim == 2 else jnp.broadcast_to(times[:, None], (*times.shape, lanes))
+    seen = jax.vmap(outputs)(times, shown.rows(lanes))
+    return walks.result(course, events, end, Seen(seen, (), ())), turns
+
+
+def interpolated(share: Array, state: Components, between: tuple[Components, ...]) -> Components:
+    """The components at a share of the step's length (`insilico.solve.methods.Trial.between`)."""
+
+    def value(begin: Array, curve: Components) -> Array:
+        total = curve[-1]
+        for coefficient in curve[-2::-1]:
+            total = coefficient + share * total
+        return begin + share * total
+
+    return tuple(value(begin, curve) for begin, curve in zip(state, between, strict=True))

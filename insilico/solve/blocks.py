@@ -108,9 +108,10 @@ def solve_block(
                 model, parameters, rows, shape, name, rule, subject, prior
             )
             return walking.walk(given, tolerances)
-        if shape.between and rule is None and derivative is None and name in methods.ADAPTIVE:
+        passing = shape.between and rule is None and jax.default_backend() == "cpu"
+        if passing and derivative is None and name in methods.ADAPTIVE:
             course = Course(model, parameters, shape)
-            return walk_ahead(course, rows, tolerances, methods.get(name))
+            return walk_ahead(course, rows, tolerances, methods.get(name))[0]
         return walk(
             model, parameters, rows, shape, tolerances,
             rule=rule, subject=subject, advance=advance, prior=prior,
@@ -249,5 +250,9 @@ def compiler_options() -> dict[str, str]:
     """XLA's options for lane programs on this machine's default device.
 
     512-bit vectors instead of the default 256 gain about a quarter on processors that have them.
+    LLVM's first level of optimisation gives the same bits as its second at the same speed (within
+    10 % either way, 0 on average), and compiles in two thirds of the time.
     """
-    return {"xla_cpu_prefer_vector_width": "512"} if jax.default_backend() == "cpu" else {}
+    if jax.default_backend() != "cpu":
+        return {}
+    return {"xla_cpu_prefer_vector_width": "512", "xla_backend_optimization_level": "1"}

@@ -6,10 +6,9 @@ stages inside later ones, up to five times over.
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
@@ -20,14 +19,12 @@ from insilico.solve.methods.interface import Trial
 class Tableau(NamedTuple):
     """Weights of the earlier rates at each stage, the stages' times, and the error's weights.
 
-    The last stage is the step's end. `between` are the weights of all stages in each power of the
-    interpolant.
+    The last stage is the step's end.
     """
 
     stages: tuple[tuple[float, ...], ...]
     nodes: tuple[float, ...]
     error: tuple[float, ...]
-    between: tuple[tuple[float, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +40,13 @@ class ExplicitPair:
     reuses_rates: bool = True
 
     def prepare(self, field: Field, time: Array, state: Components) -> "_Stepper":
-        return _Stepper(on_lanes(field, time, state), tableau(self.published))
+        return _Stepper(on_lanes(field, time, state), self.published, tableau(self.published))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Stepper:
     rates: Field
+    published: str
     tableau: Tableau
 
     def step(
@@ -65,9 +63,9 @@ class _Stepper:
         error = lax.optimization_barrier(
             tuple(size * weighted(self.tableau.error, stages, i) for i in range(len(state)))
         )
+        powers = interpolant(self.published) if between else ()
         curves = tuple(
-            tuple(size * weighted(row, stages, index) for row in self.tableau.between)
-            for index in between
+            tuple(size * weighted(row, stages, index) for row in powers) for index in between
         )
         return Trial(end, last, error, lax.optimization_barrier(curves))
 
@@ -98,29 +96,35 @@ def tableau(published: str) -> Tableau:
     """Coefficients of a diffrax solver of that name."""
     import diffrax  # not on top: reading a config should not wait for it
 
-    solver = getattr(diffrax, published)
-    found = solver.tableau
+    found = getattr(diffrax, published).tableau
     assert found.fsal and found.ssal
     return Tableau(
         tuple(tuple(float(a) for a in row) for row in found.a_lower),
         tuple(float(c) for c in found.c),
         tuple(float(e) for e in found.b_error),
-        _interpolant(solver, len(found.b_error)),
     )
 
 
-def _interpolant(solver: Any, stages: int) -> tuple[tuple[float, ...], ...]:
-    """The weights of the stages in the powers of θ, read off diffrax' interpolation.
+@functools.cache
+def interpolant(published: str) -> tuple[tuple[float, ...], ...]:
+    """The weights of all stages in each power of θ, read off diffrax' interpolation.
 
     It is a polynomial without a constant, of the lowest degree that gives all its values.
     """
+    import diffrax
+
+    solver = getattr(diffrax, published)
+
+    def value(place: Array, stages: Array) -> Array:
+        curve = solver.interpolation_cls(t0=0.0, t1=1.0, y0=0.0, y1=0.0, k=stages)
+        return curve.evaluate(place)
+
     places = np.linspace(0.0, 1.0, 33)[1:]
+    units = np.eye(len(solver.tableau.b_error))
     with jax.ensure_compile_time_eval():
-        curves = [
-            solver.interpolation_cls(t0=0.0, t1=1.0, y0=0.0, y1=0.0, k=unit)
-            for unit in jnp.eye(stages)
-        ]
-        values = np.array([[float(curve.evaluate(place)) for curve in curves] for place in places])
+        # One small program: one operation after the other takes a second.
+        of_stages = jax.vmap(value, (None, 0))
+        values = np.asarray(jax.jit(jax.vmap(of_stages, (0, None)))(places, units))
     for degree in range(1, 11):
         powers = places[:, None] ** np.arange(1, degree + 1)
         weights = np.linalg.lstsq(powers, values)[0]

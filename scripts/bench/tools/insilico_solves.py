@@ -40,8 +40,10 @@ from insilico.solve import (
     value_and_gradient,
     walk,
 )
+from insilico.solve.ahead import walk_ahead
 from insilico.solve.batch import in_blocks
 from insilico.solve.blocks import Chunks, compiler_options
+from insilico.solve.courses import Course
 from insilico.solve.loops import advance_of
 from insilico.vocabulary import Value
 from scripts.bench.problems import Problem
@@ -182,9 +184,11 @@ def _waste(
 
     Between two rows a chunk's loop turns as often as its slowest lane steps. The blocks are walked
     a second time by an `advance` that counts these turns for every lane in place of its own steps.
+    Where steps pass over rows, the loop's turns are counted by the walk itself.
     """
     model, events, pattern = scheduled
-    advance = advance_of(model, methods.known(method or model.method))
+    name = methods.known(method or model.method)
+    advance = advance_of(model, name)
     limits = tolerances.numbers()
 
     def counting_turns(field: Any, position: Any, *rest: Any, **more: Any) -> Any:
@@ -194,6 +198,10 @@ def _waste(
 
     def of_chunk(own: Any) -> Any:
         parameters, events = own
+        if pattern.between:
+            course = Course(model, parameters, pattern)
+            walked, turns = walk_ahead(course, events, limits, methods.get(name))
+            return jnp.full_like(walked.steps, turns) / jnp.mean(walked.steps)
         steps = walk(model, parameters, events, pattern, limits, advance=advance).steps
         boundless = limits._replace(max_steps=np.inf)
         turns = walk(model, parameters, events, pattern, boundless, advance=counting_turns).steps
