@@ -41,6 +41,8 @@ class Solution(NamedTuple):
     - `outputs`: the model's outputs NamedTuple, (patients, times).
     - `visit_time`: (patients, slots), NaN where unused; `records`, the rule's, alike.
     - `status`, `stopped`, `steps`: (patients,), see `insilico.solve.Walk`.
+    - `triggered`: the model's `Triggers`; of each when its first event happened, NaN where none did,
+      and how many did, (patients,). `()` for a model without triggers.
     - `measured_error`: of a solve in single precision, the largest relative difference of outputs
       from those of a sample of the patients in double precision and to a tighter tolerance. None in
       double precision.
@@ -53,6 +55,7 @@ class Solution(NamedTuple):
     stopped: np.ndarray
     steps: np.ndarray
     state: Any
+    triggered: Any = ()
     measured_error: float | None = None
 
 

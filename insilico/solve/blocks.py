@@ -107,7 +107,8 @@ def solve_block(
                 model, parameters, rows, shape, name, rule, subject, prior
             )
             return walking.walk(given, tolerances)
-        if shape.between and rule is None and derivative is None and name in methods.ADAPTIVE:
+        passing = shape.between and rule is None and model.triggers is None
+        if passing and derivative is None and name in methods.ADAPTIVE:
             course = Course(model, parameters, shape)
             return walk_ahead(course, rows, tolerances, methods.get(name))
         return walk(

@@ -187,7 +187,7 @@ def value_and_gradient_block(
             )
             return loops.differentiable(name).of(
                 model, parameters, rows, shape, name, rule, subject, prior,
-                timed=rule is not None or prior is not None,
+                timed=rule is not None or prior is not None or model.triggers is not None,
             )  # fmt: skip
 
         walking, given = walking_of(parameters)

@@ -83,6 +83,8 @@ class Pattern:
     - `kinds`: the kinds of rows that may occur, beside `NONE`; others do nothing.
     - `between`: for each row, whether steps pass over it and what it observes is interpolated;
       empty where they end at every row.
+    - `pauses`: for each row, whether it is a free slot for an event that the state sets off: a lane
+      that has none by the row's time passes through. Empty where there are none.
     """
 
     rows: int
@@ -92,6 +94,7 @@ class Pattern:
     start: float = 0.0
     kinds: tuple[Kind, ...] = SCHEDULED
     between: tuple[bool, ...] = ()
+    pauses: tuple[bool, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +135,7 @@ def schedule(
     shortest_recheck: float | None = None,
     start: float = 0.0,
     interpolate: bool = False,
+    triggered: int | None = None,
 ) -> tuple[Events, Pattern]:
     """The rows of one schedule for `model`, in its time unit.
 
@@ -149,12 +153,15 @@ def schedule(
     - `interpolate`: whether what is observed between events is read off the steps there by their
       own interpolant, instead of steps ending at every output time. It is faster where there are
       many output times from one event to the next, and a little less exact: interpolants are of
-      lower order. Solves that are differentiated, follow a rule or run in a kernel end their steps
-      at every row all the same.
+      lower order. Solves that are differentiated, follow a rule, run in a kernel or are of a model
+      with triggers end their steps at every row all the same.
+    - `triggered`: for a model with triggers, how many of their events there may be between two rows;
+      a patient with more of them fails. Default: as many as the model has triggers. Change it for
+      events that come again soon, like rescue doses between visits that are weeks apart.
 
     Raises `ValueError` for times, amounts and values that are not finite, times before `start`, a
-    duration that is not positive, unsorted output times, and `KeyError` for an unknown compartment
-    or input.
+    duration that is not positive, unsorted output times, `triggered` below 1 or for a model without
+    triggers, and `KeyError` for an unknown compartment or input.
     """
     raw: list[tuple[float, int, int, float, int]] = []
     for action in [actions] if isinstance(actions, Dose | Infusion | Input) else actions:
@@ -186,6 +193,14 @@ def schedule(
         if shortest_recheck is None or not shortest_recheck > 0:
             raise ValueError("shortest_recheck must be above 0 where a rule holds visits")
         rows = _with_slots(rows, start, visits_until, shortest_recheck)
+    triggers = len(model.Triggers._fields)
+    if triggered is not None and (not triggers or triggered < 1):
+        raise ValueError(
+            f"triggered must be at least 1, and only for a model with triggers, of which model "
+            f"{model.name} has {triggers}; found {triggered}"
+        )
+    if triggers:
+        rows = _with_pauses(rows, start, triggered or triggers)
     pattern = Pattern(
         rows=len(rows),
         observed=tuple(index for index, row in enumerate(rows) if row.observes),
@@ -193,6 +208,7 @@ def schedule(
         infused=tuple(sorted({row[2] for row in raw if row[1] == Kind.RATE})),
         start=float(start),
         between=_between(rows, interpolate),
+        pauses=tuple(row.pause for row in rows) if triggers else (),
     )
     events = Events(
         time=np.array([row.time for row in rows], float),
@@ -218,6 +234,11 @@ def check_events(model: Model, events: Events, pattern: Pattern) -> None:
                 f"events.{name} must be of the pattern's {pattern.rows} rows, (rows,) or (rows, "
                 f"patients); found shape {shape}. Both come from one call of `schedule`"
             )
+    if model.triggers is not None and pattern.rows and not pattern.pauses:
+        raise ValueError(
+            f"the pattern has no slots for the triggers of model {model.name}: make the schedule "
+            f"for this model"
+        )
     time = np.asarray(events.time, float)
     if not np.all(np.isfinite(time)) or np.any(np.diff(time, axis=0, prepend=pattern.start) < 0):
         raise ValueError(f"times of events must be finite and not fall, from {pattern.start} on")
@@ -241,7 +262,7 @@ def check_events(model: Model, events: Events, pattern: Pattern) -> None:
 
 def _between(rows: list[_Row], interpolate: bool) -> tuple[bool, ...]:
     """For each row whether steps pass over it; empty where none is."""
-    found = [row.action[0] == Kind.NONE and not row.slot for row in rows[:-1]]
+    found = [row.action[0] == Kind.NONE and not (row.slot or row.pause) for row in rows[:-1]]
     return (*found, False) if interpolate and any(found) else ()
 
 
@@ -250,6 +271,7 @@ class _Row(NamedTuple):
     action: tuple[int, int, float, int] = (Kind.NONE, 0, 0.0, -1)
     observes: bool = False
     slot: bool = False
+    pause: bool = False
 
 
 def _merge(actions: list[tuple[float, int, int, float, int]], observe: list[float]) -> list[_Row]:
@@ -284,3 +306,25 @@ def _with_slots(rows: list[_Row], start: float, until: float, shortest: float) -
         result += [*slots(previous, limit), row]
         previous = limit
     return result + slots(previous, until)
+
+
+def _with_pauses(rows: list[_Row], start: float, count: int) -> list[_Row]:
+    """Before each row that time passes up to, free slots for what the state sets off.
+
+    Those for visits serve it too, and there are more of them then. After a last row that does
+    something there are some for what that sets off at once.
+    """
+    result: list[_Row] = []
+    previous = _Row(start)
+    for row in rows:
+        begins = not result
+        if row.slot:
+            own = [] if previous.slot else [row._replace(pause=True)] * count
+            result += [*own, row._replace(pause=True)]
+        else:
+            passes = begins or row.time > previous.time
+            result += [*([_Row(row.time, pause=True)] * count if passes else []), row]
+        previous = row
+    if rows and rows[-1].action[0] != Kind.NONE:
+        result += [_Row(rows[-1].time, pause=True)] * count
+    return result

@@ -1,0 +1,312 @@
+"""Where on a step a trigger comes to lie above zero, and how a lane gets there.
+
+A trial step is followed along its own interpolant at quarters of its length. If a trigger crosses
+zero from below, the step is not taken: the place is found by halving, and a shorter step goes there,
+so that the state has the accuracy of the stepper. Halving waits until no lane of the chunk has
+anything else to do, since all lanes pay for it. What the interpolant misses is made up for at the
+place itself (`insilico.solve.courses.Course.react`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from insilico.solve import adaptive
+from insilico.solve.adaptive import Limits, Moving, Position, Tried, any_of
+from insilico.solve.fields import Components, Field
+from insilico.solve.methods import Method, Stepper
+from insilico.solve.tolerances import TolerancesAsNumbers
+from insilico.solve.triggers import (
+    ACTED,
+    AT_ONCE,
+    CROSSED,
+    GOING,
+    LOCATED,
+    Signals,
+    Watch,
+    Watching,
+)
+
+QUARTERS = (0.25, 0.5, 0.75, 1.0)
+"""Where on a step triggers are looked at. One that comes and goes between two of them is missed."""
+
+HALVINGS = 40
+"""Of a quarter of a step: to 2e-13 of the step, where the rounding of triggers begins to show."""
+
+SETTLED = 100.0
+"""Steps shorter than this many of the smallest there are do not set a trigger free for its next
+event: right after one, its sign is that of a rounding."""
+
+
+class Watched(NamedTuple):
+    """Lanes on their way, and what they remember of their triggers."""
+
+    moving: Moving
+    watch: Watch
+
+
+class Bracket(NamedTuple):
+    """Where on a step a trigger crosses zero first: between which shares of it, which triggers could
+    set off their event at the first of these, and which do at the second."""
+
+    low: Array
+    high: Array
+    armed: tuple[Array, ...]
+    hit: tuple[Array, ...]
+
+
+class Curve(NamedTuple):
+    """A step's interpolant of the components that triggers depend on."""
+
+    begin: Array
+    length: Array
+    state: Components
+    between: tuple[Components, ...]
+
+    def values(self, signals: Signals, share: Array | float) -> Components:
+        """The triggers at a share of the step."""
+        state = list(self.state)
+        for index, powers in zip(signals.depends, self.between, strict=True):
+            total = powers[-1]
+            for coefficient in powers[-2::-1]:
+                total = coefficient + share * total
+            state[index] = state[index] + share * total
+        return signals.values(self.begin + share * self.length, tuple(state))
+
+
+class _Followed(NamedTuple):
+    crossed: Array
+    bracket: Bracket
+    above: tuple[Array, ...]
+
+
+def _follow(
+    signals: Signals, curve: Curve, end: Components, above: tuple[Array, ...], limits: Limits
+) -> _Followed:
+    """Whether and where a trigger crosses on a step to the state `end`, and which are above zero
+    there."""
+    settled = curve.length > SETTLED * limits.smallest
+    armed = tuple(each == 0 for each in above)
+    nowhere = jnp.zeros_like(settled)
+    found = Bracket(
+        jnp.zeros_like(curve.begin), jnp.ones_like(curve.begin), armed, (nowhere,) * len(armed)
+    )
+    crossed, before = nowhere, 0.0
+    for share in QUARTERS:
+        last = share == QUARTERS[-1]
+        ending = curve.begin + curve.length
+        values = signals.values(ending, end) if last else curve.values(signals, share)
+        up = tuple(value > 0.0 for value in values)
+        hit = tuple(a & b for a, b in zip(armed, up, strict=True))
+        here = _any(hit) & ~crossed
+        there = Bracket(jnp.full_like(found.low, before), jnp.full_like(found.low, share), armed, hit)
+        found = jax.tree.map(lambda new, old, here=here: jnp.where(here, new, old), there, found)
+        crossed = crossed | here
+        armed = tuple(a | (settled & ~b) for a, b in zip(armed, up, strict=True))
+        before = share
+    return _Followed(crossed, found, tuple((~each).astype(jnp.int32) for each in armed))
+
+
+def _any(masks: Sequence[Array]) -> Array:
+    total = masks[0]
+    for mask in masks[1:]:
+        total = total | mask
+    return total
+
+
+def _first(masks: Sequence[Array]) -> Array:
+    """The number of the first mask that is true; 0 where none is."""
+    number = jnp.zeros(masks[0].shape, jnp.int32)
+    for index in reversed(range(len(masks))):
+        number = jnp.where(masks[index], index, number).astype(jnp.int32)
+    return number
+
+
+def begin(
+    method: Method,
+    stepper: Stepper,
+    position: Position,
+    fresh: Array,
+    limits: Limits,
+    watching: Watching,
+) -> Watched:
+    """Lanes ready for their first step, or at the place of an event that a jump has set off."""
+    watch, signals = watching.watch, watching.signals
+    moving = adaptive.start(method, stepper, position, fresh | (watch.phase == ACTED), limits)
+    up = [value > 0.0 for value in signals.values(position.time, position.state)]
+    set_off = [
+        watching.able & watching.pause & (above == 0) & each
+        for above, each in zip(watch.above, up, strict=True)
+    ]
+    phase = jnp.where(_any(set_off), AT_ONCE, GOING).astype(jnp.int32)
+    return Watched(moving, Watch(watch.above, phase, _first(set_off)))
+
+
+def going(watched: Watched, target: Array, limits: Limits) -> Array:
+    """Lanes that are on their way and may go on."""
+    return limits.allow(watched.moving, target) & (watched.watch.phase == GOING)
+
+
+def unfinished(watched: Watched, target: Array, limits: Limits) -> Array:
+    """Lanes that are on their way, or wait for a crossing to be located."""
+    return going(watched, target, limits) | (watched.watch.phase == CROSSED)
+
+
+def attempt(
+    method: Method,
+    stepper: Stepper,
+    watched: Watched,
+    target: Array,
+    limits: Limits,
+    signals: Signals,
+) -> tuple[Watched, Tried]:
+    """One trial step of every lane on its way (`insilico.solve.adaptive.attempt`).
+
+    Lanes on whose step a trigger crosses stay where they are.
+    """
+    moving, watch = watched
+    after, tried = adaptive.attempt(
+        method, stepper, moving, target, limits,
+        between=signals.depends, waiting=watch.phase != GOING,
+    )  # fmt: skip
+    curve = Curve(moving.time, tried.length, moving.state, tried.between)
+    found = _follow(signals, curve, after.state, watch.above, limits)
+    crossed = tried.taken & found.crossed
+    taken = tried.taken & ~crossed
+
+    def kept(new: Array, old: Array) -> Array:
+        return jnp.where(crossed, old, new)
+
+    # The length is kept as the size, so that the step can be looked at again.
+    moved = Moving(
+        kept(after.time, moving.time),
+        kept(after.size, lax.stop_gradient(tried.length)),
+        tuple(map(kept, after.state, moving.state)),
+        tuple(map(kept, after.rates, moving.rates)),
+        after.steps,
+    )
+    above = tuple(
+        jnp.where(taken, new, old) for new, old in zip(found.above, watch.above, strict=True)
+    )
+    phase = jnp.where(crossed, CROSSED, watch.phase).astype(jnp.int32)
+    return Watched(moved, Watch(above, phase, watch.which)), tried._replace(taken=taken, between=())
+
+
+def bracket(
+    stepper: Stepper, watched: Watched, limits: Limits, signals: Signals
+) -> tuple[Curve, Bracket]:
+    """The steps on which triggers cross, and between which quarters they do."""
+    moving, watch = lax.stop_gradient(watched)
+    trial = stepper.step(moving.time, moving.size, moving.state, moving.rates, signals.depends)
+    state, between = lax.stop_gradient((trial.state, trial.between))
+    curve = Curve(moving.time, moving.size, moving.state, between)
+    return curve, _follow(signals, curve, state, watch.above, limits).bracket
+
+
+def halve(signals: Signals, curve: Curve, found: Bracket) -> Bracket:
+    """A bracket of half the length."""
+    middle = 0.5 * (found.low + found.high)
+    up = (value > 0.0 for value in curve.values(signals, middle))
+    hit = tuple(a & b for a, b in zip(found.armed, up, strict=True))
+    crossed = _any(hit)
+    return Bracket(
+        jnp.where(crossed, found.low, middle),
+        jnp.where(crossed, middle, found.high),
+        found.armed,
+        tuple(jnp.where(crossed, new, old) for new, old in zip(hit, found.hit, strict=True)),
+    )
+
+
+def approach(
+    method: Method,
+    stepper: Stepper,
+    watched: Watched,
+    limits: Limits,
+    found: Bracket,
+) -> tuple[Watched, Tried]:
+    """A step to the place that was found, for lanes that wait for it.
+
+    Its length is a constant to differentiation. If it is not exact enough, which a shorter step
+    than one that was hardly ever is, the lane goes on with shorter ones and crosses again.
+    """
+    moving, watch = watched
+    crossed = watch.phase == CROSSED
+    # One rounding may see a crossing at the very end that another does not.
+    which = jnp.where(_any(found.hit), _first(found.hit), _first(found.armed))
+    size = lax.stop_gradient(found.high * moving.size)
+    there = crossed & (size <= 2.0 * limits.smallest)
+    towards = crossed & ~there
+    begun = moving._replace(size=jnp.where(towards, size, moving.size))
+    place = moving.time + jnp.where(towards, size, 0.0)
+    after, tried = adaptive.attempt(method, stepper, begun, place, limits, waiting=~towards)
+    arrived = there | (towards & tried.taken)
+    phase = jnp.where(crossed & ~arrived, GOING, watch.phase)
+    phase = jnp.where(arrived, LOCATED, phase).astype(jnp.int32)
+    # The step that crossed bounds the first one after the event.
+    after = after._replace(size=jnp.where(arrived, moving.size, after.size))
+    which = jnp.where(arrived, which, watch.which)
+    return Watched(after, Watch(watch.above, phase, which)), tried._replace(between=())
+
+
+def step(
+    method: Method,
+    stepper: Stepper,
+    watched: Watched,
+    target: Array,
+    limits: Limits,
+    signals: Signals,
+) -> tuple[Watched, Tried]:
+    """A trial step of lanes on their way; once there are none, one to where others cross."""
+
+    def locate() -> tuple[Watched, Tried]:
+        curve, found = bracket(stepper, watched, limits, signals)
+        found = lax.fori_loop(0, HALVINGS, lambda _, each: halve(signals, curve, each), found)
+        return approach(method, stepper, watched, limits, found)
+
+    return lax.cond(
+        any_of(going(watched, target, limits)),
+        lambda: attempt(method, stepper, watched, target, limits, signals),
+        locate,
+    )
+
+
+def advance(
+    method: Method,
+    field: Field,
+    position: Position,
+    target: Array,
+    fresh: Array,
+    tolerances: TolerancesAsNumbers,
+    negligible: tuple[float, ...],
+    *,
+    watching: Watching | None = None,
+) -> tuple[Position, Array] | tuple[Position, Array, Watch]:
+    """As `insilico.solve.adaptive.advance`, but lanes stop where a trigger crosses.
+
+    Returns what is remembered of the triggers, too, unless there is nothing to look out for.
+    """
+    if watching is None:
+        return adaptive.advance(method, field, position, target, fresh, tolerances, negligible)
+    limits = Limits.of(target, tolerances, negligible)
+    stepper = method.prepare(field, position.time, position.state)
+    signals = watching.signals
+    end = lax.while_loop(
+        lambda watched: any_of(unfinished(watched, target, limits)),
+        lambda watched: step(method, stepper, watched, target, limits, signals)[0],
+        begin(method, stepper, position, fresh, limits, watching),
+    )
+    return judge(method, stepper, end, target, limits)
+
+
+def judge(
+    method: Method, stepper: Stepper, watched: Watched, target: Array, limits: Limits
+) -> tuple[Position, Array, Watch]:
+    """Where lanes came to rest, their status, and what is remembered of their triggers."""
+    moving, watch = watched
+    target = jnp.where(watch.stopped, moving.time, target)
+    return *adaptive.judge(method, stepper, moving, target, limits), watch

@@ -1,0 +1,68 @@
+"""What is remembered of the events that a patient's own state sets off, and of what sets them off.
+
+A trigger is a function of time, state and parameters; its event happens when it comes to lie above
+zero. `insilico.solve.crossings` finds where on a step, `insilico.solve.courses` says what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jax import Array
+
+from insilico.solve.fields import Components
+
+GOING, CROSSED, LOCATED, AT_ONCE, ACTED = range(5)
+"""Where a lane is with an event: nowhere near; before a step that would cross; at the place where
+it crosses; at a place where a jump has lifted a trigger above zero; just past an event."""
+
+ENDED = 100
+"""In place of a status, of lanes that an event has ended: nothing happens to them any more. It is
+above every failure, so that none takes its place, and is a success when the walk is over."""
+
+
+class Watch(NamedTuple):
+    """What a lane remembers of its triggers on its way, whole numbers (lanes,).
+
+    - `above`: of each trigger, 1 if it was above zero when last seen, or has set off an event and
+      was not at or below zero since; it sets off nothing then.
+    - `phase`: one of `GOING`, …, `ACTED`; `which`: the number of the trigger that this is about.
+    """
+
+    above: tuple[Array, ...]
+    phase: Array
+    which: Array
+
+    @property
+    def stopped(self) -> Array:
+        """Lanes that are where an event happens."""
+        return (self.phase == LOCATED) | (self.phase == AT_ONCE)
+
+
+class Occurrence(NamedTuple):
+    """The events of one trigger: when the first one happened, NaN if none did, and how many did."""
+
+    first: Array
+    count: Array
+
+
+class Signals(NamedTuple):
+    """A model's triggers on lanes: the components of the state that they depend on, and their
+    values at a time and a state."""
+
+    depends: tuple[int, ...]
+    values: Callable[[Array, Components], Components]
+
+
+class Watching(NamedTuple):
+    """What a solver between two rows has to look out for.
+
+    - `pause`: whether lanes may stop for an event that a jump has set off before they set out.
+    - `able`: lanes that neither failed nor ended.
+    """
+
+    watch: Watch
+    signals: Signals
+    pause: Array
+    able: Array
