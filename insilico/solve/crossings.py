@@ -136,15 +136,21 @@ def begin(
     watching: Watching,
 ) -> Watched:
     """Lanes ready for their first step, or at the place of an event that a jump has set off."""
+    fresh = fresh | (watching.watch.phase == ACTED)
+    moving = adaptive.start(method, stepper, position, fresh, limits)
+    return Watched(moving, set_off(position, watching))
+
+
+def set_off(position: Position, watching: Watching) -> Watch:
+    """What is remembered of triggers when lanes set out; some have an event there already."""
     watch, signals = watching.watch, watching.signals
-    moving = adaptive.start(method, stepper, position, fresh | (watch.phase == ACTED), limits)
     up = [value > 0.0 for value in signals.values(position.time, position.state)]
-    set_off = [
+    jumped = [
         watching.able & watching.pause & (above == 0) & each
         for above, each in zip(watch.above, up, strict=True)
     ]
-    phase = jnp.where(_any(set_off), AT_ONCE, GOING).astype(jnp.int32)
-    return Watched(moving, Watch(watch.above, phase, _first(set_off)))
+    phase = jnp.where(_any(jumped), AT_ONCE, GOING).astype(jnp.int32)
+    return Watch(watch.above, phase, _first(jumped))
 
 
 def going(watched: Watched, target: Array, limits: Limits) -> Array:

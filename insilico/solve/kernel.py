@@ -24,9 +24,10 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
 from insilico.model import Model
-from insilico.solve import adaptive, stiffness
+from insilico.solve import adaptive, crossings, stiffness
 from insilico.solve.adaptive import Limits, Moving, Position
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
+from insilico.solve.crossings import Bracket, Curve, Watched
 from insilico.solve.drivers import Launch
 from insilico.solve.events import Events, Kind, Pattern
 from insilico.solve.fields import Components
@@ -34,6 +35,7 @@ from insilico.solve.methods import Method
 from insilico.solve.plain import Operations, Table, Unsuitable, plain
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
+from insilico.solve.triggers import ACTED, CROSSED, Occurrence, Watch
 from insilico.solve.walks import Walk
 
 
@@ -52,18 +54,24 @@ class Journey(NamedTuple):
     inputs: Components
     slopes: Components
     plan: Plan | None
+    watch: Watch | None
+    occurred: tuple[Occurrence, ...]
 
     @property
     def condition(self) -> Condition:
         time, size, state, _, steps = self.moving
         position = Position(time, size, state, steps)
-        return Condition(position, self.status, self.infusion, self.inputs, self.plan, self.slopes)
+        return Condition(
+            position, self.status, self.infusion, self.inputs, self.plan, self.slopes, self.watch,
+            self.occurred,
+        )  # fmt: skip
 
 
 class _Given(NamedTuple):
     """What the kernel reads.
 
-    - `observation`, `slot`: for each row the number of its output time and of its slot, or -1.
+    - `observation`, `slot`, `pause`: for each row the number of its output time, of its slot for a
+      visit and of its slot for what the state sets off, or -1; None where that is nothing.
     - `tolerances`: the numbers, (3,). `constants`: numbers that the rule closes over, each (1,).
     - `order`: the patient of each lane; None where they stand in their own order.
     """
@@ -72,6 +80,7 @@ class _Given(NamedTuple):
     events: Events
     observation: Array
     slot: Array
+    pause: Array | None
     tolerances: Array
     start: Condition
     subject: Any
@@ -121,6 +130,7 @@ def walk_in_kernel(
         events.in_precision(course.dtype),
         _numbered(pattern.rows, pattern.observed),
         _numbered(pattern.rows, slots),
+        None if start.watch is None else _numbered(pattern.rows, np.flatnonzero(pattern.pauses)),
         jnp.stack([jnp.asarray(number, course.dtype) for number in tolerances[:3]]),
         start,
         subject,
@@ -143,6 +153,7 @@ def walk_in_kernel(
         stopped=start.position.time,
         steps=start.position.steps,
         state=course.named(start.position.state),
+        triggered=course.triggered(start),
     )
     read, given_tree = jax.tree.flatten(given)
     written, walk_tree = jax.tree.flatten(walk)
@@ -328,6 +339,8 @@ class _Program:
             initial=lambda _: structure,
             derivative=plain(model.derivative, lanes),
             outputs=plain(model.outputs, lanes),
+            triggers=None if model.triggers is None else plain(model.triggers, lanes),
+            react=None if model.react is None else plain(model.react, lanes),
         )
         rule = None
         if decisions is not None:
@@ -356,11 +369,12 @@ class _Program:
             condition = self.course.finish(
                 condition, self.given.events.time.at_row(last, self.patient)
             )
-        self._write(self.walk.status, condition.status)
+        self._write(self.walk.status, self.course.ended_well(condition.status))
         self._write(self.walk.stopped, condition.position.time)
         self._write(self.walk.steps, condition.position.steps)
         named = self.course.named(condition.position.state)
         jax.tree.map(self._write, self.walk.state, named)
+        jax.tree.map(self._write, self.walk.triggered, self.course.triggered(condition))
 
     def _depart(self, start: Condition) -> Journey:
         """Lanes that wait to be sent to their first row."""
@@ -375,13 +389,19 @@ class _Program:
             start.inputs,
             start.slopes,
             start.plan,
+            start.watch,
+            start.occurred,
         )
 
     def _limits(self, target: Array) -> Limits:
         return Limits.of(target, self.tolerances, self.negligible)
 
     def _underway(self, journey: Journey) -> Array:
-        return self._limits(journey.target).allow(journey.moving, journey.target)
+        limits = self._limits(journey.target)
+        if journey.watch is None:
+            return limits.allow(journey.moving, journey.target)
+        watched = Watched(journey.moving, journey.watch)
+        return crossings.unfinished(watched, journey.target, limits)
 
     def _waiting(self, journey: Journey) -> Array:
         """Lanes at their row, or failed on the way to it."""
@@ -389,6 +409,8 @@ class _Program:
 
     def _step(self, journey: Journey) -> Journey:
         """One trial step of every lane that is underway."""
+        if journey.watch is not None:
+            return self._watched_step(journey, Watched(journey.moving, journey.watch))
 
         def attempt(moving: Moving, target: Array, now: Condition) -> Moving:
             return adaptive.attempt(
@@ -397,6 +419,42 @@ class _Program:
 
         moving = plain(attempt, self.lanes)(journey.moving, journey.target, journey.condition)
         return journey._replace(moving=moving)
+
+    def _watched_step(self, journey: Journey, watched: Watched) -> Journey:
+        """The same where triggers may cross, and to the place of those that do."""
+        signals, method, target = self.course.signals(self.beginning), self.method, journey.target
+
+        def attempt(watched: Watched, target: Array, now: Condition) -> Watched:
+            limits = self._limits(target)
+            return crossings.attempt(
+                method, self._stepper(now), watched, target, limits, signals
+            )[0]
+
+        def bracket(watched: Watched, target: Array, now: Condition) -> tuple[Curve, Bracket]:
+            return crossings.bracket(self._stepper(now), watched, self._limits(target), signals)
+
+        def approach(watched: Watched, found: Bracket, target: Array, now: Condition) -> Watched:
+            return crossings.approach(
+                method, self._stepper(now), watched, self._limits(target), found
+            )[0]
+
+        def halve(curve: Curve, found: Bracket) -> Bracket:
+            return crossings.halve(signals, curve, found)
+
+        now = journey.condition
+        watched = plain(attempt, self.lanes)(watched, target, now)
+
+        def locate() -> Watched:
+            curve, found = plain(bracket, self.lanes)(watched, target, now)
+            _, found = lax.while_loop(
+                lambda carry: carry[0] < crossings.HALVINGS,
+                lambda carry: (carry[0] + 1, plain(halve, self.lanes)(curve, carry[1])),
+                (jnp.int32(0), found),
+            )
+            return plain(approach, self.lanes)(watched, found, target, now)
+
+        located = lax.cond(_any(watched.watch.phase == CROSSED), locate, lambda: watched)
+        return journey._replace(moving=located.moving, watch=located.watch)
 
     def _stepper(self, now: Condition) -> Any:
         position = now.position
@@ -408,17 +466,24 @@ class _Program:
         """What happens at the row that waiting lanes stand at, and off to the next one."""
         waiting, rows = self._waiting(journey), self.pattern.rows
         here = waiting & (journey.row >= 0)
-        _, status = self._limits(journey.target).judge(journey.moving, journey.target)
+        aim = journey.target
+        if journey.watch is not None:
+            aim = jnp.where(journey.watch.stopped, journey.moving.time, aim)
+        _, status = self._limits(journey.target).judge(journey.moving, aim)
         status = self._named(journey, status)
+        position = journey.condition.position
         now = self.course.arrive(
-            journey.condition, journey.condition.position, status, self.tolerances
+            journey.condition, self.tolerances, position, status, journey.watch
         )
         index = jnp.maximum(journey.row, 0)
         row = self._row(index)
+        now = self.course.notice(now, self._pause(index))
         if self.pattern.observed:
             self._observe(now, index, here)
         if self.course.rule is not None and any(self.pattern.slots):
             now = self._hold_visits(now, row, index, here)
+        if now.watch is not None:
+            now = self._react(now, row, here)
         now = _select(here, self.course.act(now, row), journey.condition)
 
         following = jnp.where(waiting, journey.row + 1, journey.row)
@@ -427,6 +492,9 @@ class _Program:
         target = self.course.target(now, self._row(next_index), slot)
         target = jnp.where(following < rows, target, now.position.time)
         fresh = (journey.row < 0) | (row.kind != Kind.NONE)
+        watching = self.course.watching(now, self._pause(next_index)).get("watching")
+        if watching is not None:
+            fresh = fresh | (watching.watch.phase == ACTED)
 
         def start(now: Condition, fresh: Array, target: Array) -> Moving:
             return adaptive.start(
@@ -434,9 +502,14 @@ class _Program:
             )
 
         moving = plain(start, self.lanes)(now, fresh, target)
+        watch = now.watch
+        if watching is not None:
+            # A last row has no way after it.
+            watch = _select(following < rows, crossings.set_off(now.position, watching), watch)
         onwards = Journey(
-            following, target, moving, now.status, now.infusion, now.inputs, now.slopes, now.plan
-        )
+            following, target, moving, now.status, now.infusion, now.inputs, now.slopes, now.plan,
+            watch, now.occurred,
+        )  # fmt: skip
         return _select(waiting, onwards, journey)
 
     def _named(self, journey: Journey, status: Array) -> Array:
@@ -461,6 +534,20 @@ class _Program:
             return stiffness.named(status, stiff)
 
         return lax.cond(_any(status == Status.STEP_LIMIT), named, lambda: status)
+
+    def _pause(self, index: Array) -> Array | None:
+        """Whether a row is a free slot for what the state sets off."""
+        pause = self.given.pause
+        return None if pause is None else pause.at_row(index, self.patient) >= 0
+
+    def _react(self, now: Condition, row: Events, here: Array) -> Condition:
+        """The events of lanes that have stopped for one."""
+        assert now.watch is not None
+        there = here & now.watch.stopped & (now.status == Status.OK)
+        react = plain(self.course.react, self.lanes)
+        return lax.cond(
+            _any(there), lambda: _select(there, react(now, row), now), lambda: now
+        )
 
     def _row(self, index: Array) -> Events:
         return Events(*(column.at_row(index, self.patient) for column in self.given.events))
