@@ -145,7 +145,7 @@ class Course:
             inputs=tuple(zero for _ in self.model.Inputs._fields),
             plan=None if self.rule is None else self.rule.start(self.subject),
             slopes=tuple(zero for _ in self.model.Inputs._fields if self._has(Kind.RAMP)),
-            watch=Watch(tuple(none for _ in triggers), none, none) if triggers else None,
+            watch=Watch(tuple(none for _ in triggers), none, none, zero) if triggers else None,
             occurred=tuple(Occurrence(zero + jnp.nan, none) for _ in triggers),
         )
 
@@ -307,7 +307,7 @@ class Course:
         return condition._replace(
             position=position._replace(state=state),
             status=status,
-            watch=Watch(tuple(above), phase, watch.which),
+            watch=watch._replace(above=tuple(above), phase=phase),
             occurred=tuple(occurred),
         )
 

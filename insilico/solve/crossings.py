@@ -23,6 +23,7 @@ from insilico.solve.methods import Method, Stepper
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.triggers import (
     ACTED,
+    APPROACHING,
     AT_ONCE,
     CROSSED,
     GOING,
@@ -150,12 +151,14 @@ def set_off(position: Position, watching: Watching) -> Watch:
         for above, each in zip(watch.above, up, strict=True)
     ]
     phase = jnp.where(_any(jumped), AT_ONCE, GOING).astype(jnp.int32)
-    return Watch(watch.above, phase, _first(jumped))
+    return Watch(watch.above, phase, _first(jumped), watch.share)
 
 
 def going(watched: Watched, target: Array, limits: Limits) -> Array:
     """Lanes that are on their way and may go on."""
-    return limits.allow(watched.moving, target) & (watched.watch.phase == GOING)
+    phase = watched.watch.phase
+    on_the_way = (phase == GOING) | (phase == APPROACHING)
+    return limits.allow(watched.moving, target) & on_the_way
 
 
 def unfinished(watched: Watched, target: Array, limits: Limits) -> Array:
@@ -170,48 +173,48 @@ def attempt(
     target: Array,
     limits: Limits,
     signals: Signals,
-) -> tuple[Watched, Tried]:
+    again: Array | bool = False,
+) -> tuple[Watched, Tried, Curve, Bracket]:
     """One trial step of every lane on its way (`insilico.solve.adaptive.attempt`).
 
-    Lanes on whose step a trigger crosses stay where they are.
+    Lanes on whose step a trigger crosses stay where they are; the interpolant and where on it that
+    is are returned. Those of lanes that wait already are looked at `again`.
     """
     moving, watch = watched
+    approaching = watch.phase == APPROACHING
+    aim = jnp.where(approaching, moving.time + watch.share * moving.size, target)
     after, tried = adaptive.attempt(
-        method, stepper, moving, target, limits,
-        between=signals.depends, waiting=watch.phase != GOING,
+        method, stepper, moving, aim, limits, between=signals.depends,
+        waiting=~((watch.phase == GOING) | approaching | again),
     )  # fmt: skip
     curve = Curve(moving.time, tried.length, moving.state, tried.between)
-    found = _follow(signals, curve, after.state, watch.above, limits)
-    crossed = tried.taken & found.crossed
-    taken = tried.taken & ~crossed
+    curve, end = lax.stop_gradient((curve, after.state))
+    found = _follow(signals, curve, end, watch.above, limits)
+    crossed = tried.taken & found.crossed & (watch.phase == GOING)
+    held = crossed | again
+    taken = tried.taken & ~held
 
     def kept(new: Array, old: Array) -> Array:
-        return jnp.where(crossed, old, new)
+        return jnp.where(held, old, new)
 
-    # The length is kept as the size, so that the step can be looked at again.
     moved = Moving(
         kept(after.time, moving.time),
-        kept(after.size, lax.stop_gradient(tried.length)),
+        # The same step again, should it be asked for.
+        kept(after.size, curve.length),
         tuple(map(kept, after.state, moving.state)),
         tuple(map(kept, after.rates, moving.rates)),
-        after.steps,
+        jnp.where(again, moving.steps, after.steps),
     )
     above = tuple(
-        jnp.where(taken, new, old) for new, old in zip(found.above, watch.above, strict=True)
+        jnp.where(taken & ~approaching, new, old)
+        for new, old in zip(found.above, watch.above, strict=True)
     )
-    phase = jnp.where(crossed, CROSSED, watch.phase).astype(jnp.int32)
-    return Watched(moved, Watch(above, phase, watch.which)), tried._replace(taken=taken, between=())
-
-
-def bracket(
-    stepper: Stepper, watched: Watched, limits: Limits, signals: Signals
-) -> tuple[Curve, Bracket]:
-    """The steps on which triggers cross, and between which quarters they do."""
-    moving, watch = lax.stop_gradient(watched)
-    trial = stepper.step(moving.time, moving.size, moving.state, moving.rates, signals.depends)
-    state, between = lax.stop_gradient((trial.state, trial.between))
-    curve = Curve(moving.time, moving.size, moving.state, between)
-    return curve, _follow(signals, curve, state, watch.above, limits).bracket
+    # A step to a crossing that is not exact enough, which one that is shorter than a step that was
+    # hardly ever is, leads to a shorter one, and to the crossing again.
+    phase = jnp.where(approaching, jnp.where(taken, LOCATED, GOING), watch.phase)
+    phase = jnp.where(crossed, CROSSED, phase).astype(jnp.int32)
+    watch = watch._replace(above=above, phase=phase)
+    return Watched(moved, watch), tried._replace(taken=taken, between=()), curve, found.bracket
 
 
 def halve(signals: Signals, curve: Curve, found: Bracket) -> Bracket:
@@ -228,35 +231,23 @@ def halve(signals: Signals, curve: Curve, found: Bracket) -> Bracket:
     )
 
 
-def approach(
-    method: Method,
-    stepper: Stepper,
-    watched: Watched,
-    limits: Limits,
-    found: Bracket,
-) -> tuple[Watched, Tried]:
-    """A step to the place that was found, for lanes that wait for it.
-
-    Its length is a constant to differentiation. If it is not exact enough, which a shorter step
-    than one that was hardly ever is, the lane goes on with shorter ones and crosses again.
-    """
+def send(watched: Watched, found: Bracket, limits: Limits) -> Watched:
+    """Lanes that wait are sent to the place that was found, by a length that is a constant."""
     moving, watch = watched
-    crossed = watch.phase == CROSSED
+    waiting = watch.phase == CROSSED
     # One rounding may see a crossing at the very end that another does not.
     which = jnp.where(_any(found.hit), _first(found.hit), _first(found.armed))
-    size = lax.stop_gradient(found.high * moving.size)
-    there = crossed & (size <= 2.0 * limits.smallest)
-    towards = crossed & ~there
-    begun = moving._replace(size=jnp.where(towards, size, moving.size))
-    place = moving.time + jnp.where(towards, size, 0.0)
-    after, tried = adaptive.attempt(method, stepper, begun, place, limits, waiting=~towards)
-    arrived = there | (towards & tried.taken)
-    phase = jnp.where(crossed & ~arrived, GOING, watch.phase)
-    phase = jnp.where(arrived, LOCATED, phase).astype(jnp.int32)
-    # The step that crossed bounds the first one after the event.
-    after = after._replace(size=jnp.where(arrived, moving.size, after.size))
-    which = jnp.where(arrived, which, watch.which)
-    return Watched(after, Watch(watch.above, phase, which)), tried._replace(between=())
+    there = found.high * moving.size <= 2.0 * limits.smallest
+    phase = jnp.where(waiting, jnp.where(there, LOCATED, APPROACHING), watch.phase)
+    return Watched(
+        moving,
+        Watch(
+            watch.above,
+            phase.astype(jnp.int32),
+            jnp.where(waiting, which, watch.which),
+            jnp.where(waiting, found.high, watch.share),
+        ),
+    )
 
 
 def step(
@@ -267,18 +258,18 @@ def step(
     limits: Limits,
     signals: Signals,
 ) -> tuple[Watched, Tried]:
-    """A trial step of lanes on their way; once there are none, one to where others cross."""
-
-    def locate() -> tuple[Watched, Tried]:
-        curve, found = bracket(stepper, watched, limits, signals)
-        found = lax.fori_loop(0, HALVINGS, lambda _, each: halve(signals, curve, each), found)
-        return approach(method, stepper, watched, limits, found)
-
-    return lax.cond(
-        any_of(going(watched, target, limits)),
-        lambda: attempt(method, stepper, watched, target, limits, signals),
-        locate,
+    """A trial step of lanes on their way; once there are none, others learn where they cross."""
+    nobody = ~any_of(going(watched, target, limits))
+    again = nobody & (watched.watch.phase == CROSSED)
+    after, tried, curve, found = attempt(
+        method, stepper, watched, target, limits, signals, again
     )
+
+    def located() -> Watched:
+        place = lax.fori_loop(0, HALVINGS, lambda _, each: halve(signals, curve, each), found)
+        return send(after, place, limits)
+
+    return lax.cond(nobody, located, lambda: after), tried
 
 
 def advance(

@@ -424,37 +424,31 @@ class _Program:
         """The same where triggers may cross, and to the place of those that do."""
         signals, method, target = self.course.signals(self.beginning), self.method, journey.target
 
-        def attempt(watched: Watched, target: Array, now: Condition) -> Watched:
+        def attempt(watched: Watched, target: Array, now: Condition) -> Any:
             limits = self._limits(target)
-            return crossings.attempt(
+            after, _, curve, found = crossings.attempt(
                 method, self._stepper(now), watched, target, limits, signals
-            )[0]
-
-        def bracket(watched: Watched, target: Array, now: Condition) -> tuple[Curve, Bracket]:
-            return crossings.bracket(self._stepper(now), watched, self._limits(target), signals)
-
-        def approach(watched: Watched, found: Bracket, target: Array, now: Condition) -> Watched:
-            return crossings.approach(
-                method, self._stepper(now), watched, self._limits(target), found
-            )[0]
+            )
+            return after, curve, found
 
         def halve(curve: Curve, found: Bracket) -> Bracket:
             return crossings.halve(signals, curve, found)
 
-        now = journey.condition
-        watched = plain(attempt, self.lanes)(watched, target, now)
-
-        def locate() -> Watched:
-            curve, found = plain(bracket, self.lanes)(watched, target, now)
-            _, found = lax.while_loop(
+        def located(after: Watched, curve: Curve, found: Bracket) -> Watched:
+            _, place = lax.while_loop(
                 lambda carry: carry[0] < crossings.HALVINGS,
                 lambda carry: (carry[0] + 1, plain(halve, self.lanes)(curve, carry[1])),
                 (jnp.int32(0), found),
             )
-            return plain(approach, self.lanes)(watched, found, target, now)
+            return crossings.send(after, place, self._limits(target))
 
-        located = lax.cond(_any(watched.watch.phase == CROSSED), locate, lambda: watched)
-        return journey._replace(moving=located.moving, watch=located.watch)
+        # Nobody has to wait for the others: a lane is sent to its crossing as soon as it has one.
+        after, curve, found = plain(attempt, self.lanes)(watched, target, journey.condition)
+        after = lax.cond(
+            _any(after.watch.phase == CROSSED), located, lambda after, *_: after,
+            after, curve, found,
+        )  # fmt: skip
+        return journey._replace(moving=after.moving, watch=after.watch)
 
     def _stepper(self, now: Condition) -> Any:
         position = now.position
