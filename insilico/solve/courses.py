@@ -135,7 +135,7 @@ class Course:
             for leaf in jax.tree.leaves(self.model.initial(self.parameters))
         )
         finite = jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in state]), axis=0)
-        none, triggers = jnp.zeros(self.lanes, jnp.int32), self.model.Triggers._fields
+        watch, occurred = self._nothing_yet(zero)
         return Condition(
             position=Position(
                 time=zero + self.pattern.start, size=zero + jnp.inf, state=state, steps=zero
@@ -145,9 +145,18 @@ class Course:
             inputs=tuple(zero for _ in self.model.Inputs._fields),
             plan=None if self.rule is None else self.rule.start(self.subject),
             slopes=tuple(zero for _ in self.model.Inputs._fields if self._has(Kind.RAMP)),
-            watch=Watch(tuple(none for _ in triggers), none, none, zero) if triggers else None,
-            occurred=tuple(Occurrence(zero + jnp.nan, none) for _ in triggers),
+            watch=watch,
+            occurred=occurred,
         )
+
+    def _nothing_yet(self, zero: Array) -> tuple[Watch | None, tuple[Occurrence, ...]]:
+        """What is remembered of triggers before anything has happened."""
+        triggers = self.model.Triggers._fields
+        if not triggers:
+            return None, ()
+        none = jnp.zeros(self.lanes, jnp.int32)
+        never = Occurrence(zero + jnp.nan, none)
+        return Watch((none,) * len(triggers), none, none, zero), (never,) * len(triggers)
 
     def _has(self, kind: Kind) -> bool:
         return kind in self.pattern.kinds

@@ -297,13 +297,14 @@ class Differentiable:
         there, set_out = target(before, this.event), before.position.time
         of_time = of_before.position.time
         # Who has arrived is where the row is, however the row moves; who had nowhere to go stays.
-        arrived, stayed = (there > set_out) & (passed.position.time >= there), there <= set_out
+        arrived = (there > set_out) & (passed.position.time >= there)
+        of_target = sums.target + jnp.where(arrived, of_time, 0.0)
+        of_set_out = sums.time + jnp.where(there > set_out, 0.0, of_time)
         if passed.watch is not None:
             # Who has stopped on the way is as far from where it set out as its steps are long.
             stopped = passed.watch.stopped
-            arrived, stayed = arrived & ~stopped, stayed | stopped
-        of_target = sums.target + jnp.where(arrived, of_time, 0.0)
-        of_set_out = sums.time + jnp.where(stayed, of_time, 0.0)
+            of_target = jnp.where(stopped, sums.target, of_target)
+            of_set_out = jnp.where(stopped, sums.time + of_time, of_set_out)
         of_before = of_before._replace(position=of_before.position._replace(time=of_set_out))
         also_before, also_event = pullback(target, before, this.event)([of_target])
         return (
