@@ -10,7 +10,7 @@ place itself (`insilico.solve.courses.Course.react`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +60,11 @@ class Bracket(NamedTuple):
     armed: tuple[Array, ...]
     hit: tuple[Array, ...]
 
+    def which(self) -> Array:
+        """The number of the trigger that crosses first."""
+        # One rounding may see a crossing at the very end that another does not.
+        return jnp.where(_any(self.hit), _first(self.hit), _first(self.armed))
+
 
 class Curve(NamedTuple):
     """A step's interpolant of the components that triggers depend on."""
@@ -80,28 +85,35 @@ class Curve(NamedTuple):
         return signals.values(self.begin + share * self.length, tuple(state))
 
 
-class _Followed(NamedTuple):
+class Followed(NamedTuple):
+    """Whether a trigger crosses on a step, where, and which are above zero at its end."""
+
     crossed: Array
     bracket: Bracket
     above: tuple[Array, ...]
 
 
-def _follow(
-    signals: Signals, curve: Curve, end: Components, above: tuple[Array, ...], limits: Limits
-) -> _Followed:
-    """Whether and where a trigger crosses on a step to the state `end`, and which are above zero
-    there."""
-    settled = curve.length > SETTLED * limits.smallest
+def follow(
+    signals: Signals,
+    curve: Any,
+    end: Components,
+    above: tuple[Array, ...],
+    smallest: Array,
+    shares: tuple[float, ...] = QUARTERS,
+) -> Followed:
+    """A step, a `Curve` or alike, to the state `end`, looked at at some `shares` of it."""
+    settled = curve.length > SETTLED * smallest
     armed = tuple(each == 0 for each in above)
     nowhere = jnp.zeros_like(settled)
     found = Bracket(
         jnp.zeros_like(curve.begin), jnp.ones_like(curve.begin), armed, (nowhere,) * len(armed)
     )
     crossed, before = nowhere, 0.0
-    for share in QUARTERS:
-        last = share == QUARTERS[-1]
-        ending = curve.begin + curve.length
-        values = signals.values(ending, end) if last else curve.values(signals, share)
+    for share in shares:
+        if share == 1.0:
+            values = signals.values(curve.begin + curve.length, end)
+        else:
+            values = curve.values(signals, share)
         up = tuple(value > 0.0 for value in values)
         hit = tuple(a & b for a, b in zip(armed, up, strict=True))
         here = _any(hit) & ~crossed
@@ -110,7 +122,7 @@ def _follow(
         crossed = crossed | here
         armed = tuple(a | (settled & ~b) for a, b in zip(armed, up, strict=True))
         before = share
-    return _Followed(crossed, found, tuple((~each).astype(jnp.int32) for each in armed))
+    return Followed(crossed, found, tuple((~each).astype(jnp.int32) for each in armed))
 
 
 def _any(masks: Sequence[Array]) -> Array:
@@ -189,7 +201,7 @@ def attempt(
     )  # fmt: skip
     curve = Curve(moving.time, tried.length, moving.state, tried.between)
     curve, end = lax.stop_gradient((curve, after.state))
-    found = _follow(signals, curve, end, watch.above, limits)
+    found = follow(signals, curve, end, watch.above, limits.smallest)
     crossed = tried.taken & found.crossed & (watch.phase == GOING)
     held = crossed | again
     taken = tried.taken & ~held
@@ -217,7 +229,7 @@ def attempt(
     return Watched(moved, watch), tried._replace(taken=taken, between=()), curve, found.bracket
 
 
-def halve(signals: Signals, curve: Curve, found: Bracket) -> Bracket:
+def halve(signals: Signals, curve: Any, found: Bracket) -> Bracket:
     """A bracket of half the length."""
     middle = 0.5 * (found.low + found.high)
     up = (value > 0.0 for value in curve.values(signals, middle))
@@ -231,12 +243,16 @@ def halve(signals: Signals, curve: Curve, found: Bracket) -> Bracket:
     )
 
 
+def locate(signals: Signals, curve: Any, found: Bracket) -> Bracket:
+    """A bracket that is as short as it has to be."""
+    return lax.fori_loop(0, HALVINGS, lambda _, each: halve(signals, curve, each), found)
+
+
 def send(watched: Watched, found: Bracket, limits: Limits) -> Watched:
     """Lanes that wait are sent to the place that was found, by a length that is a constant."""
     moving, watch = watched
     waiting = watch.phase == CROSSED
-    # One rounding may see a crossing at the very end that another does not.
-    which = jnp.where(_any(found.hit), _first(found.hit), _first(found.armed))
+    which = found.which()
     there = found.high * moving.size <= 2.0 * limits.smallest
     phase = jnp.where(waiting, jnp.where(there, LOCATED, APPROACHING), watch.phase)
     return Watched(
@@ -266,8 +282,7 @@ def step(
     )
 
     def located() -> Watched:
-        place = lax.fori_loop(0, HALVINGS, lambda _, each: halve(signals, curve, each), found)
-        return send(after, place, limits)
+        return send(after, locate(signals, curve, found), limits)
 
     return lax.cond(nobody, located, lambda: after), tried
 
