@@ -58,8 +58,8 @@ class Trigger:
     **Arguments:**
 
     - `description`: what happens, in one line: "cumulative hazard reaches the threshold".
-    - `ends`: whether the patient is followed no further: death, dropout. Not a failure. Default: the
-      patient goes on, in the state that `Model.react` gives if it gives one.
+    - `ends`: whether the patient is followed no further: death, dropout; it is no failure. Default:
+      the patient goes on, in the state that `Model.react` gives, if it gives one.
     """
 
     description: str
@@ -178,8 +178,8 @@ class Model:
     - `Triggers`: NamedTuple class, its fields annotated `Annotated[Value, Trigger(description)]`.
     - `triggers(time, state, parameters) -> Triggers` of a number each, smooth in the state: the
       event happens when it comes to lie above zero, and again once it was at or below zero.
-    - `react(time, state, parameters) -> {trigger: State}`, optional: the state just after the event,
-      for triggers that change it.
+    - `react(time, state, parameters) -> {trigger: State}`, optional: the state just after the
+      event, for triggers that change it.
 
     **For checks** (`insilico.checks`), optional:
 

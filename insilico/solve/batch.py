@@ -41,8 +41,8 @@ class Solution(NamedTuple):
     - `outputs`: the model's outputs NamedTuple, (patients, times).
     - `visit_time`: (patients, slots), NaN where unused; `records`, the rule's, alike.
     - `status`, `stopped`, `steps`: (patients,), see `insilico.solve.Walk`.
-    - `triggered`: the model's `Triggers`; of each when its first event happened, NaN where none did,
-      and how many did, (patients,). `()` for a model without triggers.
+    - `triggered`: the model's `Triggers`, of each `first`, the time of its first event or NaN, and
+      `count`, how many there were, (patients,). `()` for a model without triggers.
     - `measured_error`: of a solve in single precision, the largest relative difference of outputs
       from those of a sample of the patients in double precision and to a tighter tolerance. None in
       double precision.

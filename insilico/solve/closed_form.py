@@ -5,6 +5,7 @@ It has neither steps nor tolerances, so JAX differentiates it both ways by itsel
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -66,11 +67,8 @@ def _watched(
         signals, curve, end, watch.above, lax.stop_gradient(smallest), SIXTEENTHS
     )
     crossed = found.crossed & (length > 0.0)
-    place = lax.cond(
-        any_of(crossed),
-        lambda: crossings.locate(signals, curve, found.bracket),
-        lambda: found.bracket,
-    )
+    halve = functools.partial(crossings.halve, signals)
+    place = crossings.locate(halve, curve, found.bracket, any_of(crossed))
     there = position.time + lax.stop_gradient(place.high * length)
     arrived, status = _go(field, position, jnp.where(crossed, there, target), tolerances)
     located = crossed & (status == Status.OK)

@@ -238,19 +238,24 @@ class Course:
         def values(time: Array, state: Components) -> Components:
             assert self.model.triggers is not None
             named = self.model.triggers(time, self.named(state), self.parameters)
-            return tuple(
-                jnp.broadcast_to(value, self.lanes).astype(self.dtype) for value in named
-            )
+            return tuple(jnp.broadcast_to(value, self.lanes).astype(self.dtype) for value in named)
 
         found = traced(values, position.time, position.state).dependencies()
         depends = sorted({index - 1 for each in found for index in each if index})
         return Signals(tuple(depends), values)
 
     def watching(self, condition: Condition, pause: Array | None) -> dict[str, Watching]:
-        """What a solver has to look out for on the way to the next row; or nothing."""
+        """What a solver has to look out for on the way to the next row; or nothing.
+
+        Raises `ValueError` for a pattern that has no slots for it.
+        """
         if condition.watch is None:
             return {}
-        assert pause is not None
+        if pause is None:
+            raise ValueError(
+                f"the schedule has no slots for the triggers of model {self.model.name}: make it "
+                f"for this model"
+            )
         able = condition.status == Status.OK
         return {"watching": Watching(condition.watch, self.signals(), pause, able)}
 
@@ -287,7 +292,7 @@ class Course:
         return condition._replace(status=status.astype(jnp.int32))
 
     def react(self, condition: Condition, row: Events) -> Condition:
-        """The event of each lane that has stopped for one: what it does to the state, or its end."""
+        """The event of lanes that have stopped for one: what it does to the state, or their end."""
         watch = condition.watch
         assert watch is not None
         happens = watch.stopped & (condition.status == Status.OK)

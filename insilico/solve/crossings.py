@@ -1,15 +1,16 @@
 """Where on a step a trigger comes to lie above zero, and how a lane gets there.
 
 A trial step is followed along its own interpolant at quarters of its length. If a trigger crosses
-zero from below, the step is not taken: the place is found by halving, and a shorter step goes there,
-so that the state has the accuracy of the stepper. Halving waits until no lane of the chunk has
-anything else to do, since all lanes pay for it. What the interpolant misses is made up for at the
-place itself (`insilico.solve.courses.Course.react`).
+zero from below, the step is not taken: the place is found by halving, and a shorter step goes
+there, so that the state has the accuracy of the stepper. Halving waits until no lane of the chunk
+has anything else to do, since all lanes pay for it. What the interpolant misses is made up for at
+the place itself (`insilico.solve.courses.Course.react`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -52,8 +53,8 @@ class Watched(NamedTuple):
 
 
 class Bracket(NamedTuple):
-    """Where on a step a trigger crosses zero first: between which shares of it, which triggers could
-    set off their event at the first of these, and which do at the second."""
+    """Where on a step a trigger crosses zero first: between which shares of it, which triggers
+    could set off their event at the first of these, and which do at the second."""
 
     low: Array
     high: Array
@@ -117,7 +118,9 @@ def follow(
         up = tuple(value > 0.0 for value in values)
         hit = tuple(a & b for a, b in zip(armed, up, strict=True))
         here = _any(hit) & ~crossed
-        there = Bracket(jnp.full_like(found.low, before), jnp.full_like(found.low, share), armed, hit)
+        there = Bracket(
+            jnp.full_like(found.low, before), jnp.full_like(found.low, share), armed, hit
+        )
         found = jax.tree.map(lambda new, old, here=here: jnp.where(here, new, old), there, found)
         crossed = crossed | here
         armed = tuple(a | (settled & ~b) for a, b in zip(armed, up, strict=True))
@@ -243,16 +246,22 @@ def halve(signals: Signals, curve: Any, found: Bracket) -> Bracket:
     )
 
 
-def locate(signals: Signals, curve: Any, found: Bracket) -> Bracket:
-    """A bracket that is as short as it has to be."""
-    return lax.fori_loop(0, HALVINGS, lambda _, each: halve(signals, curve, each), found)
+def locate(
+    halved: Callable[[Any, Bracket], Bracket], curve: Any, found: Bracket, wanted: Array
+) -> Bracket:
+    """A bracket that is as short as it has to be, if it is `wanted`; `halved` makes it half."""
+    # A loop of no rounds, in place of a condition: under `vmap` both sides of one are computed.
+    _, found = lax.while_loop(
+        lambda carry: wanted & (carry[0] < HALVINGS),
+        lambda carry: (carry[0] + 1, halved(curve, carry[1])),
+        (jnp.int32(0), found),
+    )
+    return found
 
 
-def send(watched: Watched, found: Bracket, limits: Limits) -> Watched:
+def send(watched: Watched, found: Bracket, waiting: Array, limits: Limits) -> Watched:
     """Lanes that wait are sent to the place that was found, by a length that is a constant."""
     moving, watch = watched
-    waiting = watch.phase == CROSSED
-    which = found.which()
     there = found.high * moving.size <= 2.0 * limits.smallest
     phase = jnp.where(waiting, jnp.where(there, LOCATED, APPROACHING), watch.phase)
     return Watched(
@@ -260,7 +269,7 @@ def send(watched: Watched, found: Bracket, limits: Limits) -> Watched:
         Watch(
             watch.above,
             phase.astype(jnp.int32),
-            jnp.where(waiting, which, watch.which),
+            jnp.where(waiting, found.which(), watch.which),
             jnp.where(waiting, found.high, watch.share),
         ),
     )
@@ -277,14 +286,9 @@ def step(
     """A trial step of lanes on their way; once there are none, others learn where they cross."""
     nobody = ~any_of(going(watched, target, limits))
     again = nobody & (watched.watch.phase == CROSSED)
-    after, tried, curve, found = attempt(
-        method, stepper, watched, target, limits, signals, again
-    )
-
-    def located() -> Watched:
-        return send(after, locate(signals, curve, found), limits)
-
-    return lax.cond(nobody, located, lambda: after), tried
+    after, tried, curve, found = attempt(method, stepper, watched, target, limits, signals, again)
+    place = locate(functools.partial(halve, signals), curve, found, nobody)
+    return send(after, place, again, limits), tried
 
 
 def advance(

@@ -40,6 +40,8 @@ class Kind(enum.IntEnum):
     """
     RAMP = 6
     """From now on input number `target` changes by `amount` a unit of time."""
+    PAUSE = 7
+    """Nothing: a free slot for an event that the state sets off before the row's time."""
 
 
 SCHEDULED = (Kind.DOSE, Kind.RATE, Kind.INPUT)
@@ -83,8 +85,6 @@ class Pattern:
     - `kinds`: the kinds of rows that may occur, beside `NONE`; others do nothing.
     - `between`: for each row, whether steps pass over it and what it observes is interpolated;
       empty where they end at every row.
-    - `pauses`: for each row, whether it is a free slot for an event that the state sets off: a lane
-      that has none by the row's time passes through. Empty where there are none.
     """
 
     rows: int
@@ -94,7 +94,6 @@ class Pattern:
     start: float = 0.0
     kinds: tuple[Kind, ...] = SCHEDULED
     between: tuple[bool, ...] = ()
-    pauses: tuple[bool, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,9 +154,9 @@ def schedule(
       many output times from one event to the next, and a little less exact: interpolants are of
       lower order. Solves that are differentiated, follow a rule, run in a kernel or are of a model
       with triggers end their steps at every row all the same.
-    - `triggered`: for a model with triggers, how many of their events there may be between two rows;
-      a patient with more of them fails. Default: as many as the model has triggers. Change it for
-      events that come again soon, like rescue doses between visits that are weeks apart.
+    - `triggered`: for a model with triggers, how many of their events there may be between two
+      rows; a patient with more of them fails. Default: as many as the model has triggers. Change it
+      for events that come again soon, like rescue doses between visits that are weeks apart.
 
     Raises `ValueError` for times, amounts and values that are not finite, times before `start`, a
     duration that is not positive, unsorted output times, `triggered` below 1 or for a model without
@@ -208,7 +207,7 @@ def schedule(
         infused=tuple(sorted({row[2] for row in raw if row[1] == Kind.RATE})),
         start=float(start),
         between=_between(rows, interpolate),
-        pauses=tuple(row.pause for row in rows) if triggers else (),
+        kinds=(*SCHEDULED, Kind.PAUSE) if triggers else SCHEDULED,
     )
     events = Events(
         time=np.array([row.time for row in rows], float),
@@ -234,11 +233,6 @@ def check_events(model: Model, events: Events, pattern: Pattern) -> None:
                 f"events.{name} must be of the pattern's {pattern.rows} rows, (rows,) or (rows, "
                 f"patients); found shape {shape}. Both come from one call of `schedule`"
             )
-    if model.triggers is not None and pattern.rows and not pattern.pauses:
-        raise ValueError(
-            f"the pattern has no slots for the triggers of model {model.name}: make the schedule "
-            f"for this model"
-        )
     time = np.asarray(events.time, float)
     if not np.all(np.isfinite(time)) or np.any(np.diff(time, axis=0, prepend=pattern.start) < 0):
         raise ValueError(f"times of events must be finite and not fall, from {pattern.start} on")
@@ -262,7 +256,7 @@ def check_events(model: Model, events: Events, pattern: Pattern) -> None:
 
 def _between(rows: list[_Row], interpolate: bool) -> tuple[bool, ...]:
     """For each row whether steps pass over it; empty where none is."""
-    found = [row.action[0] == Kind.NONE and not (row.slot or row.pause) for row in rows[:-1]]
+    found = [row.action[0] == Kind.NONE and not row.slot for row in rows[:-1]]
     return (*found, False) if interpolate and any(found) else ()
 
 
@@ -271,7 +265,6 @@ class _Row(NamedTuple):
     action: tuple[int, int, float, int] = (Kind.NONE, 0, 0.0, -1)
     observes: bool = False
     slot: bool = False
-    pause: bool = False
 
 
 def _merge(actions: list[tuple[float, int, int, float, int]], observe: list[float]) -> list[_Row]:
@@ -314,17 +307,18 @@ def _with_pauses(rows: list[_Row], start: float, count: int) -> list[_Row]:
     Those for visits serve it too, and there are more of them then. After a last row that does
     something there are some for what that sets off at once.
     """
+    pause = (Kind.PAUSE, 0, 0.0, -1)
     result: list[_Row] = []
     previous = _Row(start)
     for row in rows:
-        begins = not result
         if row.slot:
-            own = [] if previous.slot else [row._replace(pause=True)] * count
-            result += [*own, row._replace(pause=True)]
+            more = 0 if previous.slot else count
+            result += [row._replace(action=pause)] * (1 + more)
         else:
-            passes = begins or row.time > previous.time
-            result += [*([_Row(row.time, pause=True)] * count if passes else []), row]
+            passes = not result or row.time > previous.time
+            result += [_Row(row.time, pause)] * (count if passes else 0)
+            result.append(row)
         previous = row
     if rows and rows[-1].action[0] != Kind.NONE:
-        result += [_Row(rows[-1].time, pause=True)] * count
+        result += [_Row(rows[-1].time, pause)] * count
     return result

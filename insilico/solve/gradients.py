@@ -354,9 +354,7 @@ class Differentiable:
         if watching is None:
             first = start(method, stepper, before.position, this.fresh, limits)
             return Journey(method, opened, own, limits, target, first)
-        watched = crossings.begin(
-            method, stepper, before.position, this.fresh, limits, watching
-        )
+        watched = crossings.begin(method, stepper, before.position, this.fresh, limits, watching)
         return Journey(method, opened, own, limits, target, watched, watching.signals)
 
 

@@ -70,8 +70,7 @@ class Journey(NamedTuple):
 class _Given(NamedTuple):
     """What the kernel reads.
 
-    - `observation`, `slot`, `pause`: for each row the number of its output time, of its slot for a
-      visit and of its slot for what the state sets off, or -1; None where that is nothing.
+    - `observation`, `slot`: for each row the number of its output time and of its slot, or -1.
     - `tolerances`: the numbers, (3,). `constants`: numbers that the rule closes over, each (1,).
     - `order`: the patient of each lane; None where they stand in their own order.
     """
@@ -80,7 +79,6 @@ class _Given(NamedTuple):
     events: Events
     observation: Array
     slot: Array
-    pause: Array | None
     tolerances: Array
     start: Condition
     subject: Any
@@ -130,7 +128,6 @@ def walk_in_kernel(
         events.in_precision(course.dtype),
         _numbered(pattern.rows, pattern.observed),
         _numbered(pattern.rows, slots),
-        None if start.watch is None else _numbered(pattern.rows, np.flatnonzero(pattern.pauses)),
         jnp.stack([jnp.asarray(number, course.dtype) for number in tolerances[:3]]),
         start,
         subject,
@@ -434,20 +431,11 @@ class _Program:
         def halve(curve: Curve, found: Bracket) -> Bracket:
             return crossings.halve(signals, curve, found)
 
-        def located(after: Watched, curve: Curve, found: Bracket) -> Watched:
-            _, place = lax.while_loop(
-                lambda carry: carry[0] < crossings.HALVINGS,
-                lambda carry: (carry[0] + 1, plain(halve, self.lanes)(curve, carry[1])),
-                (jnp.int32(0), found),
-            )
-            return crossings.send(after, place, self._limits(target))
-
-        # Nobody has to wait for the others: a lane is sent to its crossing as soon as it has one.
         after, curve, found = plain(attempt, self.lanes)(watched, target, journey.condition)
-        after = lax.cond(
-            _any(after.watch.phase == CROSSED), located, lambda after, *_: after,
-            after, curve, found,
-        )  # fmt: skip
+        # Nobody waits for others here: a lane is sent to its crossing as soon as it has one.
+        crossed = after.watch.phase == CROSSED
+        place = crossings.locate(plain(halve, self.lanes), curve, found, _any(crossed))
+        after = crossings.send(after, place, crossed, self._limits(target))
         return journey._replace(moving=after.moving, watch=after.watch)
 
     def _stepper(self, now: Condition) -> Any:
@@ -471,7 +459,7 @@ class _Program:
         )
         index = jnp.maximum(journey.row, 0)
         row = self._row(index)
-        now = self.course.notice(now, self._pause(index))
+        now = self.course.notice(now, self._pause(row))
         if self.pattern.observed:
             self._observe(now, index, here)
         if self.course.rule is not None and any(self.pattern.slots):
@@ -485,10 +473,11 @@ class _Program:
         slot = self.given.slot.at_row(next_index, self.patient) >= 0
         target = self.course.target(now, self._row(next_index), slot)
         target = jnp.where(following < rows, target, now.position.time)
-        fresh = (journey.row < 0) | (row.kind != Kind.NONE)
-        watching = self.course.watching(now, self._pause(next_index)).get("watching")
+        jumped = row.kind != Kind.NONE
+        watching = self.course.watching(now, self._pause(self._row(next_index))).get("watching")
         if watching is not None:
-            fresh = fresh | (watching.watch.phase == ACTED)
+            jumped = jumped & (row.kind != Kind.PAUSE) | (watching.watch.phase == ACTED)
+        fresh = (journey.row < 0) | jumped
 
         def start(now: Condition, fresh: Array, target: Array) -> Moving:
             return adaptive.start(
@@ -529,19 +518,16 @@ class _Program:
 
         return lax.cond(_any(status == Status.STEP_LIMIT), named, lambda: status)
 
-    def _pause(self, index: Array) -> Array | None:
+    def _pause(self, row: Events) -> Array | None:
         """Whether a row is a free slot for what the state sets off."""
-        pause = self.given.pause
-        return None if pause is None else pause.at_row(index, self.patient) >= 0
+        return row.kind == Kind.PAUSE if Kind.PAUSE in self.pattern.kinds else None
 
     def _react(self, now: Condition, row: Events, here: Array) -> Condition:
         """The events of lanes that have stopped for one."""
         assert now.watch is not None
         there = here & now.watch.stopped & (now.status == Status.OK)
         react = plain(self.course.react, self.lanes)
-        return lax.cond(
-            _any(there), lambda: _select(there, react(now, row), now), lambda: now
-        )
+        return lax.cond(_any(there), lambda: _select(there, react(now, row), now), lambda: now)
 
     def _row(self, index: Array) -> Events:
         return Events(*(column.at_row(index, self.patient) for column in self.given.events))

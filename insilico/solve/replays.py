@@ -17,7 +17,7 @@ from jax import Array, lax
 from jax.extend.core import jaxpr_as_fun
 
 from insilico.solve import crossings
-from insilico.solve.adaptive import Limits, Moving, Position, Tried, any_of, attempt, judge
+from insilico.solve.adaptive import Limits, Moving, Tried, any_of, attempt, judge
 from insilico.solve.crossings import Watched
 from insilico.solve.fields import Components, Field
 from insilico.solve.methods import Method, Stepper, Trial
@@ -145,9 +145,7 @@ class Journey(NamedTuple):
         stepper = self.opened.stepper(self.constants)
         if self.signals is None:
             return attempt(self.method, stepper, moving, self.target, self.limits)
-        return crossings.step(
-            self.method, stepper, moving, self.target, self.limits, self.signals
-        )
+        return crossings.step(self.method, stepper, moving, self.target, self.limits, self.signals)
 
     def recorded(
         self, moving: Any, number: Array, record: Array, until: Array | None = None
@@ -167,9 +165,7 @@ class Journey(NamedTuple):
             unfinished, lambda carry: self._recording(*carry), (moving, number, record)
         )
 
-    def _recording(
-        self, moving: Any, number: Array, record: Array
-    ) -> tuple[Any, Array, Array]:
+    def _recording(self, moving: Any, number: Array, record: Array) -> tuple[Any, Array, Array]:
         """A step, and its length (0 where it was not taken), time and state before it on record."""
         after, tried = self._step(moving)
         moving = moving.moving if isinstance(moving, Watched) else moving

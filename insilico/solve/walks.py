@@ -15,15 +15,15 @@ import numpy as np
 from jax import Array, lax
 
 from insilico.model import Model
-from insilico.solve.adaptive import Position, any_of
+from insilico.solve.adaptive import any_of
 from insilico.solve.courses import Condition, Course, Rule
 from insilico.solve.events import Events, Kind, Pattern
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
 Advance = Callable[..., tuple]
-"""A solver between two rows: `insilico.solve.adaptive.advance` with its method, or alike. With
-`watching`, it returns an `insilico.solve.triggers.Watch` too (`insilico.solve.crossings.advance`)."""
+"""A solver between two rows: `insilico.solve.adaptive.advance` with its method, or alike. One that
+takes `watching` returns what is remembered of triggers too (`insilico.solve.crossings.advance`)."""
 
 
 class Walk(NamedTuple):
@@ -123,9 +123,11 @@ def started(course: Course, prior: Prior | None) -> Condition:
 
 
 class Row(NamedTuple):
-    """A row of a schedule, or all of them: the event, whether it is a free slot for a visit, whether
-    the row before may have made a lane jump, and whether it is a free slot for what the state sets
-    off (None where it sets off nothing)."""
+    """A row of a schedule, or all of them.
+
+    - `slot`, `pause`: whether it is a free slot for a visit, and for an event that the state sets
+      off, None where it sets off none. `fresh`: whether the row before may have made a lane jump.
+    """
 
     event: Events
     slot: Array
@@ -144,9 +146,11 @@ class Seen(NamedTuple):
 def rows_of(events: Events, pattern: Pattern) -> Row:
     """The rows of a schedule."""
     rows = jax.tree.map(jnp.asarray, events)
-    jumped = jnp.concatenate([jnp.ones_like(rows.kind[:1]), rows.kind[:-1]]) != Kind.NONE
-    pause = jnp.asarray(pattern.pauses) if pattern.pauses else None
-    return Row(rows, jnp.asarray(pattern.slots), jumped, pause)
+    before = jnp.concatenate([jnp.ones_like(rows.kind[:1]), rows.kind[:-1]])
+    slots, jumped = jnp.asarray(pattern.slots), before != Kind.NONE
+    if Kind.PAUSE not in pattern.kinds:
+        return Row(rows, slots, jumped)
+    return Row(rows, slots, jumped & (before != Kind.PAUSE), rows.kind == Kind.PAUSE)
 
 
 def leave(course: Course, now: Condition, this: Row) -> tuple[Condition, Seen]:
