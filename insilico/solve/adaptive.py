@@ -14,7 +14,7 @@ from jax import Array, lax
 
 from insilico.solve import control, stiffness
 from insilico.solve.fields import Components, Field
-from insilico.solve.methods import Method, Stepper
+from insilico.solve.methods import Method, Stepper, Trial
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
@@ -103,6 +103,17 @@ class Tried(NamedTuple):
     between: tuple[Components, ...]
 
 
+class Judged(NamedTuple):
+    """A trial step before it is taken or not: its length, what was left to go, the size that was
+    asked for, and the square of its error, infinite where a lane is idle."""
+
+    trial: Trial
+    length: Array
+    left: Array
+    size: Array
+    squares: Array
+
+
 def attempt(
     method: Method,
     stepper: Stepper,
@@ -121,7 +132,22 @@ def attempt(
     Step sizes are constants to differentiation, except that of a step that ends at its target,
     which is what was left: the only one that the time of an event acts on.
     """
-    time, size, state, rates, steps = moving
+    judged = try_step(method, stepper, moving, target, limits, between=between, waiting=waiting)
+    return take(method, moving, target, judged)
+
+
+def try_step(
+    method: Method,
+    stepper: Stepper,
+    moving: Moving,
+    target: Array,
+    limits: Limits,
+    *,
+    between: tuple[int, ...] = (),
+    waiting: Array | bool = False,
+) -> Judged:
+    """The trial step of `attempt`."""
+    time, size, state, rates, _ = moving
     active, left = limits.allow(moving, target), target - time
     if waiting is not False:
         active = active & ~waiting
@@ -136,6 +162,13 @@ def attempt(
     # Idle lanes are told by their error from here on: masks of bytes between the compiler's
     # loops cost more than comparing numbers anew.
     squares = lax.optimization_barrier(jnp.where(active, squares, jnp.inf))
+    return Judged(trial, length, left, size, squares)
+
+
+def take(method: Method, moving: Moving, target: Array, judged: Judged) -> tuple[Moving, Tried]:
+    """Where lanes are after a trial step, which they take if its error is small enough."""
+    time, _, state, rates, steps = moving
+    trial, length, left, size, squares = judged
     last = length == left
     factor = jnp.where(squares < jnp.inf, control.factor(squares, method.order), 1.0)
     proposed = lax.stop_gradient(length) * factor

@@ -66,7 +66,7 @@ def _watched(
     found = crossings.follow(
         signals, curve, end, watch.above, lax.stop_gradient(smallest), SIXTEENTHS
     )
-    crossed = found.crossed & (length > 0.0)
+    crossed = (found.crossed > 0.0) & (length > 0.0)
     halve = functools.partial(crossings.halve, signals)
     place = crossings.locate(halve, curve, found.bracket, any_of(crossed))
     there = position.time + lax.stop_gradient(place.high * length)

@@ -156,7 +156,8 @@ class Course:
             return None, ()
         none = jnp.zeros(self.lanes, jnp.int32)
         never = Occurrence(zero + jnp.nan, none)
-        return Watch((none,) * len(triggers), none, none, zero), (never,) * len(triggers)
+        armed = (zero - 1.0,) * len(triggers)
+        return Watch(armed, none, none, zero), (never,) * len(triggers)
 
     def _has(self, kind: Kind) -> bool:
         return kind in self.pattern.kinds
@@ -316,7 +317,7 @@ class Course:
             first, count = occurred[index]
             first = jnp.where(hit & (count == 0), position.time, first)
             occurred[index] = Occurrence(first, count + hit.astype(jnp.int32))
-            above[index] = jnp.where(hit, 1, above[index]).astype(jnp.int32)
+            above[index] = jnp.where(hit, 1.0, above[index])
         phase = jnp.where(happens, ACTED, watch.phase).astype(jnp.int32)
         return condition._replace(
             position=position._replace(state=state),
@@ -334,7 +335,7 @@ class Course:
         """
         position, watch = condition.position, condition.watch
         assert watch is not None
-        field, signals = self.field(self._rates, condition), self.signals(condition)
+        field, signals = Between(self, self._rates, condition), self.signals(condition)
 
         def own(time: Array, state: Components) -> Array:
             values = signals.values(time, state)
@@ -513,5 +514,5 @@ class Between:
 
 class _Equations(Protocol):
     def __call__(
-        self, time: Array, state: Components, infusion: Components, inputs: Components
+        self, time: Array, state: Components, infusion: Components, inputs: Components, /
     ) -> Components: ...

@@ -20,7 +20,7 @@ from jax import Array, lax
 from insilico.solve import adaptive
 from insilico.solve.adaptive import Limits, Moving, Position, Tried, any_of
 from insilico.solve.fields import Components, Field
-from insilico.solve.methods import Method, Stepper
+from insilico.solve.methods import Method, Stepper, Trial
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.triggers import (
     ACTED,
@@ -54,17 +54,22 @@ class Watched(NamedTuple):
 
 class Bracket(NamedTuple):
     """Where on a step a trigger crosses zero first: between which shares of it, which triggers
-    could set off their event at the first of these, and which do at the second."""
+    could set off their event at the first of these, and which do at the second.
+
+    Numbers tell: those of `above` are not above zero for the former, of `hit` for the latter they
+    are. Masks of bytes between the compiler's loops cost more.
+    """
 
     low: Array
     high: Array
-    armed: tuple[Array, ...]
-    hit: tuple[Array, ...]
+    above: Components
+    hit: Components
 
     def which(self) -> Array:
         """The number of the trigger that crosses first."""
         # One rounding may see a crossing at the very end that another does not.
-        return jnp.where(_any(self.hit), _first(self.hit), _first(self.armed))
+        able = [1.0 - 2.0 * (each > 0.0) for each in self.above]
+        return jnp.where(_largest(self.hit) > 0.0, _first(self.hit), _first(able))
 
 
 class Curve(NamedTuple):
@@ -87,60 +92,67 @@ class Curve(NamedTuple):
 
 
 class Followed(NamedTuple):
-    """Whether a trigger crosses on a step, where, and which are above zero at its end."""
+    """Whether a trigger crosses on a step (a number above zero), where, and `Watch.above` at its
+    end if none does."""
 
     crossed: Array
     bracket: Bracket
-    above: tuple[Array, ...]
+    above: Components
 
 
 def follow(
     signals: Signals,
     curve: Any,
     end: Components,
-    above: tuple[Array, ...],
+    above: Components,
     smallest: Array,
     shares: tuple[float, ...] = QUARTERS,
 ) -> Followed:
     """A step, a `Curve` or alike, to the state `end`, looked at at some `shares` of it."""
     settled = curve.length > SETTLED * smallest
-    armed = tuple(each == 0 for each in above)
-    nowhere = jnp.zeros_like(settled)
-    found = Bracket(
-        jnp.zeros_like(curve.begin), jnp.ones_like(curve.begin), armed, (nowhere,) * len(armed)
-    )
+    nowhere = jnp.zeros_like(curve.begin)
     crossed, before = nowhere, 0.0
+    found = Bracket(nowhere, nowhere + 1.0, above, (nowhere,) * len(above))
     for share in shares:
         if share == 1.0:
             values = signals.values(curve.begin + curve.length, end)
         else:
             values = curve.values(signals, share)
-        up = tuple(value > 0.0 for value in values)
-        hit = tuple(a & b for a, b in zip(armed, up, strict=True))
-        here = _any(hit) & ~crossed
-        there = Bracket(
-            jnp.full_like(found.low, before), jnp.full_like(found.low, share), armed, hit
+        values = lax.stop_gradient(values)
+        hit = _hit(above, values)
+        here = _largest(hit)
+        first = (here > 0.0) & (crossed <= 0.0)
+        there = Bracket(nowhere + before, nowhere + share, above, hit)
+        found = jax.tree.map(lambda new, old, first=first: jnp.where(first, new, old), there, found)
+        crossed = lax.max(crossed, here)
+        above = tuple(
+            jnp.where(settled & (value < old), value, old)
+            for value, old in zip(values, above, strict=True)
         )
-        found = jax.tree.map(lambda new, old, here=here: jnp.where(here, new, old), there, found)
-        crossed = crossed | here
-        armed = tuple(a | (settled & ~b) for a, b in zip(armed, up, strict=True))
         before = share
-    return Followed(crossed, found, tuple((~each).astype(jnp.int32) for each in armed))
+    return Followed(crossed, found, above)
 
 
-def _any(masks: Sequence[Array]) -> Array:
-    total = masks[0]
-    for mask in masks[1:]:
-        total = total | mask
-    return total
+def _hit(above: Components, values: Components) -> Components:
+    """Values of triggers that could set off their event; above zero, they do."""
+    return tuple(
+        jnp.where(before > 0.0, -1.0, value) for before, value in zip(above, values, strict=True)
+    )
 
 
-def _first(masks: Sequence[Array]) -> Array:
-    """The number of the first mask that is true; 0 where none is."""
-    number = jnp.zeros(masks[0].shape, jnp.int32)
-    for index in reversed(range(len(masks))):
-        number = jnp.where(masks[index], index, number).astype(jnp.int32)
-    return number
+def _largest(numbers: Sequence[Array]) -> Array:
+    largest = numbers[0]
+    for number in numbers[1:]:
+        largest = lax.max(largest, number)
+    return largest
+
+
+def _first(numbers: Sequence[Array]) -> Array:
+    """The index of the first of the numbers that is above zero; 0 where none is."""
+    found = jnp.zeros(numbers[0].shape, jnp.int32)
+    for index in reversed(range(len(numbers))):
+        found = jnp.where(numbers[index] > 0.0, index, found).astype(jnp.int32)
+    return found
 
 
 def begin(
@@ -159,21 +171,17 @@ def begin(
 
 def set_off(position: Position, watching: Watching) -> Watch:
     """What is remembered of triggers when lanes set out; some have an event there already."""
-    watch, signals = watching.watch, watching.signals
-    up = [value > 0.0 for value in signals.values(position.time, position.state)]
-    jumped = [
-        watching.able & watching.pause & (above == 0) & each
-        for above, each in zip(watch.above, up, strict=True)
-    ]
-    phase = jnp.where(_any(jumped), AT_ONCE, GOING).astype(jnp.int32)
+    watch = watching.watch
+    values = watching.signals.values(position.time, position.state)
+    jumped = _hit(watch.above, lax.stop_gradient(values))
+    able = watching.able & watching.pause & (_largest(jumped) > 0.0)
+    phase = jnp.where(able, AT_ONCE, GOING).astype(jnp.int32)
     return Watch(watch.above, phase, _first(jumped), watch.share)
 
 
 def going(watched: Watched, target: Array, limits: Limits) -> Array:
     """Lanes that are on their way and may go on."""
-    phase = watched.watch.phase
-    on_the_way = (phase == GOING) | (phase == APPROACHING)
-    return limits.allow(watched.moving, target) & on_the_way
+    return limits.allow(watched.moving, target) & (watched.watch.phase <= APPROACHING)
 
 
 def unfinished(watched: Watched, target: Array, limits: Limits) -> Array:
@@ -188,60 +196,53 @@ def attempt(
     target: Array,
     limits: Limits,
     signals: Signals,
-    again: Array | bool = False,
 ) -> tuple[Watched, Tried, Curve, Bracket]:
     """One trial step of every lane on its way (`insilico.solve.adaptive.attempt`).
 
-    Lanes on whose step a trigger crosses stay where they are; the interpolant and where on it that
-    is are returned. Those of lanes that wait already are looked at `again`.
+    Lanes on whose step a trigger crosses stay where they are, as if they were idle, and with its
+    length as their size; the interpolant and where on it that is are returned.
     """
     moving, watch = watched
     approaching = watch.phase == APPROACHING
     aim = jnp.where(approaching, moving.time + watch.share * moving.size, target)
-    after, tried = adaptive.attempt(
-        method, stepper, moving, aim, limits, between=signals.depends,
-        waiting=~((watch.phase == GOING) | approaching | again),
+    judged = adaptive.try_step(
+        method, stepper, moving, aim, limits,
+        between=signals.depends, waiting=watch.phase > APPROACHING,
     )  # fmt: skip
-    curve = Curve(moving.time, tried.length, moving.state, tried.between)
-    curve, end = lax.stop_gradient((curve, after.state))
+    curve, end = _curve(moving, judged.length, judged.trial)
     found = follow(signals, curve, end, watch.above, limits.smallest)
-    crossed = tried.taken & found.crossed & (watch.phase == GOING)
-    held = crossed | again
-    taken = tried.taken & ~held
-
-    def kept(new: Array, old: Array) -> Array:
-        return jnp.where(held, old, new)
-
-    moved = Moving(
-        kept(after.time, moving.time),
-        # The same step again, should it be asked for.
-        kept(after.size, curve.length),
-        tuple(map(kept, after.state, moving.state)),
-        tuple(map(kept, after.rates, moving.rates)),
-        jnp.where(again, moving.steps, after.steps),
+    crossed = (found.crossed > 0.0) & (watch.phase == GOING) & (judged.squares <= 1.0)
+    # All that follows asks for these: without a barrier it would follow the step each time.
+    squares, above = lax.optimization_barrier(
+        (jnp.where(crossed, jnp.inf, judged.squares), found.above)
     )
-    above = tuple(
-        jnp.where(taken & ~approaching, new, old)
-        for new, old in zip(found.above, watch.above, strict=True)
-    )
+    crossed = (squares == jnp.inf) & (judged.squares <= 1.0)
+    after, tried = adaptive.take(method, moving, aim, judged._replace(squares=squares))
+    kept = ~tried.taken | approaching
+    above = tuple(jnp.where(kept, old, new) for new, old in zip(above, watch.above, strict=True))
     # A step to a crossing that is not exact enough, which one that is shorter than a step that was
     # hardly ever is, leads to a shorter one, and to the crossing again.
-    phase = jnp.where(approaching, jnp.where(taken, LOCATED, GOING), watch.phase)
+    phase = jnp.where(approaching, jnp.where(tried.taken, LOCATED, GOING), watch.phase)
     phase = jnp.where(crossed, CROSSED, phase).astype(jnp.int32)
     watch = watch._replace(above=above, phase=phase)
-    return Watched(moved, watch), tried._replace(taken=taken, between=()), curve, found.bracket
+    return Watched(after, watch), tried._replace(between=()), curve, found.bracket
+
+
+def _curve(moving: Moving, length: Array, trial: Trial) -> tuple[Curve, Components]:
+    """A step's interpolant and its end, as constants."""
+    curve = Curve(moving.time, length, moving.state, trial.between)
+    return lax.stop_gradient((curve, trial.state))
 
 
 def halve(signals: Signals, curve: Any, found: Bracket) -> Bracket:
     """A bracket of half the length."""
     middle = 0.5 * (found.low + found.high)
-    up = (value > 0.0 for value in curve.values(signals, middle))
-    hit = tuple(a & b for a, b in zip(found.armed, up, strict=True))
-    crossed = _any(hit)
+    hit = _hit(found.above, lax.stop_gradient(curve.values(signals, middle)))
+    crossed = _largest(hit) > 0.0
     return Bracket(
         jnp.where(crossed, found.low, middle),
         jnp.where(crossed, middle, found.high),
-        found.armed,
+        found.above,
         tuple(jnp.where(crossed, new, old) for new, old in zip(hit, found.hit, strict=True)),
     )
 
@@ -275,20 +276,62 @@ def send(watched: Watched, found: Bracket, waiting: Array, limits: Limits) -> Wa
     )
 
 
-def step(
-    method: Method,
-    stepper: Stepper,
-    watched: Watched,
-    target: Array,
-    limits: Limits,
-    signals: Signals,
-) -> tuple[Watched, Tried]:
-    """A trial step of lanes on their way; once there are none, others learn where they cross."""
-    nobody = ~any_of(going(watched, target, limits))
-    again = nobody & (watched.watch.phase == CROSSED)
-    after, tried, curve, found = attempt(method, stepper, watched, target, limits, signals, again)
-    place = locate(functools.partial(halve, signals), curve, found, nobody)
-    return send(after, place, again, limits), tried
+def look_again(stepper: Stepper, watched: Watched, limits: Limits, signals: Signals) -> Watched:
+    """Lanes that wait learn where they cross, from the same step once more."""
+    moving, watch = watched
+    again = watch.phase == CROSSED
+    trial = stepper.step(moving.time, moving.size, moving.state, moving.rates, signals.depends)
+    curve, end = _curve(moving, moving.size, trial)
+    found = follow(signals, curve, end, watch.above, limits.smallest).bracket
+    place = locate(functools.partial(halve, signals), curve, found, any_of(again))
+    return send(watched, place, again, limits)
+
+
+class Going(NamedTuple):
+    """The way of lanes to their `target`, on which they look out for triggers."""
+
+    method: Method
+    stepper: Stepper
+    target: Array
+    limits: Limits
+    signals: Signals
+
+    def take(
+        self,
+        carry: tuple[Any, ...],
+        attempted: Callable[..., tuple[Any, ...]],
+        more: Callable[..., Array] | None = None,
+    ) -> tuple[Any, ...]:
+        """Steps until nobody has to go further; `attempted` takes one of a carry, whose first entry
+        is a `Watched`. With `more`, only as long as it says so.
+
+        The loop of steps is small and has nothing else in it: crossings are located outside.
+        """
+
+        def on(carry: tuple[Any, ...], lanes: Array) -> Array:
+            return any_of(lanes) if more is None else any_of(lanes) & more(*carry)
+
+        def round_(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            watched, *rest = lax.while_loop(
+                lambda carry: on(carry, going(carry[0], self.target, self.limits)),
+                lambda carry: attempted(*carry),
+                carry,
+            )
+            waiting = any_of(watched.watch.phase == CROSSED)
+            return lax.cond(waiting, self._located, lambda same: same, watched), *rest
+
+        return lax.while_loop(
+            lambda carry: on(carry, unfinished(carry[0], self.target, self.limits)), round_, carry
+        )
+
+    def _located(self, watched: Watched) -> Watched:
+        return look_again(self.stepper, watched, self.limits, self.signals)
+
+    def attempt(self, watched: Watched) -> tuple[Watched, Tried]:
+        """One trial step."""
+        return attempt(self.method, self.stepper, watched, self.target, self.limits, self.signals)[
+            :2
+        ]
 
 
 def advance(
@@ -310,12 +353,9 @@ def advance(
         return adaptive.advance(method, field, position, target, fresh, tolerances, negligible)
     limits = Limits.of(target, tolerances, negligible)
     stepper = method.prepare(field, position.time, position.state)
-    signals = watching.signals
-    end = lax.while_loop(
-        lambda watched: any_of(unfinished(watched, target, limits)),
-        lambda watched: step(method, stepper, watched, target, limits, signals)[0],
-        begin(method, stepper, position, fresh, limits, watching),
-    )
+    way = Going(method, stepper, target, limits, watching.signals)
+    first = begin(method, stepper, position, fresh, limits, watching)
+    (end,) = way.take((first,), lambda watched: (way.attempt(watched)[0],))
     return judge(method, stepper, end, target, limits)
 
 

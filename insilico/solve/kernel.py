@@ -473,11 +473,11 @@ class _Program:
         slot = self.given.slot.at_row(next_index, self.patient) >= 0
         target = self.course.target(now, self._row(next_index), slot)
         target = jnp.where(following < rows, target, now.position.time)
-        jumped = row.kind != Kind.NONE
+        begins, jumped = journey.row < 0, row.kind != Kind.NONE
         watching = self.course.watching(now, self._pause(self._row(next_index))).get("watching")
         if watching is not None:
             jumped = jumped & (row.kind != Kind.PAUSE) | (watching.watch.phase == ACTED)
-        fresh = (journey.row < 0) | jumped
+        fresh = begins | jumped
 
         def start(now: Condition, fresh: Array, target: Array) -> Moving:
             return adaptive.start(

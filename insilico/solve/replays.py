@@ -18,7 +18,7 @@ from jax.extend.core import jaxpr_as_fun
 
 from insilico.solve import crossings
 from insilico.solve.adaptive import Limits, Moving, Tried, any_of, attempt, judge
-from insilico.solve.crossings import Watched
+from insilico.solve.crossings import Going, Watched
 from insilico.solve.fields import Components, Field
 from insilico.solve.methods import Method, Stepper, Trial
 from insilico.solve.triggers import Signals
@@ -122,10 +122,10 @@ class Journey(NamedTuple):
     signals: Signals | None = None
     located: Array | None = None
 
-    def taken(self) -> Moving | Watched:
+    def taken(self) -> Any:
         """Where lanes are at the end, without a record."""
         return lax.while_loop(
-            lambda moving: any_of(self._unfinished(moving)),
+            lambda moving: any_of(self.limits.allow(moving, self.target)),
             lambda moving: self._step(moving)[0],
             self.first,
         )
@@ -136,16 +136,17 @@ class Journey(NamedTuple):
         judged = judge if self.signals is None else crossings.judge
         return judged(self.method, stepper, moving, self.target, self.limits)
 
-    def _unfinished(self, moving: Any) -> Array:
-        if self.signals is None:
-            return self.limits.allow(moving, self.target)
-        return crossings.unfinished(moving, self.target, self.limits)
+    @property
+    def _watched(self) -> Going:
+        assert self.signals is not None
+        stepper = self.opened.stepper(self.constants)
+        return Going(self.method, stepper, self.target, self.limits, self.signals)
 
     def _step(self, moving: Any) -> tuple[Any, Tried]:
+        if self.signals is not None:
+            return self._watched.attempt(moving)
         stepper = self.opened.stepper(self.constants)
-        if self.signals is None:
-            return attempt(self.method, stepper, moving, self.target, self.limits)
-        return crossings.step(self.method, stepper, moving, self.target, self.limits, self.signals)
+        return attempt(self.method, stepper, moving, self.target, self.limits)
 
     def recorded(
         self, moving: Any, number: Array, record: Array, until: Array | None = None
@@ -156,10 +157,14 @@ class Journey(NamedTuple):
         would come next, and the record.
         """
 
+        if self.signals is not None:
+            within = None if until is None else lambda _, number, record: number < until
+            return self._watched.take((moving, number, record), self._recording, within)
+
         def unfinished(carry: tuple[Any, Array, Array]) -> Array:
             if until is not None:
                 return carry[1] < until
-            return any_of(self._unfinished(carry[0]))
+            return any_of(self.limits.allow(carry[0], self.target))
 
         return lax.while_loop(
             unfinished, lambda carry: self._recording(*carry), (moving, number, record)

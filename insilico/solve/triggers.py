@@ -13,9 +13,10 @@ from jax import Array
 
 from insilico.solve.fields import Components
 
-GOING, CROSSED, APPROACHING, LOCATED, AT_ONCE, ACTED = range(6)
-"""Where a lane is with an event: nowhere near; before a step that would cross; before one that goes
-to the crossing; there; where a jump has lifted a trigger above zero; just past an event."""
+GOING, APPROACHING, CROSSED, LOCATED, AT_ONCE, ACTED = range(6)
+"""Where a lane is with an event: nowhere near; before a step that goes to a crossing; before one
+that would cross, and waiting; at a crossing; where a jump has lifted a trigger above zero; just
+past an event."""
 
 ENDED = 100
 """In place of a status, of lanes that an event has ended: nothing happens to them any more. It is
@@ -23,12 +24,12 @@ above every failure, so that none takes its place, and is a success when the wal
 
 
 class Watch(NamedTuple):
-    """What a lane remembers of its triggers on its way, arrays (lanes,), whole numbers but for one.
+    """What a lane remembers of its triggers on its way, arrays (lanes,).
 
-    - `above`: of each trigger, 1 if it was above zero when last seen, or has set off an event and
-      was not at or below zero since; it sets off nothing then.
+    - `above`: of each trigger, a number above zero if it has set off an event and was not at or
+      below zero since; it sets off nothing then.
     - `phase`: one of `GOING`, …, `ACTED`; `which`: the number of the trigger that this is about;
-      `share`: of the step that would cross, up to the crossing, a floating-point number.
+      whole numbers. `share`: of the step that would cross, up to the crossing.
     """
 
     above: tuple[Array, ...]

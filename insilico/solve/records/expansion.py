@@ -219,7 +219,8 @@ def _with_pauses(expanded: Expanded, count: int) -> Expanded:
     start = jnp.full_like(events.time[:1], pattern.start)
     before = jnp.concatenate([start, events.time[:-1]])
     resets = events.kind == Kind.RESET
-    passes = (events.time > before).at[0].set(True) & ~resets
+    first = jnp.arange(pattern.rows)[:, None] == 0
+    passes = (first | (events.time > before)) & ~resets
     nothing = jnp.zeros_like(events.kind)
     pause = Events(
         time=jnp.where(resets, before, events.time),
