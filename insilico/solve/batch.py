@@ -17,10 +17,7 @@ from insilico.solve import precision as precision_
 from insilico.solve.blocks import (
     BLOCK,
     LANES,
-    Schedule,
-    Shape,
     over_devices,
-    refuse_rule,
     solve_block,
 )
 from insilico.solve.brownian import words_of
@@ -29,6 +26,7 @@ from insilico.solve.courses import Rule
 from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern, check_events
 from insilico.solve.records import Layout, Records, RecordTable, overlaps
+from insilico.solve.rows import Schedule, Shape, refuse_rule
 from insilico.solve.status import Status
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 from insilico.solve.walks import Walk

@@ -36,7 +36,7 @@ from insilico.solve.plain import Operations, Table, Unsuitable, plain
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.triggers import ACTED, CROSSED, Occurrence, Watch
-from insilico.solve.walks import Walk
+from insilico.solve.walks import Prior, Walk, started
 
 
 class Journey(NamedTuple):
@@ -70,7 +70,8 @@ class Journey(NamedTuple):
 class _Given(NamedTuple):
     """What the kernel reads.
 
-    - `observation`, `slot`: for each row the number of its output time and of its slot, or -1.
+    - `observation`, `slot`: for each row the number of its output time and of its slot, or -1; the
+      first (rows, patients) where each patient observes at rows of its own.
     - `tolerances`: the numbers, (3,). `constants`: numbers that the rule closes over, each (1,).
     - `order`: the patient of each lane; None where they stand in their own order.
     """
@@ -99,6 +100,7 @@ def walk_in_kernel(
     order: Array | None = None,
     launch: Launch | None = None,
     interpret: bool = False,
+    prior: Prior | None = None,
 ) -> Walk:
     """As `insilico.solve.walk`, for any number of patients that is a multiple of `launch.lanes`.
 
@@ -120,13 +122,16 @@ def walk_in_kernel(
         )
     if not pattern.rows:
         raise Unsuitable("a schedule without rows")
-    start = course.start()
+    start = started(course, prior)
+    observations = len(pattern.observed) if prior is None else prior.observing.shape[0]
     decisions = None if rule is None else _Decisions.of(course, rule, start, lanes)
     slots = np.flatnonzero(pattern.slots)
     given = _Given(
         parameters,
         events.in_precision(course.dtype),
-        _numbered(pattern.rows, pattern.observed),
+        _numbered(pattern.rows, pattern.observed)
+        if prior is None
+        else _numbered_by_lane(pattern.rows, prior.observing),
         _numbered(pattern.rows, slots),
         jnp.stack([jnp.asarray(number, course.dtype) for number in tolerances[:3]]),
         start,
@@ -141,7 +146,7 @@ def walk_in_kernel(
         return jax.ShapeDtypeStruct((rows, patients), leaf.dtype)
 
     walk = Walk(
-        outputs=jax.tree.map(lambda leaf: tabled(len(pattern.observed), leaf), observed),
+        outputs=jax.tree.map(lambda leaf: tabled(observations, leaf), observed),
         visit_time=tabled(0 if rule is None else len(slots), start.position.time),
         records=()
         if rule is None
@@ -182,7 +187,13 @@ def walk_in_kernel(
     leaves = [jnp.zeros(leaf.shape, leaf.dtype) for leaf in written]
     for index, result in zip(some, results, strict=True):
         leaves[index] = result.astype(leaves[index].dtype)
-    return jax.tree.unflatten(walk_tree, leaves)
+    walked = jax.tree.unflatten(walk_tree, leaves)
+    if prior is None:
+        return walked
+    # What no lane has written is whatever was there.
+    there = prior.observing >= 0
+    outputs = jax.tree.map(lambda leaf: jnp.where(there, leaf, jnp.nan), walked.outputs)
+    return walked._replace(outputs=outputs)
 
 
 def _kept(dtype: Any) -> Any:
@@ -194,6 +205,15 @@ def _numbered(rows: int, chosen: Any) -> Array:
     numbers = np.full(rows, -1, np.int32)
     numbers[list(chosen)] = np.arange(len(chosen))
     return jnp.asarray(numbers)
+
+
+def _numbered_by_lane(rows: int, observing: Array) -> Array:
+    """The same for each lane's own rows, negative where it has no more, (rows, lanes)."""
+    count, lanes = observing.shape
+    numbers = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32)[:, None], observing.shape)
+    places = jnp.where(observing < 0, rows, observing)
+    nothing = jnp.full((rows, lanes), -1, jnp.int32)
+    return nothing.at[places, jnp.arange(lanes)].set(numbers, mode="drop")
 
 
 def _any(mask: Array) -> Array:
@@ -460,7 +480,7 @@ class _Program:
         index = jnp.maximum(journey.row, 0)
         row = self._row(index)
         now = self.course.notice(now, self._pause(row))
-        if self.pattern.observed:
+        if jax.tree.leaves(self.walk.outputs):
             self._observe(now, index, here)
         if self.course.rule is not None and any(self.pattern.slots):
             now = self._hold_visits(now, row, index, here)

@@ -19,24 +19,27 @@ from jax import lax
 from insilico import models
 from insilico.devices import QUICKLY
 from insilico.solve import (
+    Covariate,
     Dose,
     Infusion,
     Input,
     Plan,
     Tolerances,
     methods,
+    read_records,
     schedule,
     walk,
 )
 from insilico.solve.adaptive import advance
 from insilico.solve.kernel import walk_in_kernel
+from insilico.solve.rows import as_rows
 
 LANES = 64
 LOOSE = {"float64": Tolerances(), "float32": Tolerances(1e-4, 1e-4)}
 
 
 def _beside(name: str) -> Any:
-    path = Path(__file__).with_name(f"{name}.py")
+    path = Path(__file__).parent / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -45,6 +48,7 @@ def _beside(name: str) -> Any:
 
 
 shared, walks = _beside("conftest"), _beside("test_walks")
+tables = _beside("records/conftest")
 SIMPLE = shared.ONE_COMPARTMENT
 
 
@@ -217,6 +221,27 @@ def below_the_lowest() -> Case:
     return Case(model, _patients(model, (1.0, 1.0, 30.0)), plan, LOOSE["float64"])
 
 
+def event_tables(dtype: str) -> Case:
+    """Patients whose tables differ in everything, length too, at and without a steady state."""
+    generator = np.random.default_rng(11)
+    own = []
+    for patient in range(LANES):
+        first = {"TIME": 0.0, "AMT": 50.0, "II": 12.0, "SS": patient % 3, "ADDL": patient % 5}
+        infusion = {"TIME": 7.0, "AMT": 20.0, "CMT": 2, "RATE": -2}
+        back = {"TIME": 30.0, "EVID": 3 + patient % 2, "AMT": 40.0 * (patient % 2)}
+        effect = {"TIME": 20.0, "EVID": 2, "EFFECT": 0.5}
+        chosen = [first, infusion, effect, back][: 1 + patient % 4]
+        observe = np.sort(generator.uniform(0.0, 48.0, 3 + patient % 4)).tolist()
+        own.append(tables.table(*chosen, observe=observe, patient=patient))
+    data = {name: np.concatenate([one[name] for one in own]) for name in own[0]}
+    covariate = {"effect": Covariate("EFFECT", "linear")}
+    records = read_records(tables.LAGGED, data, covariates=covariate)
+    typical = tuple((tables.TYPICAL | {"lag": 0.3}).values())
+    parameters = _patients(tables.LAGGED, typical)
+    tolerances = LOOSE[dtype]
+    return Case(tables.LAGGED, parameters, records.laid_out(1), tolerances, dtype)
+
+
 CASES = {
     **{f"daily dosing {dtype}": functools.partial(daily_dosing, dtype) for dtype in LOOSE},
     **{f"binding {dtype}": functools.partial(binding, dtype) for dtype in LOOSE},
@@ -224,6 +249,7 @@ CASES = {
     **{f"events by {name}": functools.partial(eventful, name) for name in methods.ADAPTIVE},
     **{f"own schedules {dtype}": functools.partial(own_schedules, dtype) for dtype in LOOSE},
     **{f"titration {dtype}": functools.partial(titration, dtype) for dtype in LOOSE},
+    **{f"event tables {dtype}": functools.partial(event_tables, dtype) for dtype in LOOSE},
     "visits of all kinds": visits_of_all_kinds,
     "an arm that is traced": an_arm_that_is_traced,
     "too few steps": too_few_steps,
@@ -247,7 +273,7 @@ def compared(case: Case) -> dict[str, Any]:
             lambda leaf: jnp.asarray(leaf, case.dtype if leaf.dtype.kind == "f" else None), tree
         )
 
-    parameters, subject = cast(case.parameters), cast(case.subject)
+    parameters, events, subject = map(cast, (case.parameters, events, case.subject))
     order = jnp.asarray(np.random.default_rng(0).permutation(LANES))
     drivers = {
         "xla": functools.partial(walk, advance=functools.partial(advance, method)),
@@ -259,9 +285,15 @@ def compared(case: Case) -> dict[str, Any]:
         @functools.partial(jax.jit, compiler_options=QUICKLY)
         def solved(parameters, events, subject, arm, driver=driver):
             rule = None if case.rule is None else case.rule(arm)
+            numbers = case.tolerances.numbers()
+            numbers = jax.tree.map(lambda number: jnp.asarray(number, case.dtype), numbers)
+            rows, shape, prior = as_rows(
+                case.model, parameters, events, pattern, numbers,
+                functools.partial(advance, method), None, method.name,
+            )  # fmt: skip
             return driver(
-                case.model, parameters, events, pattern, case.tolerances.numbers(),
-                rule=rule, subject=subject,
+                case.model, parameters, rows, shape, numbers,
+                rule=rule, subject=subject, prior=prior,
             )  # fmt: skip
 
         walked[name] = jax.tree.map(np.asarray, solved(parameters, events, subject, 2))

@@ -41,7 +41,8 @@ FAILURES = {
 VISITS = ("titration float64", "titration float32", "visits of all kinds", "an arm that is traced")
 CASES = (
     *(f"{problem} {precision}"
-      for problem in ("daily dosing", "binding", "diabetes", "own schedules", "titration")
+      for problem in ("daily dosing", "binding", "diabetes", "own schedules", "titration",
+                      "event tables")
       for precision in ("float64", "float32")),
     *(f"events by {name}" for name in methods.ADAPTIVE),
     "visits of all kinds", "an arm that is traced", "too few steps", "too stiff",
