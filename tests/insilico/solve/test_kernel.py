@@ -17,6 +17,7 @@ from jax.sharding import AbstractDevice, AbstractMesh
 
 from insilico import models
 from insilico.solve import (
+    Choice,
     Dose,
     Infusion,
     Launch,
@@ -24,8 +25,10 @@ from insilico.solve import (
     Tolerances,
     choose_driver,
     methods,
+    read_records,
     schedule,
     solve,
+    solve_block,
     submit,
 )
 from insilico.solve.drivers import MOST_WORDS
@@ -273,6 +276,39 @@ def test_many_blocks_with_rules_and_schedules_of_their_own_are_one_kernel_too(dt
     assert _kernels(text) == 1
     # More blocks than a grid's second axis may have: both axes become the first.
     assert "grid_x = 140000 : i32" in text and "num_warps = 2 : i32" in text
+
+
+@pytest.fixture(scope="module")
+def records():
+    """Two patients' tables with a steady state, of one who is observed more often."""
+    data = {
+        "ID": [1, 1, 1, 2, 2], "TIME": [0.0, 5.0, 9.0, 0.0, 7.0], "EVID": [1, 0, 0, 1, 0],
+        "AMT": [100.0, 0, 0, 50.0, 0], "CMT": [1, 1, 1, 1, 1], "II": [12.0, 0, 0, 12.0, 0],
+        "SS": [1, 0, 0, 1, 0],
+    }  # fmt: skip
+    return read_records(MODEL, {name: np.array(column) for name, column in data.items()})
+
+
+def test_the_kernel_is_chosen_for_event_tables(records, monkeypatch):
+    parameters = MODEL.Parameters(*(np.ones(2) for _ in TYPICAL))
+    table, layout = records.laid_out()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    chosen = choose_driver(MODEL, parameters, table, layout)
+    assert chosen.driver == "kernel" and chosen.words is not None
+
+
+@pytest.mark.slow
+def test_an_event_table_is_one_kernel_once_its_rows_are_known(records):
+    table, layout = records.laid_out()
+    table = jax.tree.map(lambda leaf: np.repeat(leaf, 64, axis=-1), table)
+    text = lowered_for_cuda(
+        lambda parameters, table: solve_block(
+            MODEL, parameters, table, layout, Tolerances().numbers(),
+            driver=Choice("kernel", "a test", Launch()),
+        ),
+        _lanes(MODEL, np.float64, 128), table,
+    )  # fmt: skip
+    assert _kernels(text) == 1
 
 
 REPOSITORY = Path(__file__).resolve().parents[3]
