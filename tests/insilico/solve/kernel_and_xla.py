@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import eventful_models as triggering
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,8 +29,8 @@ from insilico.solve import (
     schedule,
     walk,
 )
-from insilico.solve.adaptive import advance
 from insilico.solve.kernel import walk_in_kernel
+from insilico.solve.loops import advance_of
 
 LANES = 64
 LOOSE = {"float64": Tolerances(), "float32": Tolerances(1e-4, 1e-4)}
@@ -217,6 +218,22 @@ def below_the_lowest() -> Case:
     return Case(model, _patients(model, (1.0, 1.0, 30.0)), plan, LOOSE["float64"])
 
 
+def triggered(method: str, dtype: str = "float64") -> Case:
+    """Progressions, and deaths between doses; some patients are at once progressed."""
+    model = triggering.TUMOUR
+    plan = schedule(model, [Dose(4.0, "size", 0.5)], observe=[2.0, 5.0, 9.0])
+    return Case(model, triggering.growths(LANES), plan, LOOSE[dtype], dtype, method)
+
+
+def rescued() -> Case:
+    """Sugar taken again and again, and by some more often than there are slots."""
+    model = triggering.RESCUE
+    doses = [Dose(1.0, "insulin", 30.0), Dose(9.0, "insulin", 25.0)]
+    plan = schedule(model, doses, observe=[0.5, 2.0, 4.0, 8.0, 12.0, 20.0], triggered=2)
+    person = (2.0, 50.0, 0.5, 0.08, 0.4, 60.0, 20.0)
+    return Case(model, _patients(model, person), plan, LOOSE["float64"])
+
+
 CASES = {
     **{f"daily dosing {dtype}": functools.partial(daily_dosing, dtype) for dtype in LOOSE},
     **{f"binding {dtype}": functools.partial(binding, dtype) for dtype in LOOSE},
@@ -229,6 +246,9 @@ CASES = {
     "too few steps": too_few_steps,
     "too stiff": too_stiff,
     "below the lowest": below_the_lowest,
+    **{f"triggers by {name}": functools.partial(triggered, name) for name in methods.ADAPTIVE},
+    "triggers in float32": functools.partial(triggered, "tsit5", "float32"),
+    "rescues": rescued,
 }
 
 
@@ -250,7 +270,7 @@ def compared(case: Case) -> dict[str, Any]:
     parameters, subject = cast(case.parameters), cast(case.subject)
     order = jnp.asarray(np.random.default_rng(0).permutation(LANES))
     drivers = {
-        "xla": functools.partial(walk, advance=functools.partial(advance, method)),
+        "xla": functools.partial(walk, advance=advance_of(case.model, method.name)),
         "kernel": functools.partial(walk_in_kernel, method=method, order=order, interpret=True),
     }
     walked = {}
@@ -281,6 +301,7 @@ def compared(case: Case) -> dict[str, Any]:
         "statuses": sorted({int(value) for value in xla.status}),
         "steps": float(xla.steps.mean()),
         "visits": int(np.sum(np.isfinite(xla.visit_time))),
+        "triggered": sum(int(np.sum(each.count)) for each in xla.triggered),
     }
 
 

@@ -1,12 +1,10 @@
 """Events that a state sets off: where they are, what they do, and their derivatives."""
 
 import dataclasses
-import importlib.util
 import math
-import sys
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import eventful_models as eventful
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,13 +30,6 @@ from insilico.solve import (
 )
 from insilico.vocabulary import Value
 
-_spec = importlib.util.spec_from_file_location(
-    "eventful_models", Path(__file__).with_name("eventful_models.py")
-)
-assert _spec is not None and _spec.loader is not None
-eventful = importlib.util.module_from_spec(_spec)
-sys.modules["eventful_models"] = eventful
-_spec.loader.exec_module(eventful)
 TUMOUR, BALL, RESCUE = eventful.TUMOUR, eventful.BALL, eventful.RESCUE
 
 TIGHT = Tolerances(relative=1e-9, absolute=1e-9)
@@ -48,6 +39,11 @@ METHODS = [
     for name in methods.ADAPTIVE
 ]
 FORMS = [*METHODS, "closed_form"]
+SLOW = [
+    name if name == "tsit5" else pytest.param(name, marks=pytest.mark.slow)
+    for name in (*methods.ADAPTIVE, "closed_form")
+]
+"""Derivatives take longer to compile."""
 
 
 def at_death(parameters):
@@ -164,43 +160,52 @@ def test_people_take_sugar_when_scipy_says_so(rescue, method):
 
 
 ONE = eventful.Growth(*(np.array([value]) for value in (1.0, 0.1, 3.0, 1e-3, 1.0)))
+FIRST = pytest.approx(math.log(3.0) / 0.1, rel=1e-7)
 
 
-def progressions(actions, observe=(10.0,), parameters=ONE, **more):
-    events, pattern = schedule(TUMOUR, actions, observe=observe, **more)
-    found = solve(TUMOUR, parameters, events, pattern, method="closed_form")
+def progressions(times, amounts, observe, **changed):
+    """Of patients with doses of their own, (patients, doses): times and numbers of progressions."""
+    events, pattern = schedule(TUMOUR, [Dose(time, "size", 1.0) for time in times], observe=observe)
+    own = np.repeat(events.amount[:, None], len(amounts), axis=1)
+    own[events.kind == Kind.DOSE] = np.transpose(amounts)
+    parameters = eventful.Growth(*(np.repeat(leaf, len(amounts)) for leaf in ONE))
+    found = solve(
+        TUMOUR, parameters._replace(**changed), events._replace(amount=own), pattern,
+        method="tsit5", tolerances=TIGHT,
+    )  # fmt: skip
     assert np.all(found.status == Status.OK)
-    return found.triggered.progression.first[0], found.triggered.progression.count[0]
+    return list(zip(*found.triggered.progression, strict=True))
 
 
 def test_a_jump_above_zero_sets_off_its_event_at_once():
-    assert progressions([Dose(4.0, "size", 5.0)]) == (4.0, 1)
+    jumped, never, last, initial = progressions(
+        [4.0, 4.0, 12.0],
+        [(5.0, 0.0, 0.0), (5.0, -5.0, 0.0), (0.0, -0.5, 2.0), (0.0, 0.0, 0.0)],
+        observe=[10.0],
+        bound=np.array([3.0, 9.0, 3.0, 0.5]),
+    )
+    assert jumped == (4.0, 1) and initial == (0.0, 1)
     # Whatever a schedule does at one instant is done before a trigger is looked at.
-    assert progressions([Dose(4.0, "size", 5.0), Dose(4.0, "size", -5.0)])[1] == 0
-    # The last row sets off its event, too, and so does the initial state.
-    assert progressions([Dose(12.0, "size", 5.0)])[0] == pytest.approx(math.log(3) / 0.1)
-    assert progressions([Dose(10.0, "size", 5.0)], observe=()) == (10.0, 1)
-    assert progressions([], parameters=ONE._replace(bound=np.array([0.5]))) == (0.0, 1)
+    assert never[1] == 0
+    # Nothing comes after the last row; what it sets off happens all the same.
+    assert last == (12.0, 1)
 
 
 def test_an_event_comes_again_once_its_trigger_was_at_or_below_zero():
-    first = math.log(3.0) / 0.1
-    assert progressions([], observe=(12.0, 20.0, 30.0)) == (pytest.approx(first), 1)
-    shrunk = [Dose(12.0, "size", -1.0)]
-    assert progressions(shrunk, observe=(30.0,)) == (pytest.approx(first), 2)
-    # Above zero it stays above, whatever is added.
-    assert progressions([Dose(12.0, "size", 1.0)], observe=(30.0,)) == (pytest.approx(first), 1)
+    alone, shrunk, grown = progressions([12.0], [(0.0,), (-1.0,), (1.0,)], observe=[30.0])
+    assert alone == (FIRST, 1) and shrunk == (FIRST, 2) and grown == (FIRST, 1)
 
 
-def test_an_event_at_the_time_of_a_row_happens_once():
+@pytest.mark.parametrize("method", ["tsit5", "closed_form"])
+def test_an_event_at_the_time_of_a_row_happens_once(method):
     """A rounding decides on which side of the row; it is never on both."""
-    for rate in np.linspace(0.07, 0.13, 7):
-        bound = np.exp(rate * 5.0)
-        parameters = ONE._replace(rate=np.array([rate]), bound=np.array([bound]))
-        events, pattern = schedule(TUMOUR, observe=[5.0, 10.0])
-        for method in ("closed_form", "tsit5"):
-            found = solve(TUMOUR, parameters, events, pattern, method=method).triggered.progression
-            assert found.count[0] == 1 and found.first[0] == pytest.approx(5.0, abs=1e-5)
+    rate = np.linspace(0.07, 0.13, 64)
+    parameters = eventful.Growth(*(np.repeat(leaf, 64) for leaf in ONE))
+    parameters = parameters._replace(rate=rate, bound=np.exp(rate * 5.0))
+    events, pattern = schedule(TUMOUR, observe=[5.0, 10.0])
+    found = solve(TUMOUR, parameters, events, pattern, method=method).triggered.progression
+    assert np.all(found.count == 1)
+    np.testing.assert_allclose(found.first, 5.0, rtol=1e-5)
 
 
 def test_who_has_more_events_than_slots_fails_and_says_so_and_spoils_nobody():
@@ -295,6 +300,7 @@ def close(mine, others, rtol):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("derivative", ["reverse", "forward"])
 def test_derivatives_through_bounces_are_those_of_the_closed_form(method, derivative):
@@ -349,7 +355,7 @@ def six():
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[1:7]), eventful.growths(7))
 
 
-@pytest.mark.parametrize("method", FORMS)
+@pytest.mark.parametrize("method", SLOW)
 def test_derivatives_of_times_of_death_and_progression_are_those_of_their_formulas(six, method):
     expected = jax.grad(exact_times_of_tumour)(six)
     found = jax.jit(jax.grad(lambda p: times_of_tumour(p, "reverse", method)))(six)
@@ -458,6 +464,7 @@ def test_event_tables_have_them_too():
     assert np.isnan(found.outputs.size[1, 2]) and np.isfinite(found.outputs.size[2, 2])
 
 
+@pytest.mark.slow
 def test_single_precision_finds_them_as_exactly_as_it_can():
     parameters = eventful.growths(100)
     events, pattern = schedule(TUMOUR, observe=OBSERVE)
