@@ -346,14 +346,11 @@ class _Program:
             return jax.tree.map(lambda reading: reading.of(self.patient), tree)
 
         parameters, start = own(given.parameters), own(given.start)
-        # A state's structure is all that is asked of a patient who has already started.
-        structure = jax.tree.map(
-            lambda _: 0.0,
-            jax.eval_shape(model.initial, _alike(parameters)),
-        )
+        # Patients come with their initial state, which resets bring back.
+        structure = jax.tree.structure(jax.eval_shape(model.initial, _alike(parameters)))
         plain_model = dataclasses.replace(
             model,
-            initial=lambda _: structure,
+            initial=lambda _: jax.tree.unflatten(structure, start.position.state),
             derivative=plain(model.derivative, lanes),
             outputs=plain(model.outputs, lanes),
             triggers=None if model.triggers is None else plain(model.triggers, lanes),

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import eventful_models as eventful
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,9 +40,14 @@ FAILURES = {
     "too few steps": [1],
     "too stiff": [8],
     "below the lowest": [0, 7],
+    "rescues": [0, 9],
 }
 """The statuses that some cases have to show; all others solve everybody."""
 VISITS = ("titration float64", "titration float32", "visits of all kinds", "an arm that is traced")
+TRIGGERED = (
+    *(f"triggers by {name}" for name in methods.ADAPTIVE), "triggers in float32", "rescues",
+    "deaths between records",
+)  # fmt: skip
 CASES = (
     *(f"{problem} {precision}"
       for problem in ("daily dosing", "binding", "diabetes", "own schedules", "titration",
@@ -49,7 +55,7 @@ CASES = (
       for precision in ("float64", "float32")),
     *(f"events by {name}" for name in methods.ADAPTIVE),
     "visits of all kinds", "an arm that is traced", "too few steps", "too stiff",
-    "below the lowest",
+    "below the lowest", *TRIGGERED,
 )  # fmt: skip
 
 
@@ -78,8 +84,10 @@ def test_the_interpreted_kernel_gives_the_bits_of_xla(comparisons, case):
     found = comparisons[case]
     assert found["different"] == {}
     assert found["statuses"] == FAILURES.get(case, [0])
-    assert found["steps"] > 10
+    # From event to event there are few.
+    assert found["steps"] > (4 if case in TRIGGERED else 10)
     assert (found["visits"] > 100) == (case in VISITS)
+    assert (found["triggered"] > 50) == (case in TRIGGERED)
 
 
 @pytest.mark.slow
@@ -245,6 +253,38 @@ def test_every_model_and_every_method_lowers_to_one_kernel(name, method, dtype):
     text = lowered_for_cuda(solved, _lanes(model, dtype, 1024), events, Tolerances().numbers())
     assert _kernels(text) == 1
     assert "grid_x = 32 : i32" in text and "num_warps = 1 : i32" in text
+
+
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method",
+    [
+        name if name == "tsit5" else pytest.param(name, marks=pytest.mark.slow)
+        for name in methods.ADAPTIVE
+    ],
+)
+def test_events_that_a_state_sets_off_lower_to_one_kernel_too(method, dtype):
+    model = eventful.RESCUE
+    events, pattern = schedule(model, [Dose(1.0, "insulin", 30.0)], observe=[2.0], triggered=2)
+
+    def solved(parameters, events, numbers):
+        return walk_in_kernel(
+            model, parameters, events, pattern, numbers, method=methods.get(method)
+        )
+
+    text = lowered_for_cuda(solved, _lanes(model, dtype, 64), events, Tolerances().numbers())
+    assert _kernels(text) == 1
+
+
+def test_the_kernel_finds_the_events_that_a_state_sets_off():
+    model, parameters = eventful.TUMOUR, eventful.growths(64)
+    plan = schedule(model, [Dose(4.0, "size", 0.5)], observe=[2.0, 5.0, 9.0])
+    expected = solve(model, parameters, *plan, method="tsit5")
+    found = solve(model, parameters, *plan, method="tsit5", driver="kernel")
+    assert expected.triggered.death.count.sum() > 20
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        # A product and a sum may be rounded once or twice.
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
