@@ -12,28 +12,16 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from insilico.model import Model
 from insilico.solve.adaptive import Position
 from insilico.solve.events import Events, Kind, Pattern
-from insilico.solve.fields import Components, Field, hoisted, traced
+from insilico.solve.fields import Components, Field, hoisted
 from insilico.solve.noise import chosen, structure_of
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
-from insilico.solve.triggers import (
-    ACTED,
-    ENDED,
-    LOCATED,
-    Occurrence,
-    Signals,
-    Watch,
-    Watching,
-)
-
-FARTHEST = 0.1
-"""The share of a step by which a located event is moved at most: by far more than interpolants are
-wrong, and less than a trigger that hardly crosses zero would ask for."""
+from insilico.solve.triggers import Occurrence, Watch, nothing_yet
 
 UNDERSHOOT = 100.0
 """How far below its `lowest` a component may come, in tolerances at a value of its `negligible`.
@@ -135,7 +123,7 @@ class Course:
             for leaf in jax.tree.leaves(self.model.initial(self.parameters))
         )
         finite = jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in state]), axis=0)
-        watch, occurred = self._nothing_yet(zero)
+        watch, occurred = nothing_yet(self.model, zero)
         return Condition(
             position=Position(
                 time=zero + self.pattern.start, size=zero + jnp.inf, state=state, steps=zero
@@ -148,16 +136,6 @@ class Course:
             watch=watch,
             occurred=occurred,
         )
-
-    def _nothing_yet(self, zero: Array) -> tuple[Watch | None, tuple[Occurrence, ...]]:
-        """What is remembered of triggers before anything has happened."""
-        triggers = self.model.Triggers._fields
-        if not triggers:
-            return None, ()
-        none = jnp.zeros(self.lanes, jnp.int32)
-        never = Occurrence(zero + jnp.nan, none)
-        armed = (zero - 1.0,) * len(triggers)
-        return Watch(armed, none, none, zero), (never,) * len(triggers)
 
     def _has(self, kind: Kind) -> bool:
         return kind in self.pattern.kinds
@@ -178,11 +156,12 @@ class Course:
         """
         start = self.start() if start is None else start
         position = start.position
-        return hoisted(self._rates, position.time, position.state, start.infusion, start.inputs)
+        return hoisted(self.rates, position.time, position.state, start.infusion, start.inputs)
 
-    def _rates(
+    def rates(
         self, time: Array, components: Components, infusion: Components, inputs: Components
     ) -> Components:
+        """The model's equations as they are stated, with what is infused."""
         named_inputs = self.model.Inputs(*inputs)
         rates = jax.tree.leaves(
             self.model.derivative(time, self.named(components), self.parameters, named_inputs)
@@ -232,34 +211,6 @@ class Course:
             limit = jnp.where(row.kind == Kind.RESET, now, limit)
         return jnp.where(condition.status == Status.OK, limit, now)
 
-    def signals(self, start: Condition | None = None) -> Signals:
-        """The model's triggers on lanes; `start` as for `prepare`."""
-        position = (self.start() if start is None else start).position
-
-        def values(time: Array, state: Components) -> Components:
-            assert self.model.triggers is not None
-            named = self.model.triggers(time, self.named(state), self.parameters)
-            return tuple(jnp.broadcast_to(value, self.lanes).astype(self.dtype) for value in named)
-
-        found = traced(values, position.time, position.state).dependencies()
-        depends = sorted({index - 1 for each in found for index in each if index})
-        return Signals(tuple(depends), values)
-
-    def watching(self, condition: Condition, pause: Array | None) -> dict[str, Watching]:
-        """What a solver has to look out for on the way to the next row; or nothing.
-
-        Raises `ValueError` for a pattern that has no slots for it.
-        """
-        if condition.watch is None:
-            return {}
-        if pause is None:
-            raise ValueError(
-                f"the schedule has no slots for the triggers of model {self.model.name}: make it "
-                f"for this model"
-            )
-        able = condition.status == Status.OK
-        return {"watching": Watching(condition.watch, self.signals(), pause, able)}
-
     def arrive(
         self,
         before: Condition,
@@ -282,106 +233,6 @@ class Course:
                 leaving = outside & (before.status == Status.OK)
                 ended = jnp.where(leaving, Status.LEFT_DOMAIN, ended)
         return before._replace(position=position, status=ended.astype(jnp.int32), watch=watch)
-
-    def notice(self, condition: Condition, pause: Array | None) -> Condition:
-        """Lanes with an event that finds no slot have failed."""
-        if condition.watch is None:
-            return condition
-        assert pause is not None
-        late = condition.watch.stopped & ~pause & (condition.status == Status.OK)
-        status = jnp.where(late, Status.TOO_MANY_TRIGGERED, condition.status)
-        return condition._replace(status=status.astype(jnp.int32))
-
-    def react(self, condition: Condition, row: Events) -> Condition:
-        """The event of lanes that have stopped for one: what it does to the state, or their end."""
-        watch = condition.watch
-        assert watch is not None
-        happens = watch.stopped & (condition.status == Status.OK)
-        located = happens & (watch.phase == LOCATED)
-        position = self._corrected(condition, located, row)
-        reactions = {}
-        if self.model.react is not None:
-            named = self.named(position.state)
-            reactions = self.model.react(position.time, named, self.parameters)
-        state, status = position.state, condition.status
-        above, occurred = list(watch.above), list(condition.occurred)
-        for index, (name, trigger) in enumerate(self.model.trigger_fields().items()):
-            hit = happens & (watch.which == index)
-            if name in reactions:
-                state = tuple(
-                    jnp.where(hit, jnp.broadcast_to(new, self.lanes).astype(self.dtype), old)
-                    for new, old in zip(jax.tree.leaves(reactions[name]), state, strict=True)
-                )
-            if trigger.ends:
-                status = jnp.where(hit, ENDED, status).astype(jnp.int32)
-            first, count = occurred[index]
-            first = jnp.where(hit & (count == 0), position.time, first)
-            occurred[index] = Occurrence(first, count + hit.astype(jnp.int32))
-            above[index] = jnp.where(hit, 1.0, above[index])
-        phase = jnp.where(happens, ACTED, watch.phase).astype(jnp.int32)
-        return condition._replace(
-            position=position._replace(state=state),
-            status=status,
-            watch=watch._replace(above=tuple(above), phase=phase),
-            occurred=tuple(occurred),
-        )
-
-    def _corrected(self, condition: Condition, located: Array, row: Events) -> Position:
-        """Located lanes moved along the equations to where their trigger is zero.
-
-        The last step ended where an interpolant crosses zero, and its length is a constant. From
-        there Newton's method leads to where the trigger itself does, with its second order, so that
-        first and second derivatives of the place are those of the implicit function.
-        """
-        position, watch = condition.position, condition.watch
-        assert watch is not None
-        field, signals = Between(self, self._rates, condition), self.signals(condition)
-
-        def own(time: Array, state: Components) -> Array:
-            values = signals.values(time, state)
-            chosen = values[0]
-            for index, value in enumerate(values[1:], start=1):
-                chosen = jnp.where(watch.which == index, value, chosen)
-            return chosen
-
-        def along(time: Array, state: Components) -> tuple[Array, Components]:
-            """The trigger's slope along the solution, and the rates."""
-            rates = field(time, state)
-            _, slope = jax.jvp(own, (time, state), (jnp.ones_like(time), rates))
-            return slope, rates
-
-        time, state = position.time, position.state
-        (slope, rates), (bend, turns) = jax.jvp(
-            along, (time, state), (jnp.ones_like(time), field(time, state))
-        )
-        # A trigger that only touches zero has no place that is a function of anything.
-        crossing = located & (slope > 0.0)
-        slope = jnp.where(crossing, slope, 1.0)
-        linear = jnp.where(crossing, -own(time, state) / slope, 0.0)
-        move = linear - 0.5 * jnp.where(crossing, bend / slope, 0.0) * linear * linear
-        value = lax.stop_gradient(move)
-        most = FARTHEST * position.size
-        bounded = jnp.maximum(jnp.minimum(value, jnp.minimum(most, row.time - time)), -most)
-        bounded = jnp.where(crossing, lax.stop_gradient(bounded), 0.0)
-        move = bounded + (move - value)
-        moved = tuple(
-            component + move * (rate + 0.5 * move * turn)
-            for component, rate, turn in zip(state, rates, turns, strict=True)
-        )
-        return position._replace(
-            time=jnp.where(crossing, time + move, time),
-            state=tuple(jnp.where(crossing, a, b) for a, b in zip(moved, state, strict=True)),
-        )
-
-    def ended_well(self, status: Array) -> Array:
-        """Status once the walk is over: an end that an event has made is no failure."""
-        if not self.model.Triggers._fields:
-            return status
-        return jnp.where(status == ENDED, Status.OK, status).astype(jnp.int32)
-
-    def triggered(self, condition: Condition) -> Any:
-        """The events of each trigger by its name; `()` where there are none."""
-        return self.model.Triggers(*condition.occurred) if condition.occurred else ()
 
     def hold_visit(self, condition: Condition, row: Events) -> tuple[Condition, Array, Any]:
         """At a free slot: the condition after it, which lanes held a visit, and their records."""

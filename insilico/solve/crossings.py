@@ -4,7 +4,7 @@ A trial step is followed along its own interpolant at quarters of its length. If
 zero from below, the step is not taken: the place is found by halving, and a shorter step goes
 there, so that the state has the accuracy of the stepper. Halving waits until no lane of the chunk
 has anything else to do, since all lanes pay for it. What the interpolant misses is made up for at
-the place itself (`insilico.solve.courses.Course.react`).
+the place itself (`insilico.solve.reactions.react`).
 """
 
 from __future__ import annotations

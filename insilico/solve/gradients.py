@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from insilico.model import Model
-from insilico.solve import adaptive, crossings, methods, walks
+from insilico.solve import adaptive, crossings, methods, reactions, walks
 from insilico.solve.adaptive import Limits, Position, start
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
 from insilico.solve.events import Events, Pattern
@@ -333,7 +333,7 @@ class Differentiable:
     ) -> tuple[Opened, Constants]:
         """The method made ready for the equations under what events have set."""
         field = course.field(functools.partial(equations, constants), now)
-        depends = () if now.watch is None else course.signals(now).depends
+        depends = () if now.watch is None else reactions.signals(course, now).depends
         time, state = now.position.time, now.position.state
         return Opened.of(methods.get(self.method), field, time, state, depends)
 
@@ -350,7 +350,7 @@ class Differentiable:
         target = course.target(before, this.event, this.slot)
         limits = Limits.of(target, tolerances, self.model.negligible())
         method, stepper = methods.get(self.method), opened.stepper(own)
-        watching = course.watching(before, this.pause).get("watching")
+        watching = reactions.watching(course, before, this.pause).get("watching")
         if watching is None:
             first = start(method, stepper, before.position, this.fresh, limits)
             return Journey(method, opened, own, limits, target, first)

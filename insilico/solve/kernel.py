@@ -14,6 +14,7 @@ patients may be sorted without their numbers being moved, and at the lane's own 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +25,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
 from insilico.model import Model
-from insilico.solve import adaptive, crossings, stiffness
+from insilico.solve import adaptive, crossings, reactions, stiffness
 from insilico.solve.adaptive import Limits, Moving, Position
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
 from insilico.solve.crossings import Bracket, Curve, Watched
@@ -155,7 +156,7 @@ def walk_in_kernel(
         stopped=start.position.time,
         steps=start.position.steps,
         state=course.named(start.position.state),
-        triggered=course.triggered(start),
+        triggered=reactions.triggered(course, start),
     )
     read, given_tree = jax.tree.flatten(given)
     written, walk_tree = jax.tree.flatten(walk)
@@ -383,12 +384,13 @@ class _Program:
             condition = self.course.finish(
                 condition, self.given.events.time.at_row(last, self.patient)
             )
-        self._write(self.walk.status, self.course.ended_well(condition.status))
+        self._write(self.walk.status, reactions.ended_well(self.course, condition.status))
         self._write(self.walk.stopped, condition.position.time)
         self._write(self.walk.steps, condition.position.steps)
         named = self.course.named(condition.position.state)
         jax.tree.map(self._write, self.walk.state, named)
-        jax.tree.map(self._write, self.walk.triggered, self.course.triggered(condition))
+        occurred = reactions.triggered(self.course, condition)
+        jax.tree.map(self._write, self.walk.triggered, occurred)
 
     def _depart(self, start: Condition) -> Journey:
         """Lanes that wait to be sent to their first row."""
@@ -436,7 +438,8 @@ class _Program:
 
     def _watched_step(self, journey: Journey, watched: Watched) -> Journey:
         """The same where triggers may cross, and to the place of those that do."""
-        signals, method, target = self.course.signals(self.beginning), self.method, journey.target
+        signals = reactions.signals(self.course, self.beginning)
+        method, target = self.method, journey.target
 
         def attempt(watched: Watched, target: Array, now: Condition) -> Any:
             limits = self._limits(target)
@@ -476,7 +479,7 @@ class _Program:
         )
         index = jnp.maximum(journey.row, 0)
         row = self._row(index)
-        now = self.course.notice(now, self._pause(row))
+        now = reactions.notice(self.course, now, self._pause(row))
         if jax.tree.leaves(self.walk.outputs):
             self._observe(now, index, here)
         if self.course.rule is not None and any(self.pattern.slots):
@@ -491,7 +494,8 @@ class _Program:
         target = self.course.target(now, self._row(next_index), slot)
         target = jnp.where(following < rows, target, now.position.time)
         begins, jumped = journey.row < 0, row.kind != Kind.NONE
-        watching = self.course.watching(now, self._pause(self._row(next_index))).get("watching")
+        pause = self._pause(self._row(next_index))
+        watching = reactions.watching(self.course, now, pause).get("watching")
         if watching is not None:
             jumped = jumped & (row.kind != Kind.PAUSE) | (watching.watch.phase == ACTED)
         fresh = begins | jumped
@@ -543,7 +547,7 @@ class _Program:
         """The events of lanes that have stopped for one."""
         assert now.watch is not None
         there = here & now.watch.stopped & (now.status == Status.OK)
-        react = plain(self.course.react, self.lanes)
+        react = plain(functools.partial(reactions.react, self.course), self.lanes)
         return lax.cond(_any(there), lambda: _select(there, react(now, row), now), lambda: now)
 
     def _row(self, index: Array) -> Events:

@@ -1,7 +1,7 @@
 """What is remembered of the events that a patient's own state sets off, and of what sets them off.
 
 A trigger is a function of time, state and parameters; its event happens when it comes to lie above
-zero. `insilico.solve.crossings` finds where on a step, `insilico.solve.courses` says what follows.
+zero. `insilico.solve.crossings` finds where on a step, `insilico.solve.reactions` what follows.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax.numpy as jnp
 from jax import Array
 
+from insilico.model import Model
 from insilico.solve.fields import Components
 
 GOING, APPROACHING, CROSSED, LOCATED, AT_ONCE, ACTED = range(6)
@@ -69,3 +71,13 @@ class Watching(NamedTuple):
     signals: Signals
     pause: Array
     able: Array
+
+
+def nothing_yet(model: Model, zero: Array) -> tuple[Watch | None, tuple[Occurrence, ...]]:
+    """What is remembered of a model's triggers before anything has happened; `zero` on lanes."""
+    triggers = model.Triggers._fields
+    if not triggers:
+        return None, ()
+    none = jnp.zeros(zero.shape, jnp.int32)
+    armed, never = zero - 1.0, Occurrence(zero + jnp.nan, none)
+    return Watch((armed,) * len(triggers), none, none, zero), (never,) * len(triggers)

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array, lax
 
 from insilico.model import Model
+from insilico.solve import reactions
 from insilico.solve.adaptive import any_of
 from insilico.solve.courses import Condition, Course, Rule
 from insilico.solve.events import Events, Kind, Pattern
@@ -102,7 +103,7 @@ def walk_course(
         arrived = advance(
             course.field(equations, now), now.position, course.target(now, this.event, this.slot),
             this.fresh, tolerances, negligible,
-            **course.diffusion(now), **course.watching(now, this.pause),
+            **course.diffusion(now), **reactions.watching(course, now, this.pause),
         )  # fmt: skip
         return leave(course, course.arrive(now, tolerances, *arrived), this)
 
@@ -156,7 +157,7 @@ def rows_of(events: Events, pattern: Pattern) -> Row:
 def leave(course: Course, now: Condition, this: Row) -> tuple[Condition, Seen]:
     """What lanes that have arrived at a row show, and how they leave it."""
     row = this.event
-    now = course.notice(now, this.pause)
+    now = reactions.notice(course, now, this.pause)
     solved = now.status == Status.OK
     outputs = [
         jnp.where(solved, leaf, jnp.nan) for leaf in jax.tree.leaves(course.outputs(now.position))
@@ -187,7 +188,7 @@ def _reacted(course: Course, now: Condition, row: Events) -> Condition:
     if now.watch is None:
         return now
     happens = any_of(now.watch.stopped & (now.status == Status.OK))
-    return lax.cond(happens, lambda now: course.react(now, row), lambda now: now, now)
+    return lax.cond(happens, lambda now: reactions.react(course, now, row), lambda now: now, now)
 
 
 def result(
@@ -214,9 +215,9 @@ def result(
             else seen.visit_time[slots]
         ),
         records=jax.tree.map(lambda leaf: leaf[slots], seen.record),
-        status=course.ended_well(end.status),
+        status=reactions.ended_well(course, end.status),
         stopped=end.position.time,
         steps=end.position.steps,
         state=course.named(end.position.state),
-        triggered=course.triggered(end),
+        triggered=reactions.triggered(course, end),
     )

@@ -283,8 +283,8 @@ def weighted_ball(derivative, method, tolerances=None):
 
 
 def exactly_weighted(falls):
-    def one(*fall):
-        fall = eventful.Fall(*fall)
+    def one(drop, gravity, restitution):
+        fall = eventful.Fall(drop, gravity, restitution)
         heights = jnp.stack([eventful.bouncing(fall, time) for time in (0.3, 1.0, 1.1)])
         return heights @ jnp.array([1.0, 0.7, 0.3]) + 3.0 * jnp.sqrt(2.0 * fall.drop / fall.gravity)
 
@@ -381,8 +381,9 @@ def glucose(outputs, data):
 
 @pytest.fixture(scope="module")
 def gradient_of_rescue(rescue):
+    events, pattern = rescue
     return value_and_gradient(
-        RESCUE, eventful.PEOPLE, *rescue, glucose, np.zeros(3),
+        RESCUE, eventful.PEOPLE, events, pattern, glucose, np.zeros(3),
         tolerances=Tolerances(1e-10, 1e-10), method="tsit5",
     )  # fmt: skip
 
@@ -412,8 +413,9 @@ def test_steps_that_are_no_more_on_record_are_taken_again(rescue, gradient_of_re
     def another(outputs, data):
         return glucose(outputs, data)
 
+    events, pattern = rescue
     short = value_and_gradient(
-        RESCUE, eventful.PEOPLE, *rescue, another, np.zeros(3),
+        RESCUE, eventful.PEOPLE, events, pattern, another, np.zeros(3),
         tolerances=Tolerances(1e-10, 1e-10), method="tsit5",
     )  # fmt: skip
     close(short.gradient, gradient_of_rescue.gradient, rtol=1e-12)
