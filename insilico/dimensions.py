@@ -65,6 +65,14 @@ def inconsistencies(model: Model) -> list[str]:
         arguments = (moment, state, parameters, inputs)
         calls.append(("diffusion", model.diffusion, arguments, coefficients))
     problems = []
+    if model.triggers is not None:
+        # What is compared with zero may be of any dimension, as long as it is of one.
+        _, wrong = _followed(model.triggers, (moment, state, parameters))
+        problems += [f"triggers: {problem}" for problem in wrong]
+    if model.react is not None:
+        given = jax.eval_shape(model.react, *_numbers((moment, state, parameters)))
+        after = dict.fromkeys(given, state)
+        calls.append(("react", model.react, (moment, state, parameters), after))
     for balance in model.balances:
         found, wrong = _followed(balance.total, (state, parameters))
         problems += [f"balance of {balance.name}: {problem}" for problem in wrong]

@@ -51,6 +51,21 @@ class Wiener:
     description: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Trigger:
+    """What a field of a model's `Triggers` stands for: an event that the state sets off.
+
+    **Arguments:**
+
+    - `description`: what happens, in one line: "cumulative hazard reaches the threshold".
+    - `ends`: whether the patient is followed no further: death, dropout; it is no failure. Default:
+      the patient goes on, in the state that `Model.react` gives, if it gives one.
+    """
+
+    description: str
+    ends: bool = False
+
+
 Flow = Callable[[Any, Any, Any], Any]
 """`flow(state, parameters, inputs)`: one number, an amount per time, for instance mg/h."""
 
@@ -113,6 +128,10 @@ class NoNoise(NamedTuple):
     """The Wiener processes of a model that has none."""
 
 
+class NoTriggers(NamedTuple):
+    """The triggers of a model that has none."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
     """One published structural model.
@@ -154,6 +173,14 @@ class Model:
     - `step` has to be stated: it is the grid, too, on which paths are drawn, so that a step of
       another length runs along the same path.
 
+    **For events that the state sets off** (death, progression, rescue), optional:
+
+    - `Triggers`: NamedTuple class, its fields annotated `Annotated[Value, Trigger(description)]`.
+    - `triggers(time, state, parameters) -> Triggers` of a number each, smooth in the state: the
+      event happens when it comes to lie above zero, and again once it was at or below zero.
+    - `react(time, state, parameters) -> {trigger: State}`, optional: the state just after the
+      event, for triggers that change it.
+
     **For checks** (`insilico.checks`), optional:
 
     - `typical`: the model's `Parameters`, a plain number each, around which it is checked. The
@@ -182,6 +209,9 @@ class Model:
     gates: tuple[str, ...] = ()
     Noise: type[Any] = NoNoise
     diffusion: Callable[[Any, Any, Any, Any], Any] | None = None
+    Triggers: type[Any] = NoTriggers
+    triggers: Callable[[Any, Any, Any], Any] | None = None
+    react: Callable[[Any, Any, Any], Mapping[str, Any]] | None = None
     time_unit: str = "h"
     typical: Any = None
     balances: tuple[Balance, ...] = ()
@@ -200,6 +230,15 @@ class Model:
             name: _annotation(
                 self.name, "Noise", name, hint, Wiener, "Annotated[State, Wiener(description)]"
             )
+            for name, hint in hints.items()
+        }
+
+    def trigger_fields(self) -> dict[str, Trigger]:
+        """The declared triggers, by name."""
+        hints = get_type_hints(self.Triggers, include_extras=True)
+        wanted = "Annotated[Value, Trigger(description)]"
+        return {
+            name: _annotation(self.name, "Triggers", name, hint, Trigger, wanted)
             for name, hint in hints.items()
         }
 
@@ -258,7 +297,7 @@ class Model:
     def check_structure(self, parameters: Any) -> None:
         """Raise `TypeError` unless initial state and rates have the declared structure.
 
-        The coefficients of noise, too, where there is any.
+        The coefficients of noise and what triggers set off, too, where there is any.
         """
         sizes = {name: quantity.size or 1 for name, quantity in self.quantities("State").items()}
 
@@ -280,6 +319,8 @@ class Model:
         check("initial state", state)
         inputs = self.Inputs(*(0.0 for _ in self.Inputs._fields))
         check("derivative", self.derivative(0.0, state, parameters, inputs))
+        for name, after in self._reactions(state, parameters).items():
+            check(f"reaction to {name}", after)
         if self.diffusion is None:
             return
         noise = self.diffusion(0.0, state, parameters, inputs)
@@ -290,6 +331,33 @@ class Model:
             )
         for name, coefficients in zip(self.Noise._fields, noise, strict=True):
             check(f"diffusion by {name}", coefficients)
+
+    def _reactions(self, state: Any, parameters: Any) -> Mapping[str, Any]:
+        """What `react` gives, once triggers were found to be as they are declared."""
+        fields = self.trigger_fields()
+        if self.triggers is None:
+            if fields or self.react is not None:
+                raise TypeError(
+                    f"model {self.name} declares Triggers or react, but no function triggers"
+                )
+            return {}
+        if not fields:
+            raise TypeError(f"model {self.name} has a function triggers, but declares no Triggers")
+        found = self.triggers(0.0, state, parameters)
+        if not isinstance(found, self.Triggers):
+            raise TypeError(
+                f"triggers of model {self.name} must be a {self.Triggers.__name__}; "
+                f"found {type(found).__name__}"
+            )
+        reactions = {} if self.react is None else self.react(0.0, state, parameters)
+        going_on = [name for name, trigger in fields.items() if not trigger.ends]
+        for name in reactions:
+            if name not in going_on:
+                raise TypeError(
+                    f"react of model {self.name} names {name!r}, which is no trigger after which a "
+                    f"patient goes on; there are {', '.join(going_on) or 'none'}"
+                )
+        return reactions
 
 
 def _quantity(model: str, group: str, name: str, hint: Any) -> Quantity:

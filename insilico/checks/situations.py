@@ -14,7 +14,7 @@ from jax import Array
 
 from insilico import devices as _devices  # noqa: F401  (float64 before anything is traced)
 from insilico.config import dimensions
-from insilico.model import Model, NoNoise
+from insilico.model import Model, NoNoise, NoTriggers
 from insilico.randomness import purpose_key, subject_keys
 from insilico.solve import Dose, Events, Infusion, Input, Pattern, schedule
 from insilico.solve.methods import ADAPTIVE
@@ -174,8 +174,10 @@ class Situation:
 
     @functools.cached_property
     def observed(self) -> Model:
-        """The model with all numbers of state and outputs as its outputs."""
-        return _observed(self.model, self.model.components())
+        """The model with all numbers of state and outputs as its outputs, and without triggers:
+        what is checked are its equations, to the end."""
+        everything = _observed(self.model, self.model.components())
+        return dataclasses.replace(everything, Triggers=NoTriggers, triggers=None, react=None)
 
     @functools.cached_property
     def without_noise(self) -> Model:

@@ -130,13 +130,16 @@ def look(
     limits: Limits,
     *,
     between: tuple[int, ...] = (),
+    waiting: Array | None = None,
 ) -> Tried:
     """The first half of `attempt`: the trial step, which nobody has taken yet.
 
-    `between` are the components whose interpolant is asked for.
+    `between` are the components whose interpolant is asked for. Lanes that are `waiting` are idle.
     """
     time, size, state, rates, _ = moving
     active, left = limits.allow(moving, target), target - time
+    if waiting is not None:
+        active = active & ~waiting
     if time.dtype == jnp.float32:
         # Late in time, the clock's rounding of a step is no longer small: let it be the step's too.
         size = lax.optimization_barrier(time + size) - time

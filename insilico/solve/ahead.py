@@ -187,7 +187,7 @@ def walk_ahead(
                 turns,
             ),
         )
-        now = course.arrive(now, *judge(method, stepper, moving, target, limits), tolerances)
+        now = course.arrive(now, tolerances, *judge(method, stepper, moving, target, limits))
         arrived = now.status == Status.OK
         # The event's own row, and before it those of lanes that had no step to take.
         _, shown = lax.while_loop(

@@ -17,10 +17,7 @@ from insilico.solve import precision as precision_
 from insilico.solve.blocks import (
     BLOCK,
     LANES,
-    Schedule,
-    Shape,
     over_devices,
-    refuse_rule,
     solve_block,
 )
 from insilico.solve.brownian import words_of
@@ -29,6 +26,7 @@ from insilico.solve.courses import Rule
 from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern, check_events
 from insilico.solve.records import Layout, Records, RecordTable, overlaps
+from insilico.solve.rows import Schedule, Shape, refuse_rule
 from insilico.solve.status import Status
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 from insilico.solve.walks import Walk
@@ -41,6 +39,8 @@ class Solution(NamedTuple):
     - `outputs`: the model's outputs NamedTuple, (patients, times).
     - `visit_time`: (patients, slots), NaN where unused; `records`, the rule's, alike.
     - `status`, `stopped`, `steps`: (patients,), see `insilico.solve.Walk`.
+    - `triggered`: the model's `Triggers`, of each `first`, the time of its first event or NaN, and
+      `count`, how many there were, (patients,). `()` for a model without triggers.
     - `measured_error`: of a solve in single precision, the largest relative difference of outputs
       from those of a sample of the patients in double precision and to a tighter tolerance. None in
       double precision.
@@ -53,6 +53,7 @@ class Solution(NamedTuple):
     stopped: np.ndarray
     steps: np.ndarray
     state: Any
+    triggered: Any = ()
     measured_error: float | None = None
 
 

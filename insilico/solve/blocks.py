@@ -22,24 +22,16 @@ from insilico.solve import guards, loops, methods
 from insilico.solve.ahead import walk_ahead
 from insilico.solve.courses import Course, Rule
 from insilico.solve.drivers import Choice, Launch, choose_driver
-from insilico.solve.events import Events, Pattern
 from insilico.solve.precision import in_precision
-from insilico.solve.records import Layout, RecordTable, expand
+from insilico.solve.rows import Schedule, Shape, as_rows, refuse_rule
 from insilico.solve.tolerances import TolerancesAsNumbers
-from insilico.solve.walks import Advance, Prior, Walk, walk
+from insilico.solve.walks import Walk, walk
 
 LANES = 64
 """Patients a chunk. Fewer leave vector units idle, more fall out of the cache (measured)."""
 
 BLOCK = 1024
 """Patients a block: the unit of work that is dispatched; sorting never crosses it."""
-
-
-Schedule = Events | RecordTable
-"""Rows of a schedule, or records of an event table that are yet to become rows."""
-
-Shape = Pattern | Layout
-"""The part of it that a compiled program is made for."""
 
 
 def solve_block(
@@ -88,10 +80,13 @@ def solve_block(
         # Not on top: half a second that only a kernel is worth.
         from insilico.solve.kernel import walk_in_kernel
 
-        assert isinstance(events, Events) and isinstance(pattern, Pattern)
-        walked = walk_in_kernel(
+        rows, shape, prior = as_rows(
             model, parameters, events, pattern, tolerances,
-            method=methods.get(name), rule=rule, subject=subject,
+            loops.advance_of(model, name), derivative, name,
+        )  # fmt: skip
+        walked = walk_in_kernel(
+            model, parameters, rows, shape, tolerances,
+            method=methods.get(name), rule=rule, subject=subject, prior=prior,
             order=None if model.fastest_rate is None else Chunks.of(model, parameters).order,
             launch=choice.launch, interpret=choice.interpreted,
         )  # fmt: skip
@@ -108,7 +103,8 @@ def solve_block(
                 model, parameters, rows, shape, name, rule, subject, prior
             )
             return walking.walk(given, tolerances)
-        passing = shape.between and rule is None and jax.default_backend() == "cpu"
+        passing = shape.between and rule is None and model.triggers is None
+        passing = passing and jax.default_backend() == "cpu"
         if passing and derivative is None and name in methods.ADAPTIVE:
             course = Course(model, parameters, shape)
             return walk_ahead(course, rows, tolerances, methods.get(name))[0]
@@ -119,39 +115,6 @@ def solve_block(
 
     found = Chunks.of(model, parameters).map(chunk, parameters, events, subject, noise)
     return guards.guarded(derivative, found)
-
-
-def as_rows(
-    model: Model,
-    parameters: Any,
-    events: Schedule,
-    pattern: Shape,
-    tolerances: TolerancesAsNumbers,
-    advance: Advance,
-    derivative: str | None,
-    method: str,
-) -> tuple[Events, Pattern, Prior | None]:
-    """The rows of a chunk's schedule, into which records are expanded."""
-    if isinstance(events, Events):
-        assert isinstance(pattern, Pattern)
-        return events, pattern, None
-    assert isinstance(pattern, Layout)
-    differentiable = None if derivative is None else advance
-    if derivative in ("reverse", "second"):
-        differentiable = loops.backwards(method)
-    return expand(
-        model, parameters, events, pattern, tolerances,
-        advance=advance, settle=loops.settling(advance, method), differentiable=differentiable,
-    )  # fmt: skip
-
-
-def refuse_rule(pattern: Shape, rule: Rule | None) -> None:
-    """Raise `ValueError` for a rule beside an event table."""
-    if isinstance(pattern, Layout) and rule is not None:
-        raise ValueError(
-            "a rule decides at the visits of a schedule; with an event table there are none: "
-            "leave out the rule, or give events from insilico.solve.schedule"
-        )
 
 
 class Chunks(NamedTuple):

@@ -21,6 +21,7 @@ from insilico.solve.fields import Components, Field, hoisted
 from insilico.solve.noise import chosen, structure_of
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
+from insilico.solve.triggers import Occurrence, Watch, nothing_yet
 
 UNDERSHOOT = 100.0
 """How far below its `lowest` a component may come, in tolerances at a value of its `negligible`.
@@ -78,6 +79,8 @@ class Condition(NamedTuple):
     - `infusion`: rates into the pattern's infused compartments; `inputs`: the model's, at time 0
       where they have `slopes`, which are there only if the pattern has ramps.
     - `plan`: the rule's; None where there is no rule.
+    - `watch`: what is remembered of the model's triggers; None where it has none. `occurred`: the
+      events of each of them so far.
     """
 
     position: Position
@@ -86,6 +89,8 @@ class Condition(NamedTuple):
     inputs: tuple[Array, ...]
     plan: Plan | None
     slopes: tuple[Array, ...] = ()
+    watch: Watch | None = None
+    occurred: tuple[Occurrence, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +123,7 @@ class Course:
             for leaf in jax.tree.leaves(self.model.initial(self.parameters))
         )
         finite = jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in state]), axis=0)
+        watch, occurred = nothing_yet(self.model, zero)
         return Condition(
             position=Position(
                 time=zero + self.pattern.start, size=zero + jnp.inf, state=state, steps=zero
@@ -127,6 +133,8 @@ class Course:
             inputs=tuple(zero for _ in self.model.Inputs._fields),
             plan=None if self.rule is None else self.rule.start(self.subject),
             slopes=tuple(zero for _ in self.model.Inputs._fields if self._has(Kind.RAMP)),
+            watch=watch,
+            occurred=occurred,
         )
 
     def _has(self, kind: Kind) -> bool:
@@ -148,11 +156,12 @@ class Course:
         """
         start = self.start() if start is None else start
         position = start.position
-        return hoisted(self._rates, position.time, position.state, start.infusion, start.inputs)
+        return hoisted(self.rates, position.time, position.state, start.infusion, start.inputs)
 
-    def _rates(
+    def rates(
         self, time: Array, components: Components, infusion: Components, inputs: Components
     ) -> Components:
+        """The model's equations as they are stated, with what is infused."""
         named_inputs = self.model.Inputs(*inputs)
         rates = jax.tree.leaves(
             self.model.derivative(time, self.named(components), self.parameters, named_inputs)
@@ -194,14 +203,21 @@ class Course:
         now = condition.position.time
         if condition.plan is not None:
             planned = condition.plan.next_visit
-            visit = jnp.where(planned <= limit, planned, now)
+            # Who looks out for triggers passes no slot before the row's time has come.
+            otherwise = now if condition.watch is None else limit
+            visit = jnp.where(planned <= limit, planned, otherwise)
             limit = jnp.where(slot, jnp.maximum(visit, now), limit)
         if self._has(Kind.RESET):
             limit = jnp.where(row.kind == Kind.RESET, now, limit)
         return jnp.where(condition.status == Status.OK, limit, now)
 
     def arrive(
-        self, before: Condition, position: Position, status: Array, tolerances: TolerancesAsNumbers
+        self,
+        before: Condition,
+        tolerances: TolerancesAsNumbers,
+        position: Position,
+        status: Array,
+        watch: Watch | None = None,
     ) -> Condition:
         """Lanes where their way to a row has ended; `before` is how they set out.
 
@@ -216,13 +232,15 @@ class Course:
                 outside = component < lowest - allowance * negligible
                 leaving = outside & (before.status == Status.OK)
                 ended = jnp.where(leaving, Status.LEFT_DOMAIN, ended)
-        return before._replace(position=position, status=ended.astype(jnp.int32))
+        return before._replace(position=position, status=ended.astype(jnp.int32), watch=watch)
 
     def hold_visit(self, condition: Condition, row: Events) -> tuple[Condition, Array, Any]:
         """At a free slot: the condition after it, which lanes held a visit, and their records."""
         assert self.rule is not None and condition.plan is not None
         now, planned = condition.position.time, condition.plan.next_visit
         due = (condition.status == Status.OK) & (planned <= row.time)
+        if condition.watch is not None:
+            due = due & ~condition.watch.stopped
         late = due & (planned < now)
         record, after = self.rule.visit(
             Visit(now, self.outputs(condition.position)), condition.plan, self.subject
@@ -347,5 +365,5 @@ class Between:
 
 class _Equations(Protocol):
     def __call__(
-        self, time: Array, state: Components, infusion: Components, inputs: Components
+        self, time: Array, state: Components, infusion: Components, inputs: Components, /
     ) -> Components: ...

@@ -17,17 +17,14 @@ from insilico.solve.batch import Solution, prepare, put_together
 from insilico.solve.blocks import (
     LANES,
     Chunks,
-    Schedule,
-    Shape,
-    as_rows,
     over_devices,
-    refuse_rule,
     solve_block,
 )
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
 from insilico.solve.records import Records
 from insilico.solve.replays import pullback, smooth
+from insilico.solve.rows import Schedule, Shape, as_rows, refuse_rule
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 
 Objective = Callable[[Any, Any], Array]
@@ -187,7 +184,7 @@ def value_and_gradient_block(
             )
             return loops.differentiable(name).of(
                 model, parameters, rows, shape, name, rule, subject, prior,
-                timed=rule is not None or prior is not None,
+                timed=rule is not None or prior is not None or model.triggers is not None,
             )  # fmt: skip
 
         walking, given = walking_of(parameters)

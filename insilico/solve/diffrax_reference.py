@@ -40,10 +40,13 @@ def reference(
     failed patient's `stopped` is the end of the interval it failed in. Slower than lanes by an
     order of magnitude; use it to check them, or for a solver that lanes do not have.
 
-    Raises `ValueError` for a model with noise: `insilico.solve.stochastic_reference` is for those.
+    Raises `ValueError` for a model with noise: `insilico.solve.stochastic_reference` is for those;
+    and for one with triggers, whose events it does not look out for.
     """
     if model.diffusion is not None:
         raise ValueError(f"model {model.name} has noise: take stochastic_reference")
+    if model.triggers is not None:
+        raise ValueError(f"model {model.name} has triggers, which the reference does not know")
     import diffrax  # not on top: who does not ask for it should not wait for it
 
     advance = functools.partial(_advance, solver or diffrax.Dopri8(), tolerances.max_steps)

@@ -15,7 +15,6 @@ import jax
 from insilico.model import Model
 from insilico.solve import methods
 from insilico.solve.courses import Rule
-from insilico.solve.events import Events, Pattern
 from insilico.solve.plain import Unsuitable
 from insilico.solve.tolerances import Tolerances
 
@@ -96,8 +95,6 @@ def choose_driver(
     try:
         if derivative is not None:
             raise Unsuitable("derivatives")
-        if not isinstance(pattern, Pattern):
-            raise Unsuitable("event tables, whose records become rows patient by patient")
         words = _words_of_kernel(model, parameters, events, pattern, method, rule, subject, launch)
     except Unsuitable as missing:
         reason = f"the kernel cannot do {missing}"
@@ -116,8 +113,8 @@ def choose_driver(
 def _words_of_kernel(
     model: Model,
     parameters: Any,
-    events: Events,
-    pattern: Pattern,
+    events: Any,
+    pattern: Any,
     method: str | None,
     rule: Rule | None,
     subject: Any,
@@ -125,7 +122,9 @@ def _words_of_kernel(
 ) -> int:
     """Trace the kernel for one program of lanes; nothing is computed."""
     # Not on top: half a second that only a kernel is worth.
+    from insilico.solve import loops
     from insilico.solve.kernel import walk_in_kernel
+    from insilico.solve.rows import as_rows
 
     name = methods.known(method or model.method)
     if name not in methods.ADAPTIVE:
@@ -133,20 +132,26 @@ def _words_of_kernel(
     chosen = methods.get(name)
 
     def block(leaf: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((*leaf.shape[:-1], launch.lanes), leaf.dtype)
-
-    def column(leaf: Any) -> Any:
-        shape = leaf.shape if leaf.ndim == 1 else (leaf.shape[0], launch.lanes)
+        shape = leaf.shape if leaf.ndim == 1 else (*leaf.shape[:-1], launch.lanes)
         return jax.ShapeDtypeStruct(shape, leaf.dtype)
 
-    program = jax.make_jaxpr(
-        lambda parameters, events, subject: walk_in_kernel(
-            model, parameters, events, pattern, Tolerances().numbers(),
-            method=chosen, rule=rule, subject=subject, launch=launch,
-        )
-    )(
-        jax.tree.map(block, parameters), Events(*map(column, events)), jax.tree.map(block, subject)
-    )  # fmt: skip
+    def own(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((*leaf.shape[:-1], launch.lanes), leaf.dtype)
+
+    def solved(parameters: Any, schedule: Any, subject: Any) -> Any:
+        tolerances = Tolerances().numbers()
+        rows, shape, prior = as_rows(
+            model, parameters, schedule, pattern, tolerances,
+            loops.advance_of(model, name), None, name,
+        )  # fmt: skip
+        return walk_in_kernel(
+            model, parameters, rows, shape, tolerances,
+            method=chosen, rule=rule, subject=subject, launch=launch, prior=prior,
+        )  # fmt: skip
+
+    program = jax.make_jaxpr(solved)(
+        jax.tree.map(own, parameters), jax.tree.map(block, events), jax.tree.map(own, subject)
+    )
     kernels = [e for e in program.jaxpr.eqns if e.primitive.name == "pallas_call"]
     return words_alive(kernels[0].params["jaxpr"], launch.lanes)
 

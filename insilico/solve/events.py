@@ -40,6 +40,8 @@ class Kind(enum.IntEnum):
     """
     RAMP = 6
     """From now on input number `target` changes by `amount` a unit of time."""
+    PAUSE = 7
+    """Nothing: a free slot for an event that the state sets off before the row's time."""
 
 
 SCHEDULED = (Kind.DOSE, Kind.RATE, Kind.INPUT)
@@ -141,6 +143,7 @@ def schedule(
     shortest_recheck: float | None = None,
     start: float = 0.0,
     interpolate: bool | None = None,
+    triggered: int | None = None,
 ) -> tuple[Events, Pattern]:
     """The rows of one schedule for `model`, in its time unit.
 
@@ -160,11 +163,15 @@ def schedule(
       that of a step, so results differ by a part of the tolerance. Default: where it is faster, in
       models of at least `MANY_STATES` components with `OFTEN` rows or more from one event to the
       next. State False where results should be those of solves that end their steps at every row
-      whatever is stated here: solves that are differentiated, follow a rule or run on a GPU.
+      whatever is stated here: solves that are differentiated, follow a rule, run on a GPU or are of
+      a model with triggers.
+    - `triggered`: for a model with triggers, how many of their events there may be between two
+      rows; a patient with more of them fails. Default: as many as the model has triggers. Change it
+      for events that come again soon, like rescue doses between visits that are weeks apart.
 
     Raises `ValueError` for times, amounts and values that are not finite, times before `start`, a
-    duration that is not positive, unsorted output times, and `KeyError` for an unknown compartment
-    or input.
+    duration that is not positive, unsorted output times, `triggered` below 1 or for a model without
+    triggers, and `KeyError` for an unknown compartment or input.
     """
     raw: list[tuple[float, int, int, float, int]] = []
     for action in [actions] if isinstance(actions, Dose | Infusion | Input) else actions:
@@ -196,6 +203,14 @@ def schedule(
         if shortest_recheck is None or not shortest_recheck > 0:
             raise ValueError("shortest_recheck must be above 0 where a rule holds visits")
         rows = _with_slots(rows, start, visits_until, shortest_recheck)
+    triggers = len(model.Triggers._fields)
+    if triggered is not None and (not triggers or triggered < 1):
+        raise ValueError(
+            f"triggered must be at least 1, and only for a model with triggers, of which model "
+            f"{model.name} has {triggers}; found {triggered}"
+        )
+    if triggers:
+        rows = _with_pauses(rows, start, triggered or triggers)
     pattern = Pattern(
         rows=len(rows),
         observed=tuple(index for index, row in enumerate(rows) if row.observes),
@@ -203,6 +218,7 @@ def schedule(
         infused=tuple(sorted({row[2] for row in raw if row[1] == Kind.RATE})),
         start=float(start),
         between=_between(rows, _pays(model, rows) if interpolate is None else interpolate),
+        kinds=(*SCHEDULED, Kind.PAUSE) if triggers else SCHEDULED,
     )
     events = Events(
         time=np.array([row.time for row in rows], float),
@@ -302,3 +318,26 @@ def _with_slots(rows: list[_Row], start: float, until: float, shortest: float) -
         result += [*slots(previous, limit), row]
         previous = limit
     return result + slots(previous, until)
+
+
+def _with_pauses(rows: list[_Row], start: float, count: int) -> list[_Row]:
+    """Before each row that time passes up to, free slots for what the state sets off.
+
+    Those for visits serve it too, and there are more of them then. After a last row that does
+    something there are some for what that sets off at once.
+    """
+    pause = (Kind.PAUSE, 0, 0.0, -1)
+    result: list[_Row] = []
+    previous = _Row(start)
+    for row in rows:
+        if row.slot:
+            more = 0 if previous.slot else count
+            result += [row._replace(action=pause)] * (1 + more)
+        else:
+            passes = not result or row.time > previous.time
+            result += [_Row(row.time, pause)] * (count if passes else 0)
+            result.append(row)
+        previous = row
+    if rows and rows[-1].action[0] != Kind.NONE:
+        result += [_Row(rows[-1].time, pause)] * count
+    return result

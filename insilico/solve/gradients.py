@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from insilico.model import Model
-from insilico.solve import adaptive, methods, walks
+from insilico.solve import adaptive, crossings, methods, reactions, walks
 from insilico.solve.adaptive import Limits, Position, start
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
 from insilico.solve.events import Events, Pattern
@@ -47,6 +47,7 @@ from insilico.solve.replays import (
 )
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
+from insilico.solve.triggers import LOCATED, Watch
 from insilico.solve.walks import Prior, Row, Walk
 
 RECORD_BYTES = 2**23
@@ -68,14 +69,16 @@ Pullback = Callable[[Walk], Given]
 
 
 class _Passed(NamedTuple):
-    """A row that was passed: the condition before it, where lanes arrived and how, and the numbers
-    of the first step on the way there and of the first one after it."""
+    """A row that was passed: the condition before it, where lanes arrived and how, the numbers of
+    the first step on the way there and of the first one after it, and what was remembered then of
+    triggers."""
 
     before: Condition
     position: Position
     status: Array
     begun: Array
     count: Array
+    watch: Watch | None
 
 
 class _Totals(NamedTuple):
@@ -133,7 +136,8 @@ class Differentiable:
         plain = self.plain
 
         def forth(given: Any, tolerances: Any) -> tuple[Walk, Any]:
-            timed = _Static(self.rule is not None or given.events.time.perturbed)
+            moved = self.rule is not None or self.model.triggers is not None
+            timed = _Static(moved or given.events.time.perturbed)
             given, tolerances = jax.tree.map(
                 lambda leaf: leaf.value,
                 (given, tolerances),
@@ -156,7 +160,8 @@ class Differentiable:
 
     def plain(self, given: Given, tolerances: TolerancesAsNumbers) -> Walk:
         """The walk, remembering nothing."""
-        advance = functools.partial(adaptive.advance, methods.get(self.method))
+        loop = adaptive.advance if self.model.triggers is None else crossings.advance
+        advance = functools.partial(loop, methods.get(self.method))
         return walks.walk_course(self.course(given), given.events, tolerances, advance, given.prior)
 
     def with_pullback(
@@ -170,10 +175,10 @@ class Differentiable:
             before, begun, record = carry
             journey = self._journey(course, equations, constants, before, this, tolerances)
             moving, count, record = journey.recorded(journey.first, begun, record)
-            position, status = journey.judge(moving)
-            arrived = course.arrive(before, position, status, tolerances)
+            position, status, *watch = journey.judge(moving)
+            arrived = course.arrive(before, tolerances, position, status, *watch)
             after, seen = walks.leave(course, arrived, this)
-            passed = _Passed(before, position, arrived.status, begun, count)
+            passed = _Passed(before, position, arrived.status, begun, count, arrived.watch)
             return (after, count, record), (seen, passed)
 
         (end, count, record), (seen, passed) = lax.scan(
@@ -215,7 +220,9 @@ class Differentiable:
             totals, record = carry
             this, passed, of_seen = at
             before = passed.before
-            arrived = before._replace(position=passed.position, status=passed.status)
+            arrived = before._replace(
+                position=passed.position, status=passed.status, watch=passed.watch
+            )
 
             def leave(lasting: Given, arrived: Condition, event: Events) -> Any:
                 return walks.leave(self.course(lasting), arrived, this._replace(event=event))
@@ -224,6 +231,8 @@ class Differentiable:
                 [*totals.condition, *smooth(of_seen)]
             )
             journey = self._journey(course, equations, constants, before, this, tolerances)
+            if passed.watch is not None:
+                journey = journey._replace(located=passed.watch.phase == LOCATED)
             sums, record = journey.replayed(
                 Sums.of(of_before.position.state, journey.constants, self.timed),
                 passed.begun, passed.count, record, recorded_from,
@@ -291,6 +300,11 @@ class Differentiable:
         arrived = (there > set_out) & (passed.position.time >= there)
         of_target = sums.target + jnp.where(arrived, of_time, 0.0)
         of_set_out = sums.time + jnp.where(there > set_out, 0.0, of_time)
+        if passed.watch is not None:
+            # Who has stopped on the way is as far from where it set out as its steps are long.
+            stopped = passed.watch.stopped
+            of_target = jnp.where(stopped, sums.target, of_target)
+            of_set_out = jnp.where(stopped, sums.time + of_time, of_set_out)
         of_before = of_before._replace(position=of_before.position._replace(time=of_set_out))
         also_before, also_event = pullback(target, before, this.event)([of_target])
         return (
@@ -319,7 +333,9 @@ class Differentiable:
     ) -> tuple[Opened, Constants]:
         """The method made ready for the equations under what events have set."""
         field = course.field(functools.partial(equations, constants), now)
-        return Opened.of(methods.get(self.method), field, now.position.time, now.position.state)
+        depends = () if now.watch is None else reactions.signals(course, now).depends
+        time, state = now.position.time, now.position.state
+        return Opened.of(methods.get(self.method), field, time, state, depends)
 
     def _journey(
         self,
@@ -333,9 +349,13 @@ class Differentiable:
         opened, own = self._opened(course, equations, constants, before)
         target = course.target(before, this.event, this.slot)
         limits = Limits.of(target, tolerances, self.model.negligible())
-        method = methods.get(self.method)
-        first = start(method, opened.stepper(own), before.position, this.fresh, limits)
-        return Journey(method, opened, own, limits, target, first)
+        method, stepper = methods.get(self.method), opened.stepper(own)
+        watching = reactions.watching(course, before, this.pause).get("watching")
+        if watching is None:
+            first = start(method, stepper, before.position, this.fresh, limits)
+            return Journey(method, opened, own, limits, target, first)
+        watched = crossings.begin(method, stepper, before.position, this.fresh, limits, watching)
+        return Journey(method, opened, own, limits, target, watched, watching.signals)
 
 
 def without_failed(walk: Walk, cotangents: Any) -> Any:

@@ -14,6 +14,7 @@ patients may be sorted without their numbers being moved, and at the lane's own 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -24,9 +25,10 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
 from insilico.model import Model
-from insilico.solve import adaptive, stiffness
+from insilico.solve import adaptive, crossings, reactions, stiffness
 from insilico.solve.adaptive import Limits, Moving, Position
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
+from insilico.solve.crossings import Bracket, Curve, Watched
 from insilico.solve.drivers import Launch
 from insilico.solve.events import Events, Kind, Pattern
 from insilico.solve.fields import Components
@@ -34,7 +36,8 @@ from insilico.solve.methods import Method
 from insilico.solve.plain import Operations, Table, Unsuitable, plain
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
-from insilico.solve.walks import Walk
+from insilico.solve.triggers import ACTED, CROSSED, Occurrence, Watch
+from insilico.solve.walks import Prior, Walk, started
 
 
 class Journey(NamedTuple):
@@ -52,18 +55,24 @@ class Journey(NamedTuple):
     inputs: Components
     slopes: Components
     plan: Plan | None
+    watch: Watch | None
+    occurred: tuple[Occurrence, ...]
 
     @property
     def condition(self) -> Condition:
         time, size, state, _, steps = self.moving
         position = Position(time, size, state, steps)
-        return Condition(position, self.status, self.infusion, self.inputs, self.plan, self.slopes)
+        return Condition(
+            position, self.status, self.infusion, self.inputs, self.plan, self.slopes, self.watch,
+            self.occurred,
+        )  # fmt: skip
 
 
 class _Given(NamedTuple):
     """What the kernel reads.
 
-    - `observation`, `slot`: for each row the number of its output time and of its slot, or -1.
+    - `observation`, `slot`: for each row the number of its output time and of its slot, or -1; the
+      first (rows, patients) where each patient observes at rows of its own.
     - `tolerances`: the numbers, (3,). `constants`: numbers that the rule closes over, each (1,).
     - `order`: the patient of each lane; None where they stand in their own order.
     """
@@ -92,6 +101,7 @@ def walk_in_kernel(
     order: Array | None = None,
     launch: Launch | None = None,
     interpret: bool = False,
+    prior: Prior | None = None,
 ) -> Walk:
     """As `insilico.solve.walk`, for any number of patients that is a multiple of `launch.lanes`.
 
@@ -113,13 +123,16 @@ def walk_in_kernel(
         )
     if not pattern.rows:
         raise Unsuitable("a schedule without rows")
-    start = course.start()
+    start = started(course, prior)
+    observations = len(pattern.observed) if prior is None else prior.observing.shape[0]
     decisions = None if rule is None else _Decisions.of(course, rule, start, lanes)
     slots = np.flatnonzero(pattern.slots)
     given = _Given(
         parameters,
         events.in_precision(course.dtype),
-        _numbered(pattern.rows, pattern.observed),
+        _numbered(pattern.rows, pattern.observed)
+        if prior is None
+        else _numbered_by_lane(pattern.rows, prior.observing),
         _numbered(pattern.rows, slots),
         jnp.stack([jnp.asarray(number, course.dtype) for number in tolerances[:3]]),
         start,
@@ -134,7 +147,7 @@ def walk_in_kernel(
         return jax.ShapeDtypeStruct((rows, patients), leaf.dtype)
 
     walk = Walk(
-        outputs=jax.tree.map(lambda leaf: tabled(len(pattern.observed), leaf), observed),
+        outputs=jax.tree.map(lambda leaf: tabled(observations, leaf), observed),
         visit_time=tabled(0 if rule is None else len(slots), start.position.time),
         records=()
         if rule is None
@@ -143,6 +156,7 @@ def walk_in_kernel(
         stopped=start.position.time,
         steps=start.position.steps,
         state=course.named(start.position.state),
+        triggered=reactions.triggered(course, start),
     )
     read, given_tree = jax.tree.flatten(given)
     written, walk_tree = jax.tree.flatten(walk)
@@ -174,7 +188,13 @@ def walk_in_kernel(
     leaves = [jnp.zeros(leaf.shape, leaf.dtype) for leaf in written]
     for index, result in zip(some, results, strict=True):
         leaves[index] = result.astype(leaves[index].dtype)
-    return jax.tree.unflatten(walk_tree, leaves)
+    walked = jax.tree.unflatten(walk_tree, leaves)
+    if prior is None:
+        return walked
+    # What no lane has written is whatever was there.
+    there = prior.observing >= 0
+    outputs = jax.tree.map(lambda leaf: jnp.where(there, leaf, jnp.nan), walked.outputs)
+    return walked._replace(outputs=outputs)
 
 
 def _kept(dtype: Any) -> Any:
@@ -186,6 +206,15 @@ def _numbered(rows: int, chosen: Any) -> Array:
     numbers = np.full(rows, -1, np.int32)
     numbers[list(chosen)] = np.arange(len(chosen))
     return jnp.asarray(numbers)
+
+
+def _numbered_by_lane(rows: int, observing: Array) -> Array:
+    """The same for each lane's own rows, negative where it has no more, (rows, lanes)."""
+    count, lanes = observing.shape
+    numbers = jnp.broadcast_to(jnp.arange(count, dtype=jnp.int32)[:, None], observing.shape)
+    places = jnp.where(observing < 0, rows, observing)
+    nothing = jnp.full((rows, lanes), -1, jnp.int32)
+    return nothing.at[places, jnp.arange(lanes)].set(numbers, mode="drop")
 
 
 def _any(mask: Array) -> Array:
@@ -318,16 +347,15 @@ class _Program:
             return jax.tree.map(lambda reading: reading.of(self.patient), tree)
 
         parameters, start = own(given.parameters), own(given.start)
-        # A state's structure is all that is asked of a patient who has already started.
-        structure = jax.tree.map(
-            lambda _: 0.0,
-            jax.eval_shape(model.initial, _alike(parameters)),
-        )
+        # Patients come with their initial state, which resets bring back.
+        structure = jax.tree.structure(jax.eval_shape(model.initial, _alike(parameters)))
         plain_model = dataclasses.replace(
             model,
-            initial=lambda _: structure,
+            initial=lambda _: jax.tree.unflatten(structure, start.position.state),
             derivative=plain(model.derivative, lanes),
             outputs=plain(model.outputs, lanes),
+            triggers=None if model.triggers is None else plain(model.triggers, lanes),
+            react=None if model.react is None else plain(model.react, lanes),
         )
         rule = None
         if decisions is not None:
@@ -356,11 +384,13 @@ class _Program:
             condition = self.course.finish(
                 condition, self.given.events.time.at_row(last, self.patient)
             )
-        self._write(self.walk.status, condition.status)
+        self._write(self.walk.status, reactions.ended_well(self.course, condition.status))
         self._write(self.walk.stopped, condition.position.time)
         self._write(self.walk.steps, condition.position.steps)
         named = self.course.named(condition.position.state)
         jax.tree.map(self._write, self.walk.state, named)
+        occurred = reactions.triggered(self.course, condition)
+        jax.tree.map(self._write, self.walk.triggered, occurred)
 
     def _depart(self, start: Condition) -> Journey:
         """Lanes that wait to be sent to their first row."""
@@ -375,13 +405,19 @@ class _Program:
             start.inputs,
             start.slopes,
             start.plan,
+            start.watch,
+            start.occurred,
         )
 
     def _limits(self, target: Array) -> Limits:
         return Limits.of(target, self.tolerances, self.negligible)
 
     def _underway(self, journey: Journey) -> Array:
-        return self._limits(journey.target).allow(journey.moving, journey.target)
+        limits = self._limits(journey.target)
+        if journey.watch is None:
+            return limits.allow(journey.moving, journey.target)
+        watched = Watched(journey.moving, journey.watch)
+        return crossings.unfinished(watched, journey.target, limits)
 
     def _waiting(self, journey: Journey) -> Array:
         """Lanes at their row, or failed on the way to it."""
@@ -389,6 +425,8 @@ class _Program:
 
     def _step(self, journey: Journey) -> Journey:
         """One trial step of every lane that is underway."""
+        if journey.watch is not None:
+            return self._watched_step(journey, Watched(journey.moving, journey.watch))
 
         def attempt(moving: Moving, target: Array, now: Condition) -> Moving:
             return adaptive.attempt(
@@ -397,6 +435,28 @@ class _Program:
 
         moving = plain(attempt, self.lanes)(journey.moving, journey.target, journey.condition)
         return journey._replace(moving=moving)
+
+    def _watched_step(self, journey: Journey, watched: Watched) -> Journey:
+        """The same where triggers may cross, and to the place of those that do."""
+        signals = reactions.signals(self.course, self.beginning)
+        method, target = self.method, journey.target
+
+        def attempt(watched: Watched, target: Array, now: Condition) -> Any:
+            limits = self._limits(target)
+            after, _, curve, found = crossings.attempt(
+                method, self._stepper(now), watched, target, limits, signals
+            )
+            return after, curve, found
+
+        def halve(curve: Curve, found: Bracket) -> Bracket:
+            return crossings.halve(signals, curve, found)
+
+        after, curve, found = plain(attempt, self.lanes)(watched, target, journey.condition)
+        # Nobody waits for others here: a lane is sent to its crossing as soon as it has one.
+        crossed = after.watch.phase == CROSSED
+        place = crossings.locate(plain(halve, self.lanes), curve, found, _any(crossed))
+        after = crossings.send(after, place, crossed, self._limits(target))
+        return journey._replace(moving=after.moving, watch=after.watch)
 
     def _stepper(self, now: Condition) -> Any:
         position = now.position
@@ -408,17 +468,24 @@ class _Program:
         """What happens at the row that waiting lanes stand at, and off to the next one."""
         waiting, rows = self._waiting(journey), self.pattern.rows
         here = waiting & (journey.row >= 0)
-        _, status = self._limits(journey.target).judge(journey.moving, journey.target)
+        aim = journey.target
+        if journey.watch is not None:
+            aim = jnp.where(journey.watch.stopped, journey.moving.time, aim)
+        _, status = self._limits(journey.target).judge(journey.moving, aim)
         status = self._named(journey, status)
+        position = journey.condition.position
         now = self.course.arrive(
-            journey.condition, journey.condition.position, status, self.tolerances
+            journey.condition, self.tolerances, position, status, journey.watch
         )
         index = jnp.maximum(journey.row, 0)
         row = self._row(index)
-        if self.pattern.observed:
+        now = reactions.notice(self.course, now, self._pause(row))
+        if jax.tree.leaves(self.walk.outputs):
             self._observe(now, index, here)
         if self.course.rule is not None and any(self.pattern.slots):
             now = self._hold_visits(now, row, index, here)
+        if now.watch is not None:
+            now = self._react(now, row, here)
         now = _select(here, self.course.act(now, row), journey.condition)
 
         following = jnp.where(waiting, journey.row + 1, journey.row)
@@ -426,7 +493,12 @@ class _Program:
         slot = self.given.slot.at_row(next_index, self.patient) >= 0
         target = self.course.target(now, self._row(next_index), slot)
         target = jnp.where(following < rows, target, now.position.time)
-        fresh = (journey.row < 0) | (row.kind != Kind.NONE)
+        begins, jumped = journey.row < 0, row.kind != Kind.NONE
+        pause = self._pause(self._row(next_index))
+        watching = reactions.watching(self.course, now, pause).get("watching")
+        if watching is not None:
+            jumped = jumped & (row.kind != Kind.PAUSE) | (watching.watch.phase == ACTED)
+        fresh = begins | jumped
 
         def start(now: Condition, fresh: Array, target: Array) -> Moving:
             return adaptive.start(
@@ -434,9 +506,14 @@ class _Program:
             )
 
         moving = plain(start, self.lanes)(now, fresh, target)
+        watch = now.watch
+        if watching is not None:
+            # A last row has no way after it.
+            watch = _select(following < rows, crossings.set_off(now.position, watching), watch)
         onwards = Journey(
-            following, target, moving, now.status, now.infusion, now.inputs, now.slopes, now.plan
-        )
+            following, target, moving, now.status, now.infusion, now.inputs, now.slopes, now.plan,
+            watch, now.occurred,
+        )  # fmt: skip
         return _select(waiting, onwards, journey)
 
     def _named(self, journey: Journey, status: Array) -> Array:
@@ -461,6 +538,17 @@ class _Program:
             return stiffness.named(status, stiff)
 
         return lax.cond(_any(status == Status.STEP_LIMIT), named, lambda: status)
+
+    def _pause(self, row: Events) -> Array | None:
+        """Whether a row is a free slot for what the state sets off."""
+        return row.kind == Kind.PAUSE if Kind.PAUSE in self.pattern.kinds else None
+
+    def _react(self, now: Condition, row: Events, here: Array) -> Condition:
+        """The events of lanes that have stopped for one."""
+        assert now.watch is not None
+        there = here & now.watch.stopped & (now.status == Status.OK)
+        react = plain(functools.partial(reactions.react, self.course), self.lanes)
+        return lax.cond(_any(there), lambda: _select(there, react(now, row), now), lambda: now)
 
     def _row(self, index: Array) -> Events:
         return Events(*(column.at_row(index, self.patient) for column in self.given.events))

@@ -7,7 +7,7 @@ import inspect
 from typing import Any
 
 from insilico.model import Model
-from insilico.solve import adaptive, closed_form, fixed_steps, gradients, methods
+from insilico.solve import adaptive, closed_form, crossings, fixed_steps, gradients, methods
 from insilico.solve.methods.taylor import without_rule
 from insilico.solve.tolerances import Tolerances
 from insilico.solve.walks import Advance
@@ -28,7 +28,8 @@ def advance_of(model: Model, method: str | None, subjects: Any = None) -> Advanc
         return closed_form.advance
     if chosen in methods.FIXED_STEP:
         return functools.partial(fixed_steps.advance, methods.get_fixed_step(chosen), model)
-    return functools.partial(adaptive.advance, methods.get(chosen))
+    loop = adaptive.advance if model.triggers is None else crossings.advance
+    return functools.partial(loop, methods.get(chosen))
 
 
 def reversible(model: Model, method: str | None) -> str:
@@ -77,6 +78,11 @@ def check(model: Model, method: str, *, noisy: bool, tolerances: Tolerances | No
     if model.diffusion is None and stochastic:
         raise ValueError(
             f"method {method} is for models with noise, and model {model.name} states no diffusion"
+        )
+    if model.triggers is not None and method not in methods.REVERSIBLE:
+        raise ValueError(
+            f"model {model.name} has triggers, which method {method} does not look out for: choose "
+            f"one of {', '.join(methods.REVERSIBLE)}"
         )
     if method in methods.CLOSED_FORM:
         _check_closed_form(model, method)

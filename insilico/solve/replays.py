@@ -7,6 +7,7 @@ than there is room for, so that any number of steps is replayed right.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,9 +16,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import jaxpr_as_fun
 
-from insilico.solve.adaptive import Limits, Moving, Position, Tried, any_of, attempt, judge
+from insilico.solve import crossings
+from insilico.solve.adaptive import Limits, Moving, Tried, any_of, attempt, judge
+from insilico.solve.crossings import Going, Watched
 from insilico.solve.fields import Components, Field
 from insilico.solve.methods import Method, Stepper, Trial
+from insilico.solve.triggers import Signals
 
 
 class Constants(NamedTuple):
@@ -29,23 +33,33 @@ class Constants(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """A stepper whose functions take what they have in them as their first argument."""
+    """A stepper whose functions take what they have in them as their first argument.
+
+    - `between`: the components whose interpolant each step comes with.
+    """
 
     step: Callable[..., Trial]
     rates: Callable[..., Components]
     flow: Callable[..., Components]
+    between: tuple[int, ...] = ()
 
     @classmethod
     def of(
-        cls, method: Method, field: Field, time: Array, state: Components
+        cls,
+        method: Method,
+        field: Field,
+        time: Array,
+        state: Components,
+        between: tuple[int, ...] = (),
     ) -> tuple[Opened, Constants]:
         """The method made ready for a field, and what its functions have in them."""
         stepper = method.prepare(field, time, state)
         first = stepper.rates(time, state) if method.reuses_rates else ()
-        step, of_step = explicit(stepper.step, time, time, state, first)
+        stepping = functools.partial(stepper.step, between=between)
+        step, of_step = explicit(stepping, time, time, state, first)
         rates, of_rates = explicit(stepper.rates, time, state)
         flow, of_flow = explicit(stepper.flow, time, time, state)
-        return cls(step, rates, flow), Constants(of_step, of_rates, of_flow)
+        return cls(step, rates, flow, between), Constants(of_step, of_rates, of_flow)
 
     def stepper(self, constants: Constants) -> Stepper:
         return _Stepper(self, constants)
@@ -66,7 +80,7 @@ class _Stepper:
         rates: Components,
         between: tuple[int, ...] = (),
     ) -> Trial:
-        assert not between, "steps that are replayed end at every row"
+        assert between in ((), self.opened.between), "other components than it was opened for"
         return self.opened.step(self.constants.step, time, size, state, rates)
 
     def flow(self, time: Array, size: Array, state: Components) -> Components:
@@ -93,16 +107,22 @@ class Sums(NamedTuple):
 
 
 class Journey(NamedTuple):
-    """The way of lanes to their `target`, from their `first` moment on."""
+    """The way of lanes to their `target`, from their `first` moment on.
+
+    - `signals`: the triggers to look out for, if there are any; `located`: in a replay, the lanes
+      whose way has ended where one crosses.
+    """
 
     method: Method
     opened: Opened
     constants: Constants
     limits: Limits
     target: Array
-    first: Moving
+    first: Moving | Watched
+    signals: Signals | None = None
+    located: Array | None = None
 
-    def taken(self) -> Moving:
+    def taken(self) -> Any:
         """Where lanes are at the end, without a record."""
         return lax.while_loop(
             lambda moving: any_of(self.limits.allow(moving, self.target)),
@@ -110,27 +130,38 @@ class Journey(NamedTuple):
             self.first,
         )
 
-    def judge(self, moving: Moving) -> tuple[Position, Array]:
-        """Where lanes came to rest, and their status."""
+    def judge(self, moving: Any) -> tuple[Any, ...]:
+        """Where lanes came to rest, their status, and what is remembered of triggers if any."""
         stepper = self.opened.stepper(self.constants)
-        return judge(self.method, stepper, moving, self.target, self.limits)
+        judged = judge if self.signals is None else crossings.judge
+        return judged(self.method, stepper, moving, self.target, self.limits)
 
-    def _step(self, moving: Moving) -> tuple[Moving, Tried]:
-        return attempt(
-            self.method, self.opened.stepper(self.constants), moving, self.target,
-            self.limits,
-        )  # fmt: skip
+    @property
+    def _watched(self) -> Going:
+        assert self.signals is not None
+        stepper = self.opened.stepper(self.constants)
+        return Going(self.method, stepper, self.target, self.limits, self.signals)
+
+    def _step(self, moving: Any) -> tuple[Any, Tried]:
+        if self.signals is not None:
+            return self._watched.attempt(moving)
+        stepper = self.opened.stepper(self.constants)
+        return attempt(self.method, stepper, moving, self.target, self.limits)
 
     def recorded(
-        self, moving: Moving, number: Array, record: Array, until: Array | None = None
-    ) -> tuple[Moving, Array, Array]:
+        self, moving: Any, number: Array, record: Array, until: Array | None = None
+    ) -> tuple[Any, Array, Array]:
         """Steps until nobody has to go further, or up to step `until`.
 
         `number` is that of the next step. Returns where lanes are then, the number of the step that
         would come next, and the record.
         """
 
-        def unfinished(carry: tuple[Moving, Array, Array]) -> Array:
+        if self.signals is not None:
+            within = None if until is None else lambda _, number, record: number < until
+            return self._watched.take((moving, number, record), self._recording, within)
+
+        def unfinished(carry: tuple[Any, Array, Array]) -> Array:
             if until is not None:
                 return carry[1] < until
             return any_of(self.limits.allow(carry[0], self.target))
@@ -139,11 +170,10 @@ class Journey(NamedTuple):
             unfinished, lambda carry: self._recording(*carry), (moving, number, record)
         )
 
-    def _recording(
-        self, moving: Moving, number: Array, record: Array
-    ) -> tuple[Moving, Array, Array]:
+    def _recording(self, moving: Any, number: Array, record: Array) -> tuple[Any, Array, Array]:
         """A step, and its length (0 where it was not taken), time and state before it on record."""
         after, tried = self._step(moving)
+        moving = moving.moving if isinstance(moving, Watched) else moving
         length = jnp.where(tried.taken, tried.length, 0.0)
         row = jnp.stack([length, moving.time, *moving.state])
         place = number % record.shape[0]
@@ -203,7 +233,10 @@ class Journey(NamedTuple):
             return Sums(before(of_state), plus(sums.constants, of_constants), None, None)
         _, pull = jax.vjp(flow, constants, time, length, state)
         of_constants, of_time, of_length, of_state = lax.optimization_barrier(pull(passing))
-        of_length = jnp.where(length == self.target - time, of_length, 0.0)
+        last = length == self.target - time
+        if self.located is not None:
+            last = last & ~self.located
+        of_length = jnp.where(last, of_length, 0.0)
         return Sums(
             before(of_state),
             plus(sums.constants, of_constants),

@@ -23,6 +23,8 @@ class Status(enum.IntEnum):
     """A component fell below the `lowest` that the model declares, by more than errors explain."""
     STIFF = 8
     """Needed more than `max_steps`, each as long as an explicit method's stability allows."""
+    TOO_MANY_TRIGGERED = 9
+    """The state set off more events between two rows than the schedule has slots for."""
 
 
 DESCRIPTIONS = {
@@ -35,4 +37,5 @@ DESCRIPTIONS = {
     Status.TOO_MANY_OVERLAPS: "more doses under way at a steady state than there are rows for",
     Status.LEFT_DOMAIN: "state below the lowest that the model allows",
     Status.STIFF: "step limit reached, too stiff for an explicit method",
+    Status.TOO_MANY_TRIGGERED: "more events set off by the state between two rows than slots",
 }

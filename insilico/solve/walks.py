@@ -15,14 +15,16 @@ import numpy as np
 from jax import Array, lax
 
 from insilico.model import Model
-from insilico.solve.adaptive import Position
+from insilico.solve import reactions
+from insilico.solve.adaptive import any_of
 from insilico.solve.courses import Condition, Course, Rule
 from insilico.solve.events import Events, Kind, Pattern
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
-Advance = Callable[..., tuple[Position, Array]]
-"""A solver between two rows: `insilico.solve.adaptive.advance` with its method, or alike."""
+Advance = Callable[..., tuple]
+"""A solver between two rows: `insilico.solve.adaptive.advance` with its method, or alike. One that
+takes `watching` returns what is remembered of triggers too (`insilico.solve.crossings.advance`)."""
 
 
 class Walk(NamedTuple):
@@ -33,6 +35,9 @@ class Walk(NamedTuple):
       where they are floating-point numbers (others mean nothing there).
     - `status`: (lanes,), a `Status`; `stopped`: the time reached; `steps`: trial steps taken.
     - `state`: the state after the last row; of a lane that failed, the one at which it stopped.
+    - `triggered`: the model's `Triggers` of an `insilico.solve.triggers.Occurrence` each, (lanes,);
+      `()` where the model has none. A lane that an event has ended is `OK`; `stopped` and `state`
+      are those of that event.
     """
 
     outputs: Any
@@ -42,6 +47,7 @@ class Walk(NamedTuple):
     stopped: Array
     steps: Array
     state: Any
+    triggered: Any = ()
 
 
 class Prior(NamedTuple):
@@ -94,11 +100,12 @@ def walk_course(
     equations = course.prepare()
 
     def pass_row(now: Condition, this: Row) -> tuple[Condition, Seen]:
-        position, status = advance(
+        arrived = advance(
             course.field(equations, now), now.position, course.target(now, this.event, this.slot),
-            this.fresh, tolerances, negligible, **course.diffusion(now),
+            this.fresh, tolerances, negligible,
+            **course.diffusion(now), **reactions.watching(course, now, this.pause),
         )  # fmt: skip
-        return leave(course, course.arrive(now, position, status, tolerances), this)
+        return leave(course, course.arrive(now, tolerances, *arrived), this)
 
     end, seen = lax.scan(pass_row, started(course, prior), rows_of(events, course.pattern))
     return result(course, events, end, seen, prior)
@@ -117,12 +124,16 @@ def started(course: Course, prior: Prior | None) -> Condition:
 
 
 class Row(NamedTuple):
-    """A row of a schedule, or all of them: the event, whether it is a free slot for a visit, and
-    whether the row before may have made a lane jump."""
+    """A row of a schedule, or all of them.
+
+    - `slot`, `pause`: whether it is a free slot for a visit, and for an event that the state sets
+      off, None where it sets off none. `fresh`: whether the row before may have made a lane jump.
+    """
 
     event: Events
     slot: Array
     fresh: Array
+    pause: Array | None = None
 
 
 class Seen(NamedTuple):
@@ -136,19 +147,23 @@ class Seen(NamedTuple):
 def rows_of(events: Events, pattern: Pattern) -> Row:
     """The rows of a schedule."""
     rows = jax.tree.map(jnp.asarray, events)
-    jumped = jnp.concatenate([jnp.ones_like(rows.kind[:1]), rows.kind[:-1]]) != Kind.NONE
-    return Row(rows, jnp.asarray(pattern.slots), jumped)
+    before = jnp.concatenate([jnp.ones_like(rows.kind[:1]), rows.kind[:-1]])
+    slots, jumped = jnp.asarray(pattern.slots), before != Kind.NONE
+    if Kind.PAUSE not in pattern.kinds:
+        return Row(rows, slots, jumped)
+    return Row(rows, slots, jumped & (before != Kind.PAUSE), rows.kind == Kind.PAUSE)
 
 
 def leave(course: Course, now: Condition, this: Row) -> tuple[Condition, Seen]:
     """What lanes that have arrived at a row show, and how they leave it."""
     row = this.event
+    now = reactions.notice(course, now, this.pause)
     solved = now.status == Status.OK
     outputs = [
         jnp.where(solved, leaf, jnp.nan) for leaf in jax.tree.leaves(course.outputs(now.position))
     ]
     if course.rule is None:
-        return course.act(now, row), Seen(outputs, (), ())
+        return course.act(_reacted(course, now, row), row), Seen(outputs, (), ())
     no_record = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
         jax.eval_shape(course.hold_visit, now, row)[2],
@@ -166,7 +181,14 @@ def leave(course: Course, now: Condition, this: Row) -> tuple[Condition, Seen]:
         record,
     )
     visit_time = jnp.where(held, now.position.time, jnp.nan)
-    return course.act(now, row), Seen(outputs, visit_time, record)
+    return course.act(_reacted(course, now, row), row), Seen(outputs, visit_time, record)
+
+
+def _reacted(course: Course, now: Condition, row: Events) -> Condition:
+    if now.watch is None:
+        return now
+    happens = any_of(now.watch.stopped & (now.status == Status.OK))
+    return lax.cond(happens, lambda now: reactions.react(course, now, row), lambda now: now, now)
 
 
 def result(
@@ -193,8 +215,9 @@ def result(
             else seen.visit_time[slots]
         ),
         records=jax.tree.map(lambda leaf: leaf[slots], seen.record),
-        status=end.status,
+        status=reactions.ended_well(course, end.status),
         stopped=end.position.time,
         steps=end.position.steps,
         state=course.named(end.position.state),
+        triggered=reactions.triggered(course, end),
     )

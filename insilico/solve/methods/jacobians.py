@@ -130,7 +130,9 @@ class Elimination:
         Its derivative is that of the equation, W·dx = dright − dW·x, so that the elimination is
         not differentiated: one more solve with the same factors.
         """
-        factors = lax.stop_gradient(self.factors(entries, diagonal))
+        # That solve is written out when it is transposed, so second derivatives are those of its
+        # factors too, and there alone they are asked for.
+        factors = self.factors(entries, diagonal)
 
         @jax.custom_jvp
         def solve(

@@ -7,8 +7,10 @@ bioavailability, lag, duration and rate.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -201,7 +203,48 @@ def expand(
     found_at = jnp.take_along_axis(places, jnp.maximum(table.observing, 0), axis=0)
     observing = jnp.where(table.observing < 0, -1, found_at)
     inputs = tuple(jnp.asarray(values)[0] for values in table.values)
-    return Expanded(events, pattern, Prior(observing, status, steps, inputs))
+    expanded = Expanded(events, pattern, Prior(observing, status, steps, inputs))
+    return (
+        expanded if model.triggers is None else _with_pauses(expanded, len(model.Triggers._fields))
+    )
+
+
+def _with_pauses(expanded: Expanded, count: int) -> Expanded:
+    """Before each row that time passes up to, free slots for what the state sets off.
+
+    Rows of one instant are one: what they do is done before a trigger is looked at. Nothing is
+    integrated up to a reset. After the last row there are slots for what it sets off at once.
+    """
+    events, pattern, prior = expanded
+    start = jnp.full_like(events.time[:1], pattern.start)
+    before = jnp.concatenate([start, events.time[:-1]])
+    resets = events.kind == Kind.RESET
+    first = jnp.arange(pattern.rows)[:, None] == 0
+    passes = (first | (events.time > before)) & ~resets
+    nothing = jnp.zeros_like(events.kind)
+    pause = Events(
+        time=jnp.where(resets, before, events.time),
+        kind=jnp.where(passes, Kind.PAUSE, nothing).astype(events.kind.dtype),
+        target=nothing,
+        amount=jnp.zeros_like(events.amount),
+        order=nothing - 1,
+    )
+    last = jax.tree.map(lambda leaf: leaf[-1:], pause)
+    last = last._replace(time=events.time[-1:], kind=jnp.full_like(last.kind, Kind.PAUSE))
+
+    def interleaved(slots: Any, rows: Any, end: Any) -> Array:
+        both = jnp.stack([slots] * count + [rows], axis=1)
+        return jnp.concatenate([both.reshape(-1, *rows.shape[1:]), *([end] * count)])
+
+    rows = pattern.rows * (count + 1) + count
+    observing = prior.observing
+    return Expanded(
+        jax.tree.map(interleaved, pause, events, last),
+        dataclasses.replace(
+            pattern, rows=rows, slots=(False,) * rows, kinds=(*pattern.kinds, Kind.PAUSE)
+        ),
+        prior._replace(observing=jnp.where(observing < 0, -1, observing * (count + 1) + count)),
+    )
 
 
 def _cycles(table: RecordTable, doses: Given, phase: _Phase) -> Cycle:

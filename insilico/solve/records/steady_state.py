@@ -42,6 +42,10 @@ GAIN = 0.5
 ROUNDING = 64.0
 """Changes below so many units in the last place are none."""
 
+BLURRED = 100.0
+"""Changes that do not shrink, and may be the rounding of larger numbers that went through, are none
+up to so many tolerances: a dose that has been absorbed leaves its rounding in the depot."""
+
 
 class Cycle(NamedTuple):
     """What is repeated, arrays (lanes,), or with an axis of steady-state records before that.
@@ -247,6 +251,9 @@ def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
         square = sum((b * b / w**2 for b, w in zip(now.change, weights, strict=True)), zero)
         ratio = jnp.where(known & (square > 0), dot / jnp.where(square > 0, square, 1.0), 1.0)
 
+        largest = jnp.abs(cycle.bolus) + jnp.abs(cycle.rate * cycle.interval)
+        for value in after:
+            largest = jnp.maximum(largest, jnp.abs(value))
         still = jnp.ones_like(active)
         within = known
         for a, b, new, old, weight, floor in zip(
@@ -255,6 +262,8 @@ def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
             rounding = ROUNDING * epsilon * jnp.maximum(jnp.abs(a), jnp.abs(b)) + 1e-6 * floor
             small = jnp.abs(new) <= rounding
             still &= small
+            left_over = jnp.minimum(ROUNDING * epsilon * largest, BLURRED * weight)
+            small |= known & (jnp.abs(new) >= jnp.abs(old)) & (jnp.abs(new) <= left_over)
             shrinking = jnp.abs(new) / jnp.maximum(jnp.abs(old), rounding)
             shrinking = jnp.maximum(shrinking, slowest)
             left = jnp.abs(new) * shrinking / jnp.where(shrinking < 1.0, 1.0 - shrinking, 1.0)

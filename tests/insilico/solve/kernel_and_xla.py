@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import eventful_models as triggering
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,24 +20,27 @@ from jax import lax
 from insilico import models
 from insilico.devices import QUICKLY
 from insilico.solve import (
+    Covariate,
     Dose,
     Infusion,
     Input,
     Plan,
     Tolerances,
     methods,
+    read_records,
     schedule,
     walk,
 )
-from insilico.solve.adaptive import advance
 from insilico.solve.kernel import walk_in_kernel
+from insilico.solve.loops import advance_of
+from insilico.solve.rows import as_rows
 
 LANES = 64
 LOOSE = {"float64": Tolerances(), "float32": Tolerances(1e-4, 1e-4)}
 
 
 def _beside(name: str) -> Any:
-    path = Path(__file__).with_name(f"{name}.py")
+    path = Path(__file__).parent / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -45,6 +49,7 @@ def _beside(name: str) -> Any:
 
 
 shared, walks = _beside("conftest"), _beside("test_walks")
+tables = _beside("records/conftest")
 SIMPLE = shared.ONE_COMPARTMENT
 
 
@@ -226,6 +231,58 @@ def below_the_lowest() -> Case:
     return Case(model, _patients(model, (1.0, 1.0, 30.0)), plan, LOOSE["float64"])
 
 
+def event_tables(dtype: str) -> Case:
+    """Patients whose tables differ in everything, length too, at and without a steady state."""
+    generator = np.random.default_rng(11)
+    own = []
+    for patient in range(LANES):
+        first = {"TIME": 0.0, "AMT": 50.0, "II": 12.0, "SS": patient % 3, "ADDL": patient % 5}
+        infusion = {"TIME": 7.0, "AMT": 20.0, "CMT": 2, "RATE": -2}
+        back = {"TIME": 30.0, "EVID": 3 + patient % 2, "AMT": 40.0 * (patient % 2)}
+        effect = {"TIME": 20.0, "EVID": 2, "EFFECT": 0.5}
+        chosen = [first, infusion, effect, back][: 1 + patient % 4]
+        observe = np.sort(generator.uniform(0.0, 48.0, 3 + patient % 4)).tolist()
+        own.append(tables.table(*chosen, observe=observe, patient=patient))
+    data = {name: np.concatenate([one[name] for one in own]) for name in own[0]}
+    covariate = {"effect": Covariate("EFFECT", "linear")}
+    records = read_records(tables.LAGGED, data, covariates=covariate)
+    typical = tuple((tables.TYPICAL | {"lag": 0.3}).values())
+    parameters = _patients(tables.LAGGED, typical)
+    tolerances = LOOSE[dtype]
+    return Case(tables.LAGGED, parameters, records.laid_out(1), tolerances, dtype)
+
+
+def triggered(method: str, dtype: str = "float64") -> Case:
+    """Progressions, and deaths between doses; some patients are at once progressed."""
+    model = triggering.TUMOUR
+    plan = schedule(model, [Dose(4.0, "size", 0.5)], observe=[2.0, 5.0, 9.0])
+    return Case(model, triggering.growths(LANES), plan, LOOSE[dtype], dtype, method)
+
+
+def rescued() -> Case:
+    """Sugar taken again and again, and by some more often than there are slots."""
+    model = triggering.RESCUE
+    doses = [Dose(1.0, "insulin", 30.0), Dose(9.0, "insulin", 25.0)]
+    plan = schedule(model, doses, observe=[0.5, 2.0, 4.0, 8.0, 12.0, 20.0], triggered=2)
+    person = (2.0, 50.0, 0.5, 0.08, 0.4, 60.0, 20.0)
+    return Case(model, _patients(model, person), plan, LOOSE["float64"])
+
+
+def deaths_between_records() -> Case:
+    """Tables of patients who progress and die on the way through them."""
+    model = triggering.TUMOUR
+    own = []
+    for patient in range(LANES):
+        second = {"TIME": 4.0, "AMT": 0.5, "CMT": 1, "ADDL": patient % 3, "II": 2.0}
+        first = {"TIME": 0.0, "AMT": 0.1, "CMT": 1}
+        observe = [2.0, 5.0, 9.0][: 1 + patient % 3]
+        table = tables.table(*[first, second][: 1 + patient % 2], observe=observe, patient=patient)
+        own.append({name: column for name, column in table.items() if name != "EFFECT"})
+    data = {name: np.concatenate([one[name] for one in own]) for name in own[0]}
+    laid_out = read_records(model, data).laid_out()
+    return Case(model, triggering.growths(LANES), laid_out, LOOSE["float64"])
+
+
 CASES = {
     **{f"daily dosing {dtype}": functools.partial(daily_dosing, dtype) for dtype in LOOSE},
     **{f"binding {dtype}": functools.partial(binding, dtype) for dtype in LOOSE},
@@ -233,12 +290,17 @@ CASES = {
     **{f"events by {name}": functools.partial(eventful, name) for name in methods.ADAPTIVE},
     **{f"own schedules {dtype}": functools.partial(own_schedules, dtype) for dtype in LOOSE},
     **{f"titration {dtype}": functools.partial(titration, dtype) for dtype in LOOSE},
+    **{f"event tables {dtype}": functools.partial(event_tables, dtype) for dtype in LOOSE},
+    "deaths between records": deaths_between_records,
     "visits of all kinds": visits_of_all_kinds,
     "an arm that is traced": an_arm_that_is_traced,
     "warfarin by series": warfarin_by_series,
     "too few steps": too_few_steps,
     "too stiff": too_stiff,
     "below the lowest": below_the_lowest,
+    **{f"triggers by {name}": functools.partial(triggered, name) for name in methods.ADAPTIVE},
+    "triggers in float32": functools.partial(triggered, "tsit5", "float32"),
+    "rescues": rescued,
 }
 
 
@@ -257,10 +319,10 @@ def compared(case: Case) -> dict[str, Any]:
             lambda leaf: jnp.asarray(leaf, case.dtype if leaf.dtype.kind == "f" else None), tree
         )
 
-    parameters, subject = cast(case.parameters), cast(case.subject)
+    parameters, events, subject = map(cast, (case.parameters, events, case.subject))
     order = jnp.asarray(np.random.default_rng(0).permutation(LANES))
     drivers = {
-        "xla": functools.partial(walk, advance=functools.partial(advance, method)),
+        "xla": functools.partial(walk, advance=advance_of(case.model, method.name)),
         "kernel": functools.partial(walk_in_kernel, method=method, order=order, interpret=True),
     }
     walked = {}
@@ -269,9 +331,15 @@ def compared(case: Case) -> dict[str, Any]:
         @functools.partial(jax.jit, compiler_options=QUICKLY)
         def solved(parameters, events, subject, arm, driver=driver):
             rule = None if case.rule is None else case.rule(arm)
+            numbers = case.tolerances.numbers()
+            numbers = jax.tree.map(lambda number: jnp.asarray(number, case.dtype), numbers)
+            rows, shape, prior = as_rows(
+                case.model, parameters, events, pattern, numbers,
+                advance_of(case.model, method.name), None, method.name,
+            )  # fmt: skip
             return driver(
-                case.model, parameters, events, pattern, case.tolerances.numbers(),
-                rule=rule, subject=subject,
+                case.model, parameters, rows, shape, numbers,
+                rule=rule, subject=subject, prior=prior,
             )  # fmt: skip
 
         walked[name] = jax.tree.map(np.asarray, solved(parameters, events, subject, 2))
@@ -291,6 +359,7 @@ def compared(case: Case) -> dict[str, Any]:
         "statuses": sorted({int(value) for value in xla.status}),
         "steps": float(xla.steps.mean()),
         "visits": int(np.sum(np.isfinite(xla.visit_time))),
+        "triggered": sum(int(np.sum(each.count)) for each in xla.triggered),
     }
 
 

@@ -272,14 +272,15 @@ def test_scenarios_are_vectorised_over(course, patients):
 
 
 @pytest.mark.slow
-def test_a_hessian_vector_product_is_the_gradients_derivative(course, patients):
+@pytest.mark.parametrize("method", ["tsit5", "rodas5p"])
+def test_a_hessian_vector_product_is_the_gradients_derivative(course, patients, method):
     model, events, _ = course
     parameters = parameters_of(patients, model)
     along = directions(parameters)
     tolerances = Tolerances(1e-9, 1e-9)
 
     def value(derivative):
-        return lambda p: objective(course, derivative, tolerances=tolerances)((p, events))
+        return lambda p: objective(course, derivative, method, tolerances)((p, events))
 
     product = jax.jit(lambda p: hessian_vector_product(value("second"), p, along))(parameters)
     slope = jax.jit(jax.grad(value("reverse")))

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import eventful_models as eventful
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,7 @@ from jax.sharding import AbstractDevice, AbstractMesh
 
 from insilico import models
 from insilico.solve import (
+    Choice,
     Dose,
     Infusion,
     Launch,
@@ -24,8 +26,10 @@ from insilico.solve import (
     Tolerances,
     choose_driver,
     methods,
+    read_records,
     schedule,
     solve,
+    solve_block,
     submit,
 )
 from insilico.solve.drivers import MOST_WORDS
@@ -36,16 +40,22 @@ FAILURES = {
     "too few steps": [1],
     "too stiff": [8],
     "below the lowest": [0, 7],
+    "rescues": [0, 9],
 }
 """The statuses that some cases have to show; all others solve everybody."""
 VISITS = ("titration float64", "titration float32", "visits of all kinds", "an arm that is traced")
+TRIGGERED = (
+    *(f"triggers by {name}" for name in methods.ADAPTIVE), "triggers in float32", "rescues",
+    "deaths between records",
+)  # fmt: skip
 CASES = (
     *(f"{problem} {precision}"
-      for problem in ("daily dosing", "binding", "diabetes", "own schedules", "titration")
+      for problem in ("daily dosing", "binding", "diabetes", "own schedules", "titration",
+                      "event tables")
       for precision in ("float64", "float32")),
     *(f"events by {name}" for name in methods.ADAPTIVE),
     "visits of all kinds", "an arm that is traced", "warfarin by series", "too few steps",
-    "too stiff", "below the lowest",
+    "too stiff", "below the lowest", *TRIGGERED,
 )  # fmt: skip
 
 
@@ -74,8 +84,10 @@ def test_the_interpreted_kernel_gives_the_bits_of_xla(comparisons, case):
     found = comparisons[case]
     assert found["different"] == {}
     assert found["statuses"] == FAILURES.get(case, [0])
-    assert found["steps"] > 10
+    # From event to event there are few.
+    assert found["steps"] > (4 if case in TRIGGERED else 10)
     assert (found["visits"] > 100) == (case in VISITS)
+    assert (found["triggered"] > 50) == (case in TRIGGERED)
 
 
 @pytest.mark.slow
@@ -251,6 +263,38 @@ def test_every_model_and_every_method_lowers_to_one_kernel(name, method, dtype):
     assert "grid_x = 32 : i32" in text and "num_warps = 1 : i32" in text
 
 
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method",
+    [
+        name if name == "tsit5" else pytest.param(name, marks=pytest.mark.slow)
+        for name in methods.ADAPTIVE
+    ],
+)
+def test_events_that_a_state_sets_off_lower_to_one_kernel_too(method, dtype):
+    model = eventful.RESCUE
+    events, pattern = schedule(model, [Dose(1.0, "insulin", 30.0)], observe=[2.0], triggered=2)
+
+    def solved(parameters, events, numbers):
+        return walk_in_kernel(
+            model, parameters, events, pattern, numbers, method=methods.get(method)
+        )
+
+    text = lowered_for_cuda(solved, _lanes(model, dtype, 64), events, Tolerances().numbers())
+    assert _kernels(text) == 1
+
+
+def test_the_kernel_finds_the_events_that_a_state_sets_off():
+    model, parameters = eventful.TUMOUR, eventful.growths(64)
+    plan = schedule(model, [Dose(4.0, "size", 0.5)], observe=[2.0, 5.0, 9.0])
+    expected = solve(model, parameters, *plan, method="tsit5")
+    found = solve(model, parameters, *plan, method="tsit5", driver="kernel")
+    assert expected.triggered.death.count.sum() > 20
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        # A product and a sum may be rounded once or twice.
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_many_blocks_with_rules_and_schedules_of_their_own_are_one_kernel_too(dtype):
     model, blocks, block = MODEL, 70_000, 128
@@ -280,6 +324,39 @@ def test_many_blocks_with_rules_and_schedules_of_their_own_are_one_kernel_too(dt
     assert _kernels(text) == 1
     # More blocks than a grid's second axis may have: both axes become the first.
     assert "grid_x = 140000 : i32" in text and "num_warps = 2 : i32" in text
+
+
+@pytest.fixture(scope="module")
+def records():
+    """Two patients' tables with a steady state, of one who is observed more often."""
+    data = {
+        "ID": [1, 1, 1, 2, 2], "TIME": [0.0, 5.0, 9.0, 0.0, 7.0], "EVID": [1, 0, 0, 1, 0],
+        "AMT": [100.0, 0, 0, 50.0, 0], "CMT": [1, 1, 1, 1, 1], "II": [12.0, 0, 0, 12.0, 0],
+        "SS": [1, 0, 0, 1, 0],
+    }  # fmt: skip
+    return read_records(MODEL, {name: np.array(column) for name, column in data.items()})
+
+
+def test_the_kernel_is_chosen_for_event_tables(records, monkeypatch):
+    parameters = MODEL.Parameters(*(np.ones(2) for _ in TYPICAL))
+    table, layout = records.laid_out()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    chosen = choose_driver(MODEL, parameters, table, layout)
+    assert chosen.driver == "kernel" and chosen.words is not None
+
+
+@pytest.mark.slow
+def test_an_event_table_is_one_kernel_once_its_rows_are_known(records):
+    table, layout = records.laid_out()
+    table = jax.tree.map(lambda leaf: np.repeat(leaf, 64, axis=-1), table)
+    text = lowered_for_cuda(
+        lambda parameters, table: solve_block(
+            MODEL, parameters, table, layout, Tolerances().numbers(),
+            driver=Choice("kernel", "a test", Launch()),
+        ),
+        _lanes(MODEL, np.float64, 128), table,
+    )  # fmt: skip
+    assert _kernels(text) == 1
 
 
 REPOSITORY = Path(__file__).resolve().parents[3]

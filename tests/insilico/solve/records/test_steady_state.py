@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import expm
 
 from insilico import models
-from insilico.solve import Status, Tolerances, read_records, solve, solve_traced
+from insilico.solve import Covariate, Status, Tolerances, read_records, solve, solve_traced
 
 MODEL = models.get("two_compartment")
 KINETICS = {
@@ -163,3 +163,21 @@ def test_derivatives_go_through_times_amounts_and_steady_states(lagged, make_tab
         step = 1e-4 * values[index] * jnp.eye(6)[index]
         difference = (evaluate(values + step) - evaluate(values - step)) / (2 * jnp.sum(step))
         np.testing.assert_allclose(found[:, index], difference, rtol=1e-5, atol=1e-7)
+
+
+def test_rounding_does_not_hide_a_steady_state_in_single_precision(lagged, make_table):
+    """An absorbed dose leaves its rounding in the depot, which never shrinks any further."""
+    patients, generator = 64, np.random.default_rng(3)
+    dose = {"TIME": 0.0, "AMT": 50.0, "II": 12.0, "SS": 1}
+    own = [make_table(dose, observe=[0.0, 5.0], patient=patient) for patient in range(patients)]
+    data = {name: np.concatenate([one[name] for one in own]) for name in own[0]}
+    records = read_records(lagged, data, covariates={"effect": Covariate("EFFECT", "nocb")})
+    spread = np.exp(generator.normal(0.0, 0.3, (6, patients)))
+    parameters = lagged.Parameters(*(np.array([1.3, 0.12, 0.8, 0.3, 2.5, 30.0])[:, None] * spread))
+    single, double = (
+        solve(lagged, parameters, records, tolerances=Tolerances(1e-5, 1e-7), precision=precision)
+        for precision in ("single", "double")
+    )
+    assert (single.status == Status.OK).all()
+    # Rounding to 6e-8 at each of hundreds of steps, beside a relative tolerance of 1e-5.
+    np.testing.assert_allclose(single.outputs.central, double.outputs.central, rtol=3e-4)

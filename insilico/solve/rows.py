@@ -1,0 +1,52 @@
+"""A schedule of either kind as rows: one that was made of rows, or records that become rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from insilico.model import Model
+from insilico.solve import loops
+from insilico.solve.courses import Rule
+from insilico.solve.events import Events, Pattern
+from insilico.solve.records import Layout, RecordTable, expand
+from insilico.solve.tolerances import TolerancesAsNumbers
+from insilico.solve.walks import Advance, Prior
+
+Schedule = Events | RecordTable
+"""Rows of a schedule, or records of an event table that are yet to become rows."""
+
+Shape = Pattern | Layout
+"""The part of it that a compiled program is made for."""
+
+
+def as_rows(
+    model: Model,
+    parameters: Any,
+    events: Schedule,
+    pattern: Shape,
+    tolerances: TolerancesAsNumbers,
+    advance: Advance,
+    derivative: str | None,
+    method: str,
+) -> tuple[Events, Pattern, Prior | None]:
+    """The rows of a chunk's schedule, into which records are expanded."""
+    if isinstance(events, Events):
+        assert isinstance(pattern, Pattern)
+        return events, pattern, None
+    assert isinstance(pattern, Layout)
+    differentiable = None if derivative is None else advance
+    if derivative in ("reverse", "second"):
+        differentiable = loops.backwards(method)
+    return expand(
+        model, parameters, events, pattern, tolerances,
+        advance=advance, settle=loops.settling(advance, method), differentiable=differentiable,
+    )  # fmt: skip
+
+
+def refuse_rule(pattern: Shape, rule: Rule | None) -> None:
+    """Raise `ValueError` for a rule beside an event table."""
+    if isinstance(pattern, Layout) and rule is not None:
+        raise ValueError(
+            "a rule decides at the visits of a schedule; with an event table there are none: "
+            "leave out the rule, or give events from insilico.solve.schedule"
+        )
