@@ -1,7 +1,7 @@
 """What all tests share: the machine's cores, how much is compiled, and one small run of a trial."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jax import monitoring
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 use_host_devices()
 
 COAG = Path(__file__).parents[1] / "configs" / "warfarin_coag.yaml"
+TRIALS = ("tests/trials/", "tests/insilico/cli/", "tests/insilico/runs/")
 SMALL = ("trial.subjects=150", "trial.replicates=4", "truth.subjects=2000", "sensitivity={}")
 
 
@@ -39,12 +40,17 @@ def compilations() -> Compilations:
     return counter
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs whole trials, so that their programs are compiled once."""
-    for item in items:
-        if "coag" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("trials"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests in one process, so that its fixtures are made once; one runs whole trials."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class TrialsTogether(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "trials" if file.startswith(TRIALS) else file
+
+    return TrialsTogether(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ from insilico.config import ConfigError, Document, Name
 from insilico.model import Model
 from insilico.solve import Dose, Events, Pattern, Tolerances, schedule
 from insilico.solve.methods import ADAPTIVE, CLOSED_FORM, EXPONENTIAL, FIXED_STEP, SERIES
-from insilico.solve.methods.taylor import without_rule
 from trials.config import ArmSpec, TrialConfig
 from trials.design import check_design
 from trials.dosing import (
@@ -119,11 +118,18 @@ class _Builder(Naming):
         if method in CLOSED_FORM and model.propagate is None:
             message = f"{method} is for models that have one, and {model.name} has none"
             self.note(("solver", "method"), message, found="")
-        if solver.method in SERIES and (unknown := without_rule(model)):
-            message = f"has no rule for {', '.join(unknown)}, which {model.name} uses"
-            others = [json.dumps(each) for each in ADAPTIVE if each != solver.method]
-            self.note(("solver", "method"), message, allowed=", ".join(others))
+        if solver.method in SERIES:
+            self._check_series(model)
         return model
+
+    def _check_series(self, model: Model) -> None:
+        # Not on top: it takes JAX to look at a model's operations.
+        from insilico.solve.methods.taylor import without_rule
+
+        if unknown := without_rule(model):
+            message = f"has no rule for {', '.join(unknown)}, which {model.name} uses"
+            others = [json.dumps(each) for each in ADAPTIVE if each not in SERIES]
+            self.note(("solver", "method"), message, allowed=", ".join(others))
 
     def tolerances(self) -> Tolerances:
         """The solver's settings, as far as its precision can meet them."""

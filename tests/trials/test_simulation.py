@@ -105,6 +105,7 @@ def test_rosendaal_by_hand_for_one_subject(coag_tree):
     assert float(coag_tree["endpoints"]["ttr"].isel(where)) == pytest.approx(share, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_gene_that_only_one_arm_looks_at_changes_only_that_arm(coag_tree, coag, small):
     known: Any = trials.simulate(
         trials.read(coag, [*small, "availability.genotype.known=[{day: 1, share: 1.0}]"])

@@ -120,6 +120,7 @@ def test_lanes_do_not_wait_for_each_other_at_what_is_observed(one_compartment, p
     assert walked.steps.max() <= turns <= 1.3 * walked.steps.max()
 
 
+@pytest.mark.slow
 def test_rows_are_read_off_steps_where_that_is_faster(one_compartment):
     """By default in a model of many states that is observed often, and then to the tolerance."""
     diabetes = models.get("type_1_diabetes")

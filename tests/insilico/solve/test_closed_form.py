@@ -159,6 +159,7 @@ def test_times_and_amounts_of_doses_have_derivatives(one):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_who_fails_says_so_and_has_derivatives_of_zero(one):
     model, events, parameters = one
     broken = parameters._replace(clearance=parameters.clearance.at[2].set(jnp.nan))

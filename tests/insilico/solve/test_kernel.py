@@ -284,6 +284,7 @@ def test_events_that_a_state_sets_off_lower_to_one_kernel_too(method, dtype):
     assert _kernels(text) == 1
 
 
+@pytest.mark.slow
 def test_the_kernel_finds_the_events_that_a_state_sets_off():
     model, parameters = eventful.TUMOUR, eventful.growths(64)
     plan = schedule(model, [Dose(4.0, "size", 0.5)], observe=[2.0, 5.0, 9.0])

@@ -112,6 +112,7 @@ def test_the_reference_and_the_kernel_say_the_same():
         np.testing.assert_allclose(one.state.emptied, answer.state.emptied, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_know_of_the_domain():
     def objective(outputs, data):
         return outputs.emptied.sum(axis=0) + outputs.decaying.sum(axis=0)

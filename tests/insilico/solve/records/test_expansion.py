@@ -378,6 +378,7 @@ def test_what_does_not_fit_together_is_refused(lagged, one_compartment, make_tab
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), min_size=1, max_size=6),

@@ -165,6 +165,7 @@ def test_derivatives_go_through_times_amounts_and_steady_states(lagged, make_tab
         np.testing.assert_allclose(found[:, index], difference, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_rounding_does_not_hide_a_steady_state_in_single_precision(lagged, make_table):
     """An absorbed dose leaves its rounding in the depot, which never shrinks any further."""
     patients, generator = 64, np.random.default_rng(3)
