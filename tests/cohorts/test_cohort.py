@@ -66,7 +66,9 @@ def test_everybody_drawn_is_eligible(cohort, subjects):
     assert np.mean(attempts) == pytest.approx(1 / share, abs=error)
 
 
-@pytest.mark.parametrize("chosen", [[3], [1499, *range(1100), 7]])
+@pytest.mark.parametrize(
+    "chosen", [pytest.param([3], marks=pytest.mark.slow), [1499, *range(1100), 7]]
+)
 def test_a_subject_is_the_same_in_any_company_to_the_last_bit(cohort, subjects, chosen):
     alone = sample(cohort, 7, *addresses(chosen))
     for some, every in zip(jax.tree.leaves(alone), jax.tree.leaves(subjects), strict=True):
@@ -98,6 +100,7 @@ def test_seed_population_trial_and_subject_each_give_other_people(everybody):
     assert second.covariates["weight"][0] not in weight
 
 
+@pytest.mark.slow
 def test_a_subject_whom_nobody_can_be_is_given_up_and_marked():
     nobody = Cohort.from_spec(spec(eligibility=("age > 200",)))
     values, attempts = sample(nobody, 7, *addresses([0, 1]))
@@ -125,6 +128,7 @@ def test_the_residual_error_is_handed_out_with_the_subjects(subjects):
     np.testing.assert_array_equal(subjects[0].residual_sd["inr"], np.full(1500, 0.2))
 
 
+@pytest.mark.slow
 def test_population_parameters_belong_to_the_draw_of_the_population():
     uncertain = Cohort.from_spec(spec(options={"parameter_uncertainty": "published"}))
     drawn = uncertain.population_parameters(7, 3)

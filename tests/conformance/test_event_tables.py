@@ -395,7 +395,13 @@ def test_a_lag_longer_than_the_interval_is_an_explicit_history_of_lagged_doses()
 
 
 @pytest.mark.parametrize(
-    "case", ["ss1_bolus_oral", "ss1_infusion_longer_than_ii", "ss1_infusion_lag", "ss1_mm"]
+    "case",
+    [
+        "ss1_bolus_oral",
+        "ss1_infusion_longer_than_ii",
+        "ss1_infusion_lag",
+        pytest.param("ss1_mm", marks=pytest.mark.slow),
+    ],
 )
 def test_a_steady_state_is_a_long_explicit_history(case: str) -> None:
     table = _table(case)

@@ -10,9 +10,6 @@ from insilico.config import dimensions
 from insilico.solve.methods import STOCHASTIC
 from insilico.testing import check_model
 
-QUICK = ("one_compartment",)
-"""Models that are checked in full by default."""
-
 NARROW = {"type_1_diabetes": {"cv": 0.1}}
 """Models of which patients all of whose parameters spread by 30 % are not all possible: a basal
 insulin that follows from the others may be negative, and such a patient leaves the domain."""
@@ -32,11 +29,8 @@ def test_a_model_passes_the_checks_that_solve_nothing(model):
 
 
 # How long compiling takes says more about the machine, and its other tests, than about a model.
-@pytest.mark.parametrize(
-    "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-     for name in models.names()],
-)  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("name", models.names())
 def test_a_model_passes_the_checks_that_solve(name):
     spread = NARROW.get(name, {})
     check_model(models.get(name), only=[each for each in ALL if each != "compilation"], **spread)

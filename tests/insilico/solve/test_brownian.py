@@ -60,6 +60,7 @@ def test_increments_are_independent_normal_draws_of_their_time(paths):
     assert np.abs(apart).max() < 4.5 / np.sqrt(MANY)
 
 
+@pytest.mark.slow
 def test_very_small_increments_have_their_size_and_equal_times_none(paths):
     times = [0.1, 0.1 + 100 * CELL / 2**DEPTH, 0.1 + 101 * CELL / 2**DEPTH]
     variance = _increments(paths, times).var(axis=-1)

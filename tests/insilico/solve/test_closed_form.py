@@ -93,6 +93,7 @@ def one():
     return model, schedule(model, DOSES, observe=OBSERVED), parameters
 
 
+@pytest.mark.slow
 def test_its_derivatives_are_those_of_the_amounts_in_every_way(one):
     model, events, parameters = one
 
@@ -137,6 +138,7 @@ def test_it_has_second_derivatives():
         np.testing.assert_allclose(ours, (high - low) / 2e-5, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_derivative_that_it_was_not_prepared_for_is_refused(one):
     model, events, parameters = one
     with pytest.raises(DerivativeError, match="asked for without derivatives"):

@@ -30,6 +30,7 @@ def test_the_reference_gives_the_exact_answer(one_compartment, patients, exact, 
         np.testing.assert_allclose(rows, exact(own, ACTIONS, OBSERVE), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_patient_without_numbers_fails_and_its_neighbour_does_not(one_compartment, patients):
     parameters = patients(one_compartment, TYPICAL, 2)
     spoilt = parameters._replace(clearance=np.array([parameters.clearance[0], np.nan]))

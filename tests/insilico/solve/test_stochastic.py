@@ -249,6 +249,7 @@ def crowd():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_moments_are_those_of_the_closed_form_with_doses_infusions_and_inputs(crowd):
     found = np.stack(crowd.outputs, axis=-1)
     assert np.all(crowd.status == Status.OK)

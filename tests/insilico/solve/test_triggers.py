@@ -355,6 +355,7 @@ def six():
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[1:7]), eventful.growths(7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SLOW)
 def test_derivatives_of_times_of_death_and_progression_are_those_of_their_formulas(six, method):
     expected = jax.grad(exact_times_of_tumour)(six)
@@ -388,6 +389,7 @@ def gradient_of_rescue(rescue):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_central_differences(rescue, gradient_of_rescue):
     """With doses between events, of which one patient has several and one none."""
     weights = np.cos(np.arange(len(HOURS)))

@@ -328,6 +328,7 @@ def test_a_patient_of_the_crowd_is_the_same_to_the_last_bit_among_others(lagged,
         np.testing.assert_array_equal(alone.steps, together.steps[index])
 
 
+@pytest.mark.slow
 def test_outputs_stand_beside_the_table_in_its_order(lagged, crowd):
     data, _, solution = crowd
     records = read_records(lagged, data, covariates={"effect": "EFFECT"})
