@@ -392,7 +392,7 @@ class _Builder:
             "stopped": ("failure", patients.treated.stopped[arm, subject], {"units": "h"}),
         }
         for name, column in patients.treated.state.items():
-            variables[f"state_{name}"] = ("failure", column[arm, subject])
+            variables[f"state_{name}"] = ("failure", column)
         for name, column in patients.drawn["parameters"].items():
             variables[f"parameter_{name}"] = ("failure", column[subject])
         return xr.Dataset(variables)

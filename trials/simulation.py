@@ -66,7 +66,11 @@ class TooManyFailures(RuntimeError):
 
 
 class Patients(NamedTuple):
-    """Subjects and their potential outcomes on the host: (subject,), (arm, subject), and so on."""
+    """Subjects and their potential outcomes on the host: (subject,), (arm, subject), and so on.
+
+    Of the solver's last state only that of solves that failed is kept, an entry each of every
+    component, arm after arm (the order of `trials.failures.failed_solves`).
+    """
 
     drawn: dict[str, dict[str, np.ndarray]]
     treated: Treated
@@ -77,6 +81,24 @@ class Patients(NamedTuple):
         eligible = self.drawn["subject"]["attempts"] > 0
         complete = (self.treated.status == Status.OK) & (self.treated.overflow == 0)
         return np.asarray(complete & eligible)
+
+    @classmethod
+    def joined(cls, parts: list[Patients]) -> Patients:
+        """Subjects of several parts, one after the other."""
+        failed = [np.nonzero(~part.solved)[0] for part in parts]
+        arm_after_arm = np.argsort(np.concatenate(failed), kind="stable")
+        states = jax.tree.map(
+            lambda *columns: np.concatenate(columns)[arm_after_arm],
+            *(part.treated.state for part in parts),
+        )
+        treated = jax.tree.map(
+            lambda *columns: np.concatenate(columns, axis=1),
+            *(part.treated._replace(state={}) for part in parts),
+        )
+        drawn = jax.tree.map(
+            lambda *columns: np.concatenate(columns), *(part.drawn for part in parts)
+        )
+        return cls(drawn, treated._replace(state=states))
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -232,8 +254,7 @@ def _patients(
 ) -> Patients:
     total = len(addresses.subject)
     report(stage, 0, total)
-    drawn_parts: list[Any] = []
-    treated_parts: list[Treated] = []
+    parts: list[Patients] = []
     done = 0
     waiting: tuple[Any, int] | None = None
     for batch, real in [*dispatches(addresses, blocks), (None, 0)]:
@@ -245,17 +266,17 @@ def _patients(
         if waiting is not None:
             (columns, treated), number = waiting
             first = slice(number)
-            drawn_parts.append(jax.tree.map(lambda c: np.asarray(c).ravel()[first], columns))  # noqa: B023
+            columns = jax.tree.map(lambda c: np.asarray(c).ravel()[first], columns)  # noqa: B023
             fetched = jax.tree.map(lambda c: _arms_first(c)[:, first], treated)  # noqa: B023
-            treated_parts.append(_with_visits(fetched, _room_needed(fetched.used)))
+            part = Patients(columns, _with_visits(fetched, _room_needed(fetched.used)))
+            failed = {name: column[~part.solved] for name, column in fetched.state.items()}
+            parts.append(part._replace(treated=part.treated._replace(state=failed)))
             done += number
             report(stage, done, total)
         waiting = launched
-    most = max(part.used.shape[-1] for part in treated_parts)
-    treated_parts = [_with_visits(part, most) for part in treated_parts]
-    return Patients(
-        jax.tree.map(lambda *parts: np.concatenate(parts), *drawn_parts),
-        jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *treated_parts),
+    most = max(part.treated.used.shape[-1] for part in parts)
+    return Patients.joined(
+        [part._replace(treated=_with_visits(part.treated, most)) for part in parts]
     )
 
 

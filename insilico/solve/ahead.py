@@ -35,7 +35,7 @@ from insilico.solve.adaptive import (
 from insilico.solve.courses import Condition, Course
 from insilico.solve.events import Events
 from insilico.solve.fields import Components
-from insilico.solve.methods import Method
+from insilico.solve.methods import Method, interpolated
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.walks import Row, Seen, Walk
@@ -44,7 +44,6 @@ WAITING_SHARE = 0.25
 """The share of a chunk's lanes that may have more rows to read before all read on. A row costs a
 seventh of a step of thirteen states (measured); with a half, a schedule of four rows a step took
 5 % longer, and with none, one of a row a step 17 %."""
-
 
 CLOSER = 0.5
 """The share of the tolerances that steps keep to here: interpolants err, too, and at the whole of
@@ -222,15 +221,3 @@ def walk_ahead(
     times = times if times.ndim == 2 else jnp.broadcast_to(times[:, None], (*times.shape, lanes))
     seen = jax.vmap(outputs)(times, shown.rows(lanes))
     return walks.result(course, events, end, Seen(seen, (), ())), turns
-
-
-def interpolated(share: Array, state: Components, between: tuple[Components, ...]) -> Components:
-    """The components at a share of the step's length (`insilico.solve.methods.Trial.between`)."""
-
-    def value(begin: Array, curve: Components) -> Array:
-        total = curve[-1]
-        for coefficient in curve[-2::-1]:
-            total = coefficient + share * total
-        return begin + share * total
-
-    return tuple(value(begin, curve) for begin, curve in zip(state, between, strict=True))

@@ -20,7 +20,7 @@ from jax import Array, lax
 from insilico.solve import adaptive
 from insilico.solve.adaptive import Limits, Moving, Position, Tried, any_of
 from insilico.solve.fields import Components, Field
-from insilico.solve.methods import Method, Stepper, Trial
+from insilico.solve.methods import Method, Stepper, Trial, interpolated
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.triggers import (
     ACTED,
@@ -83,11 +83,11 @@ class Curve(NamedTuple):
     def values(self, signals: Signals, share: Array | float) -> Components:
         """The triggers at a share of the step."""
         state = list(self.state)
-        for index, powers in zip(signals.depends, self.between, strict=True):
-            total = powers[-1]
-            for coefficient in powers[-2::-1]:
-                total = coefficient + share * total
-            state[index] = state[index] + share * total
+        begun = tuple(state[index] for index in signals.depends)
+        for index, value in zip(
+            signals.depends, interpolated(share, begun, self.between), strict=True
+        ):
+            state[index] = value
         return signals.values(self.begin + share * self.length, tuple(state))
 
 

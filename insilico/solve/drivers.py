@@ -131,7 +131,7 @@ def _words_of_kernel(
         raise Unsuitable(f"{name}, whose steps are not adaptive")
     chosen = methods.get(name)
 
-    def block(leaf: Any) -> jax.ShapeDtypeStruct:
+    def column(leaf: Any) -> jax.ShapeDtypeStruct:
         shape = leaf.shape if leaf.ndim == 1 else (*leaf.shape[:-1], launch.lanes)
         return jax.ShapeDtypeStruct(shape, leaf.dtype)
 
@@ -150,7 +150,7 @@ def _words_of_kernel(
         )  # fmt: skip
 
     program = jax.make_jaxpr(solved)(
-        jax.tree.map(own, parameters), jax.tree.map(block, events), jax.tree.map(own, subject)
+        jax.tree.map(own, parameters), jax.tree.map(column, events), jax.tree.map(own, subject)
     )
     kernels = [e for e in program.jaxpr.eqns if e.primitive.name == "pallas_call"]
     return words_alive(kernels[0].params["jaxpr"], launch.lanes)

@@ -160,11 +160,11 @@ def schedule(
     - `start`: the time of the model's initial state.
     - `interpolate`: whether what is observed between events is read off the steps there by their
       own interpolant, instead of steps ending at every output time. An interpolant's error is about
-      that of a step, so results differ by a part of the tolerance. Default: where it is faster, in
-      models of at least `MANY_STATES` components with `OFTEN` rows or more from one event to the
-      next. State False where results should be those of solves that end their steps at every row
-      whatever is stated here: solves that are differentiated, follow a rule, run on a GPU or are of
-      a model with triggers.
+      that of a step, for which steps keep to half the tolerances; results differ by a part of them.
+      Default: where it is faster, in models of at least `MANY_STATES` components with `OFTEN` rows
+      or more from one event to the next. Solves that are differentiated, follow a rule, run on a
+      GPU or are of a model with triggers end their steps at every row all the same: state False
+      where other results should be exactly theirs.
     - `triggered`: for a model with triggers, how many of their events there may be between two
       rows; a patient with more of them fails. Default: as many as the model has triggers. Change it
       for events that come again soon, like rescue doses between visits that are weeks apart.

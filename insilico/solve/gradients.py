@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from insilico.model import Model
-from insilico.solve import adaptive, crossings, methods, reactions, walks
+from insilico.solve import crossings, methods, reactions, walks
 from insilico.solve.adaptive import Limits, Position, start
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
 from insilico.solve.events import Events, Pattern
@@ -160,8 +160,7 @@ class Differentiable:
 
     def plain(self, given: Given, tolerances: TolerancesAsNumbers) -> Walk:
         """The walk, remembering nothing."""
-        loop = adaptive.advance if self.model.triggers is None else crossings.advance
-        advance = functools.partial(loop, methods.get(self.method))
+        advance = functools.partial(crossings.advance, methods.get(self.method))
         return walks.walk_course(self.course(given), given.events, tolerances, advance, given.prior)
 
     def with_pullback(

@@ -28,8 +28,7 @@ def advance_of(model: Model, method: str | None, subjects: Any = None) -> Advanc
         return closed_form.advance
     if chosen in methods.FIXED_STEP:
         return functools.partial(fixed_steps.advance, methods.get_fixed_step(chosen), model)
-    loop = adaptive.advance if model.triggers is None else crossings.advance
-    return functools.partial(loop, methods.get(chosen))
+    return functools.partial(crossings.advance, methods.get(chosen))
 
 
 def reversible(model: Model, method: str | None) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import trials
+from trials.failures import failed_solves
 from trials.outcomes import Treated, endpoints_of
-from trials.simulation import _with_visits
+from trials.simulation import Patients, _with_visits
 
 
 def test_axes_are_the_field_s_in_their_order(coag_tree):
@@ -214,3 +215,21 @@ def test_visits_take_the_room_that_they_need():
     np.testing.assert_array_equal(again.time, time)
     np.testing.assert_array_equal(again.used, used)
     np.testing.assert_array_equal(again.values["inr"], 2 * time)
+
+
+def test_states_of_failed_solves_stand_in_the_order_of_failures():
+    def part(numbers, status) -> Patients:
+        arms, subjects = status.shape
+        none = np.zeros((arms, subjects))
+        treated = Treated(
+            none[..., None], none[..., None] > 0, none[..., None] > 0, {}, {}, status, none, none,
+            {"gut": numbers[status > 0]}, none,
+        )  # fmt: skip
+        return Patients({"subject": {"attempts": np.ones(subjects)}}, treated)
+
+    first = part(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1, 0], [1, 1]]))
+    second = part(np.array([[5.0], [6.0]]), np.array([[2], [0]]))
+    whole = Patients.joined([first, second])
+    failed = failed_solves(whole)
+    assert list(zip(failed.arm, failed.subject, strict=True)) == [(0, 0), (0, 2), (1, 0), (1, 1)]
+    assert whole.treated.state["gut"].tolist() == [1.0, 5.0, 3.0, 4.0]

@@ -86,11 +86,9 @@ def _listed(view: View, dataset: xr.Dataset, size: int) -> Table:
 
     def column(name: str) -> Column:
         prefix = PARAMETER if name.startswith(PARAMETER) else STATE
-        short = name.removeprefix(prefix)
-        whole, bracket, _ = short.partition("[")
+        whole, bracket, index = name.removeprefix(prefix).partition("[")
         unit = known[prefix][whole].unit if whole in known[prefix] else ""
-        words = view.words(whole) + short.removeprefix(whole) if bracket else view.words(short)
-        return Column(words, "" if unit == "1" else unit, number=True)
+        return Column(view.words(whole) + bracket + index, "" if unit == "1" else unit, number=True)
 
     rows = []
     for index in range(min(size, MOST_LISTED)):

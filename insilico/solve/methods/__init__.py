@@ -6,6 +6,7 @@ from insilico.solve.methods.interface import (
     Stepper,
     StochasticMethod,
     Trial,
+    interpolated,
 )
 
 ADAPTIVE = ("tsit5", "dopri8", "taylor", "rodas4", "rodas5p")
@@ -57,6 +58,7 @@ __all__ = [
     "get",
     "get_fixed_step",
     "get_stochastic",
+    "interpolated",
     "known",
 ]
 

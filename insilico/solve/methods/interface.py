@@ -27,6 +27,20 @@ class Trial(NamedTuple):
     between: tuple[Components, ...] = ()
 
 
+def interpolated(
+    share: Array | float, state: Components, between: tuple[Components, ...]
+) -> Components:
+    """Components at a share of a step that began in `state`, by their interpolants `between`."""
+
+    def value(begin: Array, curve: Components) -> Array:
+        total = curve[-1]
+        for coefficient in curve[-2::-1]:
+            total = coefficient + share * total
+        return begin + share * total
+
+    return tuple(value(begin, curve) for begin, curve in zip(state, between, strict=True))
+
+
 class Stepper(Protocol):
     """A method made ready for one field."""
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from insilico.model import Model, Quantity, Trigger
+from insilico.solve import Dose
 from insilico.vocabulary import Value
 
 
@@ -154,3 +155,7 @@ PEOPLE = Person(
     bound=np.array([60.0, 55.0, 60.0]),
     rescue=np.array([40.0, 25.0, 40.0]),
 )
+
+INSULIN = [Dose(1.0, "insulin", 30.0), Dose(9.0, "insulin", 25.0)]
+HOURS = [0.5, 2.0, 4.0, 8.0, 12.0, 20.0]
+"""Doses of insulin, and when people are looked at."""

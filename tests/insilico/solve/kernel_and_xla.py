@@ -262,8 +262,7 @@ def triggered(method: str, dtype: str = "float64") -> Case:
 def rescued() -> Case:
     """Sugar taken again and again, and by some more often than there are slots."""
     model = triggering.RESCUE
-    doses = [Dose(1.0, "insulin", 30.0), Dose(9.0, "insulin", 25.0)]
-    plan = schedule(model, doses, observe=[0.5, 2.0, 4.0, 8.0, 12.0, 20.0], triggered=2)
+    plan = schedule(model, triggering.INSULIN, observe=triggering.HOURS, triggered=2)
     person = (2.0, 50.0, 0.5, 0.08, 0.4, 60.0, 20.0)
     return Case(model, _patients(model, person), plan, LOOSE["float64"])
 
