@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from insilico.pages.numbers import counted, share, whole
 from trials.report.failures import never_analysed
-from trials.report.numbers import counted, share, whole
 from trials.report.view import AnalysisView, View
 
 if TYPE_CHECKING:

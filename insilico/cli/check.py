@@ -13,7 +13,7 @@ def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> 
 
         study = prepare(config, overrides or ())
 
-        from trials.report.numbers import counted
+        from insilico.pages.numbers import counted
         from trials.size import shown
 
         trial, arms = study.config.trial, len(study.config.arms)

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
+from insilico.pages.numbers import Measured, counted, interval, share, whole
+from insilico.pages.words import inline
 from trials.report.estimates import directions
 from trials.report.failures import never_analysed, stages
-from trials.report.numbers import Measured, counted, interval, share, whole
 from trials.report.published import distance, in_words
-from trials.report.view import AnalysisView, View, inline
+from trials.report.view import AnalysisView, View
 
 FEWEST_TO_JUDGE = 20
 """Trials below which the standard error of a probability near a half is above 10 points."""
-
-
-class Tile(NamedTuple):
-    """One number that is seen first."""
-
-    label: str
-    number: Measured
-    unit: str
-    note: str
 
 
 def paragraph(view: View) -> str:

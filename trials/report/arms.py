@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trials.report import plotting
-from trials.report.blocks import Block, Cell, Column, Figure, Row, Section, Table, absent
-from trials.report.numbers import interval, measured, significant, whole
-from trials.report.view import AnalysisView, ArmView, View, readable
+from insilico.pages import plotting
+from insilico.pages.blocks import Block, Cell, Column, Figure, Row, Section, Table, absent
+from insilico.pages.numbers import interval, measured, significant, whole
+from insilico.pages.words import readable
+from trials.report.view import AnalysisView, ArmView, View
 
 
 class Group(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from insilico.config import ConfigError, Path, dotted, load
 from insilico.config.tree import Mapping, Node, Sequence
-from trials.report.blocks import Block, Bullets, Cell, Column, Row, Section, Table, absent
+from insilico.pages.blocks import Block, Bullets, Cell, Column, Row, Section, Table, absent
 from trials.report.view import View
 
 MARK = "ASSUMED"

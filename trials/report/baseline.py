@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from trials.report.blocks import Cell, Column, Row, Section, Table, absent
-from trials.report.numbers import fixed, quartiles, whole
+from insilico.pages.blocks import Cell, Column, Row, Section, Table, absent
+from insilico.pages.numbers import fixed, quartiles, whole
 from trials.report.view import View
 
 NOT_BASELINE = ("attempts",)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from trials.report import plotting
-from trials.report.blocks import Block, Column, Figure, Row, Section, Table, absent
-from trials.report.numbers import plain, quartiles, significant, whole
+from insilico.pages import plotting
+from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table, absent
+from insilico.pages.numbers import plain, quartiles, significant, whole
 from trials.report.view import ArmView, View
 
 PERCENTILES = (5, 25, 50, 75, 95)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from insilico.pages.blocks import Block, Cell, Column, Details, Row, Section, Table, Text, facts
+from insilico.pages.numbers import plain
+from insilico.pages.words import inline, readable
 from trials.config import ArmSpec, TitrationSpec, TrialConfig
 from trials.dosing import library
-from trials.report.blocks import Block, Cell, Column, Details, Row, Section, Table, Text, facts
-from trials.report.numbers import plain
-from trials.report.view import View, inline, readable
+from trials.report.view import View
 
 
 def section(view: View) -> Section:

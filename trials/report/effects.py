@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trials.report import plotting
+from insilico.pages import plotting
+from insilico.pages.blocks import Cell, Column, Figure, Row, Section, Table, absent
+from insilico.pages.numbers import Measured
 from trials.report.arms import under_headings
-from trials.report.blocks import Cell, Column, Figure, Row, Section, Table, absent
-from trials.report.numbers import Measured
 from trials.report.view import AnalysisView, View
 
 ROW_HEIGHT = 42

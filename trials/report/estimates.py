@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from trials.report import plotting
+from insilico.pages import plotting
+from insilico.pages.blocks import Block, Cell, Column, Figure, Row, Section, Table, absent
+from insilico.pages.numbers import fixed, measured, rounded, share, whole
 from trials.report.arms import under_headings
-from trials.report.blocks import Block, Cell, Column, Figure, Row, Section, Table, absent
-from trials.report.numbers import fixed, measured, rounded, share, whole
 from trials.report.view import AnalysisView, View
 
 MOST_PANELS = 6

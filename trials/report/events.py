@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from insilico.pages import plotting
+from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table, absent
+from insilico.pages.numbers import fixed, interval
+from insilico.pages.words import inline, readable
 from trials.analyses import kaplan_meier
 from trials.config import TimeToRangeSpec
-from trials.report import plotting
-from trials.report.blocks import Block, Column, Figure, Row, Section, Table, absent
-from trials.report.numbers import fixed, interval
-from trials.report.view import ArmView, View, inline, readable
+from trials.report.view import ArmView, View
 
 MOST_TIMES = 120
 """Steps that a curve is drawn with."""

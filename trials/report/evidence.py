@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trials.config import TrialConfig
-from trials.dosing import Formula, library
-from trials.report.blocks import (
+from insilico.pages.blocks import (
     Block,
     Bullets,
     Cell,
@@ -22,8 +20,11 @@ from trials.report.blocks import (
     absent,
     facts,
 )
-from trials.report.numbers import plain, significant
-from trials.report.view import View, readable
+from insilico.pages.numbers import plain, significant
+from insilico.pages.words import readable
+from trials.config import TrialConfig
+from trials.dosing import Formula, library
+from trials.report.view import View
 
 
 def section(view: View) -> Section:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from trials.report.blocks import Block, Cell, Column, Row, Section, Table, Text
-from trials.report.numbers import significant, whole
+from insilico.pages.blocks import Block, Cell, Column, Row, Section, Table, Text
+from insilico.pages.numbers import significant, whole
 from trials.report.view import AnalysisView, View
 
 MOST_LISTED = 50

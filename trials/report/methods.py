@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from insilico.pages.blocks import Block, Bullets, Column, Row, Section, Table, facts
+from insilico.pages.numbers import plain, significant, whole
+from insilico.pages.words import readable
 from insilico.solve import Tolerances
 from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
-from trials.report.blocks import Block, Bullets, Column, Row, Section, Table, facts
 from trials.report.design import shown
-from trials.report.numbers import plain, significant, whole
-from trials.report.view import View, readable
+from trials.report.view import View
 
 ENDPOINTS = {
     "time_in_range": (

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import xarray as xr
-from markupsafe import Markup
 
+from insilico import pages
+from insilico.pages.blocks import Section
 from trials.report import (
     answer,
     arms,
@@ -28,13 +27,10 @@ from trials.report import (
     published,
     sensitivity,
 )
-from trials.report.blocks import Section, figures_of, numbered
-from trials.report.numbers import counted
-from trials.report.plotting import to_json
 from trials.report.view import View
 from trials.study import Study
 
-TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATE = Path(__file__).with_name("templates") / "report.html"
 
 
 def render(tree: xr.DataTree, study: Study, manifest: Mapping[str, Any] | None = None) -> str:
@@ -47,19 +43,16 @@ def render(tree: xr.DataTree, study: Study, manifest: Mapping[str, Any] | None =
     - `manifest`: what is known of the run (versions, device, timings), nested as it comes.
     """
     view = View(tree, study)
-    sections = numbered(_sections(view, manifest))
-    figures = [figure for section in sections for figure in figures_of(section.blocks)]
-    return _environment().get_template("report.html").render(
+    return pages.render(
+        TEMPLATE,
+        _sections(view, manifest),
         title=study.config.title,
         view=view,
         lead=answer.lead(view),
         answer=answer.paragraph(view),
         tiles=answer.tiles(view),
         warnings=answer.warnings(view),
-        sections=sections,
-        specs={figure.key: Markup(to_json(figure.spec)) for figure in figures},
-        plotly=_plotly() if figures else "",
-    )  # fmt: skip
+    )
 
 
 def _sections(view: View, manifest: Mapping[str, Any] | None) -> list[Section]:
@@ -80,25 +73,3 @@ def _sections(view: View, manifest: Mapping[str, Any] | None) -> list[Section]:
         provenance.section(view, manifest),
     ]
     return [section for section in found if section is not None]
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.globals["counted"] = counted
-    environment.globals["style"] = Markup((TEMPLATES / "report.css").read_text("utf-8"))
-    environment.globals["script"] = Markup((TEMPLATES / "figures.js").read_text("utf-8"))
-    return environment
-
-
-@functools.cache
-def _plotly() -> Markup:
-    from plotly.offline import get_plotlyjs
-
-    return Markup(get_plotlyjs())

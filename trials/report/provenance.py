@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from trials.report.blocks import Block, Section, Text, absent, facts
-from trials.report.view import View, readable
-
-LONGEST = 400
+from insilico.pages.blocks import Block, Section, Text, absent, facts
+from insilico.pages.provenance import flat
+from trials.report.view import View
 
 
 def section(view: View, manifest: Mapping[str, Any] | None) -> Section:
@@ -26,7 +25,7 @@ def section(view: View, manifest: Mapping[str, Any] | None) -> Section:
         ("Kept", view.config.keep),
     ]
     blocks: list[Block] = [facts("The study", own, "the config")]
-    rows = list(_flat(manifest or {}))
+    rows = flat(manifest or {})
     if rows:
         blocks.append(facts("The run", rows, "manifest"))
     else:
@@ -39,23 +38,3 @@ def section(view: View, manifest: Mapping[str, Any] | None) -> Section:
         )
     )
     return Section("provenance", "Provenance", blocks)
-
-
-def _flat(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Nested entries as one list of names and texts."""
-    if isinstance(value, Mapping):
-        for key, entry in value.items():
-            yield from _flat(entry, (*path, str(key)))
-        return
-    text = value
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        text = ", ".join(str(entry) for entry in value)
-    elif value is None:
-        text = "–"
-    elif isinstance(value, float):
-        text = f"{value:.6g}"
-    elif isinstance(value, int) and path[-1].endswith("_bytes"):
-        text = f"{value / 1e9:.2f} GB"
-    shown = str(text)
-    shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
-    yield " / ".join(readable(part) for part in path), shown

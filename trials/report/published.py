@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from insilico.pages.blocks import Block, Bullets, Cell, Column, Row, Section, Table, Text, absent
+from insilico.pages.numbers import Measured, counted, fixed, interval, measured, significant
 from trials.report.arms import groups, under_headings
 from trials.report.assumptions import assumed
-from trials.report.blocks import Block, Bullets, Cell, Column, Row, Section, Table, Text, absent
 from trials.report.effects import published_effect
-from trials.report.numbers import Measured, counted, fixed, interval, measured, significant
 from trials.report.view import AnalysisView, View
 
 

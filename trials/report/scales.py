@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from insilico.pages.numbers import Measured, interval, measured
 from trials.config import AnalysisSpec, DrugSpec, EndpointSpec
-from trials.report.numbers import Measured, interval, measured
 
 POINTS = "percentage points"
 

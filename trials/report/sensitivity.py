@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 
-from trials.report import plotting
-from trials.report.blocks import Block, Cell, Column, Row, Section, Table, Text
+from insilico.pages import plotting
+from insilico.pages.blocks import Block, Cell, Column, Row, Section, Table, Text
+from insilico.pages.numbers import Measured, measured
 from trials.report.failures import stages
-from trials.report.numbers import Measured, measured
 from trials.report.view import View
 
 

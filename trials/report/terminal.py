@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import xarray as xr
 
+from insilico.pages.numbers import share
 from trials.report.effects import effect, published_effect
-from trials.report.numbers import share
 from trials.report.view import View
 from trials.study import Study
 

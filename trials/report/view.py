@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from insilico.pages.numbers import counted
+from insilico.pages.words import inline, readable
 from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
-from trials.report.numbers import counted
 from trials.report.scales import Scale, scale_of, unit_of
 from trials.study import Study
 
@@ -337,15 +338,3 @@ class View:
 
 def _numbers(dataset: xr.Dataset) -> dict[str, float]:
     return {str(name): float(column) for name, column in dataset.data_vars.items()}
-
-
-def readable(name: str) -> str:
-    """A config's name as words: `final_dose` is "Final dose"."""
-    words = name.replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
-
-
-def inline(label: str) -> str:
-    """A label inside a sentence: its first letter small, unless it starts with an acronym."""
-    acronym = len(label) < 2 or not label[1].islower()
-    return label if acronym else label[0].lower() + label[1:]

@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects
 import pytest
 
+from insilico.pages.blocks import figures_of
 from trials.report import estimates, render, summary
-from trials.report.blocks import figures_of
 from trials.report.page import _sections
 from trials.report.view import View
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trials.report.numbers import (
+from insilico.pages.numbers import (
     counted,
     decimals_for,
     fixed,

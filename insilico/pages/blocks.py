@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from trials.report.numbers import Measured
+from insilico.pages.numbers import Measured
 
 Cell = str | Measured
 
@@ -109,6 +109,15 @@ class Details:
 
 
 Block = Text | Bullets | Table | Figure | Details
+
+
+class Tile(NamedTuple):
+    """One number that is seen first, above all sections."""
+
+    label: str
+    number: Measured
+    unit: str
+    note: str
 
 
 @dataclasses.dataclass(frozen=True)
