@@ -83,7 +83,7 @@ def normality(errors: Float[np.ndarray, " n"]) -> NormalityTest:
     freedom = len(errors) - 1
     tail = stats.chi2.cdf(freedom * np.var(errors, ddof=1), freedom)
     found = (
-        float(stats.wilcoxon(errors).pvalue),
+        float(stats.wilcoxon(errors).pvalue),  # pyright: ignore[reportAttributeAccessIssue]
         float(2 * min(tail, 1 - tail)),
         float(stats.shapiro(errors).pvalue),
     )

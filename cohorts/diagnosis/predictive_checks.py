@@ -118,7 +118,7 @@ def prediction_corrected(
 
 def _percentiles(
     values: Float[np.ndarray, "*replicate n"], percentiles: tuple[float, ...]
-) -> Float[np.ndarray, percentile * replicate]:
+) -> Float[np.ndarray, "percentile ..."]:
     """Percentiles of values of which some are known only to be low (-inf); NaN where one is."""
     found = np.quantile(values, np.asarray(percentiles) / 100, axis=-1, method="inverted_cdf")
     return np.where(np.isfinite(found), found, np.nan)
