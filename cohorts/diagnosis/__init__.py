@@ -3,12 +3,16 @@
 from cohorts.diagnosis.binning import time_bins
 from cohorts.diagnosis.npde import NormalityTest, PredictionErrors, normality, prediction_errors
 from cohorts.diagnosis.predictive_checks import (
+    INTERVAL,
+    PERCENTILES,
     PredictiveCheck,
     prediction_corrected,
     visual_predictive_check,
 )
 
 __all__ = [
+    "INTERVAL",
+    "PERCENTILES",
     "NormalityTest",
     "PredictionErrors",
     "PredictiveCheck",
