@@ -12,13 +12,18 @@ FEWEST_IN_BIN = 5
 """Observations below which an outer percentile of a bin says little."""
 
 
+WITHIN = 1e-3
+"""Share of the variance of times that may be left within bins, where there are enough of them."""
+
+
 def time_bins(times: Float[np.ndarray, " n"], most: int = MOST_BINS) -> Int[np.ndarray, " n"]:
     """The bin of each time, numbered from 0 in order of time.
 
-    Times are cut into as many groups as keep `FEWEST_IN_BIN` in each, `most` at the most, so that
-    the sum of squared distances from the groups' means, on ranks and times alike, is least
-    (Lavielle and Bleakley, J Pharmacokinet Pharmacodyn 2011;38:861-871). Equal times are never
-    parted: where a protocol has nominal times that everybody keeps, they are the bins.
+    Times are cut into groups so that the sum of squared distances from the groups' means, on ranks
+    and times alike, is least (Lavielle and Bleakley, J Pharmacokinet Pharmacodyn 2011;38:861-871):
+    the fewest that leave no more than `WITHIN` of the variance, but `most` at the most, and no more
+    than leave `FEWEST_IN_BIN` in each on average. Equal times are never parted: where a protocol
+    has nominal times that everybody keeps, they are the bins.
     """
     distinct, inverse, counts = np.unique(times, return_inverse=True, return_counts=True)
     if len(distinct) <= 1:
@@ -34,7 +39,7 @@ def time_bins(times: Float[np.ndarray, " n"], most: int = MOST_BINS) -> Int[np.n
 def _least_squares_groups(
     values: Float[np.ndarray, " n"], weights: Int[np.ndarray, " n"], groups: int
 ) -> Int[np.ndarray, " n"]:
-    """Sorted values cut into `groups` runs of least weighted within-group sum of squares.
+    """Sorted values cut into at most `groups` runs of least weighted within-group sum of squares.
 
     By dynamic programming over the ends of the runs: exact, in O(groups · n²).
     """
@@ -56,8 +61,10 @@ def _least_squares_groups(
             costs = best[group - 1, starts] + within(starts, end)
             cut[group, end] = starts[np.argmin(costs)]
             best[group, end] = np.min(costs)
+    enough = np.flatnonzero(best[1:, n] <= WITHIN * best[1, n])
+    needed = int(enough[0]) + 1 if enough.size else groups
     labels, end = np.zeros(n, int), n
-    for group in range(groups, 0, -1):
+    for group in range(needed, 0, -1):
         start = cut[group, end]
         labels[start:end] = group - 1
         end = start

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from cohorts._faults import Faults
 from cohorts.data import DataError, PatientData, read_patients
 from cohorts.fits.config import FitConfig
 from cohorts.hierarchy import population_of
-from cohorts.inference.checking import check_patients
+from cohorts.inference.patients import check_patients
 from cohorts.population import Population
 from insilico import models
 from insilico.config import ConfigError, Document, Problem, did_you_mean, load
@@ -28,6 +29,11 @@ class Fit:
     patients: PatientData
     population: Population
     overrides: tuple[str, ...] = ()
+
+    @property
+    def data_file(self) -> Path:
+        """The table that the patients were read from."""
+        return Path(self.document.file).parent / self.config.data.file
 
 
 def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> Fit:

@@ -33,7 +33,8 @@ from cohorts.diagnosis import (
     visual_predictive_check,
 )
 from cohorts.fits.fit import Fit
-from cohorts.inference.joint import Data, Joint
+from cohorts.inference.joint import Joint
+from cohorts.inference.patients import Data
 from cohorts.inference.predictive import Outputs, Predictive
 from insilico.randomness import address, purpose_key
 from insilico.solve.records import also_at

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from cohorts.fits import results
 from cohorts.fits.fit import Fit
 from cohorts.fits.report import render
 from cohorts.inference import Draws, Progress, sample
-from cohorts.inference.joint import Joint, model_of
+from cohorts.inference.joint import Joint
+from cohorts.inference.numpyro_model import model_of
 from insilico.runs import (
     NewRun,
     RunFolder,
@@ -45,10 +46,9 @@ class NotTrusted(Exception):
 
 def unfinished(fit: Fit, out: str | os.PathLike[str] | None = None) -> Unfinished:
     """Where this fit, run to `out`, keeps what it has done."""
-    file = Path(fit.document.file).parent / fit.config.data.file
     identity = {
         "config": fit.document.data,
-        "data": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "data": hashlib.sha256(fit.data_file.read_bytes()).hexdigest(),
         "versions": [jax.__version__, numpyro.__version__],
     }
     return Unfinished(out, Path(fit.document.file).stem, identity)
@@ -108,6 +108,7 @@ def run(
                 "/": xr.Dataset(attrs=_attributes(fit, verdict)),
                 **{name: node.to_dataset() for name, node in drawn.tree.children.items()},
                 **found,
+                "diagnostics": verdict.table,
             }
         )
         folder = _write(new, fit, tree, drawn, verdict, stages)
@@ -136,6 +137,15 @@ def _attributes(fit: Fit, verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def _sizes(fit: Fit) -> dict[str, Any]:
+    summary = fit.patients.summary()
+    return {
+        "subjects": summary.subjects,
+        "observations": summary.observations,
+        "censored": summary.censored,
+    }
+
+
 def _told(stages: Stages) -> Callable[[Progress], None]:
     """Progress of the sampler as that of stages: warming up, then drawing."""
 
@@ -153,10 +163,13 @@ def _told(stages: Stages) -> Callable[[Progress], None]:
 def _write(
     new: NewRun, fit: Fit, tree: xr.DataTree, drawn: Draws, verdict: Verdict, stages: Stages
 ) -> RunFolder:
+    file = fit.data_file
+    # The folder's own copy of the config reads the folder's own copy of the data.
+    changes = (*fit.overrides, f"data.file={file.name}")
     with new.writing("config.yaml") as path:
-        path.write_text(resolved_text(fit.document, fit.overrides), encoding="utf-8")
-    with new.writing("data.csv") as path:
-        fit.patients.frame.to_csv(path, index=False)
+        path.write_text(resolved_text(fit.document, changes), encoding="utf-8")
+    with new.writing(file.name) as path:
+        shutil.copyfile(file, path)
     stages("results", 0, 1)
     with new.writing(POSTERIOR) as path:
         write_tree(tree, path)
@@ -167,7 +180,7 @@ def _write(
         overrides=fit.overrides,
         started=stages.started,
         seconds=stages.seconds,
-        counts={**dataclasses.asdict(fit_counts(fit)), **drawn.counts._asdict()},
+        counts={**_sizes(fit), **drawn.counts._asdict()},
         failure=None if verdict.passed else "; ".join(verdict.reasons),
     )
     told["kind"] = "fit"

@@ -18,8 +18,9 @@ from jaxtyping import Array, Float, Int
 from numpyro import handlers, plate, primitives
 
 from cohorts.addressing import addressed
-from cohorts.inference.joint import NOTHING, Data, Joint
+from cohorts.inference.joint import Joint
 from cohorts.inference.lanes import solver
+from cohorts.inference.patients import NOTHING, Data
 from cohorts.residual import autocorrelated
 from insilico.programs import shared
 from insilico.randomness import address, name_hash, purpose_key
@@ -73,11 +74,11 @@ class Predictive:
 
     def typical(self, draws: Sites) -> Outputs:
         """Of subjects with these covariates and no random effects, given the population's sites."""
-        return self._all(draws, lambda key: (at_centre(),), seed=0)
+        return self._all(self._of_population(draws), lambda key: (at_centre(),), seed=0)
 
     def new(self, draws: Sites, seed: int) -> Outputs:
         """Of other subjects with these covariates, given the population's sites."""
-        return self._all(draws, lambda key: (addressed(key=key),), seed)
+        return self._all(self._of_population(draws), lambda key: (addressed(key=key),), seed)
 
     def measured(
         self, outputs: Outputs, draws: Sites, seed: int
@@ -95,6 +96,13 @@ class Predictive:
         program = jax.jit(jax.vmap(one))
         count = len(outputs.values)
         return np.asarray(program(jnp.arange(count), dict(draws), outputs.values))
+
+    def _of_population(self, draws: Sites) -> Sites:
+        """Those of the population, without its subjects'."""
+        joint = self.joint
+        with handlers.block(), handlers.trace() as sites, handlers.seed(rng_seed=0):
+            joint.population.typical_values(joint.options)
+        return {name: values for name, values in draws.items() if name in sites}
 
     def _scattered(self, sites: Sites, values: Array, key: Any) -> Array:
         joint, data = self.joint, self.data

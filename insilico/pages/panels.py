@@ -10,7 +10,7 @@ import numpy as np
 
 from insilico.pages import plotting
 
-MARGINS = 90
+MARGINS = 106
 """Height of a figure beside its panels (pixels)."""
 
 GAP = 62

@@ -89,11 +89,12 @@ class View:
         """The population's parameters that were learned, as scalars."""
         posterior, prior = self.group("posterior"), self.group("prior")
         units = {number.name: number.unit for number in self.fit.population.numbers}
+        ordered = [*units, *(str(name) for name in prior if name not in units)]
         found = []
-        for name, values in posterior.items():
-            name = str(name)
-            if "subject" in values.dims or name not in prior:
+        for name in ordered:
+            if name not in posterior or name not in prior:
                 continue
+            values = posterior[name]
             own = np.moveaxis(values.values, (0, 1), (-2, -1)).reshape(-1, *values.shape[:2])
             before = np.moveaxis(prior[name].values, (0, 1), (-2, -1)).reshape(len(own), -1)
             for index, (draws, drawn) in enumerate(zip(own, before, strict=True)):
@@ -104,7 +105,7 @@ class View:
                 found.append(
                     Parameter(
                         name=name + suffix,
-                        label=readable(name) + suffix,
+                        label=labelled(name) + suffix,
                         unit="" if unit == "1" else unit,
                         draws=draws,
                         prior=drawn,
@@ -128,3 +129,15 @@ class View:
         """The same of one output."""
         here = self.observations["output"] == name
         return {column: values[here] for column, values in self.observations.items()}
+
+
+def labelled(name: str) -> str:
+    """A population's parameter in words."""
+    for prefix, words in (
+        ("residual_sd_", "Residual error of"),
+        ("typical_", "Typical"),
+        ("sd_", "Between-subject sd of"),
+    ):
+        if name.startswith(prefix):
+            return f"{words} {name.removeprefix(prefix).replace('_', ' ')}"
+    return readable(name)

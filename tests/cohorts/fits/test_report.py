@@ -29,9 +29,9 @@ def test_every_parameter_of_the_population_is_in_the_table(page):
 
 
 def test_every_subject_has_its_figure(page):
-    assert set(re.findall(r"<b>Subject (\d+)</b>", page.replace("\\u003c", "<").replace("\\u003e", ">"))) == {
-        str(number) for number in range(1, 13)
-    }
+    assert set(
+        re.findall(r"<b>Subject (\d+)</b>", page.replace("\\u003c", "<").replace("\\u003e", ">"))
+    ) == {str(number) for number in range(1, 13)}
 
 
 def test_a_fit_that_failed_says_so_before_anything_else(fitted):
