@@ -27,12 +27,13 @@ from cohorts.covariates import (
     state_marginals,
 )
 from cohorts.population import Population
+from cohorts.residual import ResidualNumbers
 from insilico.arrays import library_of
 from insilico.config import ConfigError, Document, Expression, Name, Path, Spec
 from insilico.config.problems import listed
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float, Int, Shaped
+    from jaxtyping import Array, Int, Shaped
 
 MAX_ATTEMPTS = 1000
 """Candidates that are drawn for one subject before it is given up."""
@@ -48,8 +49,8 @@ class Subjects(NamedTuple):
     """By name: numbers in the vocabulary's unit, categories and flags as int32 codes."""
     parameters: Any
     """The structural model's `Parameters`; NaN where no eligible candidate was found."""
-    residual_sd: dict[str, Float[Array, " subjects"]]
-    """Standard deviation of the residual error of each measured output; its kind is in
+    residual: dict[str, ResidualNumbers]
+    """Numbers of the residual error of each measured output; its kind is in
     `Population.residual`."""
 
 

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+from cohorts.residual import Residual
 from insilico.config import Name, Spec
 
 Values = Mapping[str, Any]
@@ -32,17 +33,6 @@ class Number(NamedTuple):
     status: Literal["verified", "transcribed", "unverified"]
     relative_standard_error: float | None = None
     """Of the published estimate; none for what was fixed or where none was found."""
-
-
-class Residual(NamedTuple):
-    """How a measured output scatters about the true one.
-
-    `additive`: measured = true + sd * epsilon; `proportional`: true * (1 + sd * epsilon);
-    `log_additive`: true * exp(sd * epsilon). `sd` names a field of the typical values.
-    """
-
-    kind: Literal["additive", "proportional", "log_additive"]
-    sd: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -63,8 +63,8 @@ def _subject(
     return Subjects(
         covariates=drawn,
         parameters=jax.tree.map(lambda p: jnp.where(found, p, jnp.nan), parameters),
-        residual_sd={
-            output: jnp.asarray(getattr(typical, residual.sd))
+        residual={
+            output: residual.numbers(typical)
             for output, residual in cohort.population.residual.items()
         },
     )
