@@ -140,10 +140,10 @@ def log_probability_below(
 
 
 def autocorrelated(
-    draws: Float[Array, times * lanes],
+    draws: Float[Array, " times *lanes"],
     times: Float[Array, " times"],
     rate: Float[Array, " *lanes"],
-) -> Float[Array, times * lanes]:
+) -> Float[Array, " times *lanes"]:
     """Standard normal draws with correlations exp(-rate · time between them), of independent ones.
 
     **Arguments:** `draws`, independent, at increasing `times`; `rate`, above 0, per time unit.
