@@ -1,4 +1,4 @@
-"""What can be learned of a population from data: posteriors, sampled."""
+"""What data say of a population: the joint density, and the posteriors sampled from it."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -8,25 +8,41 @@ from cohorts.inference.settings import TARGETS, Sampling
 if TYPE_CHECKING:
     from cohorts.inference.checkpoints import CheckpointError
     from cohorts.inference.density import ModelError
+    from cohorts.inference.joint import Joint
+    from cohorts.inference.likelihood import Predicted
+    from cohorts.inference.numpyro_model import model_of
+    from cohorts.inference.patients import Data, Patients
     from cohorts.inference.posterior import Counts, Draws, sample
+    from cohorts.inference.predictive import Predictive
     from cohorts.inference.run import Progress
 
 __all__ = [
     "TARGETS",
     "CheckpointError",
     "Counts",
+    "Data",
     "Draws",
+    "Joint",
     "ModelError",
+    "Patients",
+    "Predicted",
+    "Predictive",
     "Progress",
     "Sampling",
+    "model_of",
     "sample",
 ]
 
 _COMPUTING = {
     "checkpoints": ("CheckpointError",),
     "density": ("ModelError",),
-    "run": ("Progress",),
+    "joint": ("Joint",),
+    "likelihood": ("Predicted",),
+    "numpyro_model": ("model_of",),
+    "patients": ("Data", "Patients"),
     "posterior": ("Counts", "Draws", "sample"),
+    "predictive": ("Predictive",),
+    "run": ("Progress",),
 }
 
 
