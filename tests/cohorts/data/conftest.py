@@ -1,16 +1,18 @@
 """Tables written to files, and specs as a config states them."""
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import pytest
 
 from cohorts.data import DataSpec, PatientData, read_patients
 from insilico import models
-from insilico.model import Model
+from insilico.model import Model, Quantity
+from insilico.vocabulary import Value
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -26,22 +28,18 @@ STATED: dict[str, Any] = {
     "units": {"time": "h", "amount": "mg"},
     "outputs": {"concentration": {"unit": "mg/L"}},
 }
-GOOD = """ID,TIME,DV,AMT,EVID,WT,SEX
-1,0,.,100,1,70,male
-1,1,5.1,.,0,70,male
-1,8,2.5,.,0,70,male
-2,0,.,120,1,62.5,female
-2,1,6.4,.,0,62.5,female
-2,8,3.0,.,0,62.5,female
-"""
 
 
 def described(**changed: Any) -> DataSpec:
-    """The plain spec with other sections; those that are sections are merged into it."""
+    """The plain spec with other sections, without those that are None.
+
+    `columns` and `units` are put over the plain ones.
+    """
     stated = copy.deepcopy(STATED)
     for name, value in changed.items():
         merged = isinstance(value, dict) and name in ("columns", "units")
         stated[name] = stated[name] | value if merged else value
+    stated = {name: value for name, value in stated.items() if value is not None}
     return DataSpec.model_validate_json(json.dumps(stated))
 
 
@@ -50,11 +48,21 @@ def model() -> Model:
     return models.get("one_compartment")
 
 
+class Inputs(NamedTuple):
+    effect: Annotated[Value, Quantity("L/h", "added to the clearance")]
+
+
+@pytest.fixture(scope="session")
+def following(model: Model) -> Model:
+    """A model with an input, which nobody solves."""
+    return dataclasses.replace(model, name="following", Inputs=Inputs)
+
+
 @pytest.fixture
 def read(tmp_path: Path, model: Model) -> Callable[..., PatientData]:
     """`read(text, **changed)`: the patients of a csv file, by the plain spec with changes."""
 
-    def read(text: str | bytes = GOOD, model: Model = model, **changed: Any) -> PatientData:
+    def read(text: str | bytes, model: Model = model, **changed: Any) -> PatientData:
         content = text if isinstance(text, bytes) else text.encode()
         (tmp_path / changed.get("file", "table.csv")).write_bytes(content)
         return read_patients(model, described(**changed), folder=tmp_path)
