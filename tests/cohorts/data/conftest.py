@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from cohorts.data import DataSpec, PatientData, read_patients
@@ -68,6 +69,30 @@ def read(tmp_path: Path, model: Model) -> Callable[..., PatientData]:
         return read_patients(model, described(**changed), folder=tmp_path)
 
     return read
+
+
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[..., None]:
+    """`assert_same(data, other, rtol, but)`: all that a fit looks at, within a relative tolerance,
+    is the same."""
+
+    def assert_same(
+        data: PatientData, other: PatientData, rtol: float = 0.0, but: tuple[str, ...] = ()
+    ) -> None:
+        for name in {"subjects", "outputs", "vocabulary"}.difference(but):
+            assert getattr(data, name) == getattr(other, name)
+        assert data.covariates.keys() == other.covariates.keys()
+        assert data.records.columns.interpolations == other.records.columns.interpolations
+        pairs = [(data.covariates[name], other.covariates[name]) for name in data.covariates]
+        pairs += zip(data.measured, other.measured, strict=True)
+        pairs += zip(data.records.columns.values, other.records.columns.values, strict=True)
+        for name, array in data.records.columns._asdict().items():
+            if isinstance(array, np.ndarray):
+                pairs.append((array, getattr(other.records.columns, name)))
+        for array, expected in pairs:
+            np.testing.assert_allclose(array, expected, rtol=rtol, atol=0)
+
+    return assert_same
 
 
 @pytest.fixture(scope="session")

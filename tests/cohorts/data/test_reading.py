@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cohorts import CohortError
-from cohorts.data import DataError, Kind, PatientData, read_patients
+from cohorts.data import DataError, Kind, read_patients
 from insilico.config import Name
 from insilico.solve import solve
 
@@ -25,21 +25,6 @@ COVARIATES = {
     "weight": {"column": "WT", "unit": "kg"},
     "sex": {"column": "SEX", "categories": ["male", "female"]},
 }
-
-
-def assert_same(data: PatientData, other: PatientData, rtol: float = 0.0) -> None:
-    """Everything that a fit looks at is the same, within a relative tolerance."""
-    assert data.subjects == other.subjects
-    assert data.outputs == other.outputs
-    assert data.vocabulary == other.vocabulary
-    assert data.covariates.keys() == other.covariates.keys()
-    pairs = [(data.covariates[name], other.covariates[name]) for name in data.covariates]
-    pairs += zip(data.measured, other.measured, strict=True)
-    for name, array in data.records.columns._asdict().items():
-        if isinstance(array, np.ndarray):
-            pairs.append((array, getattr(other.records.columns, name)))
-    for array, expected in pairs:
-        np.testing.assert_allclose(array, expected, rtol=rtol, atol=0)
 
 
 def test_values_stand_at_their_records(read):
@@ -78,7 +63,7 @@ def test_observations_are_a_tidy_table(read):
     assert found["limit"].isna().all()
 
 
-def test_other_units_give_the_same_data(read):
+def test_other_units_give_the_same_data(read, assert_same):
     """In days, grams and ng/mL; decimal fractions of a day are rounded once more."""
     text = """ID,TIME,DV,AMT,EVID,RATE,II,ADDL,WT,SEX
 1,0,.,0.1,1,0.48,0.5,2,70000,male
@@ -185,7 +170,7 @@ def test_what_the_config_leaves_out_is_counted(read):
     assert data.unused == ("WT", "SEX")
 
 
-def test_the_same_table_in_other_forms(read, tmp_path, model, describe):
+def test_the_same_table_in_other_forms(read, tmp_path, model, describe, assert_same):
     plain = read(TWO_SUBJECTS, covariates=COVARIATES)
     spec = describe(covariates=COVARIATES)
     frame = pd.read_csv(tmp_path / "table.csv", na_values=".")
@@ -235,7 +220,7 @@ def test_ids_are_numbers_only_where_nothing_is_lost(read):
     assert read(TWO_SUBJECTS.replace("\n2,", "\n2.0,")).subjects == ("1", "2.0")
 
 
-def test_a_selection_is_what_its_own_table_gives(read):
+def test_a_selection_is_what_its_own_table_gives(read, assert_same):
     data = read(TWO_SUBJECTS, covariates=COVARIATES)
     chosen = data.selected([2])
     alone = "\n".join(line for line in TWO_SUBJECTS.splitlines() if not line.startswith("1"))
