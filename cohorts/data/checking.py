@@ -70,10 +70,9 @@ def limit_of(output: OutputSpec, unit: str) -> float:
     raise SpecError("the unit is missing", hint=f"write {output.limit:g} {output.unit}")
 
 
-def rate_unit(spec: DataSpec) -> str | None:
+def rate_unit(spec: DataSpec) -> str:
     """The unit of infusions in the table."""
-    amount, time = spec.units.amount, spec.units.time
-    return spec.units.rate or (f"{amount}/{time}" if amount else None)
+    return spec.units.rate or f"{spec.units.amount}/{spec.units.time}"
 
 
 def _check_columns(model: Model, spec: DataSpec) -> None:
@@ -95,18 +94,12 @@ def _check_columns(model: Model, spec: DataSpec) -> None:
 def _check_units(model: Model, spec: DataSpec) -> None:
     units, found = spec.units, _Collected()
     found.fits(("units", "time"), units.time, model.time_unit)
-    compartments = [quantity.unit for quantity in model.quantities("State").values()]
-    if units.amount is None and spec.columns.amount is not None:
-        found.append(Fault(("units",), "the unit of amounts is missing", hint="write `amount: mg`"))
-    elif units.amount is not None and not any(
-        fits(units.amount, compartment) for compartment in compartments
-    ):
-        found.append(Fault(
-            ("units", "amount"), f"doses of model {model.name} are in {compartments[0]}",
-            units.amount, f"units that can be turned into {listed(dict.fromkeys(compartments))}",
-        ))  # fmt: skip
-    if units.rate is not None:
-        found.fits(("units", "rate"), units.rate, f"{units.amount or 'mg'}/{units.time}")
+    if spec.columns.amount is not None:
+        compartments = [quantity.unit for quantity in model.quantities("State").values()]
+        into = [unit for unit in compartments if fits(units.amount, unit)]
+        found.fits(("units", "amount"), units.amount, (into or compartments)[0])
+    if spec.columns.rate is not None and units.rate and units.amount and units.time:
+        found.fits(("units", "rate"), units.rate, f"{units.amount}/{units.time}")
     raise_any(found)
 
 
@@ -152,7 +145,7 @@ def _check_covariate(
                                "expressions such as `if` or `exp`"))  # fmt: skip
     if covariate.categories is not None and covariate.unit:
         found.append(Fault(("unit",), "belongs to numbers, not to categories", covariate.unit))
-    found.known(("unit",), covariate.unit)
+    found.fits(("unit",), covariate.unit, covariate.unit)
     inputs = model.Inputs._fields
     if covariate.input is not None and covariate.input not in inputs:
         where = ("input",)
@@ -188,21 +181,16 @@ def _check_covariate(
 class _Collected(list[Fault]):
     """Faults, among them those of units."""
 
-    def known(self, path: tuple[str, ...], unit: str) -> bool:
-        try:
-            dimensions(unit)
-        except ValueError as error:
-            self.append(Fault(path, str(error)))
-            return False
-        return True
-
     def fits(self, path: tuple[str, ...], unit: str, target: str) -> None:
         """A fault unless `unit` is one and can be turned into `target`."""
-        if self.known(path, unit) and not fits(unit, target):
-            try:
-                conversion_factor(unit, target)
-            except ValueError as error:
-                self.append(Fault(path, str(error)))
+        if not unit and dimensions(target):
+            hint = f"write `{path[-1]}: {target}`, or what the table has"
+            self.append(Fault(path, "the unit is missing", hint=hint))
+            return
+        try:
+            conversion_factor(unit, target)
+        except ValueError as error:
+            self.append(Fault(path, str(error)))
 
 
 def fits(unit: str, target: str) -> bool:
@@ -212,3 +200,8 @@ def fits(unit: str, target: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def same_unit(unit: str, other: str) -> bool:
+    """Whether numbers in both units are the same."""
+    return unit == other or (fits(unit, other) and conversion_factor(unit, other) == 1)

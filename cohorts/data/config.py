@@ -23,6 +23,18 @@ class EventSpec(Spec):
         default="nonmem",
         description="nlmixr: 0 an observation, 101 a dose into compartment 1, 201 into 2, …",
     )
+    doses: tuple[Cell, ...] = Field(
+        default=(), description="instead of a code, what the column has for a dose: [DOSE]"
+    )
+
+
+class FlagSpec(Spec):
+    """A column that sets a flag by other cells than 1 or Y."""
+
+    column: str
+    cells: Annotated[tuple[Cell, ...], Field(min_length=1)] = Field(
+        description="what the column has where the flag is set"
+    )
 
 
 class ColumnsSpec(Spec):
@@ -40,53 +52,41 @@ class ColumnsSpec(Spec):
         default=None, description="into which a dose goes, by number from 1 or by name (CMT)"
     )
     rate: Column = Field(default=None, description="of an infusion (RATE)")
-    missing: Column = Field(default=None, description="1 where nothing was measured (MDV)")
+    missing: str | FlagSpec | None = Field(
+        default=None, description="1 or Y where nothing was measured (MDV)"
+    )
     additional: Column = Field(default=None, description="number of further doses (ADDL)")
     interval: Column = Field(default=None, description="time between them (II)")
     steady: Column = Field(default=None, description="1 or 2 at steady state (SS)")
     output: Column = Field(default=None, description="which output was measured (DVID)")
-    censored: Column = Field(
+    censored: str | FlagSpec | None = Field(
         default=None, description="1 or Y where a value is below its limit (CENS, BLQ)"
     )
-    limit: Column = Field(default=None, description="lower limit of quantification (LLOQ)")
+    limit: Column = Field(
+        default=None,
+        description="lower limit of quantification (LLOQ); the column of measured values, where "
+        "censored ones have it there",
+    )
+    time_unit: Column = Field(default=None, description="the unit of times, in each row")
+    amount_unit: Column = Field(default=None, description="the unit of doses, in each row")
+    measured_unit: Column = Field(default=None, description="the unit of values, in each row")
 
     def name(self, meaning: str) -> str | None:
         """The column of that meaning."""
         stated = getattr(self, meaning)
-        return stated.column if isinstance(stated, EventSpec) else stated
-
-    @property
-    def coding(self) -> str:
-        """The code of events."""
-        return self.event.coding if isinstance(self.event, EventSpec) else "nonmem"
-
-
-NONMEM = {
-    "subject": ("ID",),
-    "time": ("TIME",),
-    "measured": ("DV",),
-    "amount": ("AMT",),
-    "event": ("EVID",),
-    "compartment": ("CMT",),
-    "rate": ("RATE",),
-    "missing": ("MDV",),
-    "additional": ("ADDL",),
-    "interval": ("II",),
-    "steady": ("SS",),
-    "output": ("DVID",),
-    "censored": ("CENS", "BLQ", "BLQFN"),
-    "limit": ("LLOQ",),
-}
-"""Names that say what a column is: one of these that the config does not speak of is a mistake."""
+        return stated.column if isinstance(stated, EventSpec | FlagSpec) else stated
 
 
 class UnitsSpec(Spec):
-    """The units of a table; its numbers are turned into the model's."""
+    """The units of a table; its numbers are turned into the model's.
 
-    time: str = Field(description="of times and dosing intervals")
-    amount: str | None = Field(default=None, description="of doses")
-    rate: str | None = Field(
-        default=None, description="of infusions; left out: amount over time, in their units"
+    One that is left out is what the table's own column says.
+    """
+
+    time: str = Field(default="", description="of times and dosing intervals")
+    amount: str = Field(default="", description="of doses")
+    rate: str = Field(
+        default="", description="of infusions; left out: amount over time, in their units"
     )
 
 
@@ -98,7 +98,7 @@ class OutputSpec(Spec):
         description="what its records have in the column `output`, or else `compartment`; "
         "needed where several outputs are measured",
     )
-    unit: str = Field(description="of its values and limits in the table")
+    unit: str = Field(default="", description="of its values and limits in the table")
     limit: str | float | None = Field(
         default=None,
         description="lower limit of quantification, as in `0.5 mg/L`, unless a column has it",
@@ -133,6 +133,9 @@ class IgnoreSpec(Spec):
     rows: dict[str, tuple[Cell, ...]] = Field(
         default_factory=dict, description="by column, the cells whose rows are left out"
     )
+    filled: tuple[str, ...] = Field(
+        default=(), description="columns in which only rows that are left out have something"
+    )
     subjects: tuple[Cell, ...] = Field(default=(), description="IDs of subjects left out")
 
 
@@ -140,6 +143,10 @@ class DataSpec(Spec):
     """Patient data: a table of doses and measurements, in NONMEM's manner."""
 
     file: str = Field(description="csv or parquet, relative to the config's folder")
+    format: Literal["nonmem", "adppk", "adpc"] = Field(
+        default="nonmem",
+        description="adppk, adpc: columns that are left out are those of CDISC's ADPPK or ADPC",
+    )
     separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(
         default=",", description="between the cells of a csv file"
     )
@@ -147,8 +154,8 @@ class DataSpec(Spec):
     missing: tuple[str, ...] = Field(
         default=(), description="texts for a missing value, besides an empty cell, . and NA"
     )
-    columns: ColumnsSpec
-    units: UnitsSpec
+    columns: ColumnsSpec = ColumnsSpec()
+    units: UnitsSpec = UnitsSpec()
     doses_into: str | None = Field(
         default=None,
         description="compartment of doses where no column says it; left out: the model's first",

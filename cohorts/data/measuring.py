@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from cohorts.data.checking import converted, limit_of
-from cohorts.data.config import DataSpec
+from cohorts.data.config import DataSpec, FlagSpec
 from cohorts.data.mistakes import Findings
 from cohorts.data.patients import Kind, Measured
-from cohorts.data.table import Table, matches, read_numbers
+from cohorts.data.table import Table, matches, read_numbers, same
 from insilico.config import listed
 from insilico.model import Model
 from insilico.solve.records.laying_out import Columns
@@ -73,9 +73,16 @@ def read_measurements(
         observed & cells.missing & ~flagged, column, "is missing on an observation",
         hint=f"give the value, or {name} 1 where nothing was measured",
     )  # fmt: skip
-    unused = ~observed & ~cells.missing & ~cells.wrong & (cells.values != 0)
+    unused = ~observed & ~np.isnan(cells.values) & (cells.values != 0)
+    if column == spec.columns.amount:
+        unused &= event == 0
     findings.warn(unused, column, "is {} on a record where nothing was measured; it is not used",
                   cells.values)  # fmt: skip
+    findings.warn(
+        (event == 0) & without & flagged, spec.columns.name("censored") or "",
+        f"is flagged as below quantification, but not used, as {name} says that nothing was "
+        "measured",
+    )  # fmt: skip
     limit = _limits(model, spec, table, observed, output, findings)
     low = observed & ~flagged & (cells.values < limit)
     findings.warn(low, column, "is {}, below the limit of {}, but not flagged; it counts as a "
@@ -95,7 +102,10 @@ def _flags(spec: DataSpec, table: Table, meaning: str, findings: Findings) -> np
     if column is None or column not in table:
         return np.zeros(len(table), bool)
     texts = table.texts(column)
-    codes = np.array([FLAGS.get(text.lower(), -1) for text in texts])
+    stated = getattr(spec.columns, meaning)
+    if isinstance(stated, FlagSpec):
+        return matches(texts, stated.cells)
+    codes = np.array([FLAGS.get(same(text.lower()), -1) for text in texts])
     findings.wrong(codes < 0, column, "is {}; it may be 0 or 1 (N or Y)", texts)
     return codes == 1
 

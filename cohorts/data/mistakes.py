@@ -42,7 +42,7 @@ class DataError(ValueError):
 
     def __init__(self, source: str, place: str, mistakes: Sequence[Mistake]):
         self.source, self.place = source, place
-        self.mistakes = tuple(sorted(mistakes, key=lambda mistake: mistake.line))
+        self.mistakes = tuple(sorted(mistakes, key=lambda each: (each.line, each.column)))
         count = len(self.mistakes)
         groups = gathered(self.mistakes, place)
         lines = [f"{source}: {count} mistake{'s' if count > 1 else ''}", *groups[:LISTED]]

@@ -18,11 +18,12 @@ import numpy as np
 from cohorts._faults import Fault, Faults, raise_any
 from cohorts.data.characteristics import Characteristics, Moments, read_characteristics
 from cohorts.data.checking import check_spec, converted, fits, rate_unit
-from cohorts.data.config import NONMEM, ColumnsSpec, DataSpec
+from cohorts.data.config import ColumnsSpec, DataSpec, EventSpec
+from cohorts.data.formats import NONMEM, settled, with_units
 from cohorts.data.measuring import Measurements, read_measurements
 from cohorts.data.mistakes import DataError, Findings, Mistake
 from cohorts.data.patients import Kind, PatientData
-from cohorts.data.table import Table, of_frame, open_table, read_numbers
+from cohorts.data.table import Table, matches, of_frame, open_table, read_numbers
 from insilico.config import Document, Name, Path, did_you_mean
 from insilico.model import Model
 from insilico.solve.records import Covariate, Records, RecordsError, read_records
@@ -63,16 +64,25 @@ def read_patients(
     """
     faults = Faults(document, path)
     wanted = covariates or {}
+    table = None
+    if frame is not None:
+        table = of_frame(spec, frame)
+    else:
+        with faults.at("file"):
+            table = _opened(spec, FilePath(document.file).parent if document else FilePath(folder))
+    if table is None:
+        if spec.format == "nonmem":  # else its columns depend on the table
+            check_spec(model, spec, wanted, faults)
+        faults.raise_if_any()
+    assert table is not None
+    spec = settled(spec, list(table.frame.columns))
+    table = table.without_ignored(spec)
+    findings = Findings(table.lines)
+    findings.mistakes += table.mistakes
+    spec = with_units(spec, table, findings)
     check_spec(model, spec, wanted, faults)
     faults.raise_if_any()
-    if frame is not None:
-        return _Reader(model, spec, of_frame(spec, frame), wanted).read()
-    table = None
-    with faults.at("file"):
-        table = _opened(spec, FilePath(document.file).parent if document else FilePath(folder))
-    faults.raise_if_any()
-    assert table is not None
-    return _Reader(model, spec, table, wanted).read()
+    return _Reader(model, spec, table, wanted, findings).read()
 
 
 def _opened(spec: DataSpec, folder: FilePath) -> Table:
@@ -91,10 +101,16 @@ def _opened(spec: DataSpec, folder: FilePath) -> Table:
 
 
 class _Reader:
-    def __init__(self, model: Model, spec: DataSpec, table: Table, wanted: Mapping[str, Name]):
+    def __init__(
+        self,
+        model: Model,
+        spec: DataSpec,
+        table: Table,
+        wanted: Mapping[str, Name],
+        findings: Findings,
+    ):
         self.model, self.spec, self.table, self.wanted = model, spec, table, wanted
-        self.findings = Findings(table.lines)
-        self.findings.mistakes += table.mistakes
+        self.findings = findings
 
     def read(self) -> PatientData:
         self._check_columns()
@@ -105,6 +121,10 @@ class _Reader:
         items = {meaning: self._numbers(meaning) for meaning in EVENT_ITEMS}
         event, into = self._events(items["amount"])
         into = self._compartments(event, into)
+        if self.spec.columns.amount == self.spec.columns.measured:
+            # One column has both: what it has of an observation is no amount.
+            amounts = items["amount"]
+            items["amount"] = None if amounts is None else np.where(event == 0, np.nan, amounts)
         measurements = read_measurements(self.model, self.spec, self.table, event, self.findings)
         found = read_characteristics(
             self.model, self.spec, self.table, self.wanted, Moments(subject, time, event),
@@ -141,13 +161,18 @@ class _Reader:
         """The columns that the config speaks of."""
         names = {self.spec.columns.name(meaning) for meaning in ColumnsSpec.model_fields}
         covariates = {covariate.column for covariate in self.spec.covariates.values()}
-        return {name for name in names if name} | covariates | set(self.spec.ignore.rows)
+        return (
+            {name for name in names if name}
+            | covariates
+            | {*self.spec.ignore.rows, *self.spec.ignore.filled}
+        )
 
     def _check_columns(self) -> None:
         there = list(self.table.frame.columns)
         for name in sorted(self._used() - set(there)):
             message = f"there is no such column; there are {', '.join(there)}"
             self.findings.mistakes.append(Mistake(0, name, message, did_you_mean(name, there)))
+        lacking = bool(self._used() - set(there))
         for meaning, names in NONMEM.items():
             if meaning in self.spec.columns.model_fields_set:
                 continue
@@ -157,6 +182,9 @@ class _Reader:
                     hint = f"write `columns: {{{meaning}: {name}}}`, or `{{{meaning}: null}}` if "
                     hint += "it is something else"
                     self.findings.mistakes.append(Mistake(0, name, message, hint))
+        if lacking:
+            # Without one of its columns, what the rows say cannot be judged.
+            self._end()
 
     def _name(self, meaning: str) -> str | None:
         """The column of that meaning, if the table has it."""
@@ -207,15 +235,17 @@ class _Reader:
         """NONMEM's code of each row's event, and compartments that the code itself names."""
         given = np.zeros(len(self.table)) if amount is None else np.nan_to_num(amount)
         likely = np.where(given != 0, 1.0, 0.0)
-        name = self._name("event")
+        name, stated = self._name("event"), self.spec.columns.event
         if name is None:
             return likely, None
+        if isinstance(stated, EventSpec) and stated.doses:
+            return matches(self.table.texts(name), stated.doses).astype(float), None
         cells = read_numbers(self.table, name, self.findings)
         self.findings.wrong(cells.missing, name, "is missing")
         codes = np.where(np.isnan(cells.values), likely, cells.values)
         into = codes // 100
         dose = (codes >= 100) & (codes % 100 == 1) & (codes < 10000)
-        if self.spec.columns.coding == "nonmem":
+        if not isinstance(stated, EventSpec) or stated.coding == "nonmem":
             self.findings.wrong(
                 dose, name, "is {}, which is nlmixr's code of a dose into compartment {}", codes,
                 into, hint=f"write `event: {{{{column: {name}, coding: nlmixr}}}}`",
@@ -329,7 +359,7 @@ class _Reader:
         for number in np.unique(columns.compartment[giving]).tolist():
             rows = giving & (columns.compartment == number)
             unit = quantities[components[number].partition("[")[0]].unit
-            if units.amount is None or not fits(units.amount, unit):
+            if not fits(units.amount, unit):
                 self.findings.wrong(
                     rows, self._name("compartment") or self._name("amount") or "",
                     f"is a dose in {units.amount} into {components[number]}, which is in {unit}",
@@ -339,7 +369,7 @@ class _Reader:
             # -1 and -2 are codes.
             rates = rows & (rate > 0)
             if np.any(rates):
-                rate[rates] = converted(rate[rates], rate_unit(self.spec) or "", f"{unit}/{hour}")
+                rate[rates] = converted(rate[rates], rate_unit(self.spec), f"{unit}/{hour}")
         return dataclasses.replace(
             records,
             data=self.table.frame,

@@ -86,10 +86,21 @@ class Table:
         wrong = ~missing & ~np.isfinite(values)
         return Numbers(np.where(wrong, np.nan, values), missing, wrong)
 
-    def without(self, rows: np.ndarray, reason: str) -> Table:
-        """The table without these rows, which are counted under `reason`."""
-        if not np.any(rows):
-            return dataclasses.replace(self, left_out=(*self.left_out, (reason, 0)))
+    def without_ignored(self, spec: DataSpec) -> Table:
+        """The table without the rows that the config leaves out, which are counted."""
+        table, ignore, subject = self, spec.ignore, spec.columns.subject
+        rows = [(name, cells, f"{name} {_listed(cells)}") for name, cells in ignore.rows.items()]
+        if ignore.subjects and subject is not None:
+            rows.append((subject, ignore.subjects, f"subjects {_listed(ignore.subjects)}"))
+        for name, cells, reason in rows:
+            if name in table:
+                table = table._without(matches(table.texts(name), cells), reason)
+        for name in ignore.filled:
+            if name in table:
+                table = table._without(table.texts(name) != "", f"any {name}")
+        return table
+
+    def _without(self, rows: np.ndarray, reason: str) -> Table:
         return dataclasses.replace(
             self,
             frame=self.frame[~rows].reset_index(drop=True),
@@ -119,9 +130,8 @@ def of_frame(spec: DataSpec, frame: pd.DataFrame, source: str = "the table") -> 
     if not len(frame):
         raise DataError(source, "row", [Mistake(0, "", "has no rows")])
     frame = frame.rename(columns=str).reset_index(drop=True)
-    return _settled(spec, Table(
-        source, "row", frame, np.arange(1, len(frame) + 1), _missing(spec), spec.decimal
-    ))  # fmt: skip
+    lines = np.arange(1, len(frame) + 1)
+    return Table(source, "row", frame, lines, _missing(spec), spec.decimal)
 
 
 def _read_csv(spec: DataSpec, path: Path) -> Table:
@@ -150,9 +160,7 @@ def _read_csv(spec: DataSpec, path: Path) -> Table:
     )
     left_out = ((f"comments ({spec.ignore.comments})", comments),) if spec.ignore.comments else ()
     at = np.array([lines[index] for index in whole], dtype=int)
-    return _settled(spec, Table(
-        source, "line", frame, at, _missing(spec), spec.decimal, tuple(mistakes), left_out
-    ))  # fmt: skip
+    return Table(source, "line", frame, at, _missing(spec), spec.decimal, tuple(mistakes), left_out)
 
 
 def _decoded(path: Path) -> str:
@@ -207,20 +215,6 @@ def _ragged(found: int, wanted: int, line: int, spec: DataSpec) -> Mistake:
     return Mistake(line, "", f"has {found} cells, the header has {wanted}", hint)
 
 
-def _settled(spec: DataSpec, table: Table) -> Table:
-    """The table without what the config leaves out; the columns to look in have to be there."""
-    for name, cells in spec.ignore.rows.items():
-        if name in table:
-            listed = ", ".join(map(str, cells))
-            rows = matches(table.texts(name), cells)
-            table = table.without(rows, f"{name} {listed}")
-    subject = spec.columns.subject
-    if spec.ignore.subjects and subject is not None and subject in table:
-        rows = matches(table.texts(subject), spec.ignore.subjects)
-        table = table.without(rows, f"subjects {', '.join(map(str, spec.ignore.subjects))}")
-    return table
-
-
 def read_numbers(table: Table, column: str, findings: Findings, hint: str | None = None) -> Numbers:
     """A column as numbers; each cell that is none is a mistake, mended by `hint`."""
     cells = table.numbers(column)
@@ -261,6 +255,10 @@ def _text(cell: Any) -> str:
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
         return str(int(cell))
     return str(cell)
+
+
+def _listed(cells: Iterable[Any]) -> str:
+    return ", ".join(map(str, cells))
 
 
 def _missing(spec: DataSpec) -> frozenset[str]:
