@@ -141,23 +141,23 @@ class _Builder(Naming):
 
     def cohort(self, model: Model | None) -> Cohort | None:
         try:
-            cohort = Cohort.from_spec(self.config.cohort, self.document)
+            cohort = Cohort.from_spec(self.config.cohort, self.document, model=model)
         except ConfigError as error:
             self.problems += error.problems
-            return self.cohort_without_criteria()
+            return self.cohort_without_criteria(model)
         if model is not None and cohort.population.model != model.name:
             self.note(
-                ("cohort", "population"),
-                f"is a population of the model {cohort.population.model}",
+                ("cohort",),
+                f"{cohort.population.name} is a population of the model {cohort.population.model}",
                 hint=f"the trial's model is {model.name}",
             )
         return cohort
 
-    def cohort_without_criteria(self) -> Cohort | None:
+    def cohort_without_criteria(self, model: Model | None) -> Cohort | None:
         """For what the rest of the config may name, where only criteria are wrong."""
         spec = self.config.cohort.model_copy(update={"eligibility": ()})
         try:
-            return Cohort.from_spec(spec, self.document)
+            return Cohort.from_spec(spec, self.document, model=model)
         except ConfigError:
             return None
 

@@ -5,12 +5,23 @@ from typing import TYPE_CHECKING, Any
 
 from cohorts.fits.config import FitConfig
 from cohorts.fits.fit import Fit, read
+from cohorts.fits.posterior import Learned, learned
 
 if TYPE_CHECKING:
     from cohorts.fits.report import render
     from cohorts.fits.running import NotTrusted, run, unfinished
 
-__all__ = ["Fit", "FitConfig", "NotTrusted", "read", "render", "run", "unfinished"]
+__all__ = [
+    "Fit",
+    "FitConfig",
+    "Learned",
+    "NotTrusted",
+    "learned",
+    "read",
+    "render",
+    "run",
+    "unfinished",
+]
 
 _COMPUTING = {"report": ("render",), "running": ("NotTrusted", "run", "unfinished")}
 

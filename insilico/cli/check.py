@@ -7,13 +7,21 @@ from insilico.cli._options import Config, Debug, Overrides
 
 
 def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> None:
-    """Find every mistake in a config. Exit code 2 if there is one."""
+    """Find every mistake in the config of a trial or a fit. Exit code 2 if there is one."""
     with reported(debug):
-        from insilico.cli._prepare import prepare
+        from insilico.cli._prepare import is_fit, prepare, prepare_fit
+        from insilico.pages.numbers import counted
 
+        if is_fit(config):
+            summary = prepare_fit(config, overrides or ()).patients.summary()
+            values = sum(summary.observations.values())
+            typer.echo(
+                f"{config}: ok: {counted(summary.subjects, 'subject')} with "
+                f"{counted(values, 'measured value')} to be fitted"
+            )
+            return
         study = prepare(config, overrides or ())
 
-        from insilico.pages.numbers import counted
         from trials.size import shown
 
         trial, arms = study.config.trial, len(study.config.arms)

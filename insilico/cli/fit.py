@@ -47,16 +47,11 @@ def fit(
     """
     with reported(debug):
         from cohorts import fits
-        from cohorts.data import DataError
+        from insilico.cli._prepare import prepare_devices, prepare_fit
+        from insilico.cli._progress import progress
 
         changes = (*(overrides or ()), *([f"seed={seed}"] if seed is not None else ()))
-        try:
-            read = fits.read(config, changes)
-        except DataError as error:
-            raise BadInput(str(error)) from None
-
-        from insilico.cli._prepare import prepare_devices
-        from insilico.cli._progress import progress
+        read = prepare_fit(config, changes)
         from insilico.runs import RunFolderError
 
         prepare_devices(cache=cache)
