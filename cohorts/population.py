@@ -68,6 +68,21 @@ class Population:
     validated: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
 
+    def hierarchical(self, covariates: Values, options: Any, subjects: int | None = None) -> Any:
+        """NumPyro model of the population and its subjects.
+
+        `covariates` are arrays (subjects,); `subjects` is for a population that depends on none.
+        The result is the model's `Parameters` of such arrays. The sites of a subject's random
+        effects lie in the plate `subject`.
+        """
+        import numpyro
+
+        typical = self.typical_values(options)
+        if subjects is None:
+            subjects = next(iter(covariates.values())).shape[0]
+        with numpyro.plate("subject", subjects):
+            return self.individual(typical, covariates, options)
+
     def recoded(self, covariates: Values, vocabulary: Vocabulary) -> dict[str, Any]:
         """The covariates that the parameters depend on, categories in this population's codes.
 
