@@ -56,8 +56,10 @@ class Table:
     mistakes: tuple[Mistake, ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.frame.columns
+    @property
+    def names(self) -> list[str]:
+        """Of the columns."""
+        return list(self.frame.columns)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -93,11 +95,9 @@ class Table:
         if ignore.subjects and subject is not None:
             rows.append((subject, ignore.subjects, f"subjects {_listed(ignore.subjects)}"))
         for name, cells, reason in rows:
-            if name in table:
-                table = table._without(matches(table.texts(name), cells), reason)
+            table = table._without(matches(table.texts(name), cells), reason)
         for name in ignore.filled:
-            if name in table:
-                table = table._without(table.texts(name) != "", f"any {name}")
+            table = table._without(table.texts(name) != "", f"any {name}")
         return table
 
     def _without(self, rows: np.ndarray, reason: str) -> Table:

@@ -157,6 +157,7 @@ def test_limits_stand_in_a_column_or_in_that_of_values(read):
     assert data.measured.limit[:, 0].tolist() == [0.0, 0.2, 0.3]
     data = read(text, columns={"censored": "BLQ", "limit": "DV"})
     assert data.measured.value[:, 0].tolist() == [0.0, 5.0, 0.1]
+    assert data.measured.limit[:, 0].tolist() == [0.0, 0.0, 0.1]
     assert data.measured.kind[:, 0].tolist() == [0, 1, 2]
 
 
@@ -217,7 +218,8 @@ def test_replicates_are_read_where_they_are_meant(read):
 
 def test_ids_are_numbers_only_where_nothing_is_lost(read):
     assert read(TWO_SUBJECTS.replace("\n2,", "\n02,")).subjects == ("1", "02")
-    assert read(TWO_SUBJECTS.replace("\n2,", "\n2.0,")).subjects == ("1", "2.0")
+    assert read(TWO_SUBJECTS.replace("\n2,", "\n2.0,")).subjects == (1, 2)
+    assert read(TWO_SUBJECTS.replace("\n2,", "\n2.5,")).subjects == ("1", "2.5")
 
 
 def test_a_selection_is_what_its_own_table_gives(read, assert_same):
