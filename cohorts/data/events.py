@@ -50,7 +50,7 @@ class Events(NamedTuple):
 
 def read_events(model: Model, spec: DataSpec, table: Table, findings: Findings) -> Events:
     """The events of a table; what `read_records` finds wrong is left to it."""
-    ids, subject = _subjects(spec, table, findings)
+    ids, subject = _subjects(spec, table)
     time = _times(spec, table, subject, findings)
     items = {
         meaning: read_numbers(table, name, findings).values
@@ -102,15 +102,12 @@ def read_event_table(
     return _in_units(dataclasses.replace(records, data=table.frame), spec, findings)
 
 
-def _subjects(spec: DataSpec, table: Table, findings: Findings) -> tuple[np.ndarray, np.ndarray]:
+def _subjects(spec: DataSpec, table: Table) -> tuple[np.ndarray, np.ndarray]:
     """The IDs, and the number of each row's."""
     name = spec.columns.subject
     if name is None:
         return np.array([1], dtype=object), np.zeros(len(table), int)
     texts = table.texts(name)
-    missing = texts == ""
-    findings.wrong(missing, name, "is missing")
-    texts = texts[np.maximum.accumulate(np.where(missing, 0, np.arange(len(texts))))]
     if all(re.fullmatch(WHOLE, text) for text in set(texts)):
         texts = np.array([int(text.partition(".")[0]) for text in texts], dtype=object)
     starts = np.concatenate([[True], texts[1:] != texts[:-1]])

@@ -67,7 +67,7 @@ def read_patients(
     assert table is not None
     spec = settled(spec, table.names)
     unmentioned = _check_header(spec, table)
-    table = table.without_ignored(spec)
+    table = table.without_ignored(spec).of_somebody(spec.columns.subject)
     findings = Findings(table, unmentioned)
     spec = with_units(spec, table, findings)
     check_spec(model, spec, wanted, faults)

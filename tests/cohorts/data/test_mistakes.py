@@ -61,7 +61,7 @@ MISTAKES = {
         GOOD + "1,9,1.0,.,0,70,male\n",
         ["8 ID: 1 appears again after other patients' records"],
     ),
-    "no subject": (_changed(line_3=",1,5.1,.,0,70,male"), ["3 ID: is missing"]),
+    "no subject": (_changed(line_5=",0,.,120,1,62.5,female"), ["5 ID: is missing"]),
     "no value": (
         _changed(line_4="1,8,.,.,0,70,male"),
         ["4 DV: is missing on an observation; give the value, or MDV 1"],
@@ -76,7 +76,7 @@ MISTAKES = {
     ),
     "a decimal comma": (
         _changed(line_4='1,8,"2,5",.,0,70,male'),
-        ['4 DV: is "2,5", with a decimal comma; write a point'],
+        ['4 DV: is "2,5", with a decimal comma; write a point, or `decimal: ","` for the whole'],
     ),
     "a decimal comma among commas": (
         _changed(line_4="1,8,2,5,.,0,70,male"),
@@ -217,6 +217,14 @@ def test_what_is_no_table_is_told(read, content, expected):
     with pytest.raises(DataError) as error:
         read(content)
     assert expected in str(error.value)
+
+
+def test_a_decimal_point_among_decimal_commas_is_told(read):
+    text = GOOD.replace(",", ";").replace("5.1", "1.234").replace(".5", ",5").replace("3.0", "3")
+    told = _told(read, text.replace("6.4", "6"), separator=";", decimal=",")
+    assert told == [
+        '3 DV: is "1.234", with a decimal point; write a comma, or `decimal: "."` for the whole file'
+    ]
 
 
 def test_half_a_gzip_file_is_told(read):
