@@ -221,10 +221,8 @@ def test_what_is_no_table_is_told(read, content, expected):
 
 def test_a_decimal_point_among_decimal_commas_is_told(read):
     text = GOOD.replace(",", ";").replace("5.1", "1.234").replace(".5", ",5").replace("3.0", "3")
-    told = _told(read, text.replace("6.4", "6"), separator=";", decimal=",")
-    assert told == [
-        '3 DV: is "1.234", with a decimal point; write a comma, or `decimal: "."` for the whole file'
-    ]
+    (told,) = _told(read, text.replace("6.4", "6"), separator=";", decimal=",")
+    assert told.startswith('3 DV: is "1.234", with a decimal point; write a comma, or `decimal:')
 
 
 def test_half_a_gzip_file_is_told(read):
