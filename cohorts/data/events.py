@@ -99,7 +99,8 @@ def read_event_table(
         for mistake in error.mistakes:
             findings.adopt(mistake.row, mistake.column, mistake.message)
         return None
-    return _in_units(dataclasses.replace(records, data=table.frame), spec, findings)
+    frame = table.typed(name for name in spec.columns_used() if name != spec.columns.subject)
+    return _in_units(dataclasses.replace(records, data=frame), spec, findings)
 
 
 def _subjects(spec: DataSpec, table: Table) -> tuple[np.ndarray, np.ndarray]:

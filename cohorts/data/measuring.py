@@ -84,6 +84,9 @@ def read_measurements(
     low = observed & ~flagged & (cells.values < limit)
     findings.warn(low, column, "is {}, below the limit of {}, but not flagged; it counts as a "
                   "value", cells.values, limit)  # fmt: skip
+    high = observed & flagged & (cells.values > limit)
+    findings.warn(high, column, "is {}, above the limit of {}, but flagged as below it; it counts "
+                  "as below", cells.values, limit)  # fmt: skip
     findings.wrong(
         observed & flagged & np.isnan(limit), spec.columns.name("censored") or column,
         "is flagged as below quantification, but no limit is known",
@@ -146,4 +149,4 @@ def _limits(
     if column == spec.columns.measured:
         return np.where(flagged, table.numbers(column).values, limits)
     cells = read_numbers(table, column, findings)
-    return np.where(cells.missing, limits, cells.values)
+    return np.where(cells.missing | (cells.values == 0), limits, cells.values)

@@ -70,7 +70,7 @@ class PatientData:
     - `measured`: NumPy arrays (records, subjects), aligned with `records.laid_out()`.
     - `covariates`: the constant ones, (subjects,): numbers, or int codes of categories.
     - `vocabulary`: what each covariate is: its unit or its categories.
-    - `frame`: the table as it was read, a row for each record.
+    - `frame`: the table as it was read, in its units, a row for each record.
     - `warnings`: what somebody should know of, with its place.
     - `left_out`: rows that the config leaves out; `unused`: columns without a meaning.
     - `place`: what the table's lines are called, `line` or `row`.

@@ -138,7 +138,7 @@ def _read(
         measured=measurements.laid_out(model, spec, records.columns),
         covariates=found.constant,
         vocabulary=found.vocabulary,
-        frame=table.frame,
+        frame=records.data,
         warnings=tuple(sorted(findings.warnings, key=lambda each: (each.line, each.column))),
         left_out=dict(table.left_out),
         unused=tuple(name for name in table.names if name not in used),

@@ -91,6 +91,13 @@ class Table:
         wrong = ~missing & ~np.isfinite(values)
         return Numbers(np.where(wrong, np.nan, values), missing, wrong)
 
+    def typed(self, names: Iterable[str]) -> pd.DataFrame:
+        """The frame, with numbers (NaN where missing) in those columns of `names` that have no
+        other cells."""
+        cells = {name: self.numbers(name) for name in names}
+        found = {name: each.values for name, each in cells.items() if not np.any(each.wrong)}
+        return self.frame.assign(**found)
+
     def without_ignored(self, spec: DataSpec) -> Table:
         """The table without the rows that the config leaves out, which are counted."""
         table, ignore, subject = self, spec.ignore, spec.columns.subject

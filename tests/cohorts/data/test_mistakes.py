@@ -289,6 +289,7 @@ def test_warnings_say_what_is_kept_or_not_used(read):
         "1,1,5.2,.,0,0,0\n"  # another one of the same time
         "1,2,0.1,.,0,0,0\n"  # below the limit, not flagged
         "1,3,.,.,0,1,1\n"  # flagged, but not used
+        "1,4,0.5,.,0,0,1\n"  # flagged, but above
         "2,0,.,100,1,1,0\n"  # nothing measured
         "3,0,4.0,.,0,0,0\n"  # no dose
     )
@@ -305,8 +306,9 @@ def test_warnings_say_what_is_kept_or_not_used(read):
             "4 DV: is of the same time as line 3; both count",
             "5 DV: is 0.1, below the limit of 0.2, but not flagged; it counts as a value",
             "6 CENS: is flagged as below quantification, but not used",
-            "7 ID: subject 2 has no measured value; it is kept",
-            "8 ID: subject 3 has no dose; it is kept",
+            "7 DV: is 0.5, above the limit of 0.2, but flagged as below it; it counts as below",
+            "8 ID: subject 2 has no measured value; it is kept",
+            "9 ID: subject 3 has no dose; it is kept",
         ],
         strict=True,
     ):

@@ -52,6 +52,8 @@ def test_records_are_solved_as_they_stand(read, model):
     assert list(frame.columns[:5]) == ["ID", "TIME", "DV", "AMT", "EVID"]
     exact = 100 / 30 * 1.0 / (1.0 - 0.1) * (np.exp(-0.1) - np.exp(-1.0))
     assert frame["concentration"][1] == pytest.approx(exact, rel=1e-6)
+    assert frame["DV"].isna().tolist() == [True, False, False, True, False]
+    assert frame["AMT"].dropna().tolist() == [100.0, 120.0]
 
 
 def test_observations_are_a_tidy_table(read):
