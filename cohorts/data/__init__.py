@@ -7,7 +7,7 @@ what subjects were exposed to.
 from cohorts.data.config import DataSpec
 from cohorts.data.exporting import nonmem_spec, to_nonmem
 from cohorts.data.exposure import exposures, time_after_dose
-from cohorts.data.mistakes import DataError, Mistake, gathered
+from cohorts.data.mistakes import DataError, Mistake
 from cohorts.data.patients import Kind, Measured, PatientData, Summary
 from cohorts.data.reading import read_patients
 
@@ -20,7 +20,6 @@ __all__ = [
     "PatientData",
     "Summary",
     "exposures",
-    "gathered",
     "nonmem_spec",
     "read_patients",
     "time_after_dose",

@@ -9,10 +9,12 @@ import numpy as np
 
 from cohorts.data.checking import converted
 from cohorts.data.config import Cell, CovariateSpec, DataSpec
+from cohorts.data.events import Events
 from cohorts.data.mistakes import Findings
 from cohorts.data.table import Table, matches, read_numbers
 from insilico.config import Name, listed, nearest
 from insilico.model import Model
+from insilico.solve.records.reading import OTHER
 
 
 class Characteristics(NamedTuple):
@@ -25,20 +27,12 @@ class Characteristics(NamedTuple):
     """By input of the model, (rows,), in its unit; NaN where a cell is missing."""
 
 
-class Moments(NamedTuple):
-    """When each row is: number of its subject, time, and event as NONMEM's EVID; (rows,)."""
-
-    subject: np.ndarray
-    time: np.ndarray
-    event: np.ndarray
-
-
 def read_characteristics(
     model: Model,
     spec: DataSpec,
     table: Table,
     wanted: Mapping[str, Name],
-    moments: Moments,
+    events: Events,
     findings: Findings,
 ) -> Characteristics:
     """The covariates, with mistakes where one is unknown or changes as it should not.
@@ -47,8 +41,6 @@ def read_characteristics(
     """
     found = Characteristics({}, {}, {})
     for name, covariate in spec.covariates.items():
-        if covariate.column not in table:
-            continue
         if covariate.categories is None:
             word = Name("number", covariate.unit)
             cells = read_numbers(table, covariate.column, findings)
@@ -58,9 +50,9 @@ def read_characteristics(
             values = _codes(covariate, word, table, findings)
             empty = table.texts(covariate.column) == ""
         if covariate.changes is None:
-            _check_known(covariate.column, empty, moments.subject, findings)
-            _check_constant(covariate.column, values, moments, findings)
-            constant = _first(values, moments.subject)
+            _check_known(covariate.column, empty, events.subject, findings)
+            _check_constant(covariate.column, values, events, findings)
+            constant = _first(values, events.subject)
             if word.kind == "number" and name in wanted:
                 word = wanted[name]
                 constant = converted(constant, covariate.unit, word.unit)
@@ -68,7 +60,7 @@ def read_characteristics(
             found.constant[name] = constant.astype(np.int32) if whole else constant
             found.vocabulary[name] = word
         else:
-            _check_instants(covariate.column, values, moments, findings)
+            _check_instants(covariate.column, values, events, findings)
         if covariate.input is not None:
             unit = model.quantities("Inputs")[covariate.input].unit
             number = covariate.categories is None
@@ -118,8 +110,8 @@ def _check_known(column: str, empty: np.ndarray, subject: np.ndarray, findings: 
     )  # fmt: skip
 
 
-def _check_constant(column: str, values: np.ndarray, moments: Moments, findings: Findings) -> None:
-    subject = moments.subject
+def _check_constant(column: str, values: np.ndarray, events: Events, findings: Findings) -> None:
+    subject = events.subject
     first = _first(values, subject)[subject]
     changed = ~np.isnan(values) & (values != first)
     # A subject's first change is told; what comes after it would say the same again.
@@ -136,14 +128,14 @@ def _counted(flags: np.ndarray, subject: np.ndarray) -> np.ndarray:
     return total - (total - flags)[np.searchsorted(subject, subject)]
 
 
-def _check_instants(column: str, values: np.ndarray, moments: Moments, findings: Findings) -> None:
+def _check_instants(column: str, values: np.ndarray, events: Events, findings: Findings) -> None:
     """Of two values at one instant only the second's own record (EVID 2) can say which holds."""
-    subject, time, event = moments
+    subject, time = events.subject, events.time
     before = np.concatenate([[False], (subject[1:] == subject[:-1]) & (time[1:] == time[:-1])])
     above = np.concatenate([[np.nan], values[:-1]])
     both = ~np.isnan(values) & ~np.isnan(above)
     findings.wrong(
-        before & both & (values != above) & (event != 2), column,
+        before & both & (values != above) & (events.event != OTHER), column,
         "is {}, and {} on the record above, which is of the same time", values, above,
         hint="a change needs a record of its own (EVID 2), or a time of its own",
     )  # fmt: skip

@@ -168,3 +168,10 @@ class DataSpec(Spec):
         default=False,
         description="whether records may repeat another one in everything, as replicates do",
     )
+
+    def columns_used(self) -> tuple[str, ...]:
+        """The columns that have a meaning here, each once."""
+        named = [self.columns.name(meaning) for meaning in ColumnsSpec.model_fields]
+        covariates = [covariate.column for covariate in self.covariates.values()]
+        used = [*named, *covariates, *self.ignore.rows, *self.ignore.filled]
+        return tuple(dict.fromkeys(name for name in used if name is not None))

@@ -1,8 +1,7 @@
 """What columns are called in NONMEM's tables and in CDISC's ADaM, and which units they state.
 
-ADPPK is the analysis dataset for population pharmacokinetics (CDISC ADaM Implementation Guide for
-it, 2023), ADPC that of concentrations (Analysis Dataset for Noncompartmental Analysis, 2021), with
-records of doses among them, as pharmaverse makes both.
+ADPPK is CDISC's analysis dataset for population pharmacokinetics, ADPC that of concentrations; both
+as pharmaverse makes them, which has records of doses in the second, too.
 """
 
 from __future__ import annotations
@@ -92,7 +91,7 @@ def with_units(spec: DataSpec, table: Table, findings: Findings) -> DataSpec:
     columns = spec.columns
     everywhere = np.ones(len(table), bool)
     measured = everywhere
-    if isinstance(columns.event, EventSpec) and columns.event.column in table:
+    if isinstance(columns.event, EventSpec) and columns.event.doses:
         measured = ~matches(table.texts(columns.event.column), columns.event.doses)
     outputs = {}
     for name, output in spec.outputs.items():
@@ -109,7 +108,7 @@ def with_units(spec: DataSpec, table: Table, findings: Findings) -> DataSpec:
 def _own(columns: ColumnsSpec, output: OutputSpec, table: Table) -> np.ndarray:
     """The rows of an output."""
     column = columns.output or columns.compartment
-    if output.where is None or column is None or column not in table:
+    if output.where is None or column is None:
         return np.ones(len(table), bool)
     return matches(table.texts(column), [output.where])
 
@@ -118,7 +117,7 @@ def _said(
     column: str | None, stated: str, rows: np.ndarray, table: Table, findings: Findings
 ) -> str:
     """The unit that a column says at `rows`, or the stated one, which it has to agree with."""
-    if column is None or column not in table:
+    if column is None:
         return stated
     texts = table.texts(column)
     for text in dict.fromkeys(texts[rows & (texts != "")]):

@@ -57,9 +57,6 @@ def read_measurements(
     """What was measured at each row; `event` is of each, as NONMEM's EVID."""
     column = spec.columns.name("measured")
     assert column is not None
-    if column not in table:
-        nothing = np.zeros(len(table))
-        return Measurements(nothing, nothing.astype(np.int32), nothing, nothing)
     cells = read_numbers(
         table, column, findings, "a value below its limit is flagged in a column `censored`; a "
         "text for a missing value is named by `missing:`",
@@ -83,10 +80,13 @@ def read_measurements(
         f"is flagged as below quantification, but not used, as {name} says that nothing was "
         "measured",
     )  # fmt: skip
-    limit = _limits(model, spec, table, observed, output, findings)
+    limit = _limits(model, spec, table, output, flagged, findings)
     low = observed & ~flagged & (cells.values < limit)
     findings.warn(low, column, "is {}, below the limit of {}, but not flagged; it counts as a "
                   "value", cells.values, limit)  # fmt: skip
+    high = observed & flagged & (cells.values > limit)
+    findings.warn(high, column, "is {}, above the limit of {}, but flagged as below it; it counts "
+                  "as below", cells.values, limit)  # fmt: skip
     findings.wrong(
         observed & flagged & np.isnan(limit), spec.columns.name("censored") or column,
         "is flagged as below quantification, but no limit is known",
@@ -99,7 +99,7 @@ def read_measurements(
 def _flags(spec: DataSpec, table: Table, meaning: str, findings: Findings) -> np.ndarray:
     """Where a column of flags is set; nowhere if there is none."""
     column = spec.columns.name(meaning)
-    if column is None or column not in table:
+    if column is None:
         return np.zeros(len(table), bool)
     texts = table.texts(column)
     stated = getattr(spec.columns, meaning)
@@ -115,7 +115,7 @@ def _outputs(spec: DataSpec, table: Table, observed: np.ndarray, findings: Findi
     column = spec.columns.output or spec.columns.compartment
     wanted = {index: each.where for index, each in enumerate(spec.outputs.values())}
     output = np.zeros(len(table), np.int32)
-    if column is None or column not in table or wanted == {0: None}:
+    if column is None or wanted == {0: None}:
         return output
     texts = table.texts(column)
     unknown = observed.copy()
@@ -132,7 +132,7 @@ def _outputs(spec: DataSpec, table: Table, observed: np.ndarray, findings: Findi
 
 
 def _limits(
-    model: Model, spec: DataSpec, table: Table, observed: np.ndarray, output: np.ndarray,
+    model: Model, spec: DataSpec, table: Table, output: np.ndarray, flagged: np.ndarray,
     findings: Findings,
 ) -> np.ndarray:  # fmt: skip
     """The limit of each observation in the unit of the table, NaN where none is known."""
@@ -144,7 +144,9 @@ def _limits(
         stated.append(float(limit) if each.limit is not None else np.nan)
     limits = np.array(stated)[output]
     column = spec.columns.limit
-    if column is None or column not in table:
+    if column is None:
         return limits
+    if column == spec.columns.measured:
+        return np.where(flagged, table.numbers(column).values, limits)
     cells = read_numbers(table, column, findings)
-    return np.where(cells.missing, limits, cells.values)
+    return np.where(cells.missing | (cells.values == 0), limits, cells.values)

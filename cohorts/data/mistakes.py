@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from insilico.config import shown
+
+if TYPE_CHECKING:
+    from cohorts.data.table import Table
 
 LISTED = 50
 """Different mistakes that a message lists; the error has them all."""
@@ -69,13 +72,22 @@ def _placed(lines: list[int], text: str, place: str) -> str:
 
 
 class Findings:
-    """Collects what is found in a table's rows, `lines` being the line of each."""
+    """Collects what is found in a table, with what was found already."""
 
-    def __init__(self, lines: np.ndarray):
-        self.lines = lines
-        self.mistakes: list[Mistake] = []
+    def __init__(self, table: Table, mistakes: Iterable[Mistake] = ()):
+        self.table = table
+        self.mistakes: list[Mistake] = [*table.mistakes, *mistakes]
         self.warnings: list[Mistake] = []
         self._cells: set[tuple[int, str]] = set()
+
+    def raise_any(self) -> None:
+        """Raise `DataError` if there are mistakes."""
+        if self.mistakes:
+            raise DataError(self.table.source, self.table.place, self.mistakes)
+
+    def add(self, mistake: Mistake) -> None:
+        """A mistake of no row."""
+        self.mistakes.append(mistake)
 
     def wrong(
         self, rows: np.ndarray, column: str, message: str, *cells: np.ndarray,
@@ -95,18 +107,22 @@ class Findings:
             self.warnings.append(self._at(row, column, message, cells, hint))
 
     def adopt(self, row: int, column: str, message: str) -> None:
-        """A mistake that another reader found, unless that cell is known to be wrong."""
-        if (row, column) not in self._cells:
-            self.mistakes.append(Mistake(int(self.lines[row]), column, message))
+        """A mistake that another reader found, unless that cell is known to be wrong.
+
+        `row` counts from 1 and is 0 where none is to blame.
+        """
+        if (row - 1, column) not in self._cells:
+            line = int(self.table.lines[row - 1]) if row else 0
+            self.add(Mistake(line, column, message))
 
     def _at(
         self, row: int, column: str, message: str, cells: Sequence[np.ndarray], hint: str | None
     ) -> Mistake:
         found = [_shown(cell[row]) for cell in cells]
         return Mistake(
-            int(self.lines[row]), column, message.format(*found), hint and hint.format(*found)
+            int(self.table.lines[row]), column, message.format(*found), hint and hint.format(*found)
         )
 
 
 def _shown(cell: Any) -> str:
-    return shown(cell) if isinstance(cell, str) else f"{cell:g}"
+    return shown(cell) if isinstance(cell, str) else f"{cell:.12g}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from cohorts.data.mistakes import Mistake
+from cohorts.data.mistakes import Mistake, gathered
 from insilico.config import Name, did_you_mean
 from insilico.model import Model
 from insilico.solve.records import Records
@@ -70,9 +70,10 @@ class PatientData:
     - `measured`: NumPy arrays (records, subjects), aligned with `records.laid_out()`.
     - `covariates`: the constant ones, (subjects,): numbers, or int codes of categories.
     - `vocabulary`: what each covariate is: its unit or its categories.
-    - `frame`: the table as it was read, a row for each record.
+    - `frame`: the table as it was read, in its units, a row for each record.
     - `warnings`: what somebody should know of, with its place.
     - `left_out`: rows that the config leaves out; `unused`: columns without a meaning.
+    - `place`: what the table's lines are called, `line` or `row`.
     """
 
     model: Model
@@ -86,6 +87,12 @@ class PatientData:
     warnings: tuple[Mistake, ...] = ()
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    place: str = "row"
+
+    @property
+    def notes(self) -> list[str]:
+        """The warnings as texts, each told once with its first lines."""
+        return gathered(self.warnings, self.place)
 
     @property
     def times(self) -> Float[np.ndarray, "records subjects"]:

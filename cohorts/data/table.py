@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 QUOTES = "is there a quote without its other?"
+MARKS = {".": {}, ",": str.maketrans(",.", ".,")}
+"""From a decimal mark in the file to a point; the other mark is then part of no number."""
+
+WORDS = {".": "point", ",": "comma"}
+
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -56,8 +61,10 @@ class Table:
     mistakes: tuple[Mistake, ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.frame.columns
+    @property
+    def names(self) -> list[str]:
+        """Of the columns."""
+        return list(self.frame.columns)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -73,18 +80,23 @@ class Table:
         import pandas as pd
 
         column = self.frame[name]
-        if pd.api.types.is_numeric_dtype(column):
+        if column.dtype.kind in "biuf":
             values = column.to_numpy(dtype=float, na_value=np.nan)
             missing = np.isnan(values)
         else:
             texts = self.texts(name)
             missing = texts == ""
-            plain = [text.replace(self.decimal, ".") for text in texts]
-            values = np.asarray(
-                pd.to_numeric(pd.Series(plain, dtype=object), errors="coerce"), float
-            )
+            plain = pd.Series([text.translate(MARKS[self.decimal]) for text in texts], dtype=object)
+            values = np.asarray(pd.to_numeric(plain, errors="coerce"), float)
         wrong = ~missing & ~np.isfinite(values)
         return Numbers(np.where(wrong, np.nan, values), missing, wrong)
+
+    def typed(self, names: Iterable[str]) -> pd.DataFrame:
+        """The frame, with numbers (NaN where missing) in those columns of `names` that have no
+        other cells."""
+        cells = {name: self.numbers(name) for name in names}
+        found = {name: each.values for name, each in cells.items() if not np.any(each.wrong)}
+        return self.frame.assign(**found)
 
     def without_ignored(self, spec: DataSpec) -> Table:
         """The table without the rows that the config leaves out, which are counted."""
@@ -93,12 +105,26 @@ class Table:
         if ignore.subjects and subject is not None:
             rows.append((subject, ignore.subjects, f"subjects {_listed(ignore.subjects)}"))
         for name, cells, reason in rows:
-            if name in table:
-                table = table._without(matches(table.texts(name), cells), reason)
+            table = table._without(matches(table.texts(name), cells), reason)
         for name in ignore.filled:
-            if name in table:
-                table = table._without(table.texts(name) != "", f"any {name}")
+            table = table._without(table.texts(name) != "", f"any {name}")
         return table
+
+    def of_somebody(self, name: str | None) -> Table:
+        """The table with mistakes in place of the rows that have no ID in the column `name`.
+
+        Nothing else of them can be judged: it depends on what the subject had before.
+        """
+        if name is None:
+            return self
+        nobody = self.texts(name) == ""
+        mistakes = [Mistake(int(line), name, "is missing") for line in self.lines[nobody]]
+        return dataclasses.replace(
+            self,
+            frame=self.frame[~nobody].reset_index(drop=True),
+            lines=self.lines[~nobody],
+            mistakes=(*self.mistakes, *mistakes),
+        )
 
     def _without(self, rows: np.ndarray, reason: str) -> Table:
         return dataclasses.replace(
@@ -127,9 +153,10 @@ def open_table(spec: DataSpec, path: Path) -> Table:
 
 def of_frame(spec: DataSpec, frame: pd.DataFrame, source: str = "the table") -> Table:
     """The table of a frame, whose rows count from 1."""
-    if not len(frame):
-        raise DataError(source, "row", [Mistake(0, "", "has no rows")])
     frame = frame.rename(columns=str).reset_index(drop=True)
+    mistakes = [] if len(frame) else [Mistake(0, "", "has no rows")]
+    if mistakes := mistakes + _repeated(list(frame.columns), 0):
+        raise DataError(source, "row", mistakes)
     lines = np.arange(1, len(frame) + 1)
     return Table(source, "row", frame, lines, _missing(spec), spec.decimal)
 
@@ -200,12 +227,15 @@ def _check_header(path: Path, header: list[str], line: int, separator: str) -> N
     if len(header) == 1 and others[likely]:
         message = f"has one column only: its cells seem to be separated by {SEPARATORS[likely]}"
         raise _no_table(path, message, line, f"write `separator: {shown(likely)}`")
-    again = sorted({name for name in header if name and header.count(name) > 1})
-    if again:
-        raise DataError(str(path), "line", [
-            Mistake(line, name, "is the name of several columns", "rename all but one")
-            for name in again
-        ])  # fmt: skip
+    if again := _repeated(header, line):
+        raise DataError(str(path), "line", again)
+
+
+def _repeated(names: list[str], line: int) -> list[Mistake]:
+    """Mistakes of names that several columns have; columns without a name cannot be spoken of."""
+    again = sorted({name for name in names if name and names.count(name) > 1})
+    message, hint = "is the name of several columns", "rename all but one"
+    return [Mistake(line, name, message, hint) for name in again]
 
 
 def _ragged(found: int, wanted: int, line: int, spec: DataSpec) -> Mistake:
@@ -219,13 +249,14 @@ def read_numbers(table: Table, column: str, findings: Findings, hint: str | None
     """A column as numbers; each cell that is none is a mistake, mended by `hint`."""
     cells = table.numbers(column)
     if np.any(cells.wrong):
-        texts = table.texts(column)
-        mended = np.array([text.replace(",", ".") for text in texts], dtype=object)
-        commas = cells.wrong & np.array([_is_number(text) for text in mended])
-        findings.wrong(commas, column, "is {}, with a decimal comma", texts,
-                       hint='write a point, or `decimal: ","` for the whole file')  # fmt: skip
+        texts, other = table.texts(column), "," if table.decimal == "." else "."
+        mended = np.array([_is_number(text.translate(MARKS[other])) for text in texts])
         findings.wrong(
-            cells.wrong & ~commas, column, "is {}, which is no finite number", texts, hint=hint
+            cells.wrong & mended, column, f"is {{}}, with a decimal {WORDS[other]}", texts,
+            hint=f'write a {WORDS[table.decimal]}, or `decimal: "{other}"` for the whole file',
+        )  # fmt: skip
+        findings.wrong(
+            cells.wrong & ~mended, column, "is {}, which is no finite number", texts, hint=hint
         )
     return cells
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohorts.data import PatientData, nonmem_spec, read_patients, to_nonmem
+from cohorts.data import PatientData, exposures, nonmem_spec, read_patients, to_nonmem
+from insilico.solve import solve
 
 TABLE = """ID,TIME,DV,AMT,EVID,RATE,ADDL,II,WHAT,BLQ,WT,SEX
 A1,0,.,100,1,-0,2,12,.,0,70,male
@@ -76,6 +77,21 @@ def test_replicates_follow_one_another(read):
     table = to_nonmem(data, values)
     assert table["REP"].tolist() == [1] * 7 + [2] * 7
     assert table["DV"].dropna().unique().tolist() == [3.0, 4.0]
+
+
+def test_exposures_of_a_solution_follow_from_its_table(read, model):
+    """In the model's units, whatever the table's are."""
+    text = "ID,TIME,DV,AMT,EVID,SS,II\n1,0,.,0.1,1,1,1\n" + "".join(
+        f"1,{hour / 24!r},1,.,0,.,.\n" for hour in range(25)
+    )
+    columns = {"steady": "SS", "interval": "II"}
+    data = read(text, columns=columns, units={"time": "d", "amount": "g"})
+    solution = solve(model, model.Parameters(1.0, 3.0, 30.0), data.records)
+    course = data.records.by_record(solution.outputs.concentration)
+    found = exposures(to_nonmem(data).assign(course=course), "course")
+    assert found["end"].tolist() == [24.0]
+    # Trapezoids of an hour are off by about a hundredth while the drug is absorbed.
+    assert found["auc"].tolist()[0] == pytest.approx(100.0 / 3.0, rel=0.01)
 
 
 def test_what_does_not_fit_is_refused(read):

@@ -61,7 +61,7 @@ MISTAKES = {
         GOOD + "1,9,1.0,.,0,70,male\n",
         ["8 ID: 1 appears again after other patients' records"],
     ),
-    "no subject": (_changed(line_3=",1,5.1,.,0,70,male"), ["3 ID: is missing"]),
+    "no subject": (_changed(line_5=",0,.,120,1,62.5,female"), ["5 ID: is missing"]),
     "no value": (
         _changed(line_4="1,8,.,.,0,70,male"),
         ["4 DV: is missing on an observation; give the value, or MDV 1"],
@@ -76,7 +76,7 @@ MISTAKES = {
     ),
     "a decimal comma": (
         _changed(line_4='1,8,"2,5",.,0,70,male'),
-        ['4 DV: is "2,5", with a decimal comma; write a point'],
+        ['4 DV: is "2,5", with a decimal comma; write a point, or `decimal: ","` for the whole'],
     ),
     "a decimal comma among commas": (
         _changed(line_4="1,8,2,5,.,0,70,male"),
@@ -219,6 +219,12 @@ def test_what_is_no_table_is_told(read, content, expected):
     assert expected in str(error.value)
 
 
+def test_a_decimal_point_among_decimal_commas_is_told(read):
+    text = GOOD.replace(",", ";").replace("5.1", "1.234").replace(".5", ",5").replace("3.0", "3")
+    (told,) = _told(read, text.replace("6.4", "6"), separator=";", decimal=",")
+    assert told.startswith('3 DV: is "1.234", with a decimal point; write a comma, or `decimal:')
+
+
 def test_half_a_gzip_file_is_told(read):
     with pytest.raises(DataError, match="is no whole gzip file"):
         read(gzip.compress(GOOD.encode())[:-20], file="table.csv.gz")
@@ -283,6 +289,7 @@ def test_warnings_say_what_is_kept_or_not_used(read):
         "1,1,5.2,.,0,0,0\n"  # another one of the same time
         "1,2,0.1,.,0,0,0\n"  # below the limit, not flagged
         "1,3,.,.,0,1,1\n"  # flagged, but not used
+        "1,4,0.5,.,0,0,1\n"  # flagged, but above
         "2,0,.,100,1,1,0\n"  # nothing measured
         "3,0,4.0,.,0,0,0\n"  # no dose
     )
@@ -299,8 +306,9 @@ def test_warnings_say_what_is_kept_or_not_used(read):
             "4 DV: is of the same time as line 3; both count",
             "5 DV: is 0.1, below the limit of 0.2, but not flagged; it counts as a value",
             "6 CENS: is flagged as below quantification, but not used",
-            "7 ID: subject 2 has no measured value; it is kept",
-            "8 ID: subject 3 has no dose; it is kept",
+            "7 DV: is 0.5, above the limit of 0.2, but flagged as below it; it counts as below",
+            "8 ID: subject 2 has no measured value; it is kept",
+            "9 ID: subject 3 has no dose; it is kept",
         ],
         strict=True,
     ):

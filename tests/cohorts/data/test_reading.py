@@ -52,6 +52,8 @@ def test_records_are_solved_as_they_stand(read, model):
     assert list(frame.columns[:5]) == ["ID", "TIME", "DV", "AMT", "EVID"]
     exact = 100 / 30 * 1.0 / (1.0 - 0.1) * (np.exp(-0.1) - np.exp(-1.0))
     assert frame["concentration"][1] == pytest.approx(exact, rel=1e-6)
+    assert frame["DV"].isna().tolist() == [True, False, False, True, False]
+    assert frame["AMT"].dropna().tolist() == [100.0, 120.0]
 
 
 def test_observations_are_a_tidy_table(read):
@@ -157,6 +159,7 @@ def test_limits_stand_in_a_column_or_in_that_of_values(read):
     assert data.measured.limit[:, 0].tolist() == [0.0, 0.2, 0.3]
     data = read(text, columns={"censored": "BLQ", "limit": "DV"})
     assert data.measured.value[:, 0].tolist() == [0.0, 5.0, 0.1]
+    assert data.measured.limit[:, 0].tolist() == [0.0, 0.0, 0.1]
     assert data.measured.kind[:, 0].tolist() == [0, 1, 2]
 
 
@@ -217,7 +220,8 @@ def test_replicates_are_read_where_they_are_meant(read):
 
 def test_ids_are_numbers_only_where_nothing_is_lost(read):
     assert read(TWO_SUBJECTS.replace("\n2,", "\n02,")).subjects == ("1", "02")
-    assert read(TWO_SUBJECTS.replace("\n2,", "\n2.0,")).subjects == ("1", "2.0")
+    assert read(TWO_SUBJECTS.replace("\n2,", "\n2.0,")).subjects == (1, 2)
+    assert read(TWO_SUBJECTS.replace("\n2,", "\n2.5,")).subjects == ("1", "2.5")
 
 
 def test_a_selection_is_what_its_own_table_gives(read, assert_same):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohorts.data import DataError, gathered, read_patients
+from cohorts.data import DataError, read_patients
 from insilico import models
 from insilico.model import Model, Quantity
 from insilico.vocabulary import Value
@@ -178,7 +178,7 @@ def test_adppk(shared, model, describe):
     np.testing.assert_array_equal(found["value"], observed.DV.where(observed.BLQFN == 0))
     assert np.all(found["limit"] == 0.01)
     assert data.left_out == {"CMT 3": 672, f"subjects {WITHOUT_WEIGHT}": 17}
-    (told,) = gathered(data.warnings, "line")
+    (told,) = data.notes
     assert "(334 in all), BLQFN: is flagged as below quantification, but not used" in told
 
 
