@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from cohorts import Numbers
+from cohorts import Numbers, ResidualNumbers
+from cohorts.residual import autocorrelated
 from insilico.randomness import address, name_hash, purpose_key, subject_keys
 from insilico.solve import (
     BLOCK,
@@ -213,7 +214,7 @@ def _draw(
     def keys(purpose: str) -> Array:
         return subject_keys(purpose_key(seed, purpose), *addresses)
 
-    person = _person(config, protocol, known, subjects.residual_sd, keys)
+    person = _person(config, protocol, known, subjects.residual, keys)
     return Drawn(
         covariates=values,
         quantities=quantities,
@@ -229,7 +230,7 @@ def _person(
     config: TrialConfig,
     protocol: Protocol,
     values: dict[str, Array],
-    residual_sd: Mapping[str, Array],
+    residual: Mapping[str, ResidualNumbers],
     keys: Callable[[str], Array],
 ) -> Person:
     """Every random table a subject's treatment needs, and its starting doses under every arm."""
@@ -239,7 +240,8 @@ def _person(
     taken_at = days + drug.time_of_day / 24.0
     shape = next(iter(values.values())).shape
     noise = {
-        name: _normal_by_day(keys("residual error"), name, seen_at) for name in protocol.measured
+        name: _noise_by_day(keys("residual error"), name, seen_at, residual.get(name))
+        for name in protocol.measured
     }
     takes = jnp.ones((protocol.days, *shape))
     if drug.adherence is not None:
@@ -263,11 +265,19 @@ def _person(
         ),
         unknown_until=unknown_until,
         noise=noise,
-        residual_sd={name: residual_sd[name] for name in protocol.measured if name in residual_sd},
+        residual={name: residual[name] for name in protocol.measured if name in residual},
         attends=jnp.moveaxis(attends, -1, 0).astype(float),
         takes=takes.astype(float),
         leaves=leaves,
     )
+
+
+def _noise_by_day(keys: Array, name: str, days: Array, residual: ResidualNumbers | None) -> Array:
+    """Standard normal draws of an output's residual error, (days, subjects)."""
+    draws = _normal_by_day(keys, name, days)
+    if residual is None or residual.autocorrelation is None:
+        return draws
+    return autocorrelated(draws, HOURS_A_DAY * days, residual.autocorrelation)
 
 
 def _normal_by_day(keys: Array, name: str, days: Array) -> Array:

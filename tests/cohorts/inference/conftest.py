@@ -1,0 +1,148 @@
+"""Patients and populations that several tests look at."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cohorts.hierarchy import HierarchySpec, population_of
+from cohorts.inference.patients import BELOW, NOTHING, VALUE
+from cohorts.population import Population
+from insilico import models
+from insilico.config import Name
+from insilico.model import Model
+from insilico.solve import Records, read_records
+
+WEIGHTS = (60.0, 72.0, 85.0)
+TIMES = (0.5, 1.0, 2.0, 4.0, 8.0, 24.0)
+VALUES = (
+    (4.1, 6.3, 8.2, 7.0, 5.1, 1.4),
+    (3.2, 5.9, 7.1, 6.6, 5.0, 1.9),
+    (1.9, 3.0, 5.2, 5.9, 4.4, 0.9),
+)
+WEIGHT = {"weight": Name("number", unit="kg")}
+
+
+class Measured(NamedTuple):
+    value: np.ndarray
+    output: np.ndarray
+    kind: np.ndarray
+    limit: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """Patient data as a reader gives them."""
+
+    model: Model
+    records: Records
+    outputs: tuple[str, ...]
+    measured: Measured
+    covariates: dict[str, np.ndarray]
+    vocabulary: dict[str, Name]
+
+    @property
+    def subjects(self) -> int:
+        return len(self.records.patients)
+
+
+@pytest.fixture(scope="session")
+def table() -> Callable[..., Table]:
+    """Subjects who took 300 mg at time 0 and were measured afterwards.
+
+    `values`: of each subject at each of `times`, or the limit of quantification with a minus sign.
+    """
+
+    def table(
+        values: Any = VALUES,
+        times: Any = TIMES,
+        *,
+        model: str = "one_compartment",
+        outputs: tuple[str, ...] = ("concentration",),
+        dose: float = 300.0,
+        **covariates: tuple[Any, Name],
+    ) -> Table:
+        structural = models.get(model)
+        subjects, records = len(values), 1 + len(times) * len(outputs)
+        at = np.concatenate([[0.0], np.repeat(times, len(outputs))])
+        frame = pd.DataFrame(
+            {
+                "ID": np.repeat(np.arange(1, subjects + 1), records),
+                "TIME": np.tile(at, subjects),
+                "AMT": np.tile([dose] + [0.0] * (records - 1), subjects),
+                "EVID": np.tile([1] + [0] * (records - 1), subjects),
+                "CMT": 1,
+            }
+        )
+        given = np.zeros((records, subjects))
+        given[1:] = np.reshape(values, (subjects, records - 1)).T
+        number = np.zeros((records, subjects), int)
+        number[1:] = np.tile(np.arange(len(outputs)), len(times))[:, None]
+        kind = np.where(given < 0.0, BELOW, VALUE)
+        kind[0] = NOTHING
+        measured = Measured(
+            np.where(kind == VALUE, given, 0.0), number, kind, np.where(kind == BELOW, -given, 0.0)
+        )
+        return Table(
+            structural,
+            read_records(structural, frame),
+            outputs,
+            measured,
+            {name: np.asarray(each) for name, (each, _) in covariates.items()},
+            {name: of for name, (_, of) in covariates.items()},
+        )
+
+    return table
+
+
+ORAL = {
+    "absorption_rate": {
+        "typical": {"kind": "log_normal", "median": "1.5 1/h", "sd": 1.0},
+        "between_subject": {"kind": "log_normal", "sd": {"kind": "half_normal", "scale": 0.5}},
+    },
+    "clearance": {
+        "typical": {"kind": "log_normal", "median": "2.8 L/h", "sd": 1.0},
+        "covariates": {"weight": {"kind": "power", "centre": "70 kg", "coefficient": 0.75}},
+        "between_subject": {"kind": "log_normal", "sd": {"kind": "half_normal", "scale": 0.5}},
+    },
+    "central_volume": {
+        "typical": {"kind": "log_normal", "median": "32 L", "sd": 1.0},
+        "between_subject": {"kind": "log_normal", "sd": {"kind": "half_normal", "scale": 0.5}},
+    },
+}
+ADDITIVE = {"concentration": {"kind": "additive", "sd": {"kind": "half_normal", "scale": "1 mg/L"}}}
+
+
+@pytest.fixture(scope="session")
+def oral() -> Callable[..., Population]:
+    """A population of the one-compartment model, with changes."""
+
+    def oral(
+        residual: Any = ADDITIVE,
+        *,
+        vocabulary: Any = WEIGHT,
+        changed: dict[str, dict[str, Any]] | None = None,
+        **sections: Any,
+    ) -> Population:
+        parameters = {name: dict(ORAL[name]) for name in ORAL}
+        for name, fields in (changed or {}).items():
+            parameters[name] |= fields
+        content = {"population": parameters, "residual": residual, **sections}
+        spec = HierarchySpec.model_validate_json(json.dumps(content))
+        return population_of(spec, models.get("one_compartment"), vocabulary)
+
+    return oral
+
+
+@pytest.fixture(scope="session")
+def weighed(table: Callable[..., Table]) -> Callable[..., Table]:
+    """The same subjects with their weights."""
+
+    def weighed(*arguments: Any, **changes: Any) -> Table:
+        return table(*arguments, **changes, weight=(WEIGHTS, WEIGHT["weight"]))
+
+    return weighed
