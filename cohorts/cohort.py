@@ -19,7 +19,6 @@ from cohorts._faults import CohortError, Fault, Faults, raise_any
 from cohorts.covariates import (
     NOTHING_STATED,
     CovariateModel,
-    Marginals,
     MarginalsSpec,
     ObservedCovariates,
     Stated,
@@ -27,7 +26,6 @@ from cohorts.covariates import (
     state_covariates,
     state_marginals,
 )
-from cohorts.covariates.observed import Table
 from cohorts.hierarchy.specs import HierarchySpec
 from cohorts.population import Population
 from cohorts.residual import ResidualNumbers
@@ -61,7 +59,7 @@ class Subjects(NamedTuple):
 class Numbers(NamedTuple):
     """The numbers of a cohort, as against its structure; from `Cohort.numbers`."""
 
-    marginals: Marginals | Table
+    marginals: Any
     stated: Stated
     typical: Any
     """The population's parameters at each of its draws, (draws,)."""
@@ -137,7 +135,7 @@ class Cohort:
     options: Spec
     source: CovariateModel | ObservedCovariates
     criteria: tuple[Expression, ...]
-    marginals: Marginals | Table
+    marginals: Any
     stated: Stated
     stated_names: tuple[tuple[str, Name], ...] = ()
     draws: Mapping[str, np.ndarray] | None = None

@@ -1,6 +1,7 @@
 """Whether a fitted population can be trusted."""
 
 from cohorts.diagnosis.binning import time_bins
+from cohorts.diagnosis.convergence import Verdict, judge
 from cohorts.diagnosis.npde import NormalityTest, PredictionErrors, normality, prediction_errors
 from cohorts.diagnosis.predictive_checks import (
     INTERVAL,
@@ -16,6 +17,8 @@ __all__ = [
     "NormalityTest",
     "PredictionErrors",
     "PredictiveCheck",
+    "Verdict",
+    "judge",
     "normality",
     "prediction_corrected",
     "prediction_errors",

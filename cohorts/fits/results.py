@@ -234,7 +234,7 @@ def _covariates(patients: PatientData) -> xr.Dataset:
     variables: dict[str, Any] = {}
     for name, values in patients.covariates.items():
         entry = patients.vocabulary[name]
-        attributes = {"kind": entry.kind, "units": entry.unit or ""}
+        attributes: dict[str, Any] = {"kind": entry.kind, "units": entry.unit or ""}
         if entry.categories:
             attributes["categories"] = list(entry.categories)
         variables[name] = ("subject", np.asarray(values), attributes)

@@ -66,7 +66,7 @@ def importance(
     A subject's draws depend on `key` and on its number alone.
     """
     # It brings pandas and xarray along, for which nothing else here waits.
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     program = _program(joint, draws, method, search)
     numbers = np.arange(joint.subjects)

@@ -25,12 +25,18 @@ NOTHING, VALUE, BELOW = 0, 1, 2
 class Patients(Protocol):
     """What is known of patients; `cohorts.data` reads it from tables."""
 
-    model: Model
-    records: Records
-    outputs: tuple[str, ...]
-    measured: Any
-    covariates: dict[str, np.ndarray]
-    vocabulary: dict[str, Name]
+    @property
+    def model(self) -> Model: ...
+    @property
+    def records(self) -> Records: ...
+    @property
+    def outputs(self) -> tuple[str, ...]: ...
+    @property
+    def measured(self) -> Any: ...
+    @property
+    def covariates(self) -> dict[str, np.ndarray]: ...
+    @property
+    def vocabulary(self) -> dict[str, Name]: ...
 
 
 class Data(NamedTuple):

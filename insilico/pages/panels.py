@@ -47,7 +47,7 @@ class Panels:
         """Of the whole figure (pixels)."""
         return self.rows * self.height + (self.rows - 1) * GAP + MARGINS
 
-    def on(self, panel: int) -> dict[str, str]:
+    def on(self, panel: int) -> dict[str, Any]:
         """What puts a trace on a panel's axes."""
         return {
             "xaxis": plotting.numbered("x", panel),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from cohorts.fits.report.view import INDIVIDUAL, PRIOR, Parameter, View
@@ -104,7 +106,7 @@ def _figure(view: View) -> Figure:
             (parameter.prior, PRIOR, "prior"),
             (parameter.draws.ravel(), INDIVIDUAL, "posterior"),
         ):
-            look = {"fill": "tozeroy"} if name == "posterior" else {}
+            look: dict[str, Any] = {"fill": "tozeroy"} if name == "posterior" else {}
             look |= {"showlegend": number == 0, "hoverinfo": "skip", **panels.on(number)}
             traces.append(curve(grid, _density(draws, grid), colour, name=name, **look))
     labels = [parameter.unit or " " for parameter in parameters]

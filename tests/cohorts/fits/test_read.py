@@ -13,7 +13,7 @@ from insilico.config import ConfigError
         ("model=two_compartmant", "two_compartment"),
         ("population.clearence.typical=3 L/h", "clearance"),
         ("population.clearance.typical=3 mg", "L/h"),
-        ("residual.conc.kind=additive", "concentration"),
+        ("residual.conc={kind: additive, sd: 1 mg/L}", "concentration"),
         ("sampling.chains=1", "sampling.chains"),
         ("data.file=data/nothing.csv", "no such file"),
         ("data.columns.measured=CONC", "CONC"),

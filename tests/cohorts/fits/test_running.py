@@ -80,6 +80,6 @@ def test_a_fit_that_was_interrupted_goes_on_and_finds_the_same(config, small, fi
     # It did not begin anew: the first it tells is past the warm-up.
     assert seen[0][0] == "warmup" and seen[0][1] == seen[0][2]
     expected, found = (run.results("posterior")["posterior"] for run in (fitted, folder))
-    for name in expected.data_vars:
+    for name in map(str, expected.data_vars):
         np.testing.assert_array_equal(expected[name].values, found[name].values)
     assert not fits.unfinished(read, out).begun

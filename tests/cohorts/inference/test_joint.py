@@ -158,6 +158,6 @@ def test_other_data_of_the_same_layout_compile_nothing(oral, weighed, table):
         weighed(tuple(tuple(2.0 * v for v in row) for row in weighed().measured.value[1:].T))
     )
     assert float(density(theta, x, again)) != float(first)
-    assert density._cache_size() == 1
+    assert density._cache_size() == 1  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(ValueError, match="another layout"):
         joint.data(weighed(((1.0,), (2.0,), (3.0,)), (2.0,)))
