@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from cohorts.inference.density import Data, Density, Position, Sites
-from cohorts.inference.nuts import Statistics
+from cohorts.inference.nuts import Plan, Statistics
 from insilico.programs import shared
 from insilico.solve.blocks import compiler_options
 
@@ -29,19 +29,20 @@ def tree(
     data: Data,
     position: Position,
     statistics: Statistics,
-    warmup: int,
+    plan: Plan,
     coords: Mapping[str, Any] | None = None,
     dims: Mapping[str, Any] | None = None,
 ) -> xr.DataTree:
     """Groups `posterior`, `sample_stats`, `warmup_sample_stats` and `log_likelihood`.
 
     Args:
-        position, statistics: arrays (iterations, chains, …), of which the first `warmup` are not
-            kept.
+        position, statistics: arrays (iterations, chains, …), of which the first `plan.warmup` are
+            not kept.
         coords, dims: names for axes, beside those that plates give.
     """
     import arviz_base
 
+    warmup = plan.warmup
     kept = {name: np.swapaxes(part[warmup:], 0, 1) for name, part in position.items()}
     chains, draws = next(iter(kept.values())).shape[:2]
     flat = jax.tree.map(lambda part: part.reshape(chains * draws, *part.shape[2:]), kept)
@@ -54,6 +55,8 @@ def tree(
     if LIKELIHOOD in posterior:
         likelihood[LIKELIHOOD] = posterior.pop(LIKELIHOOD)
     of_iterations = {n: np.swapaxes(part, 0, 1) for n, part in statistics._asdict().items()}
+    deepest = of_iterations["tree_depth"] >= plan.max_tree_depth
+    of_iterations["reached_max_treedepth"] = deepest  # ArviZ's name, which its tools look for
     named = {
         name: [axis or f"{name}_dim_{number}" for number, axis in enumerate(axes)]
         for name, axes in density.dims.items()

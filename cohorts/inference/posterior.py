@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from cohorts.inference import labels
 from cohorts.inference.compilations import counted
@@ -80,7 +79,9 @@ def sample(
             same shapes.
         data: pytrees of arrays. They are arguments of the compiled program, so that the model may
             look at their shapes but not at their values.
-        settings: see `Sampling`.
+        settings: see `Sampling`. With target acceptance `auto` a run whose steps turn out to have
+            been too long (`cohorts.diagnosis.convergence.steps_too_long`) is done again, warmup
+            included, from where it ended, with the next of `TARGETS`; `told` says so.
         seed: of all randomness; the same seed gives the same draws on the same machine.
         checkpoint: folder in which the run is kept. A run that was stopped goes on there when it is
             called again in the same way, and gives the draws of one that was not.
@@ -98,17 +99,19 @@ def sample(
         run = Run(Density.of(model, data), data, settings, seed, checkpoint, progress)
         run.start()
         started = time.perf_counter()
-        run.go_on()
-        tree = labels.tree(run.density, data, *run.history, settings.warmup, coords, dims)
-    steps = int(np.sum(run.history.statistics.n_steps))
+        while True:
+            run.go_on()
+            tree = labels.tree(run.density, data, *run.history, run.plan, coords, dims)
+            if not run.shorten_steps(tree):
+                break
     counts = Counts(
-        gradients=steps + run.start_gradients,
-        leapfrog_steps=steps,
-        failed=int(np.sum(run.history.statistics.failed)),
+        gradients=run.spent.steps + run.spent.starting,
+        leapfrog_steps=run.spent.steps,
+        failed=run.spent.failed,
         compilations=compiled.count,
         compile_seconds=compiled.seconds,
         start_seconds=started - begun,
-        sampling_seconds=run.seconds,
+        sampling_seconds=run.spent.seconds,
         total_seconds=time.perf_counter() - begun,
     )
     return Draws(tree, counts, tuple(run.told))

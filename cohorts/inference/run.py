@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable
@@ -13,14 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 
+from cohorts.diagnosis import convergence
 from cohorts.inference import nuts, starts
 from cohorts.inference.checkpoints import Checkpoint, CheckpointError, Saved
 from cohorts.inference.density import Data, Density, Position
-from cohorts.inference.settings import Sampling
+from cohorts.inference.settings import TARGETS, Sampling
 from insilico.randomness import address, purpose_key
 
 if TYPE_CHECKING:
     import os
+
+    import xarray as xr
 
 BLOCK_SECONDS = 1.0
 """About how long a call of the compiled program takes: how often progress is told."""
@@ -59,6 +63,20 @@ class History(NamedTuple):
         )
 
 
+@dataclasses.dataclass
+class Spent:
+    """What a run has taken so far, in all chains, runs that were done again included.
+
+    - `starting`: gradients for finding starts. `steps`: leapfrog steps. `failed`: trajectories that
+      ended where the density has no value. `seconds`: of iterations.
+    """
+
+    starting: int = 0
+    steps: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
 class Run:
     """One run on its way: the state of its chains, its iterations so far, what it was told."""
 
@@ -79,10 +97,10 @@ class Run:
         self.checkpoint = None
         if folder is not None:
             self.checkpoint = Checkpoint(Path(folder), self._identity())
-        self.target = 0.9
+        wanted = settings.target_acceptance
+        self.target = TARGETS[0] if wanted == "auto" else wanted
         self.told: list[str] = []
-        self.start_gradients = 0
-        self.seconds = 0.0
+        self.spent = Spent()
         self.chains: nuts.Chains
         self.history: History
 
@@ -99,7 +117,7 @@ class Run:
         else:
             root = purpose_key(self.seed, "sampler")
             found = starts.find(self.density, self.data, self.settings.chains, address(root, 0))
-            self.start_gradients = found.gradients
+            self.spent.starting = found.gradients
             keys = jax.vmap(lambda chain: address(root, 1, chain))(jnp.arange(self.settings.chains))
             self.chains = nuts.begin(
                 self.plan, found.position, found.potential, found.gradient, keys
@@ -117,14 +135,41 @@ class Run:
             began = time.perf_counter()
             self.chains, block = jax.block_until_ready(self._block(count))
             now = time.perf_counter()
-            self.seconds += now - began
             self.history = self.history.joined(block, count)
+            self.spent.seconds += now - began
+            self.spent.steps += int(np.sum(self.history.statistics.n_steps[-count:]))
+            self.spent.failed += int(np.sum(self.history.statistics.failed[-count:]))
             if self.checkpoint and (now - written >= pause or self.done == self.total):
                 self._write()
                 written = time.perf_counter()
                 pause = (written - now) / CHECKPOINT_SHARE
             self._tell()
             count = max(1, min(2 * count, int(count * BLOCK_SECONDS / (now - began))))
+
+    def shorten_steps(self, tree: xr.DataTree) -> bool:
+        """Begin again with the next target acceptance if the draws ask for it; whether they do.
+
+        Chains go on from where they are, with the variances of their draws for a first metric.
+        """
+        if self.settings.target_acceptance != "auto":
+            return False
+        higher = [target for target in TARGETS if target > self.target]
+        why = convergence.steps_too_long(convergence.judge(tree).table)
+        if not why or not higher:
+            return False
+        self.told.append(f"target acceptance raised from {self.target} to {higher[0]}: {why}")
+        self.target = higher[0]
+        draws = {n: part[self.plan.warmup :] for n, part in self.history.position.items()}
+        self.chains = nuts.begin(
+            self.plan,
+            self.chains.position,
+            self.chains.potential,
+            self.chains.gradient,
+            jax.vmap(lambda key: address(key, self.total + len(self.told)))(self.chains.key),
+            {n: jnp.asarray(part.var(axis=(0, 1))) for n, part in draws.items()},
+        )
+        self.history = self._blank()
+        return True
 
     def _block(self, count: int) -> tuple[nuts.Chains, nuts.Block]:
         program = nuts.program(self.density, self.plan)
@@ -173,14 +218,13 @@ class Run:
         note = {
             "target": self.target,
             "told": self.told,
-            "gradients": self.start_gradients,
-            "seconds": self.seconds,
+            "spent": dataclasses.asdict(self.spent),
         }
         self.checkpoint.write(note, {"chains": self.chains, "history": self.history})
 
     def _resume(self, saved: Saved) -> None:
         self.target, self.told = saved.note["target"], saved.note["told"]
-        self.start_gradients, self.seconds = saved.note["gradients"], saved.note["seconds"]
+        self.spent = Spent(**saved.note["spent"])
         like = {"chains": self._template(), "history": self._blank()}
         tree = saved.tree(like)
         self.chains, self.history = jax.tree.map(jnp.asarray, tree["chains"]), tree["history"]

@@ -36,7 +36,8 @@ def test_tree_has_arvizs_groups_with_plates_as_dims(schools, schools_data) -> No
     assert group(draws, "log_likelihood")["y"].dims == ("chain", "draw", "school")
     assert group(draws, "warmup_sample_stats")["n_steps"].shape == (4, 200)
     stats = group(draws, "sample_stats")
-    expected = "lp energy acceptance_rate step_size n_steps tree_depth diverging failed".split()
+    expected = "lp energy acceptance_rate step_size n_steps tree_depth diverging failed"
+    expected = [*expected.split(), "reached_max_treedepth"]
     assert sorted(map(str, stats.data_vars)) == sorted(expected)
     assert np.all(stats["tree_depth"] == np.floor(np.log2(stats["n_steps"])) + 1)
 
