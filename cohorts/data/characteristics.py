@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cohorts.data.checking import converted
+from cohorts.data.checking import codes_of, converted
 from cohorts.data.config import Cell, CovariateSpec, DataSpec
 from cohorts.data.events import Events
 from cohorts.data.mistakes import Findings
@@ -81,7 +81,7 @@ def _codes(covariate: CovariateSpec, word: Name, table: Table, findings: Finding
         else {category: category for category in covariate.categories}
     )
     for category, cell in cells.items():
-        codes[matches(texts, [cell])] = word.categories.index(category)
+        codes[matches(texts, [cell])] = codes_of(word).index(category)
     unknown = np.isnan(codes) & (texts != "")
     near = {text: nearest(text, map(str, cells.values())) for text in set(texts[unknown])}
     for text, likely in near.items():

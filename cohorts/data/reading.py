@@ -18,11 +18,12 @@ from cohorts.data.characteristics import read_characteristics
 from cohorts.data.checking import check_spec
 from cohorts.data.config import DataSpec
 from cohorts.data.events import Events, read_event_table, read_events
+from cohorts.data.files import of_frame, open_table
 from cohorts.data.formats import NONMEM, settled, with_units
 from cohorts.data.measuring import Measurements, read_measurements
 from cohorts.data.mistakes import DataError, Findings, Mistake
 from cohorts.data.patients import Kind, PatientData
-from cohorts.data.table import Table, of_frame, open_table
+from cohorts.data.table import Table
 from insilico.config import Document, Name, Path, did_you_mean
 from insilico.model import Model
 

@@ -78,6 +78,10 @@ MISTAKES = {
         _changed(line_4='1,8,"2,5",.,0,70,male'),
         ['4 DV: is "2,5", with a decimal comma; write a point, or `decimal: ","` for the whole'],
     ),
+    "an underscore in a value": (
+        _changed(line_4="1,8,2_5,.,0,70,male"),
+        ['4 DV: is "2_5", which is no finite number'],
+    ),
     "a decimal comma among commas": (
         _changed(line_4="1,8,2,5,.,0,70,male"),
         ["4 has 8 cells, the header has 7; is there a decimal comma in it?"],
