@@ -87,7 +87,7 @@ def _codes(covariate: CovariateSpec, word: Name, table: Table, findings: Finding
     for text, likely in near.items():
         findings.wrong(
             unknown & (texts == text), covariate.column,
-            f"is {{}}; there are {listed(cells.values(), quoted=True)}", texts,
+            "is {}; there are {}", texts, listed(cells.values(), quoted=True),
             hint=f"did you mean {likely}?" if likely else None,
         )  # fmt: skip
     return codes
@@ -106,7 +106,7 @@ def _check_known(column: str, empty: np.ndarray, subject: np.ndarray, findings: 
     nowhere = np.bincount(subject, ~empty)[subject] == 0
     findings.wrong(
         starts & nowhere, column, "the subject has no value at all",
-        hint="give one, or leave the subject out by `ignore: {{subjects: …}}`",
+        hint="give one, or leave the subject out by `ignore: {subjects: …}`",
     )  # fmt: skip
 
 

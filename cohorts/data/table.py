@@ -139,7 +139,7 @@ def read_numbers(table: Table, column: str, findings: Findings, hint: str | None
             for text in texts
         ])  # fmt: skip
         findings.wrong(
-            cells.wrong & mended, column, f"is {{}}, with a decimal {WORDS[other]}", texts,
+            cells.wrong & mended, column, "is {}, with a decimal {}", texts, WORDS[other],
             hint=f'write a {WORDS[table.decimal]}, or `decimal: "{other}"` for the whole file',
         )  # fmt: skip
         findings.wrong(

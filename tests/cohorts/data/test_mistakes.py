@@ -234,6 +234,16 @@ def test_half_a_gzip_file_is_told(read):
         read(gzip.compress(GOOD.encode())[:-20], file="table.csv.gz")
 
 
+def test_braces_in_names_and_cells_are_shown_as_they_are(read):
+    text = GOOD.replace("SEX", "{0}").replace("1,1,5.1,.,0,70,male", "1,1,{DV},.,0,70,{sex}")
+    covariates = {"sex": {"column": "{0}", "categories": ["male", "female", "{}"]}}
+    assert _told(read, text, covariates=covariates) == [
+        '3 DV: is "{DV}", which is no finite number; a value below its limit is flagged in a '
+        "column `censored`; a text for a missing value is named by `missing:`",
+        '3 {0}: is "{sex}"; there are "male", "female", "{}"',
+    ]
+
+
 def test_lines_count_as_an_editor_counts(read):
     text = 'ID,TIME,DV,AMT,EVID,WT,SEX\n\n1,0,.,100,1,70,"male"\n\n1,1,.,.,0,70,male\n'
     assert [line.split(" ")[0] for line in _told(read, text)] == ["5"]
