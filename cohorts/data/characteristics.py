@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cohorts.data.checking import converted
+from cohorts.data.checking import codes_of, converted
 from cohorts.data.config import Cell, CovariateSpec, DataSpec
 from cohorts.data.events import Events
 from cohorts.data.mistakes import Findings
@@ -81,13 +81,13 @@ def _codes(covariate: CovariateSpec, word: Name, table: Table, findings: Finding
         else {category: category for category in covariate.categories}
     )
     for category, cell in cells.items():
-        codes[matches(texts, [cell])] = word.categories.index(category)
+        codes[matches(texts, [cell])] = codes_of(word).index(category)
     unknown = np.isnan(codes) & (texts != "")
     near = {text: nearest(text, map(str, cells.values())) for text in set(texts[unknown])}
     for text, likely in near.items():
         findings.wrong(
             unknown & (texts == text), covariate.column,
-            f"is {{}}; there are {listed(cells.values(), quoted=True)}", texts,
+            "is {}; there are {}", texts, listed(cells.values(), quoted=True),
             hint=f"did you mean {likely}?" if likely else None,
         )  # fmt: skip
     return codes
@@ -106,7 +106,7 @@ def _check_known(column: str, empty: np.ndarray, subject: np.ndarray, findings: 
     nowhere = np.bincount(subject, ~empty)[subject] == 0
     findings.wrong(
         starts & nowhere, column, "the subject has no value at all",
-        hint="give one, or leave the subject out by `ignore: {{subjects: …}}`",
+        hint="give one, or leave the subject out by `ignore: {subjects: …}`",
     )  # fmt: skip
 
 

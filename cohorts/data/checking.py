@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from cohorts._faults import Fault, Faults, raise_any, unknown
+from cohorts.covariates.stated import FLAG
 from cohorts.data.config import CovariateSpec, DataSpec, OutputSpec
 from insilico.config import (
     Name,
@@ -68,6 +69,11 @@ def limit_of(output: OutputSpec, unit: str) -> float:
     if unit in ("", "1"):
         return output.limit
     raise SpecError("the unit is missing", hint=f"write {output.limit:g} {output.unit}")
+
+
+def codes_of(word: Name) -> tuple[str, ...]:
+    """What the codes 0, 1, … of a covariate stand for."""
+    return FLAG if word.kind == "flag" else word.categories
 
 
 def rate_unit(spec: DataSpec) -> str:
@@ -168,11 +174,12 @@ def _check_covariate(
     elif wanted is not None and covariate.categories is None:
         found.fits(("unit",), covariate.unit, wanted.unit)
     elif wanted is not None and covariate.categories is not None:
-        strange = [each for each in covariate.categories if each not in wanted.categories]
+        known = codes_of(wanted)
+        strange = [each for each in covariate.categories if each not in known]
         if strange:
             found.append(Fault(
                 ("categories",), "some are not known", listed(strange, quoted=True),
-                listed(wanted.categories, quoted=True),
+                listed(known, quoted=True),
                 "give them its names by `{name: what the column has}`",
             ))  # fmt: skip
     raise_any(found)

@@ -160,7 +160,7 @@ def _codes(
         return np.where(plain, codes, likely), np.where(coded, compartment, np.nan)
     findings.wrong(
         coded, name, "is {}, which is nlmixr's code of a dose into compartment {}", codes,
-        compartment, hint=f"write `event: {{{{column: {name}, coding: nlmixr}}}}`",
+        compartment, hint=f"write `event: {{column: {name}, coding: nlmixr}}`",
     )  # fmt: skip
     strange = ~np.isin(codes, EVENTS) & ~coded
     findings.wrong(strange, name, "is {}; it may be 0, 1, 2, 3, 4 or 8", codes)
@@ -204,7 +204,7 @@ def _in_units(records: Records, spec: DataSpec, findings: Findings) -> Records:
         if not fits(units.amount, unit):
             findings.wrong(
                 rows, spec.columns.compartment or spec.columns.amount or "",
-                f"is a dose in {units.amount} into {components[number]}, which is in {unit}",
+                "is a dose in {} into {}, which is in {}", units.amount, components[number], unit,
             )  # fmt: skip
             continue
         amount[rows] = converted(amount[rows], units.amount, unit)

@@ -44,6 +44,10 @@ def to_nonmem(
     """
     import pandas as pd
 
+    names = [*COLUMNS, "REP", *map(str.upper, data.covariates)]
+    names += map(_input, data.model.Inputs._fields)
+    if again := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise ValueError(f"{again[0]} is the name of another column; rename the covariate")
     if simulated is None:
         return pd.DataFrame(_columns(data, data.measured.value, data.measured.kind))
     values = np.asarray(simulated, float)
@@ -77,7 +81,7 @@ def nonmem_spec(data: PatientData, file: str) -> DataSpec:
         model.quantities("Inputs").items(), interpolations, strict=True
     ):
         covariates[f"input_{name}"] = CovariateSpec(
-            column=f"INPUT_{name.upper()}",
+            column=_input(name),
             unit=quantity.unit,
             changes=changes,  # type: ignore[arg-type]
             input=name,
@@ -98,6 +102,10 @@ def nonmem_spec(data: PatientData, file: str) -> DataSpec:
         negative_times=bool(data.times.min() < 0),
         repeats=True,
     )  # fmt: skip
+
+
+def _input(name: str) -> str:
+    return f"INPUT_{name.upper()}"
 
 
 def _dosed_unit(data: PatientData) -> str:
@@ -138,8 +146,5 @@ def _columns(data: PatientData, value: np.ndarray, kind: np.ndarray) -> dict[str
     ), strict=True))  # fmt: skip
     others = {name.upper(): values[records.patient] for name, values in data.covariates.items()}
     for name, values in zip(data.model.Inputs._fields, records.values, strict=True):
-        others[f"INPUT_{name.upper()}"] = values
-    taken = [name for name in others if name in columns]
-    if taken:
-        raise ValueError(f"{taken[0]} is one of NONMEM's columns; rename the covariate")
+        others[_input(name)] = values
     return columns | others

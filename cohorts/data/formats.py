@@ -126,7 +126,7 @@ def _said(
             stated = unit
         elif not same_unit(unit, stated):
             findings.wrong(
-                rows & (texts == text), column, f"is {{}}, elsewhere it is {stated}", texts,
+                rows & (texts == text), column, "is {}, elsewhere it is {}", texts, stated,
                 hint="a table has one unit for each output, for times and for doses",
             )  # fmt: skip
     return stated

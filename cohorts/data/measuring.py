@@ -77,8 +77,8 @@ def read_measurements(
                   cells.values)  # fmt: skip
     findings.warn(
         (event == 0) & without & flagged, spec.columns.name("censored") or "",
-        f"is flagged as below quantification, but not used, as {name} says that nothing was "
-        "measured",
+        "is flagged as below quantification, but not used, as {} says that nothing was measured",
+        name,
     )  # fmt: skip
     limit = _limits(model, spec, table, output, flagged, findings)
     low = observed & ~flagged & (cells.values < limit)
@@ -90,7 +90,7 @@ def read_measurements(
     findings.wrong(
         observed & flagged & np.isnan(limit), spec.columns.name("censored") or column,
         "is flagged as below quantification, but no limit is known",
-        hint="give `limit:` to the output, or `columns: {{limit: …}}` for all",
+        hint="give `limit:` to the output, or `columns: {limit: …}` for all",
     )  # fmt: skip
     kind = np.where(observed, np.where(flagged, Kind.CENSORED, Kind.VALUE), Kind.NOTHING)
     return Measurements(cells.values, output, kind, limit)
@@ -125,8 +125,8 @@ def _outputs(spec: DataSpec, table: Table, observed: np.ndarray, findings: Findi
         unknown &= ~rows
     findings.wrong(
         unknown, column,
-        f"is {{}} on an observation; outputs have {listed(wanted.values(), quoted=True)}", texts,
-        hint="describe it under `outputs`, or leave such rows out by `ignore: {{rows: …}}`",
+        "is {} on an observation; outputs have {}", texts, listed(wanted.values(), quoted=True),
+        hint="describe it under `outputs`, or leave such rows out by `ignore: {rows: …}`",
     )  # fmt: skip
     return np.where(observed, output, 0).astype(np.int32)
 

@@ -90,21 +90,24 @@ class Findings:
         self.mistakes.append(mistake)
 
     def wrong(
-        self, rows: np.ndarray, column: str, message: str, *cells: np.ndarray,
+        self, rows: np.ndarray, column: str, message: str, *found: np.ndarray | str,
         hint: str | None = None,
     ) -> None:  # fmt: skip
-        """A mistake at each row where `rows` holds; `message` and `hint` may show its `cells`."""
+        """A mistake at each row where `rows` holds.
+
+        `message` has a `{}` for each of `found`: a text, or an array of which the row's is shown.
+        """
         for row in np.flatnonzero(rows).tolist():
-            self.mistakes.append(self._at(row, column, message, cells, hint))
+            self.mistakes.append(self._at(row, column, message, found, hint))
             self._cells.add((row, column))
 
     def warn(
-        self, rows: np.ndarray, column: str, message: str, *cells: np.ndarray,
+        self, rows: np.ndarray, column: str, message: str, *found: np.ndarray | str,
         hint: str | None = None,
     ) -> None:  # fmt: skip
         """As `wrong`, but nothing that keeps the data from being used."""
         for row in np.flatnonzero(rows).tolist():
-            self.warnings.append(self._at(row, column, message, cells, hint))
+            self.warnings.append(self._at(row, column, message, found, hint))
 
     def adopt(self, row: int, column: str, message: str) -> None:
         """A mistake that another reader found, unless that cell is known to be wrong.
@@ -116,12 +119,11 @@ class Findings:
             self.add(Mistake(line, column, message))
 
     def _at(
-        self, row: int, column: str, message: str, cells: Sequence[np.ndarray], hint: str | None
-    ) -> Mistake:
-        found = [_shown(cell[row]) for cell in cells]
-        return Mistake(
-            int(self.table.lines[row]), column, message.format(*found), hint and hint.format(*found)
-        )
+        self, row: int, column: str, message: str, found: Sequence[np.ndarray | str],
+        hint: str | None,
+    ) -> Mistake:  # fmt: skip
+        cells = [each if isinstance(each, str) else _shown(each[row]) for each in found]
+        return Mistake(int(self.table.lines[row]), column, message.format(*cells), hint)
 
 
 def _shown(cell: Any) -> str:

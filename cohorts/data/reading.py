@@ -18,11 +18,12 @@ from cohorts.data.characteristics import read_characteristics
 from cohorts.data.checking import check_spec
 from cohorts.data.config import DataSpec
 from cohorts.data.events import Events, read_event_table, read_events
+from cohorts.data.files import of_frame, open_table
 from cohorts.data.formats import NONMEM, settled, with_units
 from cohorts.data.measuring import Measurements, read_measurements
 from cohorts.data.mistakes import DataError, Findings, Mistake
 from cohorts.data.patients import Kind, PatientData
-from cohorts.data.table import Table, of_frame, open_table
+from cohorts.data.table import Table
 from insilico.config import Document, Name, Path, did_you_mean
 from insilico.model import Model
 
@@ -174,12 +175,12 @@ def _check_repeats(
     same, near = first([*instant, "value"]), first(instant)
     if not spec.repeats:
         findings.wrong(
-            same != rows, column, f"says the same as {table.place} {{}}, at the same time",
+            same != rows, column, "says the same as {} {}, at the same time", table.place,
             table.lines[same], hint="remove one, or write `repeats: true` if both are meant",
         )  # fmt: skip
     findings.warn(
         (near != rows) & (same == rows), column,
-        f"is of the same time as {table.place} {{}}; both count", table.lines[near],
+        "is of the same time as {} {}; both count", table.place, table.lines[near],
     )  # fmt: skip
 
 
@@ -194,5 +195,5 @@ def _tell_the_unusual(
         ("dose", events.doses),
     ):
         without = np.bincount(events.subject, there)[events.subject] == 0
-        message = f"subject {{}} has no {what}; it is kept"
-        findings.warn(starts & without, spec.columns.subject or "", message, ids)
+        message = "subject {} has no {}; it is kept"
+        findings.warn(starts & without, spec.columns.subject or "", message, ids, what)

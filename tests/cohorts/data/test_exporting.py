@@ -99,5 +99,5 @@ def test_what_does_not_fit_is_refused(read):
     with pytest.raises(ValueError, match=r"found shape \(2, 2\); allowed are .* here \(4, 2\)"):
         to_nonmem(data, np.zeros((2, 2)))
     stated = STATED | {"covariates": {"rate": {"column": "WT", "unit": "kg"}}}
-    with pytest.raises(ValueError, match="RATE is one of NONMEM's columns"):
+    with pytest.raises(ValueError, match="RATE is the name of another column"):
         to_nonmem(read(TABLE, **stated))

@@ -78,6 +78,10 @@ MISTAKES = {
         _changed(line_4='1,8,"2,5",.,0,70,male'),
         ['4 DV: is "2,5", with a decimal comma; write a point, or `decimal: ","` for the whole'],
     ),
+    "an underscore in a value": (
+        _changed(line_4="1,8,2_5,.,0,70,male"),
+        ['4 DV: is "2_5", which is no finite number'],
+    ),
     "a decimal comma among commas": (
         _changed(line_4="1,8,2,5,.,0,70,male"),
         ["4 has 8 cells, the header has 7; is there a decimal comma in it?"],
@@ -228,6 +232,16 @@ def test_a_decimal_point_among_decimal_commas_is_told(read):
 def test_half_a_gzip_file_is_told(read):
     with pytest.raises(DataError, match="is no whole gzip file"):
         read(gzip.compress(GOOD.encode())[:-20], file="table.csv.gz")
+
+
+def test_braces_in_names_and_cells_are_shown_as_they_are(read):
+    text = GOOD.replace("SEX", "{0}").replace("1,1,5.1,.,0,70,male", "1,1,{DV},.,0,70,{sex}")
+    covariates = {"sex": {"column": "{0}", "categories": ["male", "female", "{}"]}}
+    assert _told(read, text, covariates=covariates) == [
+        '3 DV: is "{DV}", which is no finite number; a value below its limit is flagged in a '
+        "column `censored`; a text for a missing value is named by `missing:`",
+        '3 {0}: is "{sex}"; there are "male", "female", "{}"',
+    ]
 
 
 def test_lines_count_as_an_editor_counts(read):

@@ -113,6 +113,15 @@ def test_categories_have_names_of_their_own(read):
     assert read(text, covariates=stated).covariates["sex"].tolist() == [0, 1]
 
 
+def test_flags_are_categories_no_and_yes(tmp_path, model, describe):
+    (tmp_path / "table.csv").write_text(TWO_SUBJECTS)
+    stated = {"man": {"column": "SEX", "categories": {"yes": "male", "no": "female"}}}
+    spec, wanted = describe(covariates=stated), {"man": Name("flag")}
+    data = read_patients(model, spec, covariates=wanted, folder=tmp_path)
+    assert data.covariates["man"].tolist() == [1, 0]
+    assert data.vocabulary == wanted
+
+
 def test_inputs_follow_covariates_that_change(read, following):
     text = """ID,TIME,DV,AMT,EVID,CRCL
 1,0,.,100,1,50
