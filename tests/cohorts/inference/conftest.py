@@ -1,10 +1,12 @@
 """Patients and populations that several tests look at."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,8 +16,16 @@ from cohorts.inference.patients import BELOW, NOTHING, VALUE
 from cohorts.population import Population
 from insilico import models
 from insilico.config import Name
+from insilico.devices import QUICKLY
 from insilico.model import Model
 from insilico.solve import Records, read_records
+
+
+@pytest.fixture(scope="session")
+def quickly() -> Callable[..., Any]:
+    """`jax.jit` for programs that run a few times."""
+    return functools.partial(jax.jit, compiler_options=QUICKLY)
+
 
 WEIGHTS = (60.0, 72.0, 85.0)
 TIMES = (0.5, 1.0, 2.0, 4.0, 8.0, 24.0)
