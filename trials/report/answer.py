@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from insilico.pages.blocks import Tile
 from insilico.pages.numbers import Measured, counted, interval, share, whole
 from insilico.pages.words import inline
 from trials.report.estimates import directions
