@@ -78,7 +78,7 @@ class Population:
         import numpyro
 
         typical = self.typical_values(options)
-        size: int = subjects or next(iter(covariates.values())).shape[0]
+        size = next(iter(covariates.values())).shape[0] if subjects is None else subjects
         with numpyro.plate("subject", size):
             return self.individual(typical, covariates, options)
 

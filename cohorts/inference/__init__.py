@@ -1,4 +1,4 @@
-"""What data say of a population: the joint density, and the posteriors sampled from it."""
+"""What can be learned of a population from data: its joint density, and posteriors, sampled."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cohorts.inference.joint import Joint
     from cohorts.inference.likelihood import Predicted
     from cohorts.inference.numpyro_model import model_of
-    from cohorts.inference.patients import Data, Patients
+    from cohorts.inference.patients import Data
     from cohorts.inference.posterior import Counts, Draws, sample
     from cohorts.inference.predictive import Predictive
     from cohorts.inference.run import Progress
@@ -24,7 +24,6 @@ __all__ = [
     "Draws",
     "Joint",
     "ModelError",
-    "Patients",
     "Predicted",
     "Predictive",
     "Progress",
@@ -39,10 +38,10 @@ _COMPUTING = {
     "joint": ("Joint",),
     "likelihood": ("Predicted",),
     "numpyro_model": ("model_of",),
-    "patients": ("Data", "Patients"),
+    "patients": ("Data",),
+    "run": ("Progress",),
     "posterior": ("Counts", "Draws", "sample"),
     "predictive": ("Predictive",),
-    "run": ("Progress",),
 }
 
 

@@ -19,9 +19,10 @@ from jaxtyping import Array, Float, Key
 from numpyro import handlers
 from numpyro.distributions import biject_to
 
+from cohorts.data import PatientData
 from cohorts.inference.lanes import solver
 from cohorts.inference.likelihood import Predicted, log_likelihood, observed
-from cohorts.inference.patients import Data, Patients, check_patients, values_before
+from cohorts.inference.patients import Data, check_patients, values_before
 from cohorts.population import Population
 from cohorts.residual import Residual
 from insilico import devices as _devices  # noqa: F401  (float64 before anything is drawn)
@@ -87,7 +88,7 @@ class Joint:
     def of(
         cls,
         population: Population,
-        patients: Patients,
+        patients: PatientData,
         options: Spec | None = None,
         *,
         method: str | None = None,
@@ -114,7 +115,7 @@ class Joint:
         )
         return joint, joint.data(patients)
 
-    def data(self, patients: Patients) -> Data:
+    def data(self, patients: PatientData) -> Data:
         """Data of these or other patients, as arguments for the functions.
 
         Raises `ValueError` where their event tables have another layout than those of this density.

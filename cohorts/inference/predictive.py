@@ -18,9 +18,10 @@ from jaxtyping import Array, Float, Int
 from numpyro import handlers, plate, primitives
 
 from cohorts.addressing import addressed
+from cohorts.data import Kind
 from cohorts.inference.joint import Joint
 from cohorts.inference.lanes import solver
-from cohorts.inference.patients import NOTHING, Data
+from cohorts.inference.patients import Data
 from cohorts.residual import autocorrelated
 from insilico.programs import shared
 from insilico.randomness import address, name_hash, purpose_key
@@ -113,7 +114,7 @@ class Predictive:
             residual = joint.population.residual[name]
             numbers = residual.numbers(typical)
             draws = jax.random.normal(address(key, name_hash(name)), data.value.shape)
-            here = (data.kind != NOTHING) & (data.output == number)
+            here = (data.kind != Kind.NOTHING) & (data.output == number)
             if numbers.autocorrelation is not None:
                 rate = jnp.broadcast_to(numbers.autocorrelation, draws.shape[1:])
                 draws = _chained(draws, here, data, rate)

@@ -27,8 +27,8 @@ def data(view: View) -> Section:
     if summary.unused:
         rows.append(("Columns not used", ", ".join(summary.unused)))
     blocks: list[Block] = [facts("The data", rows, "/observed_data")]
-    if patients.warnings:
-        blocks.append(Bullets([str(each) for each in patients.warnings], "Worth knowing:"))
+    if patients.notes:
+        blocks.append(Bullets(patients.notes, "Worth knowing:"))
     return Section("data", "The data", blocks)
 
 
