@@ -121,7 +121,9 @@ def _times(spec: DataSpec, table: Table, subject: np.ndarray, findings: Findings
 
     name = spec.columns.time
     assert name is not None
-    cells = read_numbers(table, name, findings)
+    cells = read_numbers(
+        table, name, findings, "dates and clock times are written as the time since the first dose"
+    )
     findings.wrong(cells.missing, name, "is missing")
     if not spec.negative_times:
         findings.wrong(

@@ -180,7 +180,7 @@ def _check_repeats(
         )  # fmt: skip
     findings.warn(
         (near != rows) & (same == rows), column,
-        "is of the same time as {} {}; both count", table.place, table.lines[near],
+        "is of the same time as a record above; both count",
     )  # fmt: skip
 
 
