@@ -34,11 +34,9 @@ class Measurements(NamedTuple):
         for index, (name, output) in enumerate(spec.outputs.items()):
             rows = (self.output == index) & (self.kind != Kind.NOTHING)
             value[rows] = converted(value[rows], output.unit, units[name].unit)
-            stated = limit_of(output, units[name].unit)
-            read = converted(limit[rows], output.unit, units[name].unit)
-            limit[rows] = np.where(np.isnan(read), stated, read)
+            limit[rows] = converted(limit[rows], output.unit, units[name].unit)
         nothing, censored = self.kind == Kind.NOTHING, self.kind == Kind.CENSORED
-        limit = np.where(nothing, 0.0, limit)
+        limit = np.where(nothing, 0.0, np.nan_to_num(limit))
         value = np.where(nothing, 0.0, np.where(censored, limit, value))
         shape = (int(columns.place.max()) + 1, int(columns.patient.max()) + 1)
 

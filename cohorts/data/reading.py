@@ -188,7 +188,6 @@ def _tell_the_unusual(
     spec: DataSpec, events: Events, measured: Measurements, findings: Findings
 ) -> None:
     """Warnings of subjects without a measured value, or a dose."""
-    starts = np.concatenate([[True], events.subject[1:] != events.subject[:-1]])
     ids = events.ids[events.subject]
     for what, there in (
         ("measured value", measured.kind != Kind.NOTHING),
@@ -196,4 +195,4 @@ def _tell_the_unusual(
     ):
         without = np.bincount(events.subject, there)[events.subject] == 0
         message = "subject {} has no {}; it is kept"
-        findings.warn(starts & without, spec.columns.subject or "", message, ids, what)
+        findings.warn(events.first & without, spec.columns.subject or "", message, ids, what)
