@@ -50,7 +50,7 @@ def read_characteristics(
             values = _codes(covariate, word, table, findings)
             empty = table.texts(covariate.column) == ""
         if covariate.changes is None:
-            _check_known(covariate.column, empty, events.subject, findings)
+            _check_known(covariate.column, empty, events, findings)
             _check_constant(covariate.column, values, events, findings)
             constant = _first(values, events.subject)
             if word.kind == "number" and name in wanted:
@@ -101,11 +101,10 @@ def _first(values: np.ndarray, subject: np.ndarray) -> np.ndarray:
     return result
 
 
-def _check_known(column: str, empty: np.ndarray, subject: np.ndarray, findings: Findings) -> None:
-    starts = np.concatenate([[True], subject[1:] != subject[:-1]])
-    nowhere = np.bincount(subject, ~empty)[subject] == 0
+def _check_known(column: str, empty: np.ndarray, events: Events, findings: Findings) -> None:
+    nowhere = np.bincount(events.subject, ~empty)[events.subject] == 0
     findings.wrong(
-        starts & nowhere, column, "the subject has no value at all",
+        events.first & nowhere, column, "the subject has no value at all",
         hint="give one, or leave the subject out by `ignore: {subjects: …}`",
     )  # fmt: skip
 
@@ -113,25 +112,19 @@ def _check_known(column: str, empty: np.ndarray, subject: np.ndarray, findings: 
 def _check_constant(column: str, values: np.ndarray, events: Events, findings: Findings) -> None:
     subject = events.subject
     first = _first(values, subject)[subject]
-    changed = ~np.isnan(values) & (values != first)
+    rows = np.flatnonzero(~np.isnan(values) & (values != first))
     # A subject's first change is told; what comes after it would say the same again.
-    told = changed & (_counted(changed, subject) == 1)
+    told = np.zeros(len(values), bool)
+    told[rows[np.unique(subject[rows], return_index=True)[1]]] = True
     findings.wrong(
         told, column, "is {} here and {} on the subject's records above; it is declared constant",
         values, first, hint="say how it `changes` (locf, nocb, linear), or mend the cell",
     )  # fmt: skip
 
 
-def _counted(flags: np.ndarray, subject: np.ndarray) -> np.ndarray:
-    """How many rows of the subject up to each one, itself included, are flagged."""
-    total = np.cumsum(flags)
-    return total - (total - flags)[np.searchsorted(subject, subject)]
-
-
 def _check_instants(column: str, values: np.ndarray, events: Events, findings: Findings) -> None:
     """Of two values at one instant only the second's own record (EVID 2) can say which holds."""
-    subject, time = events.subject, events.time
-    before = np.concatenate([[False], (subject[1:] == subject[:-1]) & (time[1:] == time[:-1])])
+    before = ~events.first & np.concatenate([[False], events.time[1:] == events.time[:-1]])
     above = np.concatenate([[np.nan], values[:-1]])
     both = ~np.isnan(values) & ~np.isnan(above)
     findings.wrong(

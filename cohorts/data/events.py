@@ -47,6 +47,11 @@ class Events(NamedTuple):
     def doses(self) -> np.ndarray:
         return np.isin(self.event, (DOSE, RESET_AND_DOSE))
 
+    @property
+    def first(self) -> np.ndarray:
+        """Whether a row is its subject's first."""
+        return np.concatenate([[True], self.subject[1:] != self.subject[:-1]])
+
 
 def read_events(model: Model, spec: DataSpec, table: Table, findings: Findings) -> Events:
     """The events of a table; what `read_records` finds wrong is left to it."""
@@ -121,7 +126,9 @@ def _times(spec: DataSpec, table: Table, subject: np.ndarray, findings: Findings
 
     name = spec.columns.time
     assert name is not None
-    cells = read_numbers(table, name, findings)
+    cells = read_numbers(
+        table, name, findings, "dates and clock times are written as the time since the first dose"
+    )
     findings.wrong(cells.missing, name, "is missing")
     if not spec.negative_times:
         findings.wrong(

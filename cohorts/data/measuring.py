@@ -34,11 +34,9 @@ class Measurements(NamedTuple):
         for index, (name, output) in enumerate(spec.outputs.items()):
             rows = (self.output == index) & (self.kind != Kind.NOTHING)
             value[rows] = converted(value[rows], output.unit, units[name].unit)
-            stated = limit_of(output, units[name].unit)
-            read = converted(limit[rows], output.unit, units[name].unit)
-            limit[rows] = np.where(np.isnan(read), stated, read)
+            limit[rows] = converted(limit[rows], output.unit, units[name].unit)
         nothing, censored = self.kind == Kind.NOTHING, self.kind == Kind.CENSORED
-        limit = np.where(nothing, 0.0, limit)
+        limit = np.where(nothing, 0.0, np.nan_to_num(limit))
         value = np.where(nothing, 0.0, np.where(censored, limit, value))
         shape = (int(columns.place.max()) + 1, int(columns.patient.max()) + 1)
 
@@ -73,8 +71,8 @@ def read_measurements(
     unused = ~observed & ~np.isnan(cells.values) & (cells.values != 0)
     if column == spec.columns.amount:
         unused &= event == 0
-    findings.warn(unused, column, "is {} on a record where nothing was measured; it is not used",
-                  cells.values)  # fmt: skip
+    # Without the values themselves, warnings of many records are told as one.
+    findings.warn(unused, column, "has a value on a record where nothing was measured; not used")
     findings.warn(
         (event == 0) & without & flagged, spec.columns.name("censored") or "",
         "is flagged as below quantification, but not used, as {} says that nothing was measured",
@@ -82,11 +80,10 @@ def read_measurements(
     )  # fmt: skip
     limit = _limits(model, spec, table, output, flagged, findings)
     low = observed & ~flagged & (cells.values < limit)
-    findings.warn(low, column, "is {}, below the limit of {}, but not flagged; it counts as a "
-                  "value", cells.values, limit)  # fmt: skip
+    findings.warn(low, column, "is below its limit of {}, but not flagged; it counts as a value",
+                  limit)  # fmt: skip
     high = observed & flagged & (cells.values > limit)
-    findings.warn(high, column, "is {}, above the limit of {}, but flagged as below it; it counts "
-                  "as below", cells.values, limit)  # fmt: skip
+    findings.warn(high, column, "is above its limit of {}, but flagged; it counts as below", limit)
     findings.wrong(
         observed & flagged & np.isnan(limit), spec.columns.name("censored") or column,
         "is flagged as below quantification, but no limit is known",

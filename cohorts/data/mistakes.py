@@ -101,13 +101,10 @@ class Findings:
             self.mistakes.append(self._at(row, column, message, found, hint))
             self._cells.add((row, column))
 
-    def warn(
-        self, rows: np.ndarray, column: str, message: str, *found: np.ndarray | str,
-        hint: str | None = None,
-    ) -> None:  # fmt: skip
+    def warn(self, rows: np.ndarray, column: str, message: str, *found: np.ndarray | str) -> None:
         """As `wrong`, but nothing that keeps the data from being used."""
         for row in np.flatnonzero(rows).tolist():
-            self.warnings.append(self._at(row, column, message, found, hint))
+            self.warnings.append(self._at(row, column, message, found, None))
 
     def adopt(self, row: int, column: str, message: str) -> None:
         """A mistake that another reader found, unless that cell is known to be wrong.

@@ -180,7 +180,7 @@ def _check_repeats(
         )  # fmt: skip
     findings.warn(
         (near != rows) & (same == rows), column,
-        "is of the same time as {} {}; both count", table.place, table.lines[near],
+        "is of the same time as a record above; both count",
     )  # fmt: skip
 
 
@@ -188,7 +188,6 @@ def _tell_the_unusual(
     spec: DataSpec, events: Events, measured: Measurements, findings: Findings
 ) -> None:
     """Warnings of subjects without a measured value, or a dose."""
-    starts = np.concatenate([[True], events.subject[1:] != events.subject[:-1]])
     ids = events.ids[events.subject]
     for what, there in (
         ("measured value", measured.kind != Kind.NOTHING),
@@ -196,4 +195,4 @@ def _tell_the_unusual(
     ):
         without = np.bincount(events.subject, there)[events.subject] == 0
         message = "subject {} has no {}; it is kept"
-        findings.warn(starts & without, spec.columns.subject or "", message, ids, what)
+        findings.warn(events.first & without, spec.columns.subject or "", message, ids, what)

@@ -54,8 +54,8 @@ MISTAKES = {
     ),
     "no time": (_changed(line_3="1,.,5.1,.,0,70,male"), ["3 TIME: is missing"]),
     "a time that is no number": (
-        _changed(line_3="1,1h,5.1,.,0,70,male"),
-        ['3 TIME: is "1h", which is no finite number'],
+        _changed(line_3="1,8:30,5.1,.,0,70,male"),
+        ['3 TIME: is "8:30", which is no finite number; dates and clock times are written as'],
     ),
     "a subject comes back": (
         GOOD + "1,9,1.0,.,0,70,male\n",
@@ -316,11 +316,11 @@ def test_warnings_say_what_is_kept_or_not_used(read):
     for line, start in zip(
         told,
         [
-            "2 DV: is 3 on a record where nothing was measured; it is not used",
-            "4 DV: is of the same time as line 3; both count",
-            "5 DV: is 0.1, below the limit of 0.2, but not flagged; it counts as a value",
+            "2 DV: has a value on a record where nothing was measured; not used",
+            "4 DV: is of the same time as a record above; both count",
+            "5 DV: is below its limit of 0.2, but not flagged; it counts as a value",
             "6 CENS: is flagged as below quantification, but not used",
-            "7 DV: is 0.5, above the limit of 0.2, but flagged as below it; it counts as below",
+            "7 DV: is above its limit of 0.2, but flagged; it counts as below",
             "8 ID: subject 2 has no measured value; it is kept",
             "9 ID: subject 3 has no dose; it is kept",
         ],
