@@ -1,4 +1,4 @@
-"""What can be learned of a population from data: its joint density, and posteriors, sampled."""
+"""What can be learned of a population from data: its joint density, and how it is explored."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -8,8 +8,13 @@ from cohorts.inference.settings import TARGETS, Sampling
 if TYPE_CHECKING:
     from cohorts.inference.checkpoints import CheckpointError
     from cohorts.inference.density import ModelError
+    from cohorts.inference.importance import Importance, importance
+    from cohorts.inference.individuals import Individuals, individuals
     from cohorts.inference.joint import Joint
     from cohorts.inference.likelihood import Predicted
+    from cohorts.inference.marginal import Marginal, marginal, objective_function_value, scores
+    from cohorts.inference.maximum_likelihood import Maximum, covariance, maximise, standard_errors
+    from cohorts.inference.modes import Modes, ModeStatus, Search, individual_modes
     from cohorts.inference.numpyro_model import model_of
     from cohorts.inference.patients import Data
     from cohorts.inference.posterior import Counts, Draws, sample
@@ -17,31 +22,52 @@ if TYPE_CHECKING:
     from cohorts.inference.run import Progress
 
 __all__ = [
-    "TARGETS",
     "CheckpointError",
     "Counts",
     "Data",
     "Draws",
+    "Importance",
+    "Individuals",
     "Joint",
+    "Marginal",
+    "Maximum",
+    "ModeStatus",
     "ModelError",
+    "Modes",
     "Predicted",
     "Predictive",
     "Progress",
     "Sampling",
+    "Search",
+    "TARGETS",
+    "covariance",
+    "importance",
+    "individual_modes",
+    "individuals",
+    "marginal",
+    "maximise",
     "model_of",
+    "objective_function_value",
     "sample",
+    "scores",
+    "standard_errors",
 ]
 
 _COMPUTING = {
     "checkpoints": ("CheckpointError",),
     "density": ("ModelError",),
+    "importance": ("Importance", "importance"),
+    "individuals": ("Individuals", "individuals"),
     "joint": ("Joint",),
     "likelihood": ("Predicted",),
+    "marginal": ("Marginal", "marginal", "objective_function_value", "scores"),
+    "maximum_likelihood": ("Maximum", "covariance", "maximise", "standard_errors"),
+    "modes": ("Modes", "ModeStatus", "Search", "individual_modes"),
     "numpyro_model": ("model_of",),
     "patients": ("Data",),
-    "run": ("Progress",),
     "posterior": ("Counts", "Draws", "sample"),
     "predictive": ("Predictive",),
+    "run": ("Progress",),
 }
 
 

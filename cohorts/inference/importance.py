@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from cohorts.inference.expansion import JointDensity, cholesky, log_density, spread_by
+from cohorts.inference.expansions import JointDensity, cholesky, log_density, spread_by
 from cohorts.inference.marginal import Method, marginal
-from cohorts.inference.modes import SEARCH, Search
+from cohorts.inference.modes import ROUGH, Search
 from cohorts.inference.subject_blocks import for_block, in_blocks
 from insilico.randomness import address
 
@@ -58,7 +58,7 @@ def importance(
     key: Key[Array, ""],
     draws: int = 1000,
     method: Method = "laplace",
-    search: Search = SEARCH,
+    search: Search = ROUGH,
 ) -> Importance:
     """Sample every subject's effects at the population parameters `theta`.
 
@@ -66,7 +66,7 @@ def importance(
     A subject's draws depend on `key` and on its number alone.
     """
     # It brings pandas and xarray along, for which nothing else here waits.
-    from arviz_stats.base.array import array_stats
+    from arviz_stats.base import array_stats
 
     program = _program(joint, draws, method, search)
     numbers = np.arange(joint.subjects)
@@ -77,7 +77,8 @@ def importance(
     weights = np.exp(usable - largest)
     mean = np.mean(weights, axis=0)
     error = np.std(weights, axis=0, ddof=1) / (mean * math.sqrt(draws))
-    smoothed, k = array_stats.psislw(usable.T)
+    # It takes log likelihoods, of which leaving one out makes weights of the other sign.
+    smoothed, k = array_stats.psislw(-usable.T)
     return Importance(
         log_marginal=np.where(possible, largest + np.log(mean), -np.inf),
         standard_error=np.where(possible, error, np.inf),

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from cohorts.inference.expansion import JointDensity, cholesky, spread_by
+from cohorts.inference.expansions import JointDensity, cholesky, spread_by
 from cohorts.inference.importance import importance
 from cohorts.inference.marginal import Method, marginal
-from cohorts.inference.modes import SEARCH, Search, individual_modes
+from cohorts.inference.modes import ROUGH, Search, individual_modes
 from cohorts.inference.subject_blocks import for_block, in_blocks
 from insilico.randomness import address
 
@@ -57,7 +57,7 @@ def individuals(
     draws: int = 100,
     proposals: int = 1000,
     method: Method = "laplace",
-    search: Search = SEARCH,
+    search: Search = ROUGH,
 ) -> Individuals:
     """The posterior of every subject's effects.
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from cohorts.inference.expansion import (
+from cohorts.inference.expansions import (
     Expansion,
     JointDensity,
     cholesky,

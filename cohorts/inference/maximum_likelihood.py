@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from cohorts.inference.expansion import JointDensity
+from cohorts.inference.expansions import JointDensity
 from cohorts.inference.marginal import Marginal, Method, scores
 from cohorts.inference.modes import SEARCH, Search
 from insilico.programs import shared

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from cohorts.inference.expansion import (
+from cohorts.inference.expansions import (
     Expansion,
     JointDensity,
     at_centre,
@@ -34,10 +34,11 @@ NOISE = 1e-7
 size do not speak against a step."""
 LEAST_BEND = 1e-8
 """Cosine between a step and what it shows to be missing below which nothing is learned."""
-LEAST_SHARE = 0.3
+LEAST_SHARE = 0.05
 """The part of the expected information that has to be left in any direction."""
-CLOSE = 1e-6
-"""Promised gain of log density below which a lane that gets no closer has come to rest."""
+CLOSE, VERY_CLOSE = 1e-6, 1e-13
+"""Promised gain of log density below which a lane whose iterations are used up has found its mode,
+and below which it has come to rest if it gets no closer: noise may keep it from doing so."""
 
 
 class ModeStatus(enum.IntEnum):
@@ -54,19 +55,20 @@ class Search(NamedTuple):
     """How individual modes are looked for.
 
     - `iterations`: at most, from each start.
-    - `tolerance`: gain of log density that one more step promises where a lane comes to rest; a
-      tenth of the square of its distance from the mode in standard deviations is of that size.
+    - `tolerance`: gain of log density that one more step promises where a lane comes to rest: half
+      the square of its distance from the mode in standard deviations of its posterior.
     - `starts`: how often a lane that does not come to rest sets out: from where it is told, from
       the centre of the population, then from places around that.
     """
 
     iterations: int = 60
-    tolerance: float = 1e-14
+    tolerance: float = 1e-18
     starts: int = 5
 
 
-SEARCH = Search()
-"""The default."""
+SEARCH, ROUGH = Search(), Search(tolerance=1e-10)
+"""For derivatives of what is found at the modes, and for posteriors about them, to which a hundred
+thousandth of their standard deviation makes no difference."""
 
 
 class Modes(NamedTuple):
@@ -74,7 +76,7 @@ class Modes(NamedTuple):
 
     - `x`: (K, subjects); where the search failed the best place it came to, never NaN.
     - `log_density`: (subjects,), of effects and data there, `information`: (K, K, subjects), as
-      `cohorts.inference.expansion.expand_expected` has them.
+      `cohorts.inference.expansions.expand_expected` has them.
     - `status`: (subjects,), a `ModeStatus`; `iterations`: (subjects,), from all starts together.
     """
 
@@ -98,8 +100,8 @@ def individual_modes(
     differentiable; `cohorts.inference.marginal` does without.
     """
     centre, precision = at_centre(joint, theta, data)
-    start = centre if start is None else start
-    places = _places(start, centre, precision, search.starts)
+    outset = [centre] if start is None else [start, centre]
+    places = _places(outset, precision, search.starts)
 
     def expand(x: Array) -> Expansion:
         return _finite(expand_expected(joint, theta, x, data), precision)
@@ -116,10 +118,10 @@ def individual_modes(
         attempt, best = carry
         return (attempt < search.starts) & jnp.any(best.status != ModeStatus.FOUND)
 
-    subjects = start.shape[1]
+    subjects = centre.shape[1]
     nowhere = Modes(
         x=centre,
-        log_density=jnp.full(subjects, -jnp.inf, start.dtype),
+        log_density=jnp.full(subjects, -jnp.inf, centre.dtype),
         information=precision,
         status=jnp.full(subjects, ModeStatus.NO_START, jnp.int32),
         iterations=jnp.zeros(subjects, jnp.int32),
@@ -127,12 +129,12 @@ def individual_modes(
     return jax.lax.while_loop(unfinished, from_next_place, (jnp.int32(0), nowhere))[1]
 
 
-def _places(start: Array, centre: Array, precision: Array, starts: int) -> Array:
-    """Where lanes set out one after the other, (starts, K, subjects)."""
+def _places(outset: list[Array], precision: Array, starts: int) -> Array:
+    """Where lanes set out one after the other, (starts, K, subjects): the last ones lie around."""
     spread = 1.0 / jnp.sqrt(jnp.einsum("kks->ks", precision))
-    directions = jax.random.normal(jax.random.key(0), (max(starts - 2, 0), start.shape[0], 1))
-    around = centre + 1.5 * spread * directions
-    return jnp.concatenate([start[None], centre[None], around])[:starts]
+    centre, more = outset[-1], max(starts - len(outset), 0)
+    directions = jax.random.normal(jax.random.key(0), (more, centre.shape[0], 1))
+    return jnp.concatenate([jnp.stack(outset), centre + 1.5 * spread * directions])[:starts]
 
 
 class _Climb(NamedTuple):
@@ -178,8 +180,7 @@ def _climb(
         x = jnp.where(accepted, now.next, now.x)
         here = _select(accepted, there, now.here)
         gain = _gain(here)
-        # Near the mode, noise may keep a lane from getting closer.
-        close = (gain < CLOSE) & ~(accepted & (gain < 0.9 * before))
+        close = (gain < VERY_CLOSE) & ~(accepted & (gain < 0.9 * before))
         lost = ~jnp.isfinite(here.value) | (damping > MOST_DAMPING)
         move = solve(here.information + bend + damping * precision, here.gradient)
         spring = jnp.einsum("ks,kls,ls->s", move, precision, move)

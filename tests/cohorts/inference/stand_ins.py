@@ -1,0 +1,119 @@
+"""Small joint densities whose answers are known in other ways."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from insilico import devices as _devices  # noqa: F401  (float64 before anything is computed)
+
+
+class Predicted(NamedTuple):
+    mean: Array
+    sd: Array
+    status: Array
+
+
+class Data(NamedTuple):
+    """`at`: (records, …, subjects), where; `value`, `measured`: (records, subjects)."""
+
+    at: Any
+    value: Any
+    measured: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Normal:
+    """What all stand-ins share: normal effects about `theta[:K]`, sds exp(`theta[K:2K]`), and
+    values that are normal about their means."""
+
+    subjects: int
+    effects: tuple[str, ...] = ("first", "second")
+
+    def log_prior(self, theta: Array) -> Array:
+        return -0.5 * jnp.sum(jnp.square(theta - 0.1))
+
+    def log_effects(self, theta: Array, x: Array, data: Data) -> Array:
+        location, log_sd = self.location(theta), theta[2:4, None]
+        standard = (x - location) / jnp.exp(log_sd)
+        return jnp.sum(-0.5 * jnp.square(standard) - log_sd - 0.5 * math.log(2.0 * math.pi), axis=0)
+
+    def location(self, theta: Array) -> Array:
+        return theta[:2, None]
+
+    def log_likelihood(self, predicted: Predicted, data: Data) -> Array:
+        mean, sd, status = predicted
+        standard = (data.value - mean) / sd
+        each = -0.5 * jnp.square(standard) - jnp.log(sd) - 0.5 * math.log(2.0 * math.pi)
+        return jnp.where(
+            status == 0, jnp.sum(jnp.where(data.measured, each, 0.0), axis=0), -jnp.inf
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Linear(Normal):
+    """Values normal about a linear function of the effects: `at` is (records, K, subjects)."""
+
+    def predicted(
+        self, theta: Array, x: Array, data: Data, derivative: str | None = None
+    ) -> Predicted:
+        mean = jnp.einsum("rks,ks->rs", data.at, x)
+        return Predicted(
+            mean, jnp.full_like(mean, 1.0) * jnp.exp(theta[4]), jnp.zeros(self.subjects, int)
+        )
+
+    def log_marginal(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """In closed form: the values of a subject are normal together."""
+        from scipy.stats import multivariate_normal
+
+        result = []
+        for subject in range(self.subjects):
+            seen = data.measured[:, subject]
+            design = data.at[seen, :, subject]
+            covariance = design @ np.diag(np.exp(2.0 * theta[2:4])) @ design.T
+            covariance += np.exp(2.0 * theta[4]) * np.eye(seen.sum())
+            normal = multivariate_normal(design @ theta[:2], covariance)
+            result.append(normal.logpdf(data.value[seen, subject]))
+        return np.array(result)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Decay(Normal):
+    """Values that decay in time, with proportional error: exp(x[0]) exp(-exp(x[1]) t).
+
+    There is no solution where x[0] is above `highest`.
+    """
+
+    highest: float = np.inf
+
+    def predicted(
+        self, theta: Array, x: Array, data: Data, derivative: str | None = None
+    ) -> Predicted:
+        mean = jnp.exp(x[0] - jnp.exp(x[1]) * data.at)
+        status = jnp.where(x[0] > self.highest, 1, 0)
+        mean = jnp.where(status == 0, mean, 1.0)
+        return Predicted(mean, jnp.exp(theta[4]) * mean, status)
+
+
+def linear(subjects: int = 4, records: int = 5) -> tuple[Linear, np.ndarray, Data]:
+    """Subjects of a linear model, the last with a value less, and population parameters."""
+    rng = np.random.default_rng(1)
+    at = rng.normal(size=(records, 2, subjects))
+    measured = np.ones((records, subjects), bool)
+    measured[-1, -1] = False
+    data = Data(at, rng.normal(size=(records, subjects)), measured)
+    return Linear(subjects), np.array([0.3, -0.2, -0.4, 0.1, -0.6]), data
+
+
+def decay(subjects: int = 5, records: int = 6, **changes: Any) -> tuple[Decay, np.ndarray, Data]:
+    """Subjects of the decay model, and the population parameters that they are drawn from."""
+    rng = np.random.default_rng(2)
+    theta = np.array([1.0, -0.5, np.log(0.4), np.log(0.5), np.log(0.2)])
+    x = theta[:2, None] + np.exp(theta[2:4, None]) * rng.normal(size=(2, subjects))
+    at = np.broadcast_to(np.linspace(0.2, 4.0, records)[:, None], (records, subjects))
+    mean = np.exp(x[0] - np.exp(x[1]) * at)
+    value = mean * (1.0 + np.exp(theta[4]) * rng.normal(size=mean.shape))
+    return Decay(subjects, **changes), theta, Data(at, value, np.ones_like(at, bool))
