@@ -8,11 +8,16 @@ from cohorts.inference.settings import TARGETS, Sampling
 if TYPE_CHECKING:
     from cohorts.inference.checkpoints import CheckpointError
     from cohorts.inference.density import ModelError
-    from cohorts.inference.importance import Importance, importance
-    from cohorts.inference.individuals import Individuals, individuals
+    from cohorts.inference.importance_sampling import Importance, importance
+    from cohorts.inference.individual_posteriors import Individuals, individuals
     from cohorts.inference.joint import Joint
     from cohorts.inference.likelihood import Predicted
-    from cohorts.inference.marginal import Marginal, marginal, objective_function_value, scores
+    from cohorts.inference.marginal_likelihood import (
+        Marginal,
+        marginal,
+        objective_function_value,
+        scores,
+    )
     from cohorts.inference.maximum_likelihood import Maximum, covariance, maximise, standard_errors
     from cohorts.inference.modes import Modes, ModeStatus, Search, individual_modes
     from cohorts.inference.numpyro_model import model_of
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from cohorts.inference.run import Progress
 
 __all__ = [
+    "TARGETS",
     "CheckpointError",
     "Counts",
     "Data",
@@ -39,7 +45,6 @@ __all__ = [
     "Progress",
     "Sampling",
     "Search",
-    "TARGETS",
     "covariance",
     "importance",
     "individual_modes",
@@ -56,11 +61,11 @@ __all__ = [
 _COMPUTING = {
     "checkpoints": ("CheckpointError",),
     "density": ("ModelError",),
-    "importance": ("Importance", "importance"),
-    "individuals": ("Individuals", "individuals"),
+    "importance_sampling": ("Importance", "importance"),
+    "individual_posteriors": ("Individuals", "individuals"),
     "joint": ("Joint",),
     "likelihood": ("Predicted",),
-    "marginal": ("Marginal", "marginal", "objective_function_value", "scores"),
+    "marginal_likelihood": ("Marginal", "marginal", "objective_function_value", "scores"),
     "maximum_likelihood": ("Maximum", "covariance", "maximise", "standard_errors"),
     "modes": ("Modes", "ModeStatus", "Search", "individual_modes"),
     "numpyro_model": ("model_of",),

@@ -92,8 +92,7 @@ class Panels:
         if changes.get("showlegend"):
             # The legend stands above the titles of the first row.
             changes = {"margin": {"l": 60, "r": 16, "t": 56, "b": 50}, **changes}
-        return plotting.layout(
-elf.total_height, **{"annotations": annotations, **axes, **changes})
+        return plotting.layout(self.total_height, **{"annotations": annotations, **axes, **changes})
 
 
 def _own(settings: Mapping[str, Any] | Sequence[Mapping[str, Any]], panel: int) -> dict[str, Any]:
