@@ -266,7 +266,7 @@ def _cells(analysis: AnalysisView) -> list[Cell]:
     found = analysis.characteristics
     nan = float("nan")
     trials, failed = found.get("trials", nan), found.get("failures", nan)
-    factor = analysis.scale.factor
+    factor = analysis.scale.stored_factor
 
     def number(name: str, by: float) -> Cell:
         return measured(by * found.get(name, nan), by * found.get(f"{name}_mcse", nan))

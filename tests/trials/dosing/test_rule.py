@@ -18,8 +18,8 @@ from trials.dosing import (
     Formula,
     LateKnowledge,
     Person,
-    Schedule,
     Titration,
+    VisitDays,
 )
 
 DAYS = 30
@@ -46,7 +46,7 @@ TITRATION = Titration(
     ),
 )
 REVISED = Formula("revised", Expression("4 / inr + 0*dose_2"), "mg/d")
-SCHEDULE = Schedule(days=(4, 7, 14, 28), hour=9.0, retry_after=1, last_day=28)
+SCHEDULE = VisitDays(days=(4, 7, 14, 28), hour=9.0, retry_after=1, last_day=28)
 NO_LIMITS = DoseSizes(None, None, None, None)
 
 
@@ -170,11 +170,7 @@ def test_a_revision_ends_a_factor_on_a_next_dose_that_was_never_given():
 @pytest.mark.parametrize(("morning", "on_its_day"), [(False, 5.0), (True, 0.0)])
 def test_after_the_last_dose_there_is_no_daily_dose(morning, on_its_day):
     dosing, subject = rule(ArmRule()), person()
-    dosing = dataclasses.replace(
-        dosing,
-        schedule=dataclasses.replace(SCHEDULE, doses_end=7.0),
-        dosed_before_visit=morning,
-    )
+    dosing = dataclasses.replace(dosing, doses_end=7.0, dosed_before_visit=morning)
     plan = dosing.start(subject)
     doses = [
         float(dosing.visit(at(day, 2.0), plan, subject)[0]["daily_dose"][0]) for day in (4, 7, 8)
