@@ -112,6 +112,11 @@ class AnalysisView:
         return None if self.spec.margins is None else (self.spec.margins[0], self.spec.margins[1])
 
     @property
+    def seen_against(self) -> tuple[float, ...]:
+        """What effects are to be seen against, as shown: no effect, or the margins."""
+        return self.margins or (self.scale.null,)
+
+    @property
     def percent(self) -> str:
         """The level of the intervals, such as `95 %`."""
         return f"{100 * self.spec.level:g} %"
@@ -132,6 +137,12 @@ class AnalysisView:
         if not self.available:
             return float("nan"), float("nan")
         return float(self.lower[self.usable].mean()), float(self.upper[self.usable].mean())
+
+
+def called(analyses: Sequence[AnalysisView]) -> str:
+    """What the lines are called that effects of these are to be seen against."""
+    names = {"no effect" if a.margins is None else "margins of equivalence": None for a in analyses}
+    return " or ".join(names)
 
 
 class View:
