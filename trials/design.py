@@ -183,9 +183,11 @@ def _within_subjects(checks: Checks, path: Sequence[str], spec: AnalysisSpec) ->
     """Note a contrast of arms that the sequences of a crossover cannot tell from periods."""
     crossover = checks.config.trial.crossover
     arms = list(checks.config.arms)
-    if crossover is None or any(arm not in arms for arm in spec.contrast):
+    if crossover is None:
         return
-    if len({len(sequence) for sequence in crossover.sequences}) > 1:
+    named = {arm for sequence in crossover.sequences for arm in sequence}
+    lengths = {len(sequence) for sequence in crossover.sequences}
+    if not named.union(spec.contrast) <= set(arms) or len(lengths) > 1:
         return  # said elsewhere
     rows = [
         [f"sequence {number}", f"period {period}", arm]

@@ -1,4 +1,4 @@
-"""Crossovers and concentration courses against R: `lm` on logarithms, non-compartmental analysis."""
+"""Crossovers and concentration courses against R: `lm` of logarithms, areas and terminal rates."""
 
 import csv
 import json
