@@ -156,6 +156,8 @@ def _drug(config: TrialConfig) -> str:
     if drug.last_day is not None:
         days = f"from day {drug.first_day} to day {drug.last_day}"
     when = f"{every} {days}".strip()
+    if drug.last_day == drug.first_day:
+        when = f"once, on day {drug.first_day}"
     parts = [f"{drug.name}, {when} at {plain(drug.time_of_day)} h"]
     if drug.fraction != 1:
         parts.append(f"{plain(100 * drug.fraction)} % of the dose enters “{drug.compartment}”")

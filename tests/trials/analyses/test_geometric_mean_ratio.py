@@ -136,8 +136,8 @@ def test_two_groups_are_a_t_test_of_logarithms():
     found = geometric_mean_ratio(*map(jnp.asarray, (value, arm, used)))
     for trial in range(2):
         groups = [np.log(value[trial][arm[trial] == number]) for number in (1, 0)]
-        expected = stats.ttest_ind(*groups)
-        assert float(found.p_value[trial]) == pytest.approx(expected.pvalue, rel=1e-10)
+        _, expected = stats.ttest_ind(*groups)
+        assert float(found.p_value[trial]) == pytest.approx(expected, rel=1e-10)
         means = [np.exp(groups[1].mean()), np.exp(groups[0].mean())]
         np.testing.assert_allclose(found.mean[trial], means, rtol=1e-12)
 
