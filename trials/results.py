@@ -166,7 +166,7 @@ class _Builder:
         """A (condition, subject, …) column as (population, trial, period, arm, subject, …), without
         the axis of periods in a parallel trial."""
         extra = column.shape[2:]
-        array = np.moveaxis(column.reshape(-1, *self.shape, *extra), 0, 2)
+        array = np.moveaxis(column.reshape(self.periods.conditions, *self.shape, *extra), 0, 2)
         lengths = {**dict(zip(SUBJECT_AXES, self.shape, strict=True)),
                    "period": self.periods.number, "arm": len(self.periods.arms)}  # fmt: skip
         array = array.reshape(*(lengths[axis] for axis in self.potential_axes), *extra)
