@@ -89,7 +89,9 @@ def _of_component(residuals: Residuals, predicted: Predicted, data: Data) -> Arr
     # The density of a value is that of its logarithm over the value itself.
     of_value = log_density(value, mean, sd) - logarithm
     of_limit = log_probability_below(limit, mean, sd)
-    found = jnp.where(data.kind == Kind.VALUE, of_value, jnp.where(data.kind == Kind.CENSORED, of_limit, 0.0))
+    found = jnp.where(
+        data.kind == Kind.VALUE, of_value, jnp.where(data.kind == Kind.CENSORED, of_limit, 0.0)
+    )
     solved = predicted.status == Status.OK
     return jnp.where(solved, jnp.sum(jnp.where(solved, found, 0.0), axis=0), -jnp.inf)
 

@@ -67,7 +67,9 @@ def check_patients(population: Population, patients: PatientData) -> None:
     raise_any(faults)
 
 
-def _output_faults(population: Population, patients: PatientData, number: int, output: str) -> list[Fault]:
+def _output_faults(
+    population: Population, patients: PatientData, number: int, output: str
+) -> list[Fault]:
     residual = population.residual.get(output)
     if residual is None:
         return [
