@@ -12,7 +12,8 @@ from cohorts.cohort import (
     Numbers,
     Subjects,
 )
-from cohorts.population import Number, Population, Residual
+from cohorts.population import Number, Population
+from cohorts.residual import Residual, ResidualNumbers
 
 if TYPE_CHECKING:
     from cohorts.addressing import addressed
@@ -29,6 +30,7 @@ __all__ = [
     "Numbers",
     "Population",
     "Residual",
+    "ResidualNumbers",
     "Subjects",
     "addressed",
 ]

@@ -27,12 +27,12 @@ from cohorts.covariates import (
     state_marginals,
 )
 from cohorts.population import Population
+from cohorts.residual import ResidualNumbers
 from insilico.arrays import library_of
 from insilico.config import ConfigError, Document, Expression, Name, Path, Spec
-from insilico.config.problems import listed
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float, Int, Shaped
+    from jaxtyping import Array, Int, Shaped
 
 MAX_ATTEMPTS = 1000
 """Candidates that are drawn for one subject before it is given up."""
@@ -48,8 +48,8 @@ class Subjects(NamedTuple):
     """By name: numbers in the vocabulary's unit, categories and flags as int32 codes."""
     parameters: Any
     """The structural model's `Parameters`; NaN where no eligible candidate was found."""
-    residual_sd: dict[str, Float[Array, " subjects"]]
-    """Standard deviation of the residual error of each measured output; its kind is in
+    residual: dict[str, ResidualNumbers]
+    """Numbers of the residual error of each measured output; its kind is in
     `Population.residual`."""
 
 
@@ -151,7 +151,8 @@ class Cohort:
                 faults.criterion(index, criterion, vocabulary)
             if population is not None:
                 with faults.at("covariates"):
-                    _check_needed(population, source, vocabulary)
+                    hint = "state it under `stated`, or choose another source"
+                    raise_any(population.unfit_covariates(vocabulary, source.name, hint))
         faults.raise_if_any()
         assert population is not None and options is not None
         assert source is not None and marginals is not None
@@ -303,38 +304,3 @@ def _parse_options(
     except ValidationError as error:
         faults = [Fault(tuple(e["loc"]), e["msg"], str(e["input"])) for e in error.errors()]
         raise CohortError(faults) from None
-
-
-def _check_needed(
-    population: Population, source: CovariateModel, vocabulary: Mapping[str, Name]
-) -> None:
-    """Raise `CohortError` for covariates that the population needs and cannot get or read."""
-    faults: list[Fault] = []
-    for name, wanted in population.covariates.items():
-        found = vocabulary.get(name)
-        if found is None:
-            faults.append(
-                Fault(
-                    (),
-                    f"{population.name} needs the covariate {name}, which {source.name} lacks",
-                    hint="state it under `stated`, or choose another source",
-                )
-            )
-        elif (found.kind, found.unit) != (wanted.kind, wanted.unit):
-            faults.append(
-                Fault(
-                    (),
-                    f"{population.name} needs {name} as a {wanted.kind} in {wanted.unit or 1!r}",
-                    f"a {found.kind} in {found.unit or 1!r}",
-                )
-            )
-        elif strange := [c for c in found.categories if c not in wanted.categories]:
-            faults.append(
-                Fault(
-                    (),
-                    f"{population.name} does not know these categories of {name}",
-                    listed(strange, quoted=True),
-                    listed(wanted.categories, quoted=True),
-                )
-            )
-    raise_any(faults)

@@ -11,9 +11,13 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from insilico.config import Name, Spec
+from cohorts._faults import Fault
+from cohorts.residual import Residual
+from insilico.arrays import library_of
+from insilico.config import Name, Spec, Vocabulary
+from insilico.config.problems import listed
 
-Values = Mapping[str, Any]
+type Values = Mapping[str, Any]
 """Covariates by name: of one subject, or arrays of many."""
 
 
@@ -32,17 +36,6 @@ class Number(NamedTuple):
     status: Literal["verified", "transcribed", "unverified"]
     relative_standard_error: float | None = None
     """Of the published estimate; none for what was fixed or where none was found."""
-
-
-class Residual(NamedTuple):
-    """How a measured output scatters about the true one.
-
-    `additive`: measured = true + sd * epsilon; `proportional`: true * (1 + sd * epsilon);
-    `log_additive`: true * exp(sd * epsilon). `sd` names a field of the typical values.
-    """
-
-    kind: Literal["additive", "proportional", "log_additive"]
-    sd: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,18 +68,70 @@ class Population:
     validated: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
 
-    def hierarchical(self, covariates: Values, options: Any) -> Any:
-        """NumPyro model of the population and its subjects; what a fit conditions on data.
+    def hierarchical(self, covariates: Values, options: Any, subjects: int | None = None) -> Any:
+        """NumPyro model of the population and its subjects.
 
-        `covariates` are arrays (subjects,); the result is the model's `Parameters` of such arrays.
-        The sites of a subject's random effects lie in the plate `subject`.
+        `covariates` are arrays (subjects,); `subjects` is for a population that depends on none.
+        The result is the model's `Parameters` of such arrays. The sites of a subject's random
+        effects lie in the plate `subject`.
         """
         import numpyro
 
         typical = self.typical_values(options)
-        subjects = next(iter(covariates.values())).shape[0]
-        with numpyro.plate("subject", subjects):
+        size = next(iter(covariates.values())).shape[0] if subjects is None else subjects
+        with numpyro.plate("subject", size):
             return self.individual(typical, covariates, options)
+
+    def recoded(self, covariates: Values, vocabulary: Vocabulary) -> dict[str, Any]:
+        """The covariates that the parameters depend on, categories in this population's codes.
+
+        `vocabulary` says what the codes of `covariates` stand for.
+        """
+        needed: dict[str, Any] = {}
+        for name, wanted in self.covariates.items():
+            value = covariates[name]
+            if wanted.kind == "category":
+                codes = [wanted.categories.index(c) for c in vocabulary[name].categories]
+                value = library_of(value).asarray(codes)[value]
+            needed[name] = value
+        return needed
+
+    def unfit_covariates(
+        self, vocabulary: Vocabulary, source: str, hint: str | None = None
+    ) -> list[Fault]:
+        """What is wrong with a source of covariates: those that it lacks, or has otherwise.
+
+        `hint` says how to mend one that it lacks.
+        """
+        faults: list[Fault] = []
+        for name, wanted in self.covariates.items():
+            found = vocabulary.get(name)
+            if found is None:
+                faults.append(
+                    Fault(
+                        (),
+                        f"{self.name} needs the covariate {name}, which {source} lacks",
+                        hint=hint,
+                    )
+                )
+            elif (found.kind, found.unit) != (wanted.kind, wanted.unit):
+                faults.append(
+                    Fault(
+                        (),
+                        f"{self.name} needs {name} as a {wanted.kind} in {wanted.unit or 1!r}",
+                        f"a {found.kind} in {found.unit or 1!r}",
+                    )
+                )
+            elif strange := [c for c in found.categories if c not in wanted.categories]:
+                faults.append(
+                    Fault(
+                        (),
+                        f"{self.name} does not know these categories of {name}",
+                        listed(strange, quoted=True),
+                        listed(wanted.categories, quoted=True),
+                    )
+                )
+        return faults
 
     def card(self, options: Any) -> dict[str, Any]:
         """What a report says about the population: citation, choices, numbers, evidence."""

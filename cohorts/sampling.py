@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, Key
 
 from cohorts.addressing import addressed
 from cohorts.cohort import MAX_ATTEMPTS, Cohort, Numbers, Seed, Subjects
-from cohorts.covariates import Covariates, Keyed
+from cohorts.covariates import Keyed
 from insilico.devices import QUICKLY
 from insilico.randomness import address, purpose_key, subject_keys
 
@@ -59,27 +59,17 @@ def _subject(
 ) -> Subjects:
     drawn = cohort.source.draw(Keyed(candidate), numbers.marginals, numbers.stated)
     with addressed(key=individual):
-        parameters = cohort.population.individual(typical, _recoded(cohort, drawn), cohort.options)
+        parameters = cohort.population.individual(
+            typical, cohort.population.recoded(drawn, cohort.vocabulary), cohort.options
+        )
     return Subjects(
         covariates=drawn,
         parameters=jax.tree.map(lambda p: jnp.where(found, p, jnp.nan), parameters),
-        residual_sd={
-            output: jnp.asarray(getattr(typical, residual.sd))
+        residual={
+            output: residual.numbers(typical)
             for output, residual in cohort.population.residual.items()
         },
     )
-
-
-def _recoded(cohort: Cohort, drawn: Covariates) -> Covariates:
-    """The population's covariates, its categories in its own order of codes."""
-    needed = {}
-    for name, wanted in cohort.population.covariates.items():
-        value = drawn[name]
-        if wanted.kind == "category":
-            codes = [wanted.categories.index(c) for c in cohort.vocabulary[name].categories]
-            value = jnp.asarray(codes)[value]
-        needed[name] = value
-    return needed
 
 
 def _attempts(

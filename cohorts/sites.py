@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
+    from jaxtyping import Array, Float, Int
 
 
 def known(name: str, value: float) -> Float[Array, ""]:
@@ -30,6 +30,12 @@ def log_normal(name: str, median: Any, sd: Any) -> Float[Array, ...]:
     jnp, numpyro = _libraries()
     drawn = numpyro.distributions.LogNormal(jnp.log(median), sd)
     return jnp.asarray(numpyro.sample(name, drawn))
+
+
+def category(name: str, shares: Any) -> Int[Array, ...]:
+    """A draw of a category's code by the `shares` of all."""
+    jnp, numpyro = _libraries()
+    return jnp.asarray(numpyro.sample(name, numpyro.distributions.Categorical(probs=shares)))
 
 
 def _libraries() -> tuple[Any, Any]:

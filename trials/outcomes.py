@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from cohorts import Numbers
+from cohorts import Numbers, ResidualNumbers
+from cohorts.residual import autocorrelated
 from insilico.randomness import address, name_hash, purpose_key, subject_keys
 from insilico.solve import (
     BLOCK,
@@ -226,7 +227,7 @@ def _draw(
         return subject_keys(purpose_key(seed, purpose), *addresses)
 
     persons = [
-        _person(config, protocol, known, subjects.residual_sd, keys, period)
+        _person(config, protocol, known, subjects.residual, keys, period)
         for period in range(protocol.periods.number)
     ]
     return Drawn(
@@ -244,7 +245,7 @@ def _person(
     config: TrialConfig,
     protocol: Protocol,
     values: dict[str, Array],
-    residual_sd: Mapping[str, Array],
+    residual: Mapping[str, ResidualNumbers],
     keys: Callable[[str], Array],
     period: int,
 ) -> Person:
@@ -260,7 +261,10 @@ def _person(
     taken_at = nominal + jnp.arange(protocol.days, dtype=float) + drug.time_of_day / 24.0
     start = protocol.periods.starts[period]
     shape = next(iter(values.values())).shape
-    noise = {name: _normal_at(keys("residual error"), name, seen_at) for name in protocol.measured}
+    noise = {
+        name: _noise_at(keys("residual error"), name, seen_at, residual.get(name))
+        for name in protocol.measured
+    }
     takes = jnp.ones((protocol.days, *shape))
     if drug.adherence is not None:
         mean, spread = drug.adherence.mean, drug.adherence.spread
@@ -284,11 +288,19 @@ def _person(
         ),
         unknown_until=unknown_until,
         noise=noise,
-        residual_sd={name: residual_sd[name] for name in protocol.measured if name in residual_sd},
+        residual={name: residual[name] for name in protocol.measured if name in residual},
         attends=jnp.moveaxis(attends, -1, 0).astype(float),
         takes=takes.astype(float),
         leaves=leaves,
     )
+
+
+def _noise_at(keys: Array, name: str, days: Array, residual: ResidualNumbers | None) -> Array:
+    """Standard normal draws of an output's residual error, (times, subjects)."""
+    draws = _normal_at(keys, name, days)
+    if residual is None or residual.autocorrelation is None:
+        return draws
+    return autocorrelated(draws, HOURS_A_DAY * days, residual.autocorrelation)
 
 
 def _normal_at(keys: Array, name: str, days: Array) -> Array:

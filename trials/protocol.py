@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cohorts import Cohort
+from cohorts import Cohort, ResidualNumbers
 from insilico.config import Expression, Name
 from insilico.model import Model
 from insilico.solve import Events, Pattern, Tolerances
-from insilico.vocabulary import exp
 from trials.dosing import LAGS, ArmRule, DoseSizes, Formula, LateKnowledge, Schedule
 from trials.periods import Periods
 
@@ -104,7 +103,7 @@ class Protocol:
         return {**self.vocabulary, **visit_names(self.model, self.measured)}
 
     def measure(
-        self, outputs: Any, noise: Mapping[str, Any], spread: Mapping[str, Any]
+        self, outputs: Any, noise: Mapping[str, Any], numbers: Mapping[str, ResidualNumbers]
     ) -> dict[str, Any]:
         """Measured values: the true ones with the population's residual error."""
         result = {}
@@ -114,14 +113,7 @@ class Protocol:
             if residual is None:
                 result[name] = true
                 continue
-            error = spread[name] * noise[name]
-            match residual.kind:
-                case "additive":
-                    result[name] = true + error
-                case "proportional":
-                    result[name] = true * (1.0 + error)
-                case "log_additive":
-                    result[name] = true * exp(error)
+            result[name] = residual.measured(true, noise[name], numbers[name])
         return result
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
 
-from cohorts.population import Number, Population, Residual, Values
+from cohorts.population import Number, Population, Values
+from cohorts.residual import Residual
 from cohorts.sites import known, log_normal, normal
 from insilico.config import Name, Spec
 from insilico.models.warfarin_hamberg2010 import Parameters

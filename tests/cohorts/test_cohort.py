@@ -125,7 +125,7 @@ def test_cohorts_that_differ_in_numbers_or_options_make_the_same_program():
 
 
 def test_the_residual_error_is_handed_out_with_the_subjects(subjects):
-    np.testing.assert_array_equal(subjects[0].residual_sd["inr"], np.full(1500, 0.2))
+    np.testing.assert_array_equal(subjects[0].residual["inr"].sd, np.full(1500, 0.2))
 
 
 @pytest.mark.slow

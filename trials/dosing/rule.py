@@ -14,15 +14,16 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from cohorts import ResidualNumbers
 from insilico.config import Name
 from insilico.solve import Plan, Visit
 from trials.dosing.formulas import LateKnowledge, preferred_dose
 from trials.dosing.regimen import LAGS, ArmRule, DoseSizes, Schedule, day_of
 from trials.dosing.titration import Adjustment
 
-Measure = Callable[[Any, Mapping[str, Array], Mapping[str, Array]], dict[str, Array]]
-"""From a model's outputs, standard normal draws and residual standard deviations to measured
-values, the latter three by output name."""
+Measure = Callable[[Any, Mapping[str, Array], Mapping[str, ResidualNumbers]], dict[str, Array]]
+"""From a model's outputs, standard normal draws and numbers of residual errors to measured values,
+the latter three by output name."""
 
 
 class Person(NamedTuple):
@@ -32,8 +33,8 @@ class Person(NamedTuple):
     - `values`: covariates and quantities by name.
     - `start_dose`: dose of each day (mg) while no visit has changed it, (days, lanes).
     - `unknown_until`: first day on which each late covariate is known.
-    - `noise`: standard normal draws for each measured output by place; `residual_sd`: the standard
-      deviation of its residual error.
+    - `noise`: standard normal draws for each measured output by place; `residual`: the numbers
+      of its residual error.
     - `attends`: 1 where the visit at that place is kept. `takes`: the share of a day's dose that
       enters, 0 where it is not taken.
     - `leaves`: day, as a real number, on which the patient drops out; infinite for most.
@@ -43,7 +44,7 @@ class Person(NamedTuple):
     start_dose: Array
     unknown_until: dict[str, Array]
     noise: dict[str, Array]
-    residual_sd: dict[str, Array]
+    residual: dict[str, ResidualNumbers]
     attends: Array
     takes: Array
     leaves: Array
@@ -116,7 +117,7 @@ class DosingRule:
         day, place = day_of(visit.time), self.schedule.place(visit.time)
         kept = _entry(subject.attends, place) > 0
         noise = {name: _entry(table, place) for name, table in subject.noise.items()}
-        measured = self.measure(visit.outputs, noise, subject.residual_sd)
+        measured = self.measure(visit.outputs, noise, subject.residual)
         current = self._dose(memory, day, subject)
 
         def of_arm(rule: ArmRule) -> Callable[[], tuple[Memory, Array]]:

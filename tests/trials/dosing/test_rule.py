@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from cohorts import ResidualNumbers
 from insilico.config import Expression, Name
 from insilico.solve import Plan, Visit
 from trials.config import BandSpec
@@ -71,7 +72,7 @@ def person(lanes: int = 1, **changes: object) -> Person:
         start_dose=5.0 * everyone,
         unknown_until={},
         noise={"inr": 0.0 * everyone},
-        residual_sd={"inr": jnp.full(lanes, 0.1)},
+        residual={"inr": ResidualNumbers(jnp.full(lanes, 0.1))},
         attends=everyone,
         takes=everyone,
         leaves=jnp.full(lanes, math.inf),

@@ -1,0 +1,166 @@
+"""The NumPyro functions of a population that a config describes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from cohorts import sites
+from cohorts.hierarchy.effects import Effect
+from cohorts.hierarchy.numbers import Uncertain
+from cohorts.hierarchy.variability import Block, Variability
+from cohorts.population import Values
+from insilico.config import Name
+from insilico.model import Model
+from insilico.vocabulary import Value
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One parameter of the structural model.
+
+    `effects` are those of covariates, on the typical value; `hidden` those of mixtures, which are
+    factors on the subject's own: so that what a random effect is does not depend on who belongs to
+    which subpopulation.
+    """
+
+    name: str
+    typical: Uncertain
+    effects: tuple[Effect, ...]
+    hidden: tuple[Effect, ...]
+    variability: Variability | None
+
+    @property
+    def numbers(self) -> dict[str, Uncertain]:
+        """Its numbers by the names of their fields among the typical values."""
+        result = {f"typical_{self.name}": self.typical}
+        for effect in (*self.effects, *self.hidden):
+            result |= effect.numbers
+        if self.variability is not None:
+            result |= self.variability.numbers
+        return result
+
+    def typical_value(self, typical: Any, covariates: Values) -> Value:
+        """The value of a subject without random effect."""
+        value = getattr(typical, f"typical_{self.name}")
+        for effect in self.effects:
+            value = value * effect.factor(typical, covariates[effect.covariate])
+        return value
+
+    @property
+    def words(self) -> str:
+        factors = "".join(f" × {effect.words}" for effect in (*self.effects, *self.hidden))
+        varying = "the same for all" if self.variability is None else self.variability.words
+        return f"{self.name}: {self.typical.words}{factors}; {varying}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """Subpopulations that nobody observes. `numbers`: their shares, or a Dirichlet prior's
+    concentrations."""
+
+    label: str
+    components: tuple[str, ...]
+    numbers: tuple[float, ...]
+    estimated: bool
+
+    @property
+    def field(self) -> str:
+        """Of the typical values: the shares, (components,)."""
+        return f"shares_{self.label}"
+
+    @property
+    def name(self) -> Name:
+        return Name("category", categories=self.components, description="subpopulation")
+
+    def shares(self) -> Any:
+        """NumPyro site of the shares."""
+        import jax.numpy as jnp
+        import numpyro
+
+        numbers = jnp.asarray(self.numbers)
+        if self.estimated:
+            return numpyro.sample(self.field, numpyro.distributions.Dirichlet(numbers))
+        return numpyro.deterministic(self.field, numbers / jnp.sum(numbers))
+
+    @property
+    def words(self) -> str:
+        pairs = zip(self.components, self.numbers, strict=True)
+        what = "Dirichlet prior" if self.estimated else "shares"
+        return (
+            f"Subjects belong to one of several subpopulations ({self.label}), {what} "
+            f"{', '.join(f'{component}: {number:g}' for component, number in pairs)}."
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Structure:
+    """A population's parts, and the two NumPyro functions that they make.
+
+    `parameters` are in the order of the model's; `numbers` all scalar typical values but
+    correlations, by name.
+    """
+
+    model: Model
+    parameters: Mapping[str, Parameter]
+    blocks: tuple[Block, ...]
+    mixtures: Mapping[str, Mixture]
+    numbers: Mapping[str, Uncertain]
+    TypicalValues: type[Any]
+
+    def typical_values(self, options: Any) -> Any:
+        """NumPyro model of the population's parameters: a site for each field."""
+        values: dict[str, Any] = {name: number.site(name) for name, number in self.numbers.items()}
+        for block in self.blocks:
+            values |= block.sites()
+        for mixture in self.mixtures.values():
+            values[mixture.field] = mixture.shares()
+        return self.TypicalValues(**values)
+
+    def individual(self, typical: Any, covariates: Values, options: Any) -> Any:
+        """NumPyro model of one subject's parameters, elementwise over subjects in a plate."""
+        import numpyro
+
+        belongs = {
+            name: sites.category(name, getattr(typical, mixture.field))
+            for name, mixture in self.mixtures.items()
+        }
+        typicals = {
+            name: parameter.typical_value(typical, covariates)
+            for name, parameter in self.parameters.items()
+        }
+        values = {**typicals, **self._varied(typical, typicals)}
+        for name, parameter in self.parameters.items():
+            for effect in parameter.hidden:
+                values[name] = values[name] * effect.factor(typical, belongs[effect.covariate])
+            variability = parameter.variability
+            # A normal parameter is its own site, unless a mixture has changed it since.
+            if variability is not None and variability.site != name:
+                values[name] = numpyro.deterministic(name, values[name])
+        return self.model.Parameters(**values)
+
+    def _varied(self, typical: Any, typicals: Mapping[str, Value]) -> dict[str, Value]:
+        """Values of the parameters that vary, with the sites of their random effects."""
+        import numpyro
+
+        correlated = {name: block for block in self.blocks for name in block.parameters}
+        ordered = [*correlated, *(name for name in typicals if name not in correlated)]
+        standardised: dict[str, Value] = {}
+        result: dict[str, Value] = {}
+        for name in ordered:
+            variability = self.parameters[name].variability
+            if variability is None:
+                continue
+            location, sd = variability.location(typicals[name]), variability.sd(typical)
+            mean, share = 0.0, 1.0
+            if name in correlated:
+                block = correlated[name]
+                row = block.parameters.index(name)
+                before = [standardised[other] for other in block.parameters[:row]]
+                mean, share = block.conditional(typical, row, before)
+            x = sites.normal(variability.site, location + sd * mean, sd * share)
+            eta = numpyro.deterministic(f"eta_{name}", x - location)
+            standardised[name] = eta / sd
+            result[name] = variability.value(x, location, typical)
+        return result

@@ -1,0 +1,406 @@
+"""The joint density of a population's parameters, its subjects' random effects and their data.
+
+All inference is written against it: a sampler, an approximation, the posterior of one subject.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from jaxtyping import Array, Float, Key
+from numpyro import handlers
+from numpyro.distributions import biject_to
+
+from cohorts.data import PatientData
+from cohorts.inference.likelihood import Predicted, log_likelihood, observed
+from cohorts.inference.patients import Data, check_patients, values_before
+from cohorts.population import Population
+from cohorts.residual import Residual
+from insilico import devices as _devices  # noqa: F401  (float64 before anything is drawn)
+from insilico.config import Spec
+from insilico.model import Model
+from insilico.solve import Tolerances, solve_traced
+from insilico.solve.records import Layout
+
+
+class Coordinates(NamedTuple):
+    """Where the value of a site comes from in a vector of unconstrained coordinates.
+
+    `shape` is that of the site's unconstrained value, without the subjects' axis.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    transform: Any
+
+    @property
+    def stop(self) -> int:
+        return self.start + math.prod(self.shape)
+
+    @property
+    def names(self) -> list[str]:
+        if not self.shape:
+            return [self.name]
+        indices = itertools.product(*map(range, self.shape))
+        return [f"{self.name}[{', '.join(map(str, index))}]" for index in indices]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Joint:
+    """Density of a population's parameters, its subjects' random effects and their data.
+
+    **Arguments** (usually by `Joint.of`):
+
+    - `population`, `options`: a published population, or one of a config.
+    - `model`, `layout`: the structural model, and the layout of the subjects' event tables.
+    - `outputs`: the measured outputs, in the order of their numbers.
+    - `subjects`: how many.
+    - `method`, `tolerances`: of the solves; default: the model's method, the engine's tolerances.
+
+    All functions are pure in `theta`, the population's unconstrained coordinates (P,), in `x`, the
+    subjects' (K, subjects), and in `data`, which holds covariates, too: one compiled program serves
+    all data of one layout. Under `jax.vmap` over chains, solves run on lanes of chains × subjects.
+
+    A subject whose solve fails has a log likelihood of minus infinity and derivatives of zero.
+    """
+
+    population: Population
+    options: Spec
+    model: Model
+    layout: Layout
+    outputs: tuple[str, ...]
+    subjects: int
+    covariates: tuple[str, ...]
+    method: str | None = None
+    tolerances: Tolerances | None = None
+
+    @classmethod
+    def of(
+        cls,
+        population: Population,
+        patients: PatientData,
+        options: Spec | None = None,
+        *,
+        method: str | None = None,
+        tolerances: Tolerances | None = None,
+    ) -> tuple[Joint, Data]:
+        """The joint density of a population and these patients, and their data for its functions.
+
+        Raises `CohortError` with everything that does not fit: another structural model, an output
+        without residual error, covariates that lack or have other units or categories, values
+        that the residual error cannot give.
+        """
+        check_patients(population, patients)
+        table, layout = patients.records.laid_out()
+        joint = cls(
+            population=population,
+            options=population.Options() if options is None else options,
+            model=patients.model,
+            layout=layout,
+            outputs=tuple(patients.outputs),
+            subjects=table.time.shape[1],
+            covariates=tuple(population.covariates),
+            method=method,
+            tolerances=tolerances,
+        )
+        return joint, joint.data(patients)
+
+    def data(self, patients: PatientData) -> Data:
+        """Data of these or other patients, as arguments for the functions.
+
+        Raises `ValueError` where their event tables have another layout than those of this density.
+        """
+        table, layout = patients.records.laid_out()
+        subjects = table.time.shape[1]
+        if (layout, subjects) != (self.layout, self.subjects):
+            raise ValueError(
+                f"these patients' events have another layout ({subjects} subjects, {layout}) than "
+                f"the density was made for ({self.subjects} subjects, {self.layout}); make one "
+                f"for them by Joint.of"
+            )
+        measured = patients.measured
+        covariates = self.population.recoded(patients.covariates, patients.vocabulary)
+        return Data(
+            table=jax.tree.map(jnp.asarray, table),
+            value=jnp.asarray(measured.value),
+            output=jnp.asarray(measured.output),
+            kind=jnp.asarray(measured.kind),
+            limit=jnp.asarray(measured.limit),
+            before=jnp.asarray(values_before(measured.output, measured.kind)),
+            covariates={name: jnp.asarray(values) for name, values in covariates.items()},
+        )
+
+    @functools.cached_property
+    def _parts(self) -> _Parts:
+        """Coordinates of both kinds, and the components of a mixture: from one trace."""
+        covariates = {name: jnp.ones(self.subjects) for name in self.covariates}
+        for name, wanted in self.population.covariates.items():
+            if wanted.kind != "number":
+                covariates[name] = jnp.zeros(self.subjects, jnp.int32)
+        with handlers.block(), handlers.trace() as population, handlers.seed(rng_seed=0):
+            typical = self.population.typical_values(self.options)
+        with (
+            handlers.block(),
+            handlers.trace() as individual,
+            handlers.seed(rng_seed=0),
+            self._plate,
+        ):
+            self.population.individual(typical, covariates, self.options)
+        hidden = {
+            site["name"]: site["fn"].enumerate_support(expand=False).size
+            for site in _sampled(individual)
+            if site["fn"].support.is_discrete
+        }
+        continuous = [site for site in _sampled(individual) if site["name"] not in hidden]
+        return _Parts(
+            _coordinates(_sampled(population), batch=0),
+            _coordinates(continuous, batch=1),
+            [
+                dict(zip(hidden, codes, strict=True))
+                for codes in itertools.product(*map(range, hidden.values()))
+            ],
+        )
+
+    @property
+    def _plate(self) -> Any:
+        return numpyro.plate("subject", self.subjects)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the population's unconstrained coordinates, (P,): its sites, with an index each where
+        they have several."""
+        return tuple(name for site in self._parts.population for name in site.names)
+
+    @property
+    def effects(self) -> tuple[str, ...]:
+        """Of the subjects' coordinates, (K,): the sites of their random effects."""
+        return tuple(name for site in self._parts.individual for name in site.names)
+
+    @property
+    def components(self) -> int:
+        """How many subpopulations the population is a mixture of."""
+        return len(self._parts.components)
+
+    def constrained(self, theta: Float[Array, " P"]) -> dict[str, Array]:
+        """The population's parameters by name, those that are known included."""
+        _, sites, _ = self._population(theta)
+        return {name: site["value"] for name, site in sites.items() if "value" in site}
+
+    def typical(self, theta: Float[Array, " P"]) -> Any:
+        """The population's typical values, as `Population.typical_values` gives them."""
+        return self._population(theta)[0]
+
+    def unconstrained(self, parameters: Mapping[str, Any]) -> Float[Array, " P"]:
+        """The coordinates of given values of the population's sampled parameters.
+
+        Raises `KeyError` for one that is not given.
+        """
+        parts = [
+            jnp.ravel(site.transform.inv(jnp.asarray(parameters[site.name], float)))
+            for site in self._parts.population
+        ]
+        return jnp.concatenate([jnp.zeros(0), *parts])
+
+    def log_prior(self, theta: Float[Array, " P"]) -> Float[Array, ""]:
+        """Log density of the population's parameters, of their unconstrained coordinates."""
+        _, sites, log_jacobian = self._population(theta)
+        return log_jacobian + sum(
+            (jnp.sum(site["fn"].log_prob(site["value"])) for site in _sampled(sites)), start=0.0
+        )
+
+    def _population(self, theta: Array) -> tuple[Any, dict[str, Any], Array]:
+        values, log_jacobian = {}, jnp.zeros(())
+        for site in self._parts.population:
+            own = theta[site.start : site.stop].reshape(site.shape)
+            values[site.name] = site.transform(own)
+            log_jacobian += jnp.sum(site.transform.log_abs_det_jacobian(own, values[site.name]))
+        with handlers.block(), handlers.trace() as sites, handlers.substitute(data=values):
+            typical = self.population.typical_values(self.options)
+        return typical, sites, log_jacobian
+
+    def log_effects(
+        self, theta: Float[Array, " P"], x: Float[Array, "K subjects"], data: Data
+    ) -> Float[Array, " subjects"]:
+        """Log density of each subject's random effects, of their unconstrained coordinates."""
+        values, log_jacobian = self._effects(x)
+        _, sites = self._individual(
+            self.typical(theta), values, data.covariates, self._parts.components[0]
+        )
+        return log_jacobian + sum(
+            (site["fn"].log_prob(site["value"]) for site in _sampled(sites)
+             if not site["fn"].support.is_discrete),
+            start=0.0,
+        )  # fmt: skip
+
+    def _effects(self, x: Array) -> tuple[dict[str, Array], Array]:
+        values, log_jacobian = {}, jnp.zeros(self.subjects)
+        for site in self._parts.individual:
+            own = x[site.start : site.stop].T.reshape(self.subjects, *site.shape)
+            values[site.name] = site.transform(own)
+            log_jacobian += site.transform.log_abs_det_jacobian(own, values[site.name])
+        return values, log_jacobian
+
+    def _individual(
+        self,
+        typical: Any,
+        effects: Mapping[str, Array],
+        covariates: Mapping[str, Array],
+        component: Mapping[str, int],
+    ) -> tuple[Any, dict[str, Any]]:
+        """The model's parameters of subjects of one component, each (subjects,), and all sites."""
+        with (
+            handlers.block(),
+            handlers.trace() as sites,
+            handlers.substitute(data={**effects, **self._belonging(component)}),
+            self._plate,
+        ):
+            parameters = self.population.individual(typical, covariates, self.options)
+        everyone = (self.subjects,)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, everyone), parameters), sites
+
+    def predicted(
+        self,
+        theta: Float[Array, " P"],
+        x: Float[Array, "K subjects"],
+        data: Data,
+        derivative: str | None = "reverse",
+    ) -> Predicted:
+        """Mean and spread of every measured value; solves every subject.
+
+        `derivative` says how the result may be differentiated, as for `solve_traced`.
+        """
+        values, _ = self._effects(x)
+        return self.predicted_by(self.typical(theta), values, data, derivative)
+
+    def predicted_by(
+        self,
+        typical: Any,
+        effects: Mapping[str, Array],
+        data: Data,
+        derivative: str | None = "reverse",
+    ) -> Predicted:
+        """`predicted` by typical values and the values of the random effects' sites."""
+        found = [
+            self._individual(typical, effects, data.covariates, component)
+            for component in self._parts.components
+        ]
+
+        def observe(parameters: Any) -> Predicted:
+            solution = solve_traced(
+                self.model, parameters, data.table, self.layout, derivative=derivative,
+                method=self.method, tolerances=self.tolerances,
+            )  # fmt: skip
+            outputs = tuple(getattr(solution.outputs, name).T for name in self.outputs)
+            status = jnp.asarray(solution.status)
+            return observed(self._residuals, typical, outputs, status, data)
+
+        if len(found) == 1:
+            return observe(found[0][0])
+        parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(each for each, _ in found))
+        axes = Predicted(0, 0, 0, None, None)  # pyright: ignore[reportArgumentType]
+        predicted = jax.vmap(observe, out_axes=axes)(parameters)
+        shares = [
+            sum(
+                site["fn"].log_prob(site["value"])
+                for site in _sampled(sites)
+                if site["fn"].support.is_discrete
+            )
+            for _, sites in found
+        ]
+        return predicted._replace(log_share=jnp.stack(shares))
+
+    def log_likelihood(self, predicted: Predicted, data: Data) -> Float[Array, " subjects"]:
+        """Log density of each subject's measured values, given its random effects.
+
+        Values below the limit of quantification count by the probability that they are. Of a
+        mixture, it is the sum over components.
+        """
+        return log_likelihood(self._residuals, predicted, data)
+
+    def sampled_effects(self, typical: Any, data: Data) -> dict[str, Array]:
+        """NumPyro sites of the subjects, in their plate; returns the random effects' values.
+
+        To which component of a mixture a subject belongs is no site: it is summed over.
+        """
+        hidden = self._parts.components[0]
+        with (
+            handlers.trace() as sites,
+            handlers.block(hide=list(hidden)),
+            handlers.substitute(data=self._belonging(hidden)),
+            self._plate,
+        ):
+            self.population.individual(typical, data.covariates, self.options)
+        return {site.name: sites[site.name]["value"] for site in self._parts.individual}
+
+    def _belonging(self, component: Mapping[str, int]) -> dict[str, Array]:
+        return {name: jnp.full(self.subjects, code) for name, code in component.items()}
+
+    @property
+    def _residuals(self) -> dict[str, Residual]:
+        return {name: self.population.residual[name] for name in self.outputs}
+
+    def log_density(
+        self,
+        theta: Float[Array, " P"],
+        x: Float[Array, "K subjects"],
+        data: Data,
+        derivative: str | None = "reverse",
+    ) -> Float[Array, ""]:
+        """Log density of everything: population, random effects and data."""
+        likelihood = self.log_likelihood(self.predicted(theta, x, data, derivative), data)
+        return self.log_prior(theta) + jnp.sum(self.log_effects(theta, x, data) + likelihood)
+
+    def draw(self, key: Key[Array, ""], data: Data) -> tuple[Array, Array]:
+        """A draw of `theta` and `x` from the prior, for subjects of these covariates."""
+        of_population, of_subjects = jax.random.split(key)
+        with (
+            handlers.block(),
+            handlers.trace() as population,
+            handlers.seed(rng_seed=of_population),
+        ):
+            typical = self.population.typical_values(self.options)
+        with (
+            handlers.block(),
+            handlers.trace() as individual,
+            handlers.seed(rng_seed=of_subjects),
+            self._plate,
+        ):
+            self.population.individual(typical, data.covariates, self.options)
+        theta = self.unconstrained({name: site["value"] for name, site in population.items()
+                                    if "value" in site})  # fmt: skip
+        parts = [
+            site.transform.inv(individual[site.name]["value"]).reshape(self.subjects, -1).T
+            for site in self._parts.individual
+        ]
+        return theta, jnp.concatenate([jnp.zeros((0, self.subjects)), *parts])
+
+
+class _Parts(NamedTuple):
+    population: list[Coordinates]
+    individual: list[Coordinates]
+    components: list[dict[str, int]]
+
+
+def _sampled(sites: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [site for site in sites.values() if site["type"] == "sample" and not site["is_observed"]]
+
+
+def _coordinates(sites: list[dict[str, Any]], batch: int) -> list[Coordinates]:
+    """Those of the sites, whose values have `batch` leading axes of subjects."""
+    result: list[Coordinates] = []
+    start = 0
+    for site in sites:
+        transform = biject_to(site["fn"].support)
+        shape = jnp.shape(transform.inv(site["value"]))[batch:]
+        result.append(Coordinates(site["name"], shape, start, transform))
+        start = result[-1].stop
+    return result

@@ -1,0 +1,50 @@
+"""The joint density as a NumPyro model, for its samplers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from numpyro import handlers
+from numpyro.infer.reparam import LocScaleReparam
+
+from cohorts.inference.joint import Joint
+from cohorts.inference.patients import Data
+from insilico.solve import Status
+
+
+def model_of(
+    joint: Joint, centred: Mapping[str, float | np.ndarray] | None = None
+) -> Callable[[Data], None]:
+    """The joint density as a NumPyro model of its data.
+
+    **Arguments:**
+
+    - `centred`: for a random effect of `joint.effects` how it is sampled: 1 as itself (the
+      default), 0 as a standard normal number, or in between; one number, or one a subject.
+      Centred suits effects about which a subject's data say much.
+
+    Deterministic sites, besides those of the population: `log_likelihood` (subjects,), and
+    `failed_solves`, how many there were. Raises `ValueError` for an effect that there is not.
+    """
+    shares: Mapping[str, Any] = centred or {}
+    if unknown := [name for name in shares if name not in joint.effects]:
+        raise ValueError(
+            f"no random effect is called {', '.join(unknown)}; there are {', '.join(joint.effects)}"
+        )
+
+    def model(data: Data) -> None:
+        typical = joint.population.typical_values(joint.options)
+        effects = joint.sampled_effects(typical, data)
+        predicted = joint.predicted_by(typical, effects, data)
+        likelihood = joint.log_likelihood(predicted, data)
+        numpyro.deterministic("log_likelihood", likelihood)
+        numpyro.deterministic("failed_solves", jnp.sum(predicted.status != Status.OK))
+        numpyro.factor("likelihood", jnp.sum(likelihood))
+
+    config: Any = {name: LocScaleReparam(centered=share) for name, share in shares.items()}
+    reparametrised: Any = handlers.reparam(model, config=config)
+    return reparametrised

@@ -1,0 +1,112 @@
+"""Patient data as inference takes them, and whether they fit a population."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cohorts._faults import Fault, raise_any
+from cohorts.data import Kind, PatientData
+from cohorts.population import Population
+from insilico.config.problems import listed
+from insilico.solve.records import RecordTable
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
+
+
+class Data(NamedTuple):
+    """Patient data as a compiled program takes them; from `Joint.data`.
+
+    - `table`: doses and other events, an `insilico.solve.records.RecordTable`.
+    - `value`: measured, 0 where nothing was; `output`: number of the output; `kind`: a
+      `cohorts.data.Kind`; `limit`: of quantification.
+    - `before`: the subject's record of the last value of the same output; -1 where there is none.
+    - `covariates`: by name, categories in the population's codes.
+    """
+
+    table: RecordTable
+    value: Float[Array, "records subjects"]
+    output: Int[Array, "records subjects"]
+    kind: Int[Array, "records subjects"]
+    limit: Float[Array, "records subjects"]
+    before: Int[Array, "records subjects"]
+    covariates: dict[str, Array]
+
+
+def values_before(output: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """For each record the subject's last one before it that has a value of the same output."""
+    result = np.full(output.shape, -1)
+    columns = np.arange(output.shape[1])
+    last = np.full((int(output.max(initial=0)) + 1, output.shape[1]), -1)
+    for record, (number, what) in enumerate(zip(output, kind, strict=True)):
+        result[record] = last[number, columns]
+        seen = what == Kind.VALUE
+        last[number[seen], columns[seen]] = record
+    return result
+
+
+def check_patients(population: Population, patients: PatientData) -> None:
+    """Raise `CohortError` with everything by which the patients' data do not fit the population."""
+    faults: list[Fault] = []
+    if patients.model.name != population.model:
+        faults.append(
+            Fault((), f"{population.name} is a population of the model {population.model}, but the "
+                  f"data were read for {patients.model.name}")
+        )  # fmt: skip
+    faults += population.unfit_covariates(patients.vocabulary, "the data")
+    for name in population.covariates:
+        values = patients.covariates.get(name)
+        if values is not None and not np.all(np.isfinite(np.asarray(values, float))):
+            faults.append(
+                Fault(("covariates", name), "must be known of every subject", "missing values")
+            )
+    for number, output in enumerate(patients.outputs):
+        faults += _output_faults(population, patients, number, output)
+    raise_any(faults)
+
+
+def _output_faults(
+    population: Population, patients: PatientData, number: int, output: str
+) -> list[Fault]:
+    residual = population.residual.get(output)
+    if residual is None:
+        return [
+            Fault(
+                ("residual",), f"lacks the residual error of the measured output {output}", None,
+                listed(population.residual) or "none",
+            )
+        ]  # fmt: skip
+    measured = patients.measured
+    here = np.asarray(measured.output) == number
+    values, below = here & (measured.kind == Kind.VALUE), here & (measured.kind == Kind.CENSORED)
+    path = ("residual", output)
+    faults: list[Fault] = []
+    if np.any(here & (np.asarray(measured.kind) > Kind.CENSORED)):
+        faults.append(Fault(path, "values above a limit cannot be fitted"))
+    if residual.logarithmic and (count := int(np.sum(values & (measured.value <= 0.0)))):
+        faults.append(
+            Fault(path, "log_additive error has no values at or below 0", f"{count} of them", None,
+                  "leave them out, take them for below the limit of quantification, or choose "
+                  "another error")
+        )  # fmt: skip
+    if residual.autocorrelation is None:
+        return faults
+    if np.any(below):
+        faults.append(
+            Fault(path, "autocorrelation needs values, not limits",
+                  f"{int(np.sum(below))} below the limit of quantification", None,
+                  "leave autocorrelation out")
+        )  # fmt: skip
+    table, _ = patients.records.laid_out()
+    for subject in np.flatnonzero(values.any(axis=0)):
+        times = table.time[values[:, subject], subject]
+        if len(np.unique(times)) < len(times):
+            faults.append(
+                Fault(path, "autocorrelation cannot explain two values at one time",
+                      f"subject {patients.records.patients[subject]}", None,
+                      "leave autocorrelation out, or one of the values")
+            )  # fmt: skip
+            break
+    return faults
