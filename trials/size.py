@@ -50,7 +50,7 @@ class Sizes(NamedTuple):
 
 def sizes(config: TrialConfig, cohort: Cohort, model: Model, most_visits: int) -> Sizes:
     """The sizes of a config's subjects, with no more visits than are scheduled."""
-    rounded = VISITS_AT_ONCE * -(-len(config.visits.days) // VISITS_AT_ONCE)
+    rounded = VISITS_AT_ONCE * -(-config.visits.planned // VISITS_AT_ONCE)
     return Sizes(
         covariates=len(cohort.vocabulary) + len(config.quantities),
         parameters=len(model.Parameters._fields),
@@ -137,4 +137,9 @@ def _bytes(config: TrialConfig, sizes: Sizes, *, visits: bool) -> int:
     # Of each visit its time, two flags, the dose, and every output as it is and as it is measured.
     visit = _SMALL + 2 * _FLAG + _SMALL * (1 + 2 * sizes.measured)
     an_arm = endpoint * len(config.endpoints) + solve + visit * sizes.visits * visits
-    return address + drawn + _FLAG * criteria + an_arm * len(config.arms)
+    return address + drawn + _FLAG * criteria + an_arm * len(config.arms) * _periods(config)
+
+
+def _periods(config: TrialConfig) -> int:
+    crossover = config.trial.crossover
+    return 1 if crossover is None else len(crossover.sequences[0])

@@ -26,9 +26,11 @@ def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> 
 
         trial, arms = study.config.trial, len(study.config.arms)
         draws = trial.population_draws
+        several = study.protocol.periods.number
+        periods = f" in {counted(several, 'period')}" if several > 1 else ""
         of = f" for each of {draws:,} population draws" if draws > 1 else ""
         typer.echo(
             f"{config}: ok: {counted(trial.replicates, 'trial')}{of} of "
-            f"{counted(trial.subjects, 'subject')} under {counted(arms, 'arm')}; "
+            f"{counted(trial.subjects, 'subject')} under {counted(arms, 'arm')}{periods}; "
             f"takes {shown(study.bytes)} of memory or more"
         )
