@@ -118,8 +118,8 @@ class CrossoverSpec(Spec):
 class TrialSpec(Spec):
     """The trial's size, length and conduct.
 
-    Subjects of all trials together (subjects × replicates × draws) are limited by memory, of which
-    their numbers may take 256 GiB; each takes about half a kilobyte, less with `keep: endpoints`.
+    Subjects of all trials together (subjects × replicates) are limited by memory, of which their
+    numbers may take 256 GiB; each takes about half a kilobyte, less with `keep: endpoints`.
     """
 
     subjects: Annotated[int, Field(ge=2)] = Field(
@@ -127,8 +127,11 @@ class TrialSpec(Spec):
         "may hold (256 GiB)"
     )
     replicates: Annotated[int, Field(ge=1)] = Field(default=200, description="Simulated trials")
-    population_draws: Annotated[int, Field(ge=1)] = Field(
-        default=1, description="Draws of the population's parameters, each with that many trials"
+    trials_per_draw: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Simulated trials of each draw of the population's parameters: 1 for "
+        "assurance, more to see how power spreads over what is not known of the population; all "
+        "of one draw if left out",
     )
     duration: Duration = Field(
         description="From the first dose to the last visit; in a crossover that of each period"
@@ -140,6 +143,16 @@ class TrialSpec(Spec):
     crossover: CrossoverSpec | None = Field(
         default=None, description="Periods and sequences; each subject has one arm if left out"
     )
+
+    @property
+    def per_draw(self) -> int:
+        """Simulated trials of each draw of the population's parameters."""
+        return self.trials_per_draw or self.replicates
+
+    @property
+    def population_draws(self) -> int:
+        """Draws of the population's parameters."""
+        return max(1, self.replicates // self.per_draw)
 
 
 class AdherenceSpec(Spec):

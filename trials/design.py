@@ -50,11 +50,22 @@ def check_design(checks: Checks, vocabulary: Mapping[str, Name], measured: Seque
     - `vocabulary`: names that criteria may use; empty where the cohort is not known.
     - `measured`: outputs that visits measure.
     """
+    _draws(checks)
     _randomisation(checks, vocabulary)
     _endpoints(checks, measured)
     _analyses(checks, vocabulary)
     _success(checks)
     _references(checks)
+
+
+def _draws(checks: Checks) -> None:
+    trial = checks.config.trial
+    if trial.replicates % trial.per_draw:
+        checks.note(
+            ("trial", "trials_per_draw"),
+            f"must divide the {trial.replicates:,} replicates",
+            hint="the same number of trials is simulated of each draw of the population",
+        )
 
 
 def _randomisation(checks: Checks, vocabulary: Mapping[str, Name]) -> None:

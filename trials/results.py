@@ -136,14 +136,14 @@ class _Builder:
         self.config = study.config
         self.pieces = pieces
         spec = self.config.trial
-        self.shape = (spec.population_draws, spec.replicates, spec.subjects)
+        self.shape = (spec.population_draws, spec.per_draw, spec.subjects)
         self.periods = study.protocol.periods
         several = ("period",) if self.config.trial.crossover is not None else ()
         self.given_axes = ("population", "trial", *several, "subject")
         self.potential_axes = ("population", "trial", *several, "arm", "subject")
         self.axes = {
             "population": np.arange(spec.population_draws),
-            "trial": np.arange(spec.replicates),
+            "trial": np.arange(spec.per_draw),
             "subject": np.arange(spec.subjects),
             "arm": list(self.config.arms),
             "period": 1 + np.arange(self.periods.number),

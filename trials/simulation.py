@@ -119,7 +119,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     config = study.config
     draws, replicates, subjects = (
         config.trial.population_draws,
-        config.trial.replicates,
+        config.trial.per_draw,
         config.trial.subjects,
     )
     population, trial, subject = (

@@ -62,13 +62,9 @@ def sizes(config: TrialConfig, cohort: Cohort, model: Model, most_visits: int) -
 def parts(config: TrialConfig, sizes: Sizes) -> Iterator[Part]:
     """The stages of a run that hold subjects in memory."""
     trial = config.trial
-    counts = {
-        "subjects": trial.subjects,
-        "replicates": trial.replicates,
-        "population_draws": trial.population_draws,
-    }
+    counts = {"subjects": trial.subjects, "replicates": trial.replicates}
     largest = max(counts, key=lambda key: counts[key])
-    product = trial.subjects * trial.replicates * trial.population_draws
+    product = trial.subjects * trial.replicates
     randomised = 4 * _NUMBER
     yield Part(
         ("trial", largest),
@@ -106,7 +102,7 @@ def check_size(checks: Checks, sizes: Sizes) -> None:
     if len(checks.problems) > before:
         return
     trial = config.trial
-    trials = trial.replicates * trial.population_draws
+    trials = trial.replicates
     blocks = trial.randomisation.block_sizes
     for path, what, number in (
         (("centres", "count"), "the centres' sizes", trials * trial.centres.count),

@@ -20,6 +20,7 @@ from cohorts.fits.report import render
 from cohorts.inference import Draws, Progress, sample
 from cohorts.inference.joint import Joint
 from cohorts.inference.numpyro_model import model_of
+from insilico.config import load
 from insilico.runs import (
     NewRun,
     RunFolder,
@@ -167,7 +168,8 @@ def _write(
     # The folder's own copy of the config reads the folder's own copy of the data.
     changes = (*fit.overrides, f"data.file={file.name}")
     with new.writing("config.yaml") as path:
-        path.write_text(resolved_text(fit.document, changes), encoding="utf-8")
+        text = resolved_text(load(fit.document.file, changes), changes)
+        path.write_text(text, encoding="utf-8")
     with new.writing(file.name) as path:
         shutil.copyfile(file, path)
     stages("results", 0, 1)

@@ -28,9 +28,9 @@ def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> 
         draws = trial.population_draws
         several = study.protocol.periods.number
         periods = f" in {counted(several, 'period')}" if several > 1 else ""
-        of = f" for each of {draws:,} population draws" if draws > 1 else ""
+        over = f" over {draws:,} draws of the population" if draws > 1 else ""
         typer.echo(
-            f"{config}: ok: {counted(trial.replicates, 'trial')}{of} of "
+            f"{config}: ok: {counted(trial.replicates, 'trial')}{over} of "
             f"{counted(trial.subjects, 'subject')} under {counted(arms, 'arm')}{periods}; "
             f"takes {shown(study.bytes)} of memory or more"
         )

@@ -120,10 +120,13 @@ def _crossover(view: View) -> list[tuple[str, str]]:
 
 
 def _replicates(config: TrialConfig) -> str:
-    draws = config.trial.population_draws
-    text = f"{config.trial.replicates:,}"
-    if draws > 1:
-        text += f" for each of {draws:,} draws of the population's parameters"
+    trial = config.trial
+    text = f"{trial.replicates:,}"
+    if trial.population_draws > 1:
+        text += (
+            f", {trial.per_draw:,} of each of {trial.population_draws:,} draws of the population's"
+        )
+        text += " parameters"
     return text
 
 

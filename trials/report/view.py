@@ -183,7 +183,7 @@ class View:
         spec = self.config.trial
         found = {
             "population": spec.population_draws,
-            "trial": spec.replicates,
+            "trial": spec.per_draw,
             "subject": spec.subjects,
         }
         for name in ("estimates", "randomisation"):
