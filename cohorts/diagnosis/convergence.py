@@ -102,7 +102,7 @@ def _scalars(posterior: xr.Dataset) -> tuple[list[str], np.ndarray]:
                 str(posterior[dim].to_numpy()[i]) if dim in posterior.coords else str(i)
                 for dim, i in zip(inner, index, strict=True)
             ]
-            # Infinite draws have ranks, but are to be trusted no more than those that are no number.
+            # Infinite draws have ranks, but are no better than those that are no number.
             column = np.where(np.isfinite(column), column, np.nan)
             names.append(f"{name}[{', '.join(labels)}]" if labels else str(name))
             columns.append(column)
