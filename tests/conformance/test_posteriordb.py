@@ -68,7 +68,9 @@ def assert_agrees(found: Posterior, reference: Posterior) -> None:
             of = (lambda x, p=prob: np.quantile(x, p)) if prob else np.mean
             error = np.hypot(*(array_stats.mcse(x, method=method, prob=prob) for x in (a, b)))
             if not abs(of(a) - of(b)) < 4 * error:
-                wrong.append(f"{name} {what}: {of(a):.4g}, reference {of(b):.4g}, error {error:.2g}")
+                wrong.append(
+                    f"{name} {what}: {of(a):.4g}, reference {of(b):.4g}, error {error:.2g}"
+                )
     assert not wrong, "\n".join(wrong)
 
 
@@ -106,9 +108,7 @@ def kid_scores(kid_score: Any, mom_iq: Any) -> None:
 
 SATURABLE = models.get("one_compartment_michaelis_menten")
 # Its times are in days, and so are the constants: an hour of the model stands for a day.
-EVENTS, PATTERN = schedule(
-    SATURABLE, [Dose(0.0, "depot", 30.0)], observe=np.arange(0.5, 10.5, 0.5)
-)
+EVENTS, PATTERN = schedule(SATURABLE, [Dose(0.0, "depot", 30.0)], observe=np.arange(0.5, 10.5, 0.5))
 
 
 def saturable_elimination(concentration: Any) -> None:
@@ -122,7 +122,7 @@ def saturable_elimination(concentration: Any) -> None:
     )
     solution = solve_traced(
         SATURABLE, parameters, EVENTS, PATTERN,
-        derivative="reverse", tolerances=Tolerances(relative=1e-8, absolute=1e-8),
+        derivative="reverse", tolerances=Tolerances(relative=1e-8, absolute=1e-8, max_steps=5000),
     )  # fmt: skip
     predicted = solution.outputs.concentration[0]
     solved = (solution.status[0] == Status.OK) & jnp.all(predicted > 0)
@@ -143,9 +143,7 @@ def test_autoregression() -> None:
     data, reference = stored("arK-arK")
     y, lags = np.array(data["y"]), data["K"]
     lagged = np.column_stack([y[lags - k : -k] for k in range(1, lags + 1)])
-    draws = sample(
-        autoregression, {"y": y[lags:], "lagged": lagged}, Sampling(draws=2500), seed=1
-    )
+    draws = sample(autoregression, {"y": y[lags:], "lagged": lagged}, Sampling(draws=2500), seed=1)
     assert judge(draws.tree).passed
     assert_agrees(as_stan_names_them(draws, {n: n for n in ("alpha", "beta", "sigma")}), reference)
 
