@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import numpy as np
+import pytest
 from jax import Array
 from scipy.special import logsumexp
 
@@ -46,7 +47,8 @@ def test_a_subjects_draws_do_not_depend_on_the_others():
     first = jax.tree.map(lambda leaf: leaf[..., :1], data)
     alone = importance(dataclasses.replace(joint, subjects=1), theta, first, key=KEY, draws=50)
     np.testing.assert_array_equal(alone.x[..., 0], found.x[..., 0])
-    assert alone.log_marginal[0] == found.log_marginal[0]
+    # Draws are added up in another order.
+    assert alone.log_marginal[0] == pytest.approx(found.log_marginal[0], rel=1e-13)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,6 +1,5 @@
 """The maximum of the marginal likelihood, and standard errors there."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
