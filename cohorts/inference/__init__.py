@@ -1,5 +1,6 @@
 """What patient data say of a population: the joint density, and how it is explored."""
 
+from cohorts.inference.expansions import Linearised, linearised
 from cohorts.inference.importance import Importance, importance
 from cohorts.inference.individuals import Individuals, individuals
 from cohorts.inference.joint import Joint
@@ -15,6 +16,7 @@ __all__ = [
     "Importance",
     "Individuals",
     "Joint",
+    "Linearised",
     "Marginal",
     "Maximum",
     "ModeStatus",
@@ -26,6 +28,7 @@ __all__ = [
     "importance",
     "individual_modes",
     "individuals",
+    "linearised",
     "marginal",
     "maximise",
     "model_of",

@@ -92,14 +92,14 @@ def _smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Of weights that are all the same there is nothing to smooth: k is then minus infinity.
     """
     # It brings pandas and xarray along, for which nothing else here waits.
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import BaseArray
 
     draws, subjects = log_weights.shape
     smoothed, k = np.full((draws, subjects), -math.log(draws)), np.full(subjects, -np.inf)
     varying = np.ptp(log_weights, axis=0) > 0.0
     if np.any(varying):
         # It takes log likelihoods, and weights are their inverses.
-        found, k[varying] = array_stats.psislw(-log_weights[:, varying].T)
+        found, k[varying] = BaseArray().psislw(-log_weights[:, varying].T)
         smoothed[:, varying] = np.asarray(found).T
     return smoothed, k
 

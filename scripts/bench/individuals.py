@@ -7,6 +7,7 @@ ten measurements a subject, random effects of clearance, central volume, product
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import time
@@ -37,7 +38,8 @@ class Measured(NamedTuple):
     limit: np.ndarray
 
 
-class Patients(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Patients:
     model: Any
     records: Records
     outputs: tuple[str, ...]
@@ -71,7 +73,8 @@ def _published() -> dict[str, float]:
 def _population() -> Any:
     parameters: dict[str, Any] = {}
     for name, quantity in MODEL.quantities("Parameters").items():
-        value = f"{getattr(MODEL.typical, name)} {quantity.unit}"
+        number = float(getattr(MODEL.typical, name))
+        value = number if quantity.unit == "1" else f"{number} {quantity.unit}"
         parameters[name] = {"typical": value}
         if name in VARYING:
             parameters[name] = {
@@ -113,7 +116,7 @@ def _patients(subjects: int) -> Patients:
 
 def main() -> None:
     """Measure, and print a line or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Laplace posteriors of individuals")
     parser.add_argument("--subjects", type=int, default=10_000)
     parser.add_argument("--draws", type=int, default=100, help="of each subject's posterior")
     parser.add_argument("--method", choices=("laplace", "focei"), default="laplace")

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
@@ -28,7 +29,7 @@ def test_it_agrees_with_quadrature():
     wide = dataclasses.replace(joint, subjects=len(first))
     for subject in range(joint.subjects):
         own = jax.tree.map(lambda leaf, s=subject: leaf[..., s : s + 1], data)
-        density = log_density(wide, theta, np.stack([first, second]), own, None)
+        density = log_density(wide, jnp.asarray(theta), jnp.stack([first, second]), own, None)
         expected = logsumexp(density) + cell
         assert abs(found.log_marginal[subject] - expected) < 4.0 * found.standard_error[subject]
     assert np.all(found.standard_error < 0.02) and np.all(found.pareto_k < 0.5)
@@ -56,13 +57,13 @@ class Heavy(Normal):
     """Effects whose density falls as slowly as a distribution's can, but with a sharp mode."""
 
     def log_effects(self, theta: Array, x: Array, data: Data) -> Array:
-        return -0.55 * jax.numpy.sum(jax.numpy.log1p(1e4 * x**2), axis=0)
+        return -0.55 * jnp.sum(jnp.log1p(1e4 * x**2), axis=0)
 
     def predicted(
         self, theta: Array, x: Array, data: Data, derivative: str | None = None
     ) -> Predicted:
-        nothing = jax.numpy.zeros((1, self.subjects))
-        return Predicted(nothing, nothing + 1.0, jax.numpy.zeros(self.subjects, int))
+        nothing = jnp.zeros((1, self.subjects))
+        return Predicted(nothing, nothing + 1.0, jnp.zeros(self.subjects, int))
 
 
 def test_weights_that_cannot_be_trusted_are_told():
