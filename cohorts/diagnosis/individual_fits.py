@@ -1,7 +1,8 @@
 """How well subjects are told apart, and how their measurements lie about what is fitted to them.
 
-Functions of arrays alone, such as `cohorts.inference.linearised` gives. Records are on the scale on which the residual error is normal; where
-`measured` is false there is no residual, which is then NaN.
+Functions of arrays alone, such as `cohorts.inference.linearised` gives. Records are on the scale on
+which the residual error is normal; where `measured` is false there is no residual, which is then
+NaN.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import pytest
 from scipy.optimize import minimize
 
 from cohorts.inference import covariance, maximise, standard_errors
-
 from cohorts.inference.maximum_likelihood import Covariance
 
 from .stand_ins import decay, linear
