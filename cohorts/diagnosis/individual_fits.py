@@ -1,17 +1,16 @@
 """How well subjects are told apart, and how their measurements lie about what is fitted to them.
 
-Functions of arrays alone. Records are on the scale on which the residual error is normal; where
-`measured` is false there is no residual, which is then NaN.
+Functions of arrays alone, such as `cohorts.inference.linearised` gives. Records are on the scale on
+which the residual error is normal; where `measured` is false there is no residual, which is then
+NaN.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
-
-from insilico import devices as _devices  # noqa: F401  (float64 before anything is computed)
+import numpy as np
+from jaxtyping import Bool, Float
 
 
 class Shrinkage(NamedTuple):
@@ -21,40 +20,40 @@ class Shrinkage(NamedTuple):
     - `of_sd`: 1 - sd(eta) / omega, as NONMEM reports it; `of_variance`: 1 - var(eta) / omega².
     """
 
-    of_sd: Float[Array, " K"]
-    of_variance: Float[Array, " K"]
+    of_sd: Float[np.ndarray, " K"]
+    of_variance: Float[np.ndarray, " K"]
 
 
-def shrinkage(eta: Float[Array, "K subjects"], omega: Float[Array, " K"]) -> Shrinkage:
+def shrinkage(eta: Float[np.ndarray, "K subjects"], omega: Float[np.ndarray, " K"]) -> Shrinkage:
     """Shrinkage of the individual estimates of each random effect.
 
     `eta`: each subject's, less the centre of the population; `omega`: their standard deviations in
     the population. Below 0 where the estimates vary by more. Of a single subject it is NaN.
     (Savic and Karlsson, AAPS J 2009; 11:558-569.)
     """
-    share = jnp.std(eta, axis=1, ddof=1) / omega
-    return Shrinkage(1.0 - share, 1.0 - jnp.square(share))
+    share = np.std(eta, axis=1, ddof=1) / omega
+    return Shrinkage(1.0 - share, 1.0 - np.square(share))
 
 
 def individual_weighted_residuals(
-    value: Float[Array, "records subjects"],
-    mean: Float[Array, "records subjects"],
-    sd: Float[Array, "records subjects"],
-    measured: Bool[Array, "records subjects"],
-) -> Float[Array, "records subjects"]:
+    value: Float[np.ndarray, "records subjects"],
+    mean: Float[np.ndarray, "records subjects"],
+    sd: Float[np.ndarray, "records subjects"],
+    measured: Bool[np.ndarray, "records subjects"],
+) -> Float[np.ndarray, "records subjects"]:
     """IWRES: (value - individual prediction) / standard deviation of its residual error."""
-    return jnp.where(measured, (value - mean) / jnp.where(measured, sd, 1.0), jnp.nan)
+    return np.where(measured, (value - mean) / np.where(measured, sd, 1.0), np.nan)
 
 
 def conditional_weighted_residuals(
-    value: Float[Array, "records subjects"],
-    mean: Float[Array, "records subjects"],
-    sd: Float[Array, "records subjects"],
-    slopes: Float[Array, "K records subjects"],
-    eta: Float[Array, "K subjects"],
-    covariance: Float[Array, "K K subjects"],
-    measured: Bool[Array, "records subjects"],
-) -> Float[Array, "records subjects"]:
+    value: Float[np.ndarray, "records subjects"],
+    mean: Float[np.ndarray, "records subjects"],
+    sd: Float[np.ndarray, "records subjects"],
+    slopes: Float[np.ndarray, "K records subjects"],
+    eta: Float[np.ndarray, "K subjects"],
+    covariance: Float[np.ndarray, "K K subjects"],
+    measured: Bool[np.ndarray, "records subjects"],
+) -> Float[np.ndarray, "records subjects"]:
     """CWRES: residuals about the population, linearised at the individual estimates.
 
     With slopes J of the individual predictions f by the random effects eta, whose covariance in the
@@ -62,11 +61,11 @@ def conditional_weighted_residuals(
     is the symmetric one, so that no record is the first. If the model is right they are independent
     and standard normal, as far as it is linear. (Hooker et al., Pharm Res 2007; 24:2187-2197.)
     """
-    slopes = jnp.where(measured, slopes, 0.0)
-    away = jnp.where(measured, value - mean, 0.0) + jnp.einsum("krs,ks->rs", slopes, eta)
-    own = jnp.where(measured, jnp.square(sd), 1.0)
-    spread = jnp.einsum("krs,kls,lqs->srq", slopes, covariance, slopes)
-    spread += own.T[:, :, None] * jnp.eye(value.shape[0])
-    sizes, axes = jnp.linalg.eigh(spread)
-    along = jnp.einsum("srq,rs->sq", axes, away) / jnp.sqrt(sizes)
-    return jnp.where(measured, jnp.einsum("srq,sq->rs", axes, along), jnp.nan)
+    slopes = np.where(measured, slopes, 0.0)
+    away = np.where(measured, value - mean, 0.0) + np.einsum("krs,ks->rs", slopes, eta)
+    own = np.where(measured, np.square(sd), 1.0)
+    spread = np.einsum("krs,kls,lqs->srq", slopes, covariance, slopes)
+    spread += own.T[:, :, None] * np.eye(value.shape[0])
+    sizes, axes = np.linalg.eigh(spread)
+    along = np.einsum("srq,rs->sq", axes, away) / np.sqrt(sizes)
+    return np.where(measured, np.einsum("srq,sq->rs", axes, along), np.nan)

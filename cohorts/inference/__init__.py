@@ -8,6 +8,7 @@ from cohorts.inference.settings import TARGETS, Sampling
 if TYPE_CHECKING:
     from cohorts.inference.checkpoints import CheckpointError
     from cohorts.inference.density import ModelError
+    from cohorts.inference.expansions import Linearised, linearised
     from cohorts.inference.importance_sampling import Importance, importance
     from cohorts.inference.individual_posteriors import Individuals, individuals
     from cohorts.inference.joint import Joint
@@ -35,6 +36,7 @@ __all__ = [
     "Importance",
     "Individuals",
     "Joint",
+    "Linearised",
     "Marginal",
     "Maximum",
     "ModeStatus",
@@ -49,6 +51,7 @@ __all__ = [
     "importance",
     "individual_modes",
     "individuals",
+    "linearised",
     "marginal",
     "maximise",
     "model_of",
@@ -61,6 +64,7 @@ __all__ = [
 _COMPUTING = {
     "checkpoints": ("CheckpointError",),
     "density": ("ModelError",),
+    "expansions": ("Linearised", "linearised"),
     "importance_sampling": ("Importance", "importance"),
     "individual_posteriors": ("Individuals", "individuals"),
     "joint": ("Joint",),

@@ -146,6 +146,37 @@ def at_centre(
     return anywhere + solve(effects.information, effects.gradient), effects.information
 
 
+class Linearised(NamedTuple):
+    """What subjects' effects predict, and how that changes with each of them.
+
+    - `mean`, `sd`: (records, subjects), on the scale on which the residual error is normal.
+    - `slopes`: (K, records, subjects), of `mean` by each effect.
+    - `eta`: (K, subjects), the effects less the centre of the population, and `covariance`: (K, K,
+      subjects), theirs in the population.
+    """
+
+    mean: Float[Array, "records subjects"]
+    sd: Float[Array, "records subjects"]
+    slopes: Float[Array, "K records subjects"]
+    eta: Float[Array, "K subjects"]
+    covariance: Float[Array, "K K subjects"]
+
+
+def linearised(
+    joint: JointDensity, theta: Float[Array, " P"], x: Float[Array, "K subjects"], data: Any
+) -> Linearised:
+    """Individual predictions about `x`, for residuals, and the random effects, for shrinkage."""
+
+    def predict(x: Array) -> tuple[Array, Array]:
+        predicted = joint.predicted(theta, x, data, "forward")
+        return predicted.mean, predicted.sd
+
+    mean, slopes, sd = along_effects(predict, x, has_aux=True)
+    centre, precision = at_centre(joint, theta, data)
+    covariance = jnp.linalg.inv(jnp.moveaxis(precision, -1, 0))
+    return Linearised(mean, sd, slopes, x - centre, jnp.moveaxis(covariance, 0, -1))
+
+
 def solve(
     matrix: Float[Array, "K K subjects"], right: Float[Array, "K subjects"]
 ) -> Float[Array, "K subjects"]:

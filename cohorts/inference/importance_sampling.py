@@ -65,9 +65,6 @@ def importance(
     `method` says which information the proposals have: the exact one, or for `focei` the expected.
     A subject's draws depend on `key` and on its number alone.
     """
-    # It brings pandas and xarray along, for which nothing else here waits.
-    from arviz_stats.base import array_stats
-
     program = _program(joint, draws, method, search)
     numbers = np.arange(joint.subjects)
     mode, x, log_weights, status = program((jnp.asarray(theta, float), key), (data, numbers))
@@ -77,17 +74,34 @@ def importance(
     weights = np.exp(usable - largest)
     mean = np.mean(weights, axis=0)
     error = np.std(weights, axis=0, ddof=1) / (mean * math.sqrt(draws))
-    # It takes log likelihoods, of which leaving one out makes weights of the other sign.
-    smoothed, k = array_stats.psislw(-usable.T)
+    smoothed, k = _smoothed(usable)
     return Importance(
         log_marginal=np.where(possible, largest + np.log(mean), -np.inf),
         standard_error=np.where(possible, error, np.inf),
         pareto_k=np.where(possible, k, np.inf),
         mode=mode,
         x=x,
-        log_weights=np.asarray(smoothed).T,
+        log_weights=smoothed,
         status=status,
     )
+
+
+def _smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log weights (draws, subjects), smoothed by Pareto's distribution and normalised, and its k.
+
+    Of weights that are all the same there is nothing to smooth: k is then minus infinity.
+    """
+    # It brings pandas and xarray along, for which nothing else here waits.
+    from arviz_stats.base.array import BaseArray
+
+    draws, subjects = log_weights.shape
+    smoothed, k = np.full((draws, subjects), -math.log(draws)), np.full(subjects, -np.inf)
+    varying = np.ptp(log_weights, axis=0) > 0.0
+    if np.any(varying):
+        # It takes log likelihoods, and weights are their inverses.
+        found, k[varying] = BaseArray().psislw(-log_weights[:, varying].T)
+        smoothed[:, varying] = np.asarray(found).T
+    return smoothed, k
 
 
 @functools.lru_cache(maxsize=16)

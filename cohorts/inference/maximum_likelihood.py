@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from cohorts.inference.expansions import JointDensity
+from cohorts.inference.expansions import JointDensity, at_centre
 from cohorts.inference.marginal_likelihood import Marginal, Method, scores
 from cohorts.inference.modes import SEARCH, Search
 from insilico.programs import shared
@@ -87,16 +87,16 @@ def maximise(
             f"at the start the log likelihood of {len(impossible)} subjects is not finite (numbers "
             f"{', '.join(map(str, impossible[:10]))}): start from other population parameters"
         )
-    memory = optax.scale_by_lbfgs(MEMORY)
-    state = memory.init(jnp.asarray(theta))
+    begin, remember = _memory()
+    state = begin(jnp.asarray(theta))
     evaluations, iteration, converged = 1, 0, False
     for iteration in range(1, iterations + 1):
-        downhill, state = memory.update(jnp.asarray(-now.gradient), state, jnp.asarray(theta))
+        downhill, state = remember(jnp.asarray(-now.gradient), state, jnp.asarray(theta))
         direction = -np.asarray(downhill)
         promised = float(direction @ now.gradient)
         if not promised > 0.0:
             # What was remembered is no use here: set out anew along the gradient.
-            state = memory.init(jnp.asarray(theta))
+            state = begin(jnp.asarray(theta))
             direction, promised = now.gradient, float(now.gradient @ now.gradient)
         if promised < 2.0 * tolerance:
             converged = True
@@ -121,11 +121,11 @@ def _evaluator(
     joint: JointDensity, data: Any, method: Method, prior: bool, search: Search
 ) -> Callable[[np.ndarray, Any], _Evaluation]:
     """Log likelihood, with the prior's density if asked for, and its gradient at any `theta`."""
-    likelihood, log_prior = _programs(joint, method, search)
+    likelihood, log_prior, centre = _programs(joint, method, search)
 
     def evaluate(theta: np.ndarray, start: Any) -> _Evaluation:
         at = jnp.asarray(theta)
-        found, of_subjects = likelihood(at, data, start)
+        found, of_subjects = likelihood(at, data, centre(at, data) if start is None else start)
         value, gradient = float(jnp.sum(found.value)), np.asarray(jnp.sum(of_subjects, axis=1))
         if prior:
             density, slope = log_prior(at)
@@ -136,17 +136,25 @@ def _evaluator(
 
 
 @functools.lru_cache(maxsize=16)
-def _programs(joint: JointDensity, method: Method, search: Search) -> tuple[Any, Any]:
+def _programs(joint: JointDensity, method: Method, search: Search) -> tuple[Any, Any, Any]:
     options = compiler_options()
 
     @functools.partial(shared, options=options)
     @functools.partial(jax.jit, compiler_options=options)
-    def likelihood(theta: Array, data: Any, start: Array | None) -> Any:
+    def likelihood(theta: Array, data: Any, start: Array) -> Any:
         return scores(joint, theta, data, start, method=method, search=search)
 
     log_prior = jax.jit(jax.value_and_grad(joint.log_prior))
 
-    return likelihood, log_prior
+    # Apart, so that the likelihood is compiled for one kind of start.
+    centre = jax.jit(lambda theta, data: at_centre(joint, theta, data)[0])
+    return likelihood, log_prior, centre
+
+
+@functools.cache
+def _memory() -> tuple[Any, Any]:
+    memory = optax.scale_by_lbfgs(MEMORY)
+    return jax.jit(memory.init), jax.jit(memory.update)
 
 
 Covariance = Literal["sandwich", "hessian", "scores"]

@@ -58,9 +58,7 @@ def test_conditional_residuals_are_those_of_the_definition_wherever_they_are_lin
 def test_conditional_residuals_of_a_true_model_are_standard_and_independent():
     value, mean, sd, slopes, eta, covariance = _linear(4000)
     measured = np.ones_like(value, bool)
-    found = np.asarray(
-        conditional_weighted_residuals(value, mean, sd, slopes, eta, covariance, measured)
-    )
+    found = conditional_weighted_residuals(value, mean, sd, slopes, eta, covariance, measured)
     # 4,000 subjects, to five standard errors.
     np.testing.assert_allclose(np.cov(found), np.eye(4), atol=5 * np.sqrt(2 / 4000))
     assert found.mean() == pytest.approx(0.0, abs=5 / np.sqrt(16000))

@@ -3,7 +3,9 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax import Array
 from scipy.special import logsumexp
 
@@ -27,7 +29,7 @@ def test_it_agrees_with_quadrature():
     wide = dataclasses.replace(joint, subjects=len(first))
     for subject in range(joint.subjects):
         own = jax.tree.map(lambda leaf, s=subject: leaf[..., s : s + 1], data)
-        density = log_density(wide, theta, np.stack([first, second]), own, None)
+        density = log_density(wide, jnp.asarray(theta), jnp.stack([first, second]), own, None)
         expected = logsumexp(density) + cell
         assert abs(found.log_marginal[subject] - expected) < 4.0 * found.standard_error[subject]
     assert np.all(found.standard_error < 0.02) and np.all(found.pareto_k < 0.5)
@@ -46,7 +48,8 @@ def test_a_subjects_draws_do_not_depend_on_the_others():
     first = jax.tree.map(lambda leaf: leaf[..., :1], data)
     alone = importance(dataclasses.replace(joint, subjects=1), theta, first, key=KEY, draws=50)
     np.testing.assert_array_equal(alone.x[..., 0], found.x[..., 0])
-    assert alone.log_marginal[0] == found.log_marginal[0]
+    # Draws are added up in another order.
+    assert alone.log_marginal[0] == pytest.approx(found.log_marginal[0], rel=1e-13)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,13 +57,13 @@ class Heavy(Normal):
     """Effects whose density falls as slowly as a distribution's can, but with a sharp mode."""
 
     def log_effects(self, theta: Array, x: Array, data: Data) -> Array:
-        return -0.55 * jax.numpy.sum(jax.numpy.log1p(1e4 * x**2), axis=0)
+        return -0.55 * jnp.sum(jnp.log1p(1e4 * x**2), axis=0)
 
     def predicted(
         self, theta: Array, x: Array, data: Data, derivative: str | None = None
     ) -> Predicted:
-        nothing = jax.numpy.zeros((1, self.subjects))
-        return Predicted(nothing, nothing + 1.0, jax.numpy.zeros(self.subjects, int))
+        nothing = jnp.zeros((1, self.subjects))
+        return Predicted(nothing, nothing + 1.0, jnp.zeros(self.subjects, int))
 
 
 def test_weights_that_cannot_be_trusted_are_told():

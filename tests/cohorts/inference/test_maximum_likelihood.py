@@ -6,8 +6,9 @@ import pytest
 from scipy.optimize import minimize
 
 from cohorts.inference import covariance, maximise, standard_errors
+from cohorts.inference.maximum_likelihood import Covariance
 
-from .stand_ins import linear
+from .stand_ins import decay, linear
 
 SUBJECTS = 30
 
@@ -66,7 +67,7 @@ def test_standard_errors_are_those_of_the_closed_forms_derivatives(made, fitted)
         ]
     )
     inverse = np.linalg.inv(r_matrix)
-    expected = {
+    expected: dict[Covariance, np.ndarray] = {
         "hessian": inverse,
         "scores": np.linalg.inv(s_matrix),
         "sandwich": inverse @ s_matrix @ inverse,
@@ -101,8 +102,6 @@ def test_a_second_fit_compiles_nothing(made, fitted, compilations):
 
 
 def test_an_impossible_start_is_told(made):
-    from .stand_ins import decay
-
     joint, theta, data = decay(2, highest=-np.inf)
     with pytest.raises(ValueError, match="the log likelihood of 2 subjects is not finite"):
         maximise(joint, data, theta)

@@ -26,7 +26,7 @@ def test_modes_are_those_that_scipy_finds_for_each_subject_alone():
     joint, theta, data = decay()
     modes = modes_of(joint, theta, data)
     assert np.all(np.asarray(modes.status) == ModeStatus.FOUND)
-    density = jax.jit(lambda x: log_density(joint, theta, x, data))
+    density = jax.jit(lambda x: log_density(joint, jnp.asarray(theta), x, data))
     for subject in range(joint.subjects):
 
         def loss(own: np.ndarray, subject: int = subject) -> float:
@@ -42,7 +42,7 @@ def test_modes_are_those_that_scipy_finds_for_each_subject_alone():
 def test_the_gradient_is_zero_at_a_mode():
     joint, theta, data = decay(40)
     modes = modes_of(joint, theta, data)
-    here = jax.jit(lambda x: expand_exactly(joint, theta, x, data))(modes.x)
+    here = jax.jit(lambda x: expand_exactly(joint, jnp.asarray(theta), x, data))(modes.x)
     np.testing.assert_allclose(here.gradient, 0.0, atol=1e-6)
     np.testing.assert_allclose(here.value, modes.log_density, rtol=1e-12)
 
