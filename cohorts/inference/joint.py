@@ -32,7 +32,7 @@ from insilico import devices as _devices  # noqa: F401  (float64 before anything
 from insilico.config import Spec
 from insilico.model import Model
 from insilico.solve import Tolerances, solve_traced
-from insilico.solve.records import Layout
+from insilico.solve.records import Layout, RecordTable
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class Joint:
             method=method,
             tolerances=tolerances,
         )
-        return joint, joint.data(patients)
+        return joint, joint._data(patients, table)
 
     def data(self, patients: PatientData) -> Data:
         """Data of these or other patients, as arguments for the functions.
@@ -106,6 +106,9 @@ class Joint:
                 f"the density was made for ({self.subjects} subjects, {self.layout}); make one "
                 f"for them by Joint.of"
             )
+        return self._data(patients, table)
+
+    def _data(self, patients: PatientData, table: RecordTable) -> Data:
         measured = patients.measured
         covariates = self.population.recoded(patients.covariates, patients.vocabulary)
         return Data(
