@@ -83,8 +83,6 @@ def _output_faults(
     values, below = here & (measured.kind == Kind.VALUE), here & (measured.kind == Kind.CENSORED)
     path = ("residual", output)
     faults: list[Fault] = []
-    if np.any(here & (np.asarray(measured.kind) > Kind.CENSORED)):
-        faults.append(Fault(path, "values above a limit cannot be fitted"))
     if residual.logarithmic and (count := int(np.sum(values & (measured.value <= 0.0)))):
         faults.append(
             Fault(path, "log_additive error has no values at or below 0", f"{count} of them", None,
