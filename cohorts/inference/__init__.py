@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cohorts.inference.settings import TARGETS, Sampling
 
 if TYPE_CHECKING:
+    from cohorts.inference.calibration import Calibration, calibrate, simulator
     from cohorts.inference.checkpoints import CheckpointError
     from cohorts.inference.density import ModelError
     from cohorts.inference.posterior import Counts, Draws, sample
@@ -13,16 +14,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TARGETS",
+    "Calibration",
     "CheckpointError",
     "Counts",
     "Draws",
     "ModelError",
     "Progress",
     "Sampling",
+    "calibrate",
     "sample",
+    "simulator",
 ]
 
 _COMPUTING = {
+    "calibration": ("Calibration", "calibrate", "simulator"),
     "checkpoints": ("CheckpointError",),
     "density": ("ModelError",),
     "run": ("Progress",),
