@@ -19,17 +19,20 @@ from cohorts._faults import CohortError, Fault, Faults, raise_any
 from cohorts.covariates import (
     NOTHING_STATED,
     CovariateModel,
-    Marginals,
     MarginalsSpec,
+    ObservedCovariates,
     Stated,
     StatedSpec,
     state_covariates,
     state_marginals,
 )
+from cohorts.hierarchy.specs import HierarchySpec
 from cohorts.population import Population
 from cohorts.residual import ResidualNumbers
 from insilico.arrays import library_of
 from insilico.config import ConfigError, Document, Expression, Name, Path, Spec
+from insilico.config.problems import listed
+from insilico.model import Model
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Int, Shaped
@@ -56,7 +59,7 @@ class Subjects(NamedTuple):
 class Numbers(NamedTuple):
     """The numbers of a cohort, as against its structure; from `Cohort.numbers`."""
 
-    marginals: Marginals
+    marginals: Any
     stated: Stated
     typical: Any
     """The population's parameters at each of its draws, (draws,)."""
@@ -65,7 +68,11 @@ class Numbers(NamedTuple):
 class CovariatesSpec(Spec):
     """Where covariates come from, and what the trial says of them."""
 
-    source: str = Field(description="name of a covariate model in cohorts/covariates")
+    source: str | None = Field(
+        default=None,
+        description="name of a covariate model in cohorts/covariates; left out: the subjects that "
+        "the posterior was fitted to, or what is stated alone",
+    )
     marginals: MarginalsSpec = Field(
         default_factory=MarginalsSpec, description="margins of this trial's candidates"
     )
@@ -75,13 +82,28 @@ class CovariatesSpec(Spec):
 
 
 class CohortSpec(Spec):
-    """Who is enrolled: a population, its covariates and the criteria of eligibility."""
+    """Who is enrolled: a population, its covariates and the criteria of eligibility.
 
-    population: str = Field(description="name of a population in cohorts/populations")
+    The population is a published one, one that was fitted, or one that is described here.
+    """
+
+    population: str | None = Field(
+        default=None, description="name of a population in cohorts/populations"
+    )
+    posterior: str | None = Field(
+        default=None,
+        description="folder of a finished fit, from the current folder, to be drawn from",
+    )
+    untrusted: bool = Field(
+        default=False, description="whether a fit that failed its diagnostics may be used"
+    )
+    described: HierarchySpec | None = Field(
+        default=None, description="typical values, variability and residual error, as for a fit"
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="choices that the population offers"
     )
-    covariates: CovariatesSpec
+    covariates: CovariatesSpec = CovariatesSpec()
     eligibility: tuple[Expression, ...] = Field(
         default=(), description="conditions on covariates, all of which must hold"
     )
@@ -105,19 +127,27 @@ class Cohort:
     - `population`, `options`: whose parameters, under which of its choices.
     - `source`, `marginals`, `stated`: whose covariates, with this trial's margins.
     - `criteria`: expressions in covariates; a candidate is eligible where all hold.
+    - `draws`: of the population's parameters, by name, (draws, …), where they were learned from
+      data; None where the population's own functions draw them.
     """
 
     population: Population
     options: Spec
-    source: CovariateModel
+    source: CovariateModel | ObservedCovariates
     criteria: tuple[Expression, ...]
-    marginals: Marginals
+    marginals: Any
     stated: Stated
     stated_names: tuple[tuple[str, Name], ...] = ()
+    draws: Mapping[str, np.ndarray] | None = None
 
     @classmethod
     def from_spec(
-        cls, spec: CohortSpec, document: Document | None = None, path: Path = ("cohort",)
+        cls,
+        spec: CohortSpec,
+        document: Document | None = None,
+        path: Path = ("cohort",),
+        *,
+        model: Model | None = None,
     ) -> Cohort:
         """The cohort that a config describes.
 
@@ -125,34 +155,52 @@ class Cohort:
 
         - `document`, `path`: the config that `spec` was parsed from and where it stands there, for
           the places of problems.
+        - `model`: the structural model of a population that is described there.
 
         Raises `ConfigError` (without a document `CohortError`) with everything wrong: unknown
         names, wrong options, margins that cannot be, criteria on unknown covariates, a covariate
         that the population needs and nobody has. Does not sample: see `check`.
         """
         faults = Faults(document, path)
-        population = source = options = None
+        source = observed = draws = options = population = None
         marginals, stated, stated_names = None, NOTHING_STATED, {}
-        with faults.at("population"):
-            population = populations.get(spec.population)
+        with faults.at():
+            _check_one(spec)
+        if spec.posterior is not None:
+            from cohorts.fits import learned
+
+            with faults.at("posterior"):
+                population, draws, observed = learned(spec.posterior, untrusted=spec.untrusted)
+        elif spec.population is not None:
+            with faults.at("population"):
+                population = populations.get(spec.population)
         with faults.at("covariates", "source"):
-            source = covariate_models.get(spec.covariates.source)
-        if population is not None:
-            with faults.at("options"):
-                options = _parse_options(population, spec.options, document, (*path, "options"))
+            source = _source(spec.covariates.source, observed)
         if source is not None:
             with faults.at("covariates", "marginals"):
-                margins = spec.covariates.marginals
-                marginals = state_marginals(source, margins.age, margins.shares)
+                marginals = _margins(source, spec.covariates.marginals)
             with faults.at("covariates", "stated"):
-                stated, stated_names = state_covariates(source, spec.covariates.stated)
+                stated, stated_names = state_covariates(
+                    source.name, source.vocabulary, spec.covariates.stated
+                )
             vocabulary = {**source.vocabulary, **stated_names}
             for index, criterion in enumerate(spec.eligibility):
                 faults.criterion(index, criterion, vocabulary)
+            if spec.described is not None and model is not None:
+                from cohorts.hierarchy import population_of
+
+                with faults.at():
+                    population = population_of(
+                        spec.described, model, vocabulary,
+                        document=document, path=(*path, "described"),
+                    )  # fmt: skip
             if population is not None:
                 with faults.at("covariates"):
                     hint = "state it under `stated`, or choose another source"
                     raise_any(population.unfit_covariates(vocabulary, source.name, hint))
+        if population is not None:
+            with faults.at("options"):
+                options = _parse_options(population, spec.options, document, (*path, "options"))
         faults.raise_if_any()
         assert population is not None and options is not None
         assert source is not None and marginals is not None
@@ -164,6 +212,7 @@ class Cohort:
             marginals=marginals,
             stated=stated,
             stated_names=tuple(stated_names.items()),
+            draws=draws,
         )
 
     @property
@@ -287,6 +336,36 @@ class Cohort:
         held = criterion.evaluate(values, self.vocabulary)
         xp = library_of(held)
         return xp.broadcast_to(held.astype(bool), next(iter(values.values())).shape)
+
+
+def _check_one(spec: CohortSpec) -> None:
+    """Raise `CohortError` unless exactly one population is named, fitted or described."""
+    ways = ("population", "posterior", "described")
+    given = [way for way in ways if getattr(spec, way) is not None]
+    if len(given) != 1:
+        raise_any(
+            [Fault((), "needs exactly one of these", " and ".join(given) or "none", listed(ways))]
+        )
+    if spec.posterior is not None and spec.options:
+        raise_any([Fault(("options",), "a posterior leaves no choices: they are in its fit")])
+
+
+def _source(
+    name: str | None, observed: ObservedCovariates | None
+) -> CovariateModel | ObservedCovariates:
+    """The source of that name; without one, the subjects observed, or nobody's covariates."""
+    if name is not None:
+        return covariate_models.get(name)
+    return observed or ObservedCovariates("nothing", "what the trial states alone", "", {}, {})
+
+
+def _margins(source: CovariateModel | ObservedCovariates, spec: MarginalsSpec) -> Any:
+    if isinstance(source, CovariateModel):
+        return state_marginals(source, spec.age, spec.shares)
+    if spec != MarginalsSpec():
+        hint = "restrict them by eligibility, or name a covariate model as the source"
+        raise_any([Fault((), f"{source.title} have no margins to state", hint=hint)])
+    return source.table
 
 
 def _parse_options(

@@ -78,9 +78,8 @@ class Population:
         import numpyro
 
         typical = self.typical_values(options)
-        if subjects is None:
-            subjects = next(iter(covariates.values())).shape[0]
-        with numpyro.plate("subject", subjects):
+        size = next(iter(covariates.values())).shape[0] if subjects is None else subjects
+        with numpyro.plate("subject", size):
             return self.individual(typical, covariates, options)
 
     def recoded(self, covariates: Values, vocabulary: Vocabulary) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, Key
+from numpyro import handlers
 
 from cohorts.addressing import addressed
 from cohorts.cohort import MAX_ATTEMPTS, Cohort, Numbers, Seed, Subjects
 from cohorts.covariates import Keyed
 from insilico.devices import QUICKLY
-from insilico.randomness import address, purpose_key, subject_keys
+from insilico.randomness import address, name_hash, purpose_key, subject_keys
 
 LANES = 1024
 """Subjects computed side by side, whatever the number asked for: a subject's bits then do not
@@ -22,13 +25,22 @@ depend on it."""
 def numbers(cohort: Cohort, seed: int, draws: int) -> Numbers:
     """See `Cohort.numbers`."""
     root = purpose_key(seed, "population parameters")
+    sites = None if cohort.draws is None else _chosen(cohort.draws, root, draws)
 
-    def typical(draw: Array) -> Any:
-        with addressed(key=address(root, draw)):
+    def typical(draw: Array, sites: Any) -> Any:
+        with addressed(key=address(root, draw)), handlers.substitute(data=sites or {}):
             return cohort.population.typical_values(cohort.options)
 
     program = jax.jit(jax.vmap(typical), compiler_options=QUICKLY)
-    return Numbers(cohort.marginals, cohort.stated, program(jnp.arange(draws)))
+    return Numbers(cohort.marginals, cohort.stated, program(jnp.arange(draws), sites))
+
+
+def _chosen(posterior: Mapping[str, Any], root: Any, draws: int) -> dict[str, Any]:
+    """Draws of a posterior in an order of chance, each once before one comes again."""
+    total = len(next(iter(posterior.values())))
+    order = jax.random.permutation(address(root, name_hash("order of the posterior")), total)
+    place = np.asarray(order)[np.arange(draws) % total]
+    return {name: values[place] for name, values in posterior.items()}
 
 
 def sample(

@@ -1,6 +1,16 @@
-"""The ratio in which subjects are shared out among arms."""
+"""The ratio in which subjects are shared out among arms, or the sequences of a crossover."""
 
 from collections.abc import Sequence
+
+from trials.config import TrialConfig
+
+
+def allocation_of(config: TrialConfig) -> tuple[int, ...]:
+    """Relative size of each arm, or of each sequence of a crossover, of which none is larger."""
+    if config.trial.crossover is not None:
+        return (1,) * len(config.trial.crossover.sequences)
+    shares = config.trial.randomisation.allocation or {}
+    return tuple(shares.get(name, 1) for name in config.arms)
 
 
 def check_allocation(allocation: Sequence[int], block_sizes: Sequence[int] = ()) -> list[str]:

@@ -6,6 +6,7 @@ nothing unmeasured), all at once, with the place in the file.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -22,14 +23,18 @@ from trials.config import ArmSpec, TrialConfig
 from trials.design import check_design
 from trials.dosing import (
     HOURS_A_DAY,
+    MINUTE,
     ArmRule,
     DoseSizes,
     Formula,
     Schedule,
     Titration,
+    VisitDays,
+    VisitTimes,
     band_problems,
 )
 from trials.naming import Naming
+from trials.periods import Periods
 from trials.protocol import Arm, Protocol, visit_names
 from trials.size import check_size, sizes
 
@@ -57,9 +62,10 @@ class _Builder(Naming):
         at_visit = {**vocabulary, **known_at_visit}
         titrations = self.titrations(measured)
         arms = tuple(
-            self.arm(name, spec, formulas, titrations, vocabulary, at_visit)
+            self.arm(name, spec, model, formulas, titrations, vocabulary, at_visit)
             for name, spec in config.arms.items()
         )
+        self.crossover(model)
         check_design(self, vocabulary, measured)
         recheck = self.shortest_recheck(titrations)
         events = self.events(model, recheck)
@@ -76,13 +82,7 @@ class _Builder(Naming):
             arms=arms,
             events=events[0],
             pattern=events[1],
-            visits=Schedule(
-                days=tuple(config.visits.days),
-                hour=config.visits.time_of_day,
-                retry_after=int(config.visits.retry_after),
-                last_day=self.last_day,
-                doses_end=self.doses_end(),
-            ),
+            visits=self.schedule(),
             sizes=DoseSizes(
                 drug.rounding, drug.weekly_rounding, drug.lowest, drug.highest, drug.every
             ),
@@ -93,7 +93,11 @@ class _Builder(Naming):
             strata=dict(config.trial.randomisation.strata.by),
             measured=tuple(measured),
             days=self.last_day,
-            dosed_before_visit=drug.time_of_day < config.visits.time_of_day,
+            dosed_before_visit=config.visits.days is not None
+            and drug.time_of_day < config.visits.time_of_day,
+            doses_end=self.doses_end(),
+            periods=Periods.of(config),
+            period_effects=config.trial.crossover.period_effects if config.trial.crossover else {},
             most_visits=min(config.visits.most or MOST_VISITS, sum(events[1].slots)),
         )
 
@@ -141,23 +145,23 @@ class _Builder(Naming):
 
     def cohort(self, model: Model | None) -> Cohort | None:
         try:
-            cohort = Cohort.from_spec(self.config.cohort, self.document)
+            cohort = Cohort.from_spec(self.config.cohort, self.document, model=model)
         except ConfigError as error:
             self.problems += error.problems
-            return self.cohort_without_criteria()
+            return self.cohort_without_criteria(model)
         if model is not None and cohort.population.model != model.name:
             self.note(
-                ("cohort", "population"),
-                f"is a population of the model {cohort.population.model}",
+                ("cohort",),
+                f"{cohort.population.name} is a population of the model {cohort.population.model}",
                 hint=f"the trial's model is {model.name}",
             )
         return cohort
 
-    def cohort_without_criteria(self) -> Cohort | None:
+    def cohort_without_criteria(self, model: Model | None) -> Cohort | None:
         """For what the rest of the config may name, where only criteria are wrong."""
         spec = self.config.cohort.model_copy(update={"eligibility": ()})
         try:
-            return Cohort.from_spec(spec, self.document)
+            return Cohort.from_spec(spec, self.document, model=model)
         except ConfigError:
             return None
 
@@ -167,6 +171,15 @@ class _Builder(Naming):
             cohort.check(self.document)
         except ConfigError as error:
             self.problems += error.problems
+
+    def schedule(self) -> Schedule:
+        """When visits may be, of a config without mistakes in that."""
+        visits = self.config.visits
+        if visits.times is not None:
+            return VisitTimes(tuple(visits.times), self.config.drug.first_dose)
+        return VisitDays(
+            tuple(visits.days or ()), visits.time_of_day, int(visits.retry_after), self.last_day
+        )
 
     def visits(self, model: Model | None) -> list[str]:
         spec = self.config.visits
@@ -180,9 +193,49 @@ class _Builder(Naming):
                 measured = outputs
             if name in spec.measure[:index]:
                 self.note(("visits", "measure", index), "is listed twice")
-        if list(spec.days) != sorted(set(spec.days)):
-            self.note(("visits", "days"), "days must increase", found=str(list(spec.days)))
-        for index, day in enumerate(spec.days):
+        for name in spec.quantified_from:
+            self.known(("visits", "quantified_from", name), name, measured, "measured output")
+        if (spec.days is None) == (spec.times is None):
+            self.note(("visits",), "needs one of `days` and `times`", key=True)
+        elif spec.times is not None:
+            self.visit_times(spec.times)
+        else:
+            self.visit_days(spec.days or [])
+        return measured
+
+    def visit_times(self, times: Sequence[float]) -> None:
+        for index, (earlier, later) in enumerate(itertools.pairwise(times), 1):
+            if later < earlier + MINUTE * (1 - 1e-6):
+                self.note(
+                    ("visits", "times", index),
+                    f"must come at least a minute after the time before, {earlier:g} h",
+                )
+        until = HOURS_A_DAY * self.config.trial.duration
+        for index, time in enumerate(times):
+            if time > until * (1 + 1e-9):
+                self.note(
+                    ("visits", "times", index),
+                    f"is after the trial's end, {until:g} h after the first dose",
+                    hint="make trial.duration longer",
+                )
+        for key in ("time_of_day", "retry_after"):
+            if key in self.config.visits.model_fields_set:
+                self.note(("visits", key), "means nothing to visits at `times`", found="")
+        for name, arm in self.config.arms.items():
+            for key in ("titration", "revision"):
+                if getattr(arm, key) is not None:
+                    self.note(
+                        ("arms", name, key),
+                        "goes with visits on days, and not with visits at times",
+                        found="",
+                        hint="state visits.days in place of visits.times",
+                    )
+
+    def visit_days(self, days: Sequence[int]) -> None:
+        spec = self.config.visits
+        if list(days) != sorted(set(days)):
+            self.note(("visits", "days"), "days must increase", found=str(list(days)))
+        for index, day in enumerate(days):
             if day > self.last_day:
                 self.note(
                     ("visits", "days", index),
@@ -191,7 +244,6 @@ class _Builder(Naming):
                 )
         if spec.retry_after % 1:
             self.note(("visits", "retry_after"), "must be whole days")
-        return measured
 
     def titrations(self, measured: Sequence[str]) -> dict[str, Titration]:
         found = {}
@@ -203,16 +255,23 @@ class _Builder(Naming):
             found[name] = Titration.from_spec(spec)
         return found
 
+    def parameter(self, path: Sequence[str | int], name: str, model: Model) -> None:
+        self.known(path, name, model.Parameters._fields, "parameter of the model")
+
     def arm(
         self,
         name: str,
         spec: ArmSpec,
+        model: Model | None,
         formulas: Mapping[str, Formula],
         titrations: Mapping[str, Titration],
         vocabulary: Mapping[str, Name],
         at_visit: Mapping[str, Name],
     ) -> Arm:
         path = ("arms", name)
+        if model is not None:
+            for parameter in spec.parameters:
+                self.parameter((*path, "parameters", parameter), parameter, model)
         for other, of_other in self.config.arms.items():
             if other == name:
                 break
@@ -294,7 +353,41 @@ class _Builder(Naming):
                     f"comes after the revision of day {min(days)}, which sets the dose",
                 )
         rule = ArmRule(days, revision, titration, first)
-        return Arm(name, spec.label, start, loading, rule)
+        return Arm(
+            name, spec.label, start, loading, rule, spec.bioavailability, dict(spec.parameters)
+        )
+
+    def crossover(self, model: Model | None) -> None:
+        """Note sequences that are none, arms that nobody is under, effects of no period."""
+        spec = self.config.trial.crossover
+        if spec is None:
+            return
+        path = ("trial", "crossover")
+        periods = len(spec.sequences[0])
+        for index, sequence in enumerate(spec.sequences):
+            place = (*path, "sequences", index)
+            for period, name in enumerate(sequence):
+                self.known((*place, period), name, list(self.config.arms), "arm")
+            if len(sequence) != periods:
+                message = f"has {len(sequence)} periods, and the first sequence {periods}"
+                self.note(place, message, found="")
+            if sequence in spec.sequences[:index]:
+                self.note(place, "is listed twice", found="")
+        for name in self.config.arms:
+            if not any(name in sequence for sequence in spec.sequences):
+                self.note(("arms", name), "is in none of trial.crossover.sequences", key=True)
+        if self.config.trial.randomisation.allocation is not None:
+            self.note(
+                ("trial", "randomisation", "allocation"),
+                "means nothing to a crossover, in which every subject is randomised to a sequence",
+                found="",
+            )
+        for name, effects in spec.period_effects.items():
+            place = (*path, "period_effects", name)
+            if model is not None:
+                self.parameter(place, name, model)
+            if len(effects) != periods:
+                self.note(place, f"needs a factor for each of {periods} periods")
 
     def doses_on(self, day: int) -> bool:
         drug = self.config.drug
@@ -313,7 +406,7 @@ class _Builder(Naming):
     def shortest_recheck(self, titrations: Mapping[str, Titration]) -> float:
         used = {spec.titration for spec in self.config.arms.values()}
         waits = [table.shortest_recheck for name, table in titrations.items() if name in used]
-        gaps = np.diff(self.config.visits.days)
+        gaps = np.diff(self.config.visits.days or [])
         between = [float(gap) for gap in gaps if gap > 0]
         return min([*waits, *between, self.config.visits.retry_after, float(self.last_day)])
 
@@ -361,7 +454,13 @@ class _Builder(Naming):
             Dose((day - 1) * HOURS_A_DAY + drug.time_of_day, drug.compartment, drug.fraction, 0)
             for day in range(drug.first_day, last + 1, int(drug.every))
         ]
-        until = (self.last_day - 1) * HOURS_A_DAY + self.config.visits.time_of_day
+        visits = self.schedule()
+        if isinstance(visits, VisitTimes):
+            if self.problems:
+                return None  # the times may be among them
+            doses = [dose for dose in doses if dose.time <= visits.clock[-1]]
+            return schedule(model, doses, visits_at=visits.clock)
+        until = visits.time(self.last_day)
         # A rule may ask for a visit a day: a recheck counts from the visit before.
         return schedule(
             model,

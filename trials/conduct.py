@@ -12,15 +12,19 @@ import numpy as np
 from jax import Array
 
 from insilico.randomness import address, purpose_key
+from trials.allocation import allocation_of
 from trials.config import TrialConfig
 from trials.enrolment import centre_shares, draw_centres, uniform_accrual
 from trials.randomisation import permuted_blocks, simple_randomisation
 
 
 class Conduct(NamedTuple):
-    """Who went where, arrays (trial, subject): arm, centre, stratum and time of enrolment (d)."""
+    """Who went where, arrays (trial, subject): group, centre, stratum and time of enrolment (d).
 
-    arm: Any
+    A group is an arm or, in a crossover, a sequence of arms; see `trials.periods`.
+    """
+
+    group: Any
     centre: Any
     stratum: Any
     enrolment_time: Any
@@ -63,10 +67,9 @@ class _Design(NamedTuple):
     @classmethod
     def of(cls, config: TrialConfig) -> _Design:
         spec = config.trial.randomisation
-        shares = spec.allocation or dict.fromkeys(config.arms, 1)
         return cls(
             subjects=config.trial.subjects,
-            allocation=tuple(shares[name] for name in config.arms),
+            allocation=allocation_of(config),
             block_sizes=tuple(spec.block_sizes),
             blocked=spec.method == "permuted_blocks",
             by_centre=spec.strata.centre,
@@ -112,9 +115,9 @@ def _conduct(
         stratum = 2 * stratum + factor.astype(stratum.dtype)
     enrolled = jnp.ones(stratum.shape, bool)
     if len(design.allocation) == 1:
-        arm = jnp.zeros_like(stratum)
+        group = jnp.zeros_like(stratum)
     elif design.blocked:
-        arm = permuted_blocks(
+        group = permuted_blocks(
             keys("randomisation"),
             stratum,
             enrolled,
@@ -124,7 +127,7 @@ def _conduct(
         )
     else:
         numbers = jnp.broadcast_to(jnp.arange(design.subjects), stratum.shape)
-        arm = simple_randomisation(
+        group = simple_randomisation(
             keys("randomisation"), numbers, enrolled, allocation=design.allocation
         )
-    return Conduct(arm, centre, stratum, time)
+    return Conduct(group, centre, stratum, time)

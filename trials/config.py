@@ -21,10 +21,13 @@ PositiveDays = Annotated[float, quantity("d", gt=0)]
 Duration = Annotated[float, quantity("d", gt=0, le=3653)]
 """Ten years: rules and random tables are laid out by the day."""
 HoursOfDay = Annotated[float, quantity("h", ge=0, lt=24)]
+HoursAfterDose = Annotated[float, quantity("h", ge=0)]
 DosePerDay = Annotated[float, quantity("mg", gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, quantity("%")]
+Margin = Annotated[float, quantity("%", gt=0)]
 Day = Annotated[int, Field(ge=1)]
+Factor = Annotated[float, Field(gt=0)]
 
 
 def _plain_name(name: str) -> str:
@@ -92,11 +95,31 @@ class DropoutSpec(Spec):
     by: PositiveDays = Field(description="Time since the first dose")
 
 
+class CrossoverSpec(Spec):
+    """Every subject in several periods, each under one arm.
+
+    Each period is like a trial of its own, from the first dose to the last visit, and begins from
+    the initial state: what was left of the period before is taken to be washed out.
+    """
+
+    sequences: Annotated[
+        list[Annotated[list[str], Field(min_length=2, max_length=100)]], Field(min_length=2)
+    ] = Field(
+        description="The arms of each sequence in the order of its periods; subjects are "
+        "randomised to sequences, as many to each"
+    )
+    washout: PositiveDays = Field(description="From the end of a period to the start of the next")
+    period_effects: dict[str, list[Factor]] = Field(
+        default_factory=dict,
+        description="By model parameter, the factor on everybody's in each period",
+    )
+
+
 class TrialSpec(Spec):
     """The trial's size, length and conduct.
 
-    Subjects of all trials together (subjects × replicates × draws) are limited by memory, of which
-    their numbers may take 256 GiB; each takes about half a kilobyte, less with `keep: endpoints`.
+    Subjects of all trials together (subjects × replicates) are limited by memory, of which their
+    numbers may take 256 GiB; each takes about half a kilobyte, less with `keep: endpoints`.
     """
 
     subjects: Annotated[int, Field(ge=2)] = Field(
@@ -104,14 +127,32 @@ class TrialSpec(Spec):
         "may hold (256 GiB)"
     )
     replicates: Annotated[int, Field(ge=1)] = Field(default=200, description="Simulated trials")
-    population_draws: Annotated[int, Field(ge=1)] = Field(
-        default=1, description="Draws of the population's parameters, each with that many trials"
+    trials_per_draw: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Simulated trials of each draw of the population's parameters: 1 for "
+        "assurance, more to see how power spreads over what is not known of the population; all "
+        "of one draw if left out",
     )
-    duration: Duration = Field(description="From the first dose to the last visit")
+    duration: Duration = Field(
+        description="From the first dose to the last visit; in a crossover that of each period"
+    )
     centres: CentresSpec = CentresSpec()
     randomisation: RandomisationSpec = RandomisationSpec()
     enrolment: EnrolmentSpec = EnrolmentSpec()
     dropout: DropoutSpec | None = None
+    crossover: CrossoverSpec | None = Field(
+        default=None, description="Periods and sequences; each subject has one arm if left out"
+    )
+
+    @property
+    def per_draw(self) -> int:
+        """Simulated trials of each draw of the population's parameters."""
+        return self.trials_per_draw or self.replicates
+
+    @property
+    def population_draws(self) -> int:
+        """Draws of the population's parameters."""
+        return max(1, self.replicates // self.per_draw)
 
 
 class AdherenceSpec(Spec):
@@ -146,24 +187,47 @@ class DrugSpec(Spec):
     highest: DosePerDay | None = None
     adherence: AdherenceSpec | None = None
 
+    @property
+    def first_dose(self) -> float:
+        """Hours from the start of day 1 to the first dose."""
+        return (self.first_day - 1) * 24.0 + self.time_of_day
+
 
 class VisitsSpec(Spec):
-    """When patients are seen and what is measured. Titration may add visits between."""
+    """When patients are seen and what is measured: on days, or at times after the first dose.
 
-    days: Annotated[list[Day], Field(min_length=1)] = Field(
-        description="Scheduled days, increasing"
+    Titration may add visits between days.
+    """
+
+    days: Annotated[list[Day], Field(min_length=1)] | None = Field(
+        default=None, description="Scheduled days, increasing"
     )
-    time_of_day: HoursOfDay = 9.0
+    time_of_day: HoursOfDay = Field(default=9.0, description="When visits on days are")
+    times: Annotated[list[HoursAfterDose], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Times after the first dose, increasing, in place of days; one at the time of "
+        "a dose comes before it",
+    )
     measure: Annotated[list[str], Field(min_length=1)] = Field(description="Model outputs measured")
+    quantified_from: dict[str, Factor] = Field(
+        default_factory=dict,
+        description="Lower limit of quantification of a measured output, in its unit",
+    )
     attendance: Share = Field(default=1.0, description="Probability that a visit is kept")
     retry_after: PositiveDays = Field(
-        default=1.0, description="A missed visit is made up this much later"
+        default=1.0,
+        description="A missed visit on a day is made up this much later; one at a time is lost",
     )
     most: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
         description="Visits a patient may have at most; more is a failure. As many as the rules "
         "and the duration allow, if left out",
     )
+
+    @property
+    def planned(self) -> int:
+        """Number of scheduled visits."""
+        return len(self.times or self.days or ())
 
 
 class KnownSpec(Spec):
@@ -242,7 +306,11 @@ class LoadingSpec(Spec):
 
 
 class ArmSpec(Spec):
-    """What one arm receives: a starting dose, then its revision, then its titration."""
+    """What one arm receives: a starting dose, then its revision, then its titration.
+
+    A formulation, a meal or another drug also changes what happens to a dose: `bioavailability`
+    and `parameters` say how, against the patient's own.
+    """
 
     label: str
     start: Annotated[list[str], Field(min_length=1)] = Field(
@@ -259,6 +327,14 @@ class ArmSpec(Spec):
             "First day of titration; if left out, the day after the last revision and the last "
             "loading dose, day 2 at the earliest"
         ),
+    )
+    bioavailability: Factor = Field(
+        default=1.0, description="Factor on the share of each dose that enters the model"
+    )
+    parameters: dict[str, Factor] = Field(
+        default_factory=dict,
+        description="By model parameter, a factor on each patient's own, as in "
+        "{absorption_rate: 0.8}",
     )
 
 
@@ -321,8 +397,54 @@ class MeanSpec(_EndpointSpec):
     to_day: Day | None = None
 
 
+class _CourseSpec(_EndpointSpec):
+    of: str
+    from_time: HoursAfterDose = Field(
+        default=0.0, description="First sample that counts, after the first dose"
+    )
+    to_time: HoursAfterDose | None = Field(default=None, description="Last sample that counts")
+    below_limit: Literal["zero_first", "zero", "half_limit"] = Field(
+        default="zero_first",
+        description="What stands for a value below visits.quantified_from: 0 before the first "
+        "quantified value and nothing after it, 0, or half the limit. What is not above 0 is below",
+    )
+
+
+class AreaUnderCurveSpec(_CourseSpec):
+    """Area under the measured values, by trapezoids."""
+
+    kind: Literal["area_under_curve"]
+    to: Literal["last", "infinity"] = Field(
+        default="last",
+        description="Up to the last quantified value, or extrapolated from it with the terminal "
+        "rate, by log-linear regression on as many of the last values as give the best adjusted R²",
+    )
+    method: Literal["linear_up_log_down", "linear"] = Field(
+        default="linear_up_log_down",
+        description="Whether values fall exponentially between samples, or linearly",
+    )
+    terminal_points: Annotated[int, Field(ge=3)] = Field(
+        default=3, description="Fewest values that the terminal rate is from"
+    )
+
+
+class MaximumSpec(_CourseSpec):
+    """The largest measured value."""
+
+    kind: Literal["maximum"]
+
+
+class TimeOfMaximumSpec(_CourseSpec):
+    """Time after the first dose to the largest measured value."""
+
+    kind: Literal["time_of_maximum"]
+
+
+CourseSpec = AreaUnderCurveSpec | MaximumSpec | TimeOfMaximumSpec
+"""Endpoints of a concentration's course after a dose."""
+
 EndpointSpec = Annotated[
-    TimeInRangeSpec | TimeToRangeSpec | AnyAboveSpec | LastSpec | MeanSpec,
+    TimeInRangeSpec | TimeToRangeSpec | AnyAboveSpec | LastSpec | MeanSpec | CourseSpec,
     Field(discriminator="kind"),
 ]
 
@@ -333,7 +455,11 @@ class AnalysisSpec(Spec):
     label: str = ""
     endpoint: str
     estimator: Literal[
-        "mean_difference", "risk_difference", "restricted_mean_difference", "hazard_ratio"
+        "mean_difference",
+        "geometric_mean_ratio",
+        "risk_difference",
+        "restricted_mean_difference",
+        "hazard_ratio",
     ]
     contrast: Annotated[list[str], Field(min_length=2, max_length=2)] = Field(
         description="The arm of interest, then the arm it is compared with"
@@ -343,15 +469,26 @@ class AnalysisSpec(Spec):
     horizon: PositiveDays | None = None
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.05,
-        description="Two-sided level of the test; its interval has the level 1 minus alpha",
+        description="Two-sided level of the test; its interval has the level 1 minus alpha. With "
+        "margins the level of each of two one-sided tests; the interval has 1 minus 2 alpha",
     )
+    margins: Annotated[list[Margin], Field(min_length=2, max_length=2)] | None = Field(
+        default=None,
+        description="Within which a ratio of geometric means counts as equivalent: the lower and "
+        "the upper, as in [80 %, 125 %]. The trial has shown it when both tests reject",
+    )
+
+    @property
+    def level(self) -> float:
+        """Level of the confidence interval."""
+        return 1.0 - (self.alpha if self.margins is None else 2.0 * self.alpha)
 
 
 class SuccessSpec(Spec):
     """When the trial counts as a success: analyses that reach their alpha.
 
-    An effect on an endpoint that says which values are `better` has to favour the first arm of the
-    contrast as well.
+    Those with margins do so by equivalence. Otherwise an effect on an endpoint that says which
+    values are `better` has to favour the first arm of the contrast as well.
     """
 
     any_of: list[str] | None = None

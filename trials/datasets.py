@@ -11,6 +11,8 @@ first dose.
 - ADLB: measured values, one row a subject, visit and measurement.
 - ADEX: prescribed doses, one row a subject and visit.
 
+In a crossover a subject has rows in each period, and days within a study count from its first dose.
+
 The last two are of the first trials only (by default one): of hundreds, the tree is the place to
 look. Labels and units are in `frame.attrs`, and in the metadata of the parquet files' columns.
 """
@@ -18,7 +20,7 @@ look. Labels and units are in `frame.attrs`, and in the metadata of the parquet 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -60,21 +62,34 @@ def adsl(tree: xr.DataTree, study: Study) -> pd.DataFrame:
     config = study.config
     people, randomised = tree["subjects"].to_dataset(), tree["randomisation"].to_dataset()
     who = _Who.of(tree, study)
+    subjects = who.subjects
     # Out of the trial before its end; times count from the start of the first day.
-    left = randomised["dropout_time"].values.ravel()
-    discontinued = left < config.trial.duration
+    left, end = randomised["dropout_time"].values.ravel(), who.last_start + config.trial.duration
+    discontinued = left < end
     columns = [
-        *who.columns(),
-        Variable("ARM", "Description of Planned Arm", who.arms()),
-        Variable("ARMCD", "Planned Arm Code", who.arms(name.upper() for name in config.arms)),
-        Variable("TRT01P", "Planned Treatment for Period 01", who.arms()),
-        Variable("TRT01PN", "Planned Treatment for Period 01 (N)", who.arm + 1),
-        Variable("TRT01A", "Actual Treatment for Period 01", who.arms()),
-        Variable("TRT01AN", "Actual Treatment for Period 01 (N)", who.arm + 1),
-        Variable("ITTFL", "Intent-To-Treat Population Flag", flag(who.arm >= 0)),
+        *who.columns(subjects),
+        Variable("ARM", "Description of Planned Arm", who.groups(subjects, _LABEL)),
+        Variable("ARMCD", "Planned Arm Code", who.groups(subjects, _CODE)),
+        *who.sequence(subjects),
     ]
+    for period in range(who.periods):
+        here, number = subjects + period, f"{period + 1:02d}"
+        columns += [
+            Variable(f"TRT{number}P", f"Planned Treatment for Period {number}", who.arms(here)),
+            Variable(
+                f"TRT{number}PN", f"Planned Treatment for Period {number} (N)", who.arm[here] + 1
+            ),
+            Variable(f"TRT{number}A", f"Actual Treatment for Period {number}", who.arms(here)),
+            Variable(
+                f"TRT{number}AN", f"Actual Treatment for Period {number} (N)", who.arm[here] + 1
+            ),
+        ]
+    columns.append(
+        Variable("ITTFL", "Intent-To-Treat Population Flag", flag(who.arm[subjects] >= 0))
+    )
     if "endpoints" in tree.children:
         solved = who.given(tree["endpoints"].to_dataset()["solved"].values)
+        solved = solved.reshape(-1, who.periods).all(axis=1)
         columns.append(Variable("SOLVFL", "Simulated Without Failure Flag", flag(solved)))
     columns += [
         Variable(
@@ -86,7 +101,7 @@ def adsl(tree: xr.DataTree, study: Study) -> pd.DataFrame:
         )),
         Variable(
             "EOSDY", "End of Study Day",
-            np.floor(np.minimum(left, config.trial.duration - 1)).astype(np.int32) + 1,
+            np.floor(np.minimum(left, end - 1)).astype(np.int32) + 1,
         ),
     ]  # fmt: skip
     columns += [
@@ -137,7 +152,7 @@ def adeff(tree: xr.DataTree, study: Study) -> pd.DataFrame:
                 else None,
             }
         )
-    rows = who.size
+    rows = who.arm.size
     censored = np.concatenate(
         [
             np.full(rows, np.nan) if part["event"] is None else (~part["event"]).astype(float)
@@ -146,9 +161,10 @@ def adeff(tree: xr.DataTree, study: Study) -> pd.DataFrame:
     )
     which = np.repeat(np.arange(len(specs)), rows)
     labels = [spec.label or name for name, spec in specs.items()]
+    everybody = np.tile(np.arange(rows), len(specs))
     columns = [
-        *who.columns(np.tile(np.arange(rows), len(specs))),
-        Variable("TRTP", "Planned Treatment", who.arms(index=np.tile(np.arange(rows), len(specs)))),
+        *who.columns(everybody),
+        *who.treatment(everybody),
         Variable("PARAMCD", "Parameter Code", coded(which, codes)),
         Variable("PARAM", "Parameter", coded(which, labels)),
         Variable("AVAL", "Analysis Value", np.concatenate([part["value"] for part in parts])),
@@ -176,12 +192,14 @@ def adlb(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
     units = study.protocol.model.quantities("Outputs")
     drug = study.config.drug
     first_dose = drug.first_day - 1 + drug.time_of_day / 24.0
+    limits = study.config.visits.quantified_from
     tables = [
         visits.table(
             f"{name}_measured",
             code,
             with_unit(sentence(units[name].description or name), units[name].unit),
             first_dose,
+            limits.get(name, np.nan) if limits else None,
         )
         for name, code in zip(measured, codes, strict=True)
     ]
@@ -217,42 +235,105 @@ def datasets(tree: xr.DataTree, study: Study, trials: int = 1) -> dict[str, pd.D
     return found
 
 
-class _Who:
-    """Every subject of a run in one row, and the arm it was given; -1 where it was given none."""
+_LABEL = ", then "
+_CODE = "-"
+"""What stands between the arms of a sequence, in words and in a code."""
 
-    def __init__(self, study: Study, arm: np.ndarray, centre: np.ndarray):
+
+class _Who:
+    """Every subject of a run in each of its periods, a row each, periods of a subject together.
+
+    `shape` is (population, trial, subject, period); `arm` the number of the arm of each row, -1
+    where there was none; `group` that of the arm or the sequence its subject was randomised to.
+    """
+
+    def __init__(self, study: Study, randomised: Mapping[str, np.ndarray]):
         self.study = study
-        self.shape = arm.shape
-        self.size = arm.size
+        self.crossover = study.config.trial.crossover
+        arm = randomised["arm_number"]
+        # Periods, which only a crossover has, last.
+        arm = arm[..., None] if self.crossover is None else np.moveaxis(arm, 2, -1)
+        self.shape, self.periods = arm.shape, arm.shape[-1]
         self.arm = arm.ravel().astype(np.int32)
-        self.centre = centre.ravel()
+        group = randomised["arm_number" if self.crossover is None else "sequence_number"]
+        self.group = np.repeat(group.ravel().astype(np.int32), self.periods)
+        self.centre = np.repeat(randomised["centre"].ravel(), self.periods)
 
     @classmethod
     def of(cls, tree: xr.DataTree, study: Study, trials: int | None = None) -> _Who:
         randomised = tree["randomisation"].to_dataset()
-        return cls(
-            study,
-            randomised["arm_number"].values[:, :trials],
-            randomised["centre"].values[:, :trials],
-        )
+        names = {"arm_number", "sequence_number", "centre"} & set(map(str, randomised.data_vars))
+        return cls(study, {name: randomised[name].values[:, :trials] for name in names})
 
-    def arms(
-        self, labels: Iterable[str] | None = None, index: np.ndarray | None = None
-    ) -> pd.Categorical:
-        names = labels or (spec.label for spec in self.study.config.arms.values())
-        return coded(self.arm if index is None else self.arm[index], list(names))
+    @property
+    def subjects(self) -> np.ndarray:
+        """The row of each subject's first period."""
+        return np.arange(0, self.arm.size, self.periods)
+
+    @property
+    def period(self) -> np.ndarray:
+        """Number of each row's period, from 0."""
+        return np.arange(self.arm.size) % self.periods
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Days from the first dose to that of each row's period."""
+        return np.array(self.study.protocol.periods.starts)[self.period]
+
+    @property
+    def last_start(self) -> float:
+        """Days from the first dose to that of the last period."""
+        return self.study.protocol.periods.starts[-1]
+
+    def arms(self, index: np.ndarray) -> pd.Categorical:
+        """Label of the arm of each of these rows."""
+        labels = [spec.label for spec in self.study.config.arms.values()]
+        return coded(self.arm[index], labels)
+
+    def groups(self, index: np.ndarray, between: str) -> pd.Categorical:
+        """What the subjects of these rows were randomised to: with `_CODE` codes, else labels."""
+        arms = self.study.config.arms
+        name = {key: key.upper() if between == _CODE else spec.label for key, spec in arms.items()}
+        sequences = [[key] for key in arms] if self.crossover is None else self.crossover.sequences
+        texts = [between.join(name[key] for key in sequence) for sequence in sequences]
+        return coded(self.group[index], texts)
+
+    def sequence(self, index: np.ndarray) -> list[Variable]:
+        """The sequence of these rows, in a crossover."""
+        if self.crossover is None:
+            return []
+        label = "Planned Sequence of Treatments"
+        return [Variable("TRTSEQP", label, self.groups(index, _LABEL))]
+
+    def treatment(self, index: np.ndarray) -> list[Variable]:
+        """What the subjects of these rows were given, and in a crossover when."""
+        planned = Variable("TRTP", "Planned Treatment", self.arms(index))
+        if self.crossover is None:
+            return [planned]
+        period = self.period[index]
+        names = [f"Period {number + 1:02d}" for number in range(self.periods)]
+        return [
+            planned,
+            *self.sequence(index),
+            Variable("APERIOD", "Period", (period + 1).astype(np.int32)),
+            Variable("APERIODC", "Period (C)", coded(period, names)),
+        ]
 
     def given(self, potential: np.ndarray) -> np.ndarray:
-        """Of (population, trial, arm, subject, …), what happened: (population·trial·subject, …)."""
-        draws, trials, subjects = self.shape
-        arm = np.maximum(self.arm.reshape(self.shape), 0)
-        draw, trial, subject = np.ix_(np.arange(draws), np.arange(trials), np.arange(subjects))
-        chosen = potential[draw, trial, arm, subject]
-        return chosen.reshape(self.size, *potential.shape[4:])
+        """Of (population, trial, period, arm, subject, …), what happened: (row, …).
 
-    def columns(self, index: np.ndarray | None = None) -> list[Variable]:
-        """Who each row is about; `index` picks the subject of each row."""
-        draw, trial, subject = np.unravel_index(np.arange(self.size), self.shape)
+        A parallel trial's has no axis of periods.
+        """
+        if self.crossover is None:
+            potential = potential[:, :, None]
+        arm = np.maximum(self.arm.reshape(self.shape), 0)
+        draw, trial, subject, period = np.ix_(*map(np.arange, self.shape))
+        chosen = potential[draw, trial, period, arm, subject]
+        return chosen.reshape(self.arm.size, *potential.shape[5:])
+
+    def columns(self, index: np.ndarray) -> list[Variable]:
+        """Who each of these rows is about."""
+        draw, trial, subject, _ = np.unravel_index(np.arange(self.arm.size), self.shape)
         study_id = study_identifier(self.study.config)
         several = self.shape[0] > 1
         unique = [
@@ -260,8 +341,6 @@ class _Who:
             else f"{study_id}-{t + 1:04d}-{s + 1:05d}"
             for d, t, s in zip(draw.tolist(), trial.tolist(), subject.tolist(), strict=True)
         ]  # fmt: skip
-        if index is None:
-            index = np.arange(self.size)
         names = pd.array(unique, dtype="str").take(index)
         numbers = [f"{number + 1:05d}" for number in range(self.shape[2])]
         centres = [f"{c + 1:03d}" for c in range(int(self.centre.max(initial=0)) + 1)]
@@ -295,17 +374,24 @@ class _Visits:
         return cls(_Who.of(tree, study, trials), outcomes)
 
     def table(
-        self, name: str, code: str, label: str, baseline_before: float | None
+        self,
+        name: str,
+        code: str,
+        label: str,
+        baseline_before: float | None,
+        limit: float | None = None,
     ) -> list[Variable]:
-        """The rows of one measurement, with a baseline where a time (d) for it is given."""
+        """The rows of one measurement, with a baseline where a time (d) for it is given, and which
+        values are below a limit of quantification where measurements have one; NaN: this has none.
+        """
         value = self.who.given(self.outcomes[name]).astype(float)[self.row, self.slot]
         time = self.time[self.row, self.slot]
-        day = np.floor(time).astype(np.int32) + 1
+        day = np.floor(self.who.starts[self.row] + time).astype(np.int32) + 1
         same = np.zeros(len(day), int)
         columns = [
             *self.who.columns(self.row),
-            Variable("TRTP", "Planned Treatment", self.who.arms(index=self.row)),
-            Variable("TRTA", "Actual Treatment", self.who.arms(index=self.row)),
+            *self.who.treatment(self.row),
+            Variable("TRTA", "Actual Treatment", self.who.arms(self.row)),
             Variable("PARAMCD", "Parameter Code", coded(same, [code])),
             Variable("PARAM", "Parameter", coded(same, [label])),
             Variable("AVAL", "Analysis Value", value),
@@ -313,11 +399,17 @@ class _Visits:
             Variable("AVISITN", "Analysis Visit (N)", day),
             Variable("ADY", "Analysis Relative Day", day),
             Variable("ARELTM", "Analysis Relative Time Since the First Day Began", time, "d"),
+            *self._timepoints(time),
             Variable("VISITNUM", "Visit Number", (self.slot + 1).astype(np.int32)),
         ]
+        if limit is not None:
+            columns += [
+                Variable("ALLOQ", "Analysis Lower Limit of Quantitation", np.full(len(day), limit)),
+                Variable("BLQFL", "Below Limit of Quantitation Flag", flag(value < limit)),
+            ]
         if baseline_before is not None:
             is_baseline = self._last_before(time, baseline_before)
-            base = np.full(self.who.size, np.nan)
+            base = np.full(self.who.arm.size, np.nan)
             base[self.row[is_baseline]] = value[is_baseline]
             base = base[self.row]
             columns += [
@@ -328,9 +420,22 @@ class _Visits:
         columns.append(Variable("ANL01FL", "Analysis Flag 01", coded(same, ["Y"])))
         return columns
 
+    def _timepoints(self, time: np.ndarray) -> list[Variable]:
+        """The planned times of visits after the first dose, where visits are at such times."""
+        times = self.who.study.config.visits.times
+        if times is None:
+            return []
+        hours = 24.0 * time - self.who.study.config.drug.first_dose
+        nearest = np.abs(hours[:, None] - np.array(times)).argmin(axis=1)
+        return [
+            Variable("ATPT", "Analysis Timepoint", coded(nearest, [f"{h:g} h" for h in times])),
+            Variable("ATPTN", "Analysis Timepoint (N)", np.array(times)[nearest], "h"),
+        ]
+
     def _last_before(self, time: np.ndarray, limit: float) -> np.ndarray:
         """Which rows are their subject's last at or before a time."""
-        before = time <= limit
+        # A time stored in single precision is good to a second.
+        before = time <= limit + 1 / 86_400
         # Rows of a subject stand together in order of time, so the last is followed by a later
         # row or by somebody else's.
         following = np.append(before[1:] & (self.row[1:] == self.row[:-1]), False)

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from insilico.config import Name, shown
-from trials.allocation import check_allocation
+from trials.allocation import allocation_of, check_allocation
 from trials.checks import Checks
 from trials.config import (
     AnalysisSpec,
+    CourseSpec,
     EndpointSpec,
     PublishedEffectSpec,
     TimeInRangeSpec,
     TrialConfig,
 )
+
+ESTIMATORS = {
+    "time_in_range": ("mean_difference",),
+    "time_to_range": ("restricted_mean_difference", "hazard_ratio"),
+    "any_at_or_above": ("risk_difference", "mean_difference"),
+    "last": ("mean_difference", "geometric_mean_ratio"),
+    "mean": ("mean_difference", "geometric_mean_ratio"),
+    "area_under_curve": ("mean_difference", "geometric_mean_ratio"),
+    "maximum": ("mean_difference", "geometric_mean_ratio"),
+    "time_of_maximum": ("mean_difference",),
+}
+"""Which estimators fit each kind of endpoint in a parallel trial."""
+
+CROSSOVER = ("geometric_mean_ratio",)
+"""Those that compare arms within subjects."""
+
+RATIOS = {"hazard_ratio": "a hazard ratio", "geometric_mean_ratio": "a ratio in percent"}
 
 DOSE_RECORDS = ("daily_dose", "weekly_dose")
 """What endpoints may be of, beside the measured outputs."""
@@ -29,6 +50,7 @@ def check_design(checks: Checks, vocabulary: Mapping[str, Name], measured: Seque
     - `vocabulary`: names that criteria may use; empty where the cohort is not known.
     - `measured`: outputs that visits measure.
     """
+    _draws(checks)
     _randomisation(checks, vocabulary)
     _endpoints(checks, measured)
     _analyses(checks, vocabulary)
@@ -36,20 +58,32 @@ def check_design(checks: Checks, vocabulary: Mapping[str, Name], measured: Seque
     _references(checks)
 
 
+def _draws(checks: Checks) -> None:
+    trial = checks.config.trial
+    if trial.replicates % trial.per_draw:
+        checks.note(
+            ("trial", "trials_per_draw"),
+            f"must divide the {trial.replicates:,} replicates",
+            hint="the same number of trials is simulated of each draw of the population",
+        )
+
+
 def _randomisation(checks: Checks, vocabulary: Mapping[str, Name]) -> None:
-    spec = checks.config.trial.randomisation
-    arms = list(checks.config.arms)
+    config, spec = checks.config, checks.config.trial.randomisation
+    arms = list(config.arms)
     path = ("trial", "randomisation")
     allocation = spec.allocation or dict.fromkeys(arms, 1)
-    right = [checks.known((*path, "allocation", name), name, arms, "arm") for name in allocation]
-    for name in arms:
-        # A misspelt arm is not missed as well.
-        if name not in allocation and all(right):
-            message = f"says nothing of the arm {shown(name)}"
-            checks.note((*path, "allocation"), message, found="")
+    if config.trial.crossover is None:
+        known = [checks.known((*path, "allocation", n), n, arms, "arm") for n in allocation]
+        for name in arms:
+            # A misspelt arm is not missed as well.
+            if name not in allocation and all(known):
+                message = f"says nothing of the arm {shown(name)}"
+                checks.note((*path, "allocation"), message, found="")
     sizes = spec.block_sizes if spec.method == "permuted_blocks" else ()
-    if set(allocation) == set(arms) and len(arms) > 1:
-        for message in check_allocation([allocation[name] for name in arms], sizes):
+    ratio = allocation_of(config)
+    if set(allocation) == set(arms) and len(ratio) > 1:
+        for message in check_allocation(ratio, sizes):
             checks.note((*path, "block_sizes"), message, found="")
     for name, expression in spec.strata.by.items():
         if vocabulary:
@@ -59,7 +93,11 @@ def _randomisation(checks: Checks, vocabulary: Mapping[str, Name]) -> None:
 def _endpoints(checks: Checks, measured: Sequence[str]) -> None:
     for name, spec in checks.config.endpoints.items():
         path = ("endpoints", name)
-        checks.known((*path, "of"), spec.of, [*measured, *DOSE_RECORDS], "measured output")
+        course = isinstance(spec, CourseSpec)
+        known = [*measured] if course else [*measured, *DOSE_RECORDS]
+        checks.known((*path, "of"), spec.of, known, "measured output")
+        if course:
+            _course(checks, path, spec)
         low, high = getattr(spec, "low", None), getattr(spec, "high", None)
         if low is not None and high is not None and low >= high:
             checks.note((*path, "high"), f"must be above `low` ({low:g})")
@@ -71,6 +109,23 @@ def _endpoints(checks: Checks, measured: Sequence[str]) -> None:
             checks.note((*path, "to_day"), f"is after the trial's end on day {checks.last_day}")
         elif first > last or (first == last and isinstance(spec, TimeInRangeSpec)):
             checks.note((*path, "from_day"), f"must come before day {last}")
+
+
+def _course(checks: Checks, path: Sequence[str], spec: CourseSpec) -> None:
+    """Note a window that holds no two samples, and a limit's half where there is no limit."""
+    visits, end = checks.config.visits, spec.to_time
+    if end is not None and end <= spec.from_time:
+        checks.note((*path, "to_time"), f"must be after `from_time` ({spec.from_time:g} h)")
+    elif visits.times is not None:
+        last = math.inf if end is None else end
+        if sum(spec.from_time <= time <= last for time in visits.times) < 2:
+            checks.note(path, "has fewer than two of visits.times in its window", key=True)
+    if spec.below_limit == "half_limit" and spec.of not in visits.quantified_from:
+        checks.note(
+            (*path, "below_limit"),
+            f"needs a limit of quantification for {spec.of}",
+            hint="state it in visits.quantified_from",
+        )
 
 
 def _analyses(checks: Checks, vocabulary: Mapping[str, Name]) -> None:
@@ -107,27 +162,72 @@ def _success(checks: Checks) -> None:
 def _estimator(
     checks: Checks, path: Sequence[str], spec: AnalysisSpec, endpoint: EndpointSpec
 ) -> None:
-    to_event = endpoint.kind == "time_to_range"
-    binary = endpoint.kind == "any_at_or_above"
-    wanted = TIME_TO_EVENT if to_event else ("risk_difference",) if binary else ("mean_difference",)
-    allowed = (*wanted, "mean_difference") if binary else wanted
+    crossover = checks.config.trial.crossover is not None
+    fitting = ESTIMATORS[endpoint.kind]
+    allowed = [name for name in fitting if not crossover or name in CROSSOVER]
     if spec.estimator not in allowed:
+        design = " in a crossover" if crossover and spec.estimator in fitting else ""
         checks.note(
             (*path, "estimator"),
-            f"does not fit the endpoint {spec.endpoint} ({endpoint.kind})",
-            allowed=", ".join(allowed),
+            f"does not fit the endpoint {spec.endpoint} ({endpoint.kind}){design}",
+            allowed=", ".join(allowed) or "none",
         )
-    if spec.adjust == "strata" and spec.estimator in TIME_TO_EVENT:
+    elif crossover:
+        _within_subjects(checks, path, spec)
+    if spec.adjust == "strata" and (crossover or spec.estimator in TIME_TO_EVENT):
+        within = (
+            "each subject is its own control" if crossover else "the comparison is not stratified"
+        )
         checks.note(
             (*path, "adjust"),
-            f"is not available for {spec.estimator}",
-            hint="leave it out: the comparison is not stratified",
+            f"is not available for {spec.estimator}{' in a crossover' if crossover else ''}",
+            hint=f"leave it out: {within}",
+        )
+    if spec.margins is not None:
+        if spec.estimator != "geometric_mean_ratio":
+            checks.note((*path, "margins"), f"means nothing to {spec.estimator}", found="")
+        elif spec.margins[0] >= spec.margins[1]:
+            checks.note((*path, "margins", 1), f"must be above the lower, {spec.margins[0]:g} %")
+
+
+def _within_subjects(checks: Checks, path: Sequence[str], spec: AnalysisSpec) -> None:
+    """Note a contrast of arms that the sequences of a crossover cannot tell from periods."""
+    crossover = checks.config.trial.crossover
+    arms = list(checks.config.arms)
+    if crossover is None:
+        return
+    named = {arm for sequence in crossover.sequences for arm in sequence}
+    lengths = {len(sequence) for sequence in crossover.sequences}
+    if not named.union(spec.contrast) <= set(arms) or len(lengths) > 1:
+        return  # said elsewhere
+    rows = [
+        [f"sequence {number}", f"period {period}", arm]
+        for number, sequence in enumerate(crossover.sequences)
+        for period, arm in enumerate(sequence)
+    ]
+    columns = sorted({name for row in rows for name in row})
+    design = [[float(name in row) for name in columns] for row in rows]
+    treatment, reference = spec.contrast
+    contrast = [float(name == treatment) - float(name == reference) for name in columns]
+    rank = np.linalg.matrix_rank
+    if rank([*design, contrast]) > rank(design):
+        checks.note(
+            (*path, "contrast"),
+            "cannot be told from effects of periods and subjects with these sequences",
+            found="",
+            hint="both arms must come in one sequence, and in another order in another",
         )
 
 
 def _horizon(checks: Checks, path: Sequence[str], spec: AnalysisSpec) -> None:
     """A mean is restricted to a time that patients are followed to."""
-    last = checks.config.visits.days[-1] - 1.0 + checks.config.visits.time_of_day / 24.0
+    visits = checks.config.visits
+    if visits.times is not None:
+        last = (checks.config.drug.first_dose + visits.times[-1]) / 24.0
+    elif visits.days:
+        last = visits.days[-1] - 1.0 + visits.time_of_day / 24.0
+    else:
+        return  # neither is stated, which is said elsewhere
     if spec.horizon is None:
         checks.note(path, "needs `horizon`, the time up to which it counts", key=True)
     elif spec.horizon > last:
@@ -184,18 +284,18 @@ def _effect(checks: Checks, path: Sequence[str | int], effect: PublishedEffectSp
         elif not effect.lower <= effect.value <= effect.upper:
             checks.note((*path, "value"), "lies outside its interval", allowed=ends)
     numbers = {"value": effect.value, "lower": effect.lower, "upper": effect.upper}
-    ratio = checks.config.analyses[effect.analysis].estimator == "hazard_ratio"
+    ratio = RATIOS.get(checks.config.analyses[effect.analysis].estimator)
     most = _range(checks.config, effect.analysis)
     for key, number in numbers.items():
         if number is None:
             continue
-        if ratio and number <= 0:
+        if ratio is not None and number <= 0:
             checks.note(
                 (*path, key),
-                "must be a hazard ratio, which is above 0",
+                f"must be {ratio}, which is above 0",
                 hint="state the ratio itself, not its logarithm",
             )
-        elif not ratio and most is not None:
+        elif ratio is None and most is not None:
             _within(checks, (*path, key), number, (-most[1], most[1]))
 
 

@@ -88,7 +88,7 @@ def time_in_range(
 
     Not valid with fewer than two values or no interpolated time within the window.
     """
-    before = _previous_used(used)
+    before = previous_used(used)
     linked = used & (before >= 0)
     before = jnp.maximum(before, 0)
     time = jnp.where(used, time, 0.0)
@@ -118,12 +118,12 @@ def time_in_range(
     days = jnp.sum(length, axis=-1)
     below = jnp.sum(length * share_below, axis=-1)
     above = jnp.sum(length * share_above, axis=-1)
-    valid = (days > 0) & _complete(time, used, value)
+    valid = (days > 0) & complete(time, used, value)
     percent = 100 / jnp.where(valid, days, 1.0)
     return TimeInRange(
-        within=_blank(jnp.maximum(days - below - above, 0.0) * percent, valid),
-        above=_blank(above * percent, valid),
-        below=_blank(below * percent, valid),
+        within=blank(jnp.maximum(days - below - above, 0.0) * percent, valid),
+        above=blank(above * percent, valid),
+        below=blank(below * percent, valid),
         days=jnp.where(valid, days, 0.0),
         valid=valid,
     )
@@ -148,9 +148,9 @@ def time_to_range(
     hit = seen & (value >= _column(low)) & (value <= _column(high))
     first = jnp.min(jnp.where(hit, time, jnp.inf), axis=-1, initial=jnp.inf)
     last = jnp.max(jnp.where(seen, time, -jnp.inf), axis=-1, initial=-jnp.inf)
-    valid = jnp.any(seen, axis=-1) & _complete(time, used, value)
+    valid = jnp.any(seen, axis=-1) & complete(time, used, value)
     event = jnp.any(hit, axis=-1) & valid
-    return TimeToEvent(_blank(jnp.where(event, first, last), valid), event, valid)
+    return TimeToEvent(blank(jnp.where(event, first, last), valid), event, valid)
 
 
 def visits_at_or_above(
@@ -164,7 +164,7 @@ def visits_at_or_above(
 ) -> Occurrences:
     """Visits in the window [`start`, `end`] (d) with a value of `threshold` or more."""
     seen = _seen(time, used, start, end)
-    valid = jnp.any(seen, axis=-1) & _complete(time, used, value)
+    valid = jnp.any(seen, axis=-1) & complete(time, used, value)
     number = jnp.sum(seen & (value >= _column(threshold)), axis=-1)
     number = jnp.where(valid, number, 0)
     return Occurrences(number, number > 0, jnp.sum(seen, axis=-1), valid)
@@ -182,8 +182,8 @@ def last_value(
     seen = _seen(time, used, start, end)
     positions = jnp.arange(time.shape[-1])
     last = jnp.max(jnp.where(seen, positions, 0), axis=-1, keepdims=True, initial=0)
-    valid = jnp.any(seen, axis=-1) & _complete(time, used, value)
-    return Endpoint(_blank(jnp.take_along_axis(value, last, axis=-1)[..., 0], valid), valid)
+    valid = jnp.any(seen, axis=-1) & complete(time, used, value)
+    return Endpoint(blank(jnp.take_along_axis(value, last, axis=-1)[..., 0], valid), valid)
 
 
 def mean_value(
@@ -197,9 +197,9 @@ def mean_value(
     """Mean over the visits in the window [`start`, `end`] (d), each counting the same."""
     seen = _seen(time, used, start, end)
     visits = jnp.sum(seen, axis=-1)
-    valid = (visits > 0) & _complete(time, used, value)
+    valid = (visits > 0) & complete(time, used, value)
     total = jnp.sum(jnp.where(seen, value, 0.0), axis=-1)
-    return Endpoint(_blank(total / jnp.maximum(visits, 1), valid), valid)
+    return Endpoint(blank(total / jnp.maximum(visits, 1), valid), valid)
 
 
 def largest_value(
@@ -212,9 +212,9 @@ def largest_value(
 ) -> Endpoint:
     """Largest value at the visits in the window [`start`, `end`] (d)."""
     seen = _seen(time, used, start, end)
-    valid = jnp.any(seen, axis=-1) & _complete(time, used, value)
+    valid = jnp.any(seen, axis=-1) & complete(time, used, value)
     largest = jnp.max(jnp.where(seen, value, -jnp.inf), axis=-1, initial=-jnp.inf)
-    return Endpoint(_blank(largest, valid), valid)
+    return Endpoint(blank(largest, valid), valid)
 
 
 def value_at(
@@ -229,8 +229,8 @@ def value_at(
     distance = jnp.where(used, jnp.abs(time - _column(day)), jnp.inf)
     nearest = jnp.argmin(distance, axis=-1, keepdims=True)
     reached = jnp.take_along_axis(distance, nearest, axis=-1)[..., 0] <= jnp.asarray(tolerance)
-    valid = reached & _complete(time, used, value)
-    return Endpoint(_blank(jnp.take_along_axis(value, nearest, axis=-1)[..., 0], valid), valid)
+    valid = reached & complete(time, used, value)
+    return Endpoint(blank(jnp.take_along_axis(value, nearest, axis=-1)[..., 0], valid), valid)
 
 
 def _column(number: Number) -> Float[Array, "*batch 1"]:
@@ -248,7 +248,7 @@ def _seen(
     return used & (time >= _column(start)) & (time <= _column(end))
 
 
-def _complete(
+def complete(
     time: Float[Array, "*batch visit"],
     used: Bool[Array, "*batch visit"],
     value: Float[Array, "*batch visit"],
@@ -257,7 +257,7 @@ def _complete(
     return jnp.all(~used | (jnp.isfinite(time) & jnp.isfinite(value)), axis=-1)
 
 
-def _previous_used(used: Bool[Array, "*batch visit"]) -> Int[Array, "*batch visit"]:
+def previous_used(used: Bool[Array, "*batch visit"]) -> Int[Array, "*batch visit"]:
     """Position of the used visit before each position, -1 where there is none."""
     positions = jnp.where(used, jnp.arange(used.shape[-1]), -1)
     latest = jax.lax.cummax(positions, axis=positions.ndim - 1)
@@ -265,5 +265,6 @@ def _previous_used(used: Bool[Array, "*batch visit"]) -> Int[Array, "*batch visi
     return jnp.concatenate([none, latest[..., :-1]], axis=-1)
 
 
-def _blank(value: Float[Array, "*batch"], valid: Bool[Array, "*batch"]) -> Float[Array, "*batch"]:
+def blank(value: Float[Array, "*batch"], valid: Bool[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """NaN where not valid."""
     return jnp.where(valid, value, jnp.nan)

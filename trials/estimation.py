@@ -12,6 +12,8 @@ from jax import Array
 from trials.analyses import (
     Estimates,
     Status,
+    crossover_geometric_mean_ratio,
+    geometric_mean_ratio,
     hazard_ratio,
     in_batches,
     indicator_columns,
@@ -29,6 +31,9 @@ from trials.operating_characteristics import (
     proportion,
 )
 
+PAIRED = ("mean_difference", "geometric_mean_ratio", "risk_difference")
+"""Estimators whose true values are those of paired differences."""
+
 Endpoints = Mapping[str, Mapping[str, np.ndarray]]
 """By endpoint, `value`, `valid` and, for a time to an event, `event`."""
 
@@ -41,16 +46,20 @@ class Truth(NamedTuple):
     subjects: int
 
 
-def observed(endpoints: Endpoints, arm: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
-    """Each subject's endpoints under the arm it was given.
+def given(potential: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    """What happened to each subject, (trial, subject, period).
 
-    Potential endpoints are (arm, trial, subject), `arm` is (trial, subject).
+    Potential outcomes are (condition, trial, subject); `condition` has each subject's number of it
+    in every period, (trial, subject, period).
     """
+    periods = np.moveaxis(np.maximum(condition, 0), -1, 0)
+    return np.moveaxis(np.take_along_axis(potential, periods, axis=0), 0, -1)
+
+
+def observed(endpoints: Endpoints, condition: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Each subject's endpoints in the conditions it was given; arrays as of `given`."""
     return {
-        name: {
-            part: np.take_along_axis(column, np.maximum(arm, 0)[None], axis=0)[0]
-            for part, column in parts.items()
-        }
+        name: {part: given(column, condition) for part, column in parts.items()}
         for name, parts in endpoints.items()
     }
 
@@ -95,16 +104,36 @@ def analyse(
     subsets: Mapping[str, np.ndarray],
     strata: Strata,
 ) -> dict[str, Estimates]:
-    """Every analysis of every trial; arrays (trial, subject).
+    """Every analysis of every trial; arrays (trial, subject, period), subsets (trial, subject).
 
-    `endpoints` are the observed ones; `analysable` is false for subjects whose solve failed, who
-    are left out.
+    `endpoints` are the observed ones; `analysable` is false where a subject's solve failed, which
+    is left out.
     """
-    return {
-        name: _estimate(config, spec, endpoints[spec.endpoint], arm, used, strata)
-        for name, spec in config.analyses.items()
-        for used in [analysable & subsets.get(name, True)]
-    }
+    result = {}
+    for name, spec in config.analyses.items():
+        subset = np.asarray(subsets.get(name, True))[..., None]
+        outcome, used = endpoints[spec.endpoint], analysable & subset
+        if config.trial.crossover is not None:
+            result[name] = _within_subjects(config, spec, outcome, arm, used)
+            continue
+        only = {part: column[..., 0] for part, column in outcome.items()}
+        result[name] = _estimate(config, spec, only, arm[..., 0], used[..., 0], strata)
+    return result
+
+
+def _within_subjects(
+    config: TrialConfig,
+    spec: AnalysisSpec,
+    outcome: Mapping[str, np.ndarray],
+    arm: np.ndarray,
+    used: np.ndarray,
+) -> Estimates:
+    """An analysis of a crossover; arrays (trial, subject, period)."""
+    return in_batches(
+        crossover_geometric_mean_ratio,
+        jnp.asarray(outcome["value"]), jnp.asarray(arm), jnp.asarray(used & outcome["valid"]),
+        **_options(config, spec),
+    )  # fmt: skip
 
 
 def _estimate(
@@ -120,29 +149,39 @@ def _estimate(
     used = used & outcome["valid"] & np.isin(arm, (treatment, reference))
     value = jnp.asarray(np.where(used, outcome["value"], 0.0))
     adjusted = spec.adjust == "strata" and bool(strata.codes)
-    common: dict[str, Any] = {
-        "arms": len(config.arms),
-        "treatment": treatment,
-        "reference": reference,
-        "level": 1.0 - spec.alpha,
-    }
-    given = [jnp.asarray(arm), jnp.asarray(used)]
+    options = _options(config, spec)
+    who = [jnp.asarray(arm), jnp.asarray(used)]
     match spec.estimator:
-        case "mean_difference":
+        case "mean_difference" | "geometric_mean_ratio":
             columns = [strata.columns()] if adjusted else []
-            return run(mean_difference, value, *given, *columns, **common)
+            means = spec.estimator == "mean_difference"
+            estimator = mean_difference if means else geometric_mean_ratio
+            return run(estimator, value, *who, *columns, **options)
         case "risk_difference" if adjusted:
             cells, number = strata.cells()
             return run(
-                risk_difference_mantel_haenszel, value > 0.5, *given, cells,
-                strata=number, **common,
+                risk_difference_mantel_haenszel, value > 0.5, *who, cells,
+                strata=number, **options,
             )  # fmt: skip
         case "risk_difference":
-            return run(risk_difference_miettinen_nurminen, value > 0.5, *given, **common)
+            return run(risk_difference_miettinen_nurminen, value > 0.5, *who, **options)
     event = jnp.asarray(np.where(used, outcome["event"], False))
     if spec.estimator == "hazard_ratio":
-        return run(hazard_ratio, value, event, *given, **common)
-    return run(restricted_mean_difference, value, event, *given, horizon=spec.horizon, **common)
+        return run(hazard_ratio, value, event, *who, **options)
+    return run(restricted_mean_difference, value, event, *who, horizon=spec.horizon, **options)
+
+
+def _options(config: TrialConfig, spec: AnalysisSpec) -> dict[str, Any]:
+    """What all estimators are told of an analysis."""
+    treatment, reference = contrast_of(config, spec)
+    margins = {} if spec.margins is None else {"margins": jnp.log(jnp.asarray(spec.margins) / 100)}
+    return {
+        "arms": len(config.arms),
+        "treatment": treatment,
+        "reference": reference,
+        "level": spec.level,
+        **margins,
+    }
 
 
 def contrast_of(config: TrialConfig, spec: AnalysisSpec) -> tuple[int, int]:
@@ -157,21 +196,32 @@ def true_values(
     solved: np.ndarray,
     subsets: Mapping[str, np.ndarray],
 ) -> dict[str, Truth]:
-    """Each estimand's own summary on subjects seen under both arms; arrays (arm, subject).
+    """Each estimand's own summary on subjects seen under both arms; arrays (condition, subject).
 
-    For means and risks every subject is its own control, and the error is that of the paired
-    difference. A time to an event is summarised as the estimator does, with all subjects in both
-    arms; its error ignores the pairing and so is on the large side.
+    For means, their ratios and risks every subject is its own control, and the error is that of the
+    paired difference, in a crossover averaged over the periods. A time to an event is summarised as
+    the estimator does, with all subjects in both arms; its error ignores the pairing and so is on
+    the large side.
     """
     result = {}
     for name, spec in config.analyses.items():
         treatment, reference = contrast_of(config, spec)
         outcome = potential[spec.endpoint]
-        both = solved[treatment] & solved[reference] & subsets.get(name, True)
-        if spec.estimator in ("mean_difference", "risk_difference"):
-            draws = config.trial.population_draws
-            result[name] = _paired(outcome, both, treatment, reference, draws)
+        if spec.estimator in PAIRED:
+            value, valid = outcome["value"], outcome["valid"] & solved & subsets.get(name, True)
+            if spec.estimator == "geometric_mean_ratio":
+                valid = valid & (value > 0)
+                value = np.log(np.where(valid, value, 1.0))
+            first, second = (
+                (
+                    value[arm :: len(config.arms)].mean(axis=0),
+                    valid[arm :: len(config.arms)].all(axis=0),
+                )
+                for arm in (treatment, reference)
+            )
+            result[name] = _paired(first, second, config.trial.population_draws)
             continue
+        both = solved[treatment] & solved[reference] & subsets.get(name, True)
         pair = (treatment, reference)
         merged = {
             part: np.concatenate([column[arm] for arm in pair])[None]
@@ -193,14 +243,11 @@ def _directly(estimator: Callable[..., Estimates], *arrays: Array, **options: An
 
 
 def _paired(
-    outcome: Mapping[str, np.ndarray],
-    both: np.ndarray,
-    treatment: int,
-    reference: int,
-    draws: int,
+    treatment: tuple[np.ndarray, np.ndarray], reference: tuple[np.ndarray, np.ndarray], draws: int
 ) -> Truth:
-    valid = both & outcome["valid"][treatment] & outcome["valid"][reference]
-    difference = (outcome["value"][treatment] - outcome["value"][reference])[valid]
+    """The mean difference of two arms, each with its values and which of them are valid."""
+    valid = treatment[1] & reference[1]
+    difference = (treatment[0] - reference[0])[valid]
     number = difference.size
     if number < 2:
         return Truth(float("nan"), float("nan"), number)
@@ -214,12 +261,13 @@ def _paired(
 
 
 def favourable_sign(config: TrialConfig, spec: AnalysisSpec) -> int | None:
-    """Sign of the effects that favour the arm of interest; None where either direction may.
+    """Sign of the effects that favour the arm of interest; None where either direction may, and
+    where an effect within margins is wanted.
 
     A hazard ratio above 1, which is stored as a positive logarithm, means shorter times.
     """
     better = config.endpoints[spec.endpoint].better
-    if better is None:
+    if better is None or spec.margins is not None:
         return None
     positive = "lower" if spec.estimator == "hazard_ratio" else "higher"
     return 1 if better == positive else -1

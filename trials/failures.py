@@ -68,23 +68,24 @@ class Tallies(NamedTuple):
 
 
 class FailedSolves(NamedTuple):
-    """Solves that failed, an entry each: number of the arm, place of the subject, and why."""
+    """Solves that failed, an entry each: number of the condition (`trials.periods`), place of the
+    subject, and why."""
 
-    arm: np.ndarray
+    condition: np.ndarray
     subject: np.ndarray
     cause: np.ndarray
 
 
 def failed_solves(patients: Patients) -> FailedSolves:
     """Every solve that did not reach its end."""
-    arm, subject = np.nonzero(~patients.solved)
-    status = patients.treated.status[arm, subject]
+    condition, subject = np.nonzero(~patients.solved)
+    status = patients.treated.status[condition, subject]
     described = np.array([DESCRIPTIONS[Status(code)] for code in status], str)
-    crowded = patients.treated.overflow[arm, subject] > 0
+    crowded = patients.treated.overflow[condition, subject] > 0
     missing = patients.drawn["subject"]["attempts"][subject] == 0
     # What went wrong first: a subject that does not exist cannot have been solved either.
     cause = np.where(missing, NO_CANDIDATE, np.where(crowded, NO_ROOM, described))
-    return FailedSolves(arm, subject, cause)
+    return FailedSolves(condition, subject, cause)
 
 
 def tally(patients: Patients) -> Tally:

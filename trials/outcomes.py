@@ -2,8 +2,9 @@
 
 Nothing here knows of randomisation. Subjects are addressed by number; every random number that
 acts inside a patient (measurement noise, missed visits, doses not taken, dropout, the day a
-genotype arrives) is drawn beforehand by key and handed to the solver as a table by nominal day, so
-that it is part of the subject's potential outcomes and the same under every arm.
+genotype arrives) is drawn beforehand by key and handed to the solver as a table by nominal time, so
+that it is part of the subject's potential outcomes and the same under every arm. In a crossover
+each period has its own; an arm in a period is a condition (`trials.periods`).
 """
 
 from __future__ import annotations
@@ -29,9 +30,19 @@ from insilico.solve import (
     solve_block,
 )
 from insilico.solve.precision import tighter
-from trials.config import AvailabilitySpec, TrialConfig
-from trials.dosing import HOURS_A_DAY, Formula, Person, preferred_dose
+from trials import curves
+from trials.config import (
+    AreaUnderCurveSpec,
+    AvailabilitySpec,
+    CourseSpec,
+    EndpointSpec,
+    MaximumSpec,
+    TimeOfMaximumSpec,
+    TrialConfig,
+)
+from trials.dosing import HOURS_A_DAY, MINUTE, Formula, Person, preferred_dose
 from trials.endpoints import (
+    Endpoint,
     last_value,
     mean_value,
     time_in_range,
@@ -39,6 +50,7 @@ from trials.endpoints import (
     visits_at_or_above,
 )
 from trials.enrolment import adherence, attendance, dropout_times
+from trials.periods import DAYS_APART
 from trials.protocol import Arm, Protocol
 
 MINUTES_A_DAY = 1440
@@ -65,7 +77,8 @@ class Drawn(NamedTuple):
     - `covariates`: by name, as drawn. `quantities`: the config's named numbers. `factors`: yes/no
       factors of randomisation and analysis subsets, by name.
     - `attempts`: candidates it took to find an eligible one; 0 where there was none.
-    - `parameters`: the model's. `person`: what dosing needs, with starting doses (arms, days, …).
+    - `parameters`: the model's. `person`: what dosing needs, (period, …) each, with starting doses
+      (period, arm, days, …).
     """
 
     covariates: dict[str, Array]
@@ -78,7 +91,8 @@ class Drawn(NamedTuple):
 
 
 class Treated(NamedTuple):
-    """A block of subjects under every arm: (arms, subjects) or (arms, subjects, visits).
+    """A block of subjects under every condition, (conditions, subjects) or (conditions, subjects,
+    visits); a parallel trial's conditions are its arms.
 
     - `time` (days since the first day's start), `attended`, and `values` by name at each visit in
       order; `used` says which slots hold a visit that was due.
@@ -125,7 +139,7 @@ def make_treat(
     *,
     reference: bool = False,
 ) -> Callable[[Drawn], Treated]:
-    """A compiled program that treats blocks of drawn subjects under every arm of the trial.
+    """A compiled program that treats blocks of drawn subjects in every condition of the trial.
 
     `method` as `method_of` finds it; the model's own if left out. `reference`: in double precision
     and to a tighter tolerance, for what single precision did.
@@ -155,12 +169,10 @@ def method_of(
     batch, real = next(dispatches(first, blocks_a_dispatch(first.subject.size)))
     drawn = jax.tree.map(lambda leaf: np.asarray(leaf)[0], draw(batch))
     count = min(real, BLOCK)
-    parameters, person = jax.tree.map(
-        lambda leaf: leaf[..., :count], (drawn.parameters, drawn.person)
-    )
+    some = jax.tree.map(lambda leaf: leaf[..., :count], drawn)
     found = []
     for arm in range(len(protocol.arms)):
-        subject = person._replace(start_dose=person.start_dose[arm])
+        parameters, subject = _under(protocol, some, arm)
         choice = choose_method(
             protocol.model, parameters, protocol.events, protocol.pattern, protocol.tolerances,
             rule=protocol.rule(arm), subject=subject,
@@ -214,7 +226,10 @@ def _draw(
     def keys(purpose: str) -> Array:
         return subject_keys(purpose_key(seed, purpose), *addresses)
 
-    person = _person(config, protocol, known, subjects.residual, keys)
+    persons = [
+        _person(config, protocol, known, subjects.residual, keys, period)
+        for period in range(protocol.periods.number)
+    ]
     return Drawn(
         covariates=values,
         quantities=quantities,
@@ -222,7 +237,7 @@ def _draw(
         subsets={name: condition(rule) for name, rule in subsets_of(config).items()},
         attempts=attempts,
         parameters=subjects.parameters,
-        person=person,
+        person=jax.tree.map(lambda *periods: jnp.stack(periods), *persons),
     )
 
 
@@ -232,15 +247,22 @@ def _person(
     values: dict[str, Array],
     residual: Mapping[str, ResidualNumbers],
     keys: Callable[[str], Array],
+    period: int,
 ) -> Person:
-    """Every random table a subject's treatment needs, and its starting doses under every arm."""
+    """Every random table a subject's treatment needs in a period, and its starting doses under
+    every arm.
+
+    What happens in a period is addressed by a nominal time of its own; when a patient leaves and
+    what is known late go on from the trial's first dose.
+    """
     trial, visits, drug = config.trial, config.visits, config.drug
-    days = jnp.arange(protocol.days, dtype=float)
-    seen_at = days + visits.time_of_day / 24.0
-    taken_at = days + drug.time_of_day / 24.0
+    nominal = DAYS_APART * period
+    seen_at = nominal + jnp.asarray(protocol.visits.nominal)
+    taken_at = nominal + jnp.arange(protocol.days, dtype=float) + drug.time_of_day / 24.0
+    start = protocol.periods.starts[period]
     shape = next(iter(values.values())).shape
     noise = {
-        name: _noise_by_day(keys("residual error"), name, seen_at, residual.get(name))
+        name: _noise_at(keys("residual error"), name, seen_at, residual.get(name))
         for name in protocol.measured
     }
     takes = jnp.ones((protocol.days, *shape))
@@ -251,10 +273,11 @@ def _person(
     leaves = jnp.full(shape, jnp.inf)
     if trial.dropout is not None:
         leaves = 1.0 + dropout_times(keys("dropout"), trial.dropout.share, trial.dropout.by)
+        leaves = leaves - start
     unknown_until = {
         name: arrival
         for group, spec in config.availability.items()
-        for arrival in [_arrival_day(keys("availability"), group, spec)]
+        for arrival in [_arrival_day(keys("availability"), group, spec) - start]
         for name in spec.covariates
     }
     attends = attendance(keys("attendance"), seen_at, visits.attendance)
@@ -272,16 +295,16 @@ def _person(
     )
 
 
-def _noise_by_day(keys: Array, name: str, days: Array, residual: ResidualNumbers | None) -> Array:
-    """Standard normal draws of an output's residual error, (days, subjects)."""
-    draws = _normal_by_day(keys, name, days)
+def _noise_at(keys: Array, name: str, days: Array, residual: ResidualNumbers | None) -> Array:
+    """Standard normal draws of an output's residual error, (times, subjects)."""
+    draws = _normal_at(keys, name, days)
     if residual is None or residual.autocorrelation is None:
         return draws
     return autocorrelated(draws, HOURS_A_DAY * days, residual.autocorrelation)
 
 
-def _normal_by_day(keys: Array, name: str, days: Array) -> Array:
-    """Standard normal draws addressed by output and nominal time, (days, subjects)."""
+def _normal_at(keys: Array, name: str, days: Array) -> Array:
+    """Standard normal draws addressed by output and nominal time, (times, subjects)."""
     minutes = jnp.round(days * MINUTES_A_DAY).astype(jnp.int32)
 
     def one(key: Array) -> Array:
@@ -327,16 +350,16 @@ def _treat(
     drawn: Drawn,
     precision: str = "double",
 ) -> Treated:
-    def one_arm(arm: Array) -> Treated:
-        person = drawn.person._replace(start_dose=drawn.person.start_dose[arm])
+    def one_condition(condition: Array) -> Treated:
+        parameters, person = _under(protocol, drawn, condition)
         walked = solve_block(
             protocol.model,
-            drawn.parameters,
+            parameters,
             protocol.events,
             protocol.pattern,
             tolerances,
             method=method,
-            rule=protocol.rule(arm),
+            rule=protocol.rule(condition % len(protocol.arms)),
             subject=person,
             precision=precision,
         )
@@ -360,7 +383,25 @@ def _treat(
             overflow=overflow,
         )
 
-    return jax.lax.map(one_arm, jnp.arange(len(protocol.arms)))
+    return jax.lax.map(one_condition, jnp.arange(protocol.periods.conditions))
+
+
+def _under(protocol: Protocol, drawn: Drawn, condition: Array | int) -> tuple[Any, Person]:
+    """The parameters of a block of subjects in a condition, and what dosing needs of them.
+
+    The condition's number may be traced. Parameters that vary from one occasion to the next would
+    be drawn by period and taken here, like the rest of what a period has of its own.
+    """
+    arms = len(protocol.arms)
+    person = jax.tree.map(lambda leaf: leaf[condition // arms], drawn.person)
+    absorbed = jnp.asarray([arm.bioavailability for arm in protocol.arms])[condition % arms]
+    changed = {
+        name: getattr(drawn.parameters, name) * jnp.asarray(factors)[condition]
+        for name, factors in protocol.factors.items()
+    }
+    return drawn.parameters._replace(**changed), person._replace(
+        start_dose=person.start_dose[condition % arms], takes=person.takes * absorbed
+    )
 
 
 def _compact(
@@ -383,6 +424,49 @@ def _compact(
     return visits, held.T, jnp.maximum(count - most, 0)
 
 
+def _window(config: TrialConfig, spec: EndpointSpec) -> dict[str, float]:
+    """A window that is stated in days: it opens and closes at the hour of the visits.
+
+    Where visits are at times, it opens with its first day after the first dose and closes with
+    its last.
+    """
+    first, last = getattr(spec, "from_day", 1), getattr(spec, "to_day", None)
+    opens = closes = config.visits.time_of_day / 24.0 - 1.0
+    if config.visits.times is not None:
+        closes = config.drug.first_dose / 24.0
+        opens = closes - 1.0
+    return {
+        "start": first + opens - 1e-4,
+        "end": jnp.inf if last is None else last + closes + 1e-4,
+    }
+
+
+def _of_course(
+    config: TrialConfig, spec: CourseSpec, time: Array, attended: Array, value: Array
+) -> Endpoint:
+    """An endpoint of the course after the first dose."""
+    # Days in single precision are good to a second.
+    hours = jnp.round(3600.0 * (24.0 * time - config.drug.first_dose)) / 3600.0
+    course = curves.samples(
+        hours,
+        jnp.asarray(attended, bool),
+        value,
+        start=spec.from_time - 0.5 * MINUTE,
+        end=jnp.inf if spec.to_time is None else spec.to_time + 0.5 * MINUTE,
+        limit=config.visits.quantified_from.get(spec.of, 0.0),
+        below=spec.below_limit,
+    )
+    match spec:
+        case AreaUnderCurveSpec(to="infinity"):
+            return curves.area_to_infinity(course, spec.method, spec.terminal_points)
+        case AreaUnderCurveSpec():
+            return curves.area_to_last(course, spec.method)
+        case MaximumSpec():
+            return curves.maximum(course)
+        case TimeOfMaximumSpec():
+            return curves.time_of_maximum(course)
+
+
 def endpoints_of(
     config: TrialConfig, time: Array, attended: Array, values: Mapping[str, Array]
 ) -> dict[str, dict[str, Array]]:
@@ -395,13 +479,10 @@ def endpoints_of(
             value = jnp.asarray(values["daily_dose"], float) * 7.0
         else:
             value = jnp.asarray(values[measured], float)
-        # A window is stated in days: it opens and closes at the hour of the visits.
-        offset = config.visits.time_of_day / 24.0 - 1.0
-        last_day = getattr(spec, "to_day", None)
-        window = {
-            "start": getattr(spec, "from_day", 1) + offset - 1e-4,
-            "end": jnp.inf if last_day is None else last_day + offset + 1e-4,
-        }
+        if isinstance(spec, CourseSpec):
+            result[name] = _of_course(config, spec, time, attended, value)._asdict()
+            continue
+        window = _window(config, spec)
         match spec.kind:
             case "time_in_range":
                 found = time_in_range(

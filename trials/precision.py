@@ -21,7 +21,7 @@ SAME_DOSE = 1e-3
 
 
 class Measured(NamedTuple):
-    """What single precision did to a sample of patients, each under every arm.
+    """What single precision did to a sample of patients, each in every condition.
 
     - `error`: the largest relative difference of what visits saw, where all decisions were the
       same; see `insilico.solve.precision.largest_error`.
@@ -67,7 +67,7 @@ def measured(
 
 
 def _solves(column: jax.Array, subjects: int) -> np.ndarray:
-    """(blocks, arms, BLOCK, …) on the device as (solves of so many subjects, …) on the host."""
+    """(blocks, conditions, BLOCK, …) on the device as (solves of those subjects, …) here."""
     array = np.moveaxis(np.asarray(column), 0, 1)
     array = array.reshape(array.shape[0], -1, *array.shape[3:])[:, :subjects]
     return array.reshape(-1, *array.shape[2:])

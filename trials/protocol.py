@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cohorts import Cohort, ResidualNumbers
 from insilico.config import Expression, Name
 from insilico.model import Model
 from insilico.solve import Events, Pattern, Tolerances
 from trials.dosing import LAGS, ArmRule, DoseSizes, Formula, LateKnowledge, Schedule
+from trials.periods import Periods
 
 if TYPE_CHECKING:
     from jax import Array
@@ -20,13 +23,18 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One arm, resolved: formulas for the start, doses of loading days, and what follows."""
+    """One arm, resolved: formulas for the start, doses of loading days, and what follows.
+
+    `parameters` are factors on the patient's own, `bioavailability` one on doses that enter.
+    """
 
     name: str
     label: str
     start: tuple[Formula, ...]
     loading: Mapping[int, Expression]
     rule: ArmRule
+    bioavailability: float = 1.0
+    parameters: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,8 +42,11 @@ class Protocol:
     """What a trial's patients go through, ready to be simulated.
 
     - `vocabulary`: names that criteria, quantities and starting formulas may use.
-    - `days`: number of nominal days for which random tables are drawn.
+    - `days`: number of nominal days for which random tables of doses are drawn; those of visits
+      are laid out by `visits`.
     - `strata`: yes/no factors of randomisation by name; `quantities`: expressions or formulas.
+    - `periods`: which arms the groups of subjects are under in which period; `period_effects`:
+      factors on everybody's parameters in each period.
     """
 
     model: Model
@@ -54,6 +65,21 @@ class Protocol:
     days: int
     most_visits: int
     dosed_before_visit: bool
+    doses_end: float
+    periods: Periods
+    period_effects: Mapping[str, Sequence[float]]
+
+    @property
+    def factors(self) -> dict[str, np.ndarray]:
+        """By parameter that differs between conditions, the factor on it in each, (condition,)."""
+        names = dict.fromkeys([*self.period_effects, *(n for a in self.arms for n in a.parameters)])
+        return {
+            name: np.outer(
+                self.period_effects.get(name, np.ones(self.periods.number)),
+                [arm.parameters.get(name, 1.0) for arm in self.arms],
+            ).ravel()
+            for name in names
+        }
 
     def rule(self, arm: Array | int) -> DosingRule:
         """The dosing of the arm of that number, which may be traced."""
@@ -69,6 +95,7 @@ class Protocol:
             vocabulary=self.rule_vocabulary,
             late=self.late,
             dosed_before_visit=self.dosed_before_visit,
+            doses_end=self.doses_end,
         )
 
     @property

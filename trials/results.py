@@ -1,10 +1,13 @@
 """Results as an ArviZ-style `DataTree`, on the axes population, trial, arm, subject, visit.
 
+In a crossover there is an axis `period` before that of the arm.
+
 Groups (each with its own coordinates):
 
 - `/population`: the population's parameters at each draw.
 - `/subjects`: covariates, quantities, individual parameters, how many candidates each took.
-- `/randomisation`: arm, centre, stratum, enrolment and dropout of each subject in its trial.
+- `/randomisation`: arm (in a crossover the sequence, and the arm of each period), centre, stratum,
+  enrolment and dropout of each subject in its trial.
 - `/outcomes`: potential outcomes at each visit under every arm (with `keep: outcomes`).
 - `/endpoints`: potential endpoints, their validity, and the solver's status, under every arm.
 - `/estimates`: every analysis of every trial.
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
     from trials.simulation import Patients
 
 SUBJECT_AXES = ("population", "trial", "subject")
-POTENTIAL_AXES = ("population", "trial", "arm", "subject")
 CHARACTERISTICS = {
     "power": "share of trials with p below alpha",
     "power_favourable": "share of trials with p below alpha and an estimate for the better; "
@@ -64,11 +66,12 @@ ESTIMATES = {
     "degrees_of_freedom": "degrees of freedom; infinite for the normal distribution",
     "lower": "lower limit of the confidence interval",
     "upper": "upper limit of the confidence interval",
-    "p_value": "two-sided p-value for no effect",
+    "p_value": "two-sided p-value for no effect; with margins that of two one-sided tests",
 }
 
 SCALES = {
     "mean_difference": "difference in means",
+    "geometric_mean_ratio": "log ratio of geometric means",
     "risk_difference": "risk difference",
     "hazard_ratio": "log hazard ratio",
     "restricted_mean_difference": "difference in restricted mean time",
@@ -133,12 +136,17 @@ class _Builder:
         self.config = study.config
         self.pieces = pieces
         spec = self.config.trial
-        self.shape = (spec.population_draws, spec.replicates, spec.subjects)
+        self.shape = (spec.population_draws, spec.per_draw, spec.subjects)
+        self.periods = study.protocol.periods
+        several = ("period",) if self.config.trial.crossover is not None else ()
+        self.given_axes = ("population", "trial", *several, "subject")
+        self.potential_axes = ("population", "trial", *several, "arm", "subject")
         self.axes = {
             "population": np.arange(spec.population_draws),
-            "trial": np.arange(spec.replicates),
+            "trial": np.arange(spec.per_draw),
             "subject": np.arange(spec.subjects),
             "arm": list(self.config.arms),
+            "period": 1 + np.arange(self.periods.number),
         }
         vocabulary = study.protocol.cohort.vocabulary
         self.units = {name: entry.unit for name, entry in vocabulary.items()}
@@ -155,10 +163,14 @@ class _Builder:
         return SUBJECT_AXES, column.reshape(self.shape), attributes
 
     def potential_column(self, column: np.ndarray, **attributes: Any) -> tuple:
-        """An (arm, subject, …) column as (population, trial, arm, subject, …)."""
-        arms, extra = column.shape[0], column.shape[2:]
-        array = np.moveaxis(column.reshape(arms, *self.shape, *extra), 0, 2)
-        return (*POTENTIAL_AXES, *("visit",) * len(extra)), array, attributes
+        """A (condition, subject, …) column as (population, trial, period, arm, subject, …), without
+        the axis of periods in a parallel trial."""
+        extra = column.shape[2:]
+        array = np.moveaxis(column.reshape(self.periods.conditions, *self.shape, *extra), 0, 2)
+        lengths = {**dict(zip(SUBJECT_AXES, self.shape, strict=True)),
+                   "period": self.periods.number, "arm": len(self.periods.arms)}  # fmt: skip
+        array = array.reshape(*(lengths[axis] for axis in self.potential_axes), *extra)
+        return (*self.potential_axes, *("visit",) * len(extra)), array, attributes
 
     def population(self) -> xr.Dataset:
         draws = self.config.trial.population_draws
@@ -191,8 +203,16 @@ class _Builder:
 
     def randomisation(self) -> xr.Dataset:
         conducted, drawn = self.pieces.conduct, self.pieces.patients.drawn
+        arm = self.periods.arm(conducted.group.reshape(self.shape)).astype(np.int8)
+        arm = np.moveaxis(arm, -1, 2) if "period" in self.given_axes else arm[..., 0]
+        sequence = (
+            {"sequence_number": self.subject_column(conducted.group.astype(np.int8))}
+            if "period" in self.given_axes
+            else {}
+        )
         variables = {
-            "arm_number": self.subject_column(conducted.arm.astype(np.int8)),
+            **sequence,
+            "arm_number": (self.given_axes, arm, {}),
             "centre": self.subject_column(conducted.centre.astype(np.int16)),
             "stratum": self.subject_column(conducted.stratum.astype(np.int32)),
             "enrolment_time": self.subject_column(
@@ -207,7 +227,7 @@ class _Builder:
         for label, columns in (("factor", drawn["strata"]), ("subset", drawn["subsets"])):
             for name, column in columns.items():
                 variables[f"{label}_{name}"] = self.subject_column(column)
-        dataset = self.dataset(variables, *SUBJECT_AXES)
+        dataset = self.dataset(variables, *self.given_axes)
         return dataset.assign_attrs(arms=list(self.config.arms))
 
     def outcomes(self) -> xr.Dataset:
@@ -223,7 +243,7 @@ class _Builder:
         for name, column in treated.values.items():
             unit = "mg" if name == "daily_dose" else units.get(name.removesuffix("_measured"), "")
             variables[name] = self.potential_column(column, units=unit)
-        dataset = self.dataset(variables, *POTENTIAL_AXES)
+        dataset = self.dataset(variables, *self.potential_axes)
         return dataset.assign_coords(visit=np.arange(treated.time.shape[-1]))
 
     def endpoints(self) -> xr.Dataset:
@@ -251,7 +271,7 @@ class _Builder:
         )
         variables["solved"] = self.potential_column(patients.solved)
         variables["steps"] = self.potential_column(patients.treated.steps.astype(np.int32))
-        return self.dataset(variables, *POTENTIAL_AXES)
+        return self.dataset(variables, *self.potential_axes)
 
     def estimates(self) -> xr.Dataset:
         names = list(self.pieces.estimates)
@@ -379,9 +399,10 @@ class _Builder:
         )
 
     def failures(self) -> xr.Dataset:
-        """One entry for each subject and arm that was not solved."""
+        """One entry for each subject and condition that was not solved."""
         patients = self.pieces.patients
-        arm, subject, cause = failed_solves(patients)
+        condition, subject, cause = failed_solves(patients)
+        period, arm = np.divmod(condition, len(self.periods.arms))
         population, trial, number = np.unravel_index(subject, self.shape)
         variables: dict[str, Any] = {
             "population": ("failure", population),
@@ -389,8 +410,10 @@ class _Builder:
             "subject": ("failure", number),
             "arm": ("failure", np.array(list(self.config.arms), str)[arm]),
             "status": ("failure", cause),
-            "stopped": ("failure", patients.treated.stopped[arm, subject], {"units": "h"}),
+            "stopped": ("failure", patients.treated.stopped[condition, subject], {"units": "h"}),
         }
+        if "period" in self.potential_axes:
+            variables["period"] = ("failure", 1 + period)
         for name, column in patients.treated.state.items():
             variables[f"state_{name}"] = ("failure", column)
         for name, column in patients.drawn["parameters"].items():

@@ -16,6 +16,7 @@ from trials.estimation import (
     Truth,
     analyse,
     characteristics,
+    given,
     observed,
     strata_of,
     success,
@@ -66,10 +67,11 @@ class TooManyFailures(RuntimeError):
 
 
 class Patients(NamedTuple):
-    """Subjects and their potential outcomes on the host: (subject,), (arm, subject), and so on.
+    """Subjects and their potential outcomes on the host: (subject,), (condition, subject), and so
+    on; a parallel trial's conditions are its arms (`trials.periods`).
 
     Of the solver's last state only that of solves that failed is kept, an entry each of every
-    component, arm after arm (the order of `trials.failures.failed_solves`).
+    component, condition after condition (the order of `trials.failures.failed_solves`).
     """
 
     drawn: dict[str, dict[str, np.ndarray]]
@@ -77,7 +79,7 @@ class Patients(NamedTuple):
 
     @property
     def solved(self) -> np.ndarray:
-        """Whether each subject under each arm was solved through to the end, (arm, subject)."""
+        """Whether each subject was solved through to the end in each condition."""
         eligible = self.drawn["subject"]["attempts"] > 0
         complete = (self.treated.status == Status.OK) & (self.treated.overflow == 0)
         return np.asarray(complete & eligible)
@@ -86,9 +88,9 @@ class Patients(NamedTuple):
     def joined(cls, parts: list[Patients]) -> Patients:
         """Subjects of several parts, one after the other."""
         failed = [np.nonzero(~part.solved)[0] for part in parts]
-        arm_after_arm = np.argsort(np.concatenate(failed), kind="stable")
+        in_order = np.argsort(np.concatenate(failed), kind="stable")
         states = jax.tree.map(
-            lambda *columns: np.concatenate(columns)[arm_after_arm],
+            lambda *columns: np.concatenate(columns)[in_order],
             *(part.treated.state for part in parts),
         )
         treated = jax.tree.map(
@@ -117,7 +119,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     config = study.config
     draws, replicates, subjects = (
         config.trial.population_draws,
-        config.trial.replicates,
+        config.trial.per_draw,
         config.trial.subjects,
     )
     population, trial, subject = (
@@ -153,11 +155,13 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
         for name, parts in patients.treated.endpoints.items()
     }
     solved = patients.solved.reshape(-1, *shape)
+    periods = study.protocol.periods
+    condition = periods.condition(conducted.group)
     estimates = analyse(
         config,
-        observed(potential, conducted.arm),
-        conducted.arm,
-        np.take_along_axis(solved, conducted.arm[None], axis=0)[0],
+        observed(potential, condition),
+        periods.arm(conducted.group),
+        given(solved, condition),
         _by_trial(patients.drawn["subsets"], shape),
         strata,
     )
@@ -267,7 +271,7 @@ def _patients(
             (columns, treated), number = waiting
             first = slice(number)
             columns = jax.tree.map(lambda c: np.asarray(c).ravel()[first], columns)  # noqa: B023
-            fetched = jax.tree.map(lambda c: _arms_first(c)[:, first], treated)  # noqa: B023
+            fetched = jax.tree.map(lambda c: _conditions_first(c)[:, first], treated)  # noqa: B023
             part = Patients(columns, _with_visits(fetched, _room_needed(fetched.used)))
             failed = {name: column[~part.solved] for name, column in fetched.state.items()}
             parts.append(part._replace(treated=part.treated._replace(state=failed)))
@@ -288,7 +292,7 @@ def _kept(drawn: Drawn) -> dict[str, dict[str, Any]]:
         "strata": dict(drawn.strata),
         "subsets": dict(drawn.subsets),
         "parameters": dict(drawn.parameters._asdict()),
-        "subject": {"attempts": drawn.attempts, "leaves": drawn.person.leaves},
+        "subject": {"attempts": drawn.attempts, "leaves": drawn.person.leaves[:, 0]},
     }
 
 
@@ -322,11 +326,11 @@ def _with_visits(treated: Treated, most: int) -> Treated:
     )
 
 
-def _arms_first(column: Any) -> np.ndarray:
-    """(blocks, arms, BLOCK, …) on the device as (arms, subjects, …) on the host."""
+def _conditions_first(column: Any) -> np.ndarray:
+    """(blocks, conditions, BLOCK, …) on the device as (conditions, subjects, …) on the host."""
     array = np.moveaxis(np.asarray(column), 0, 1)
-    arms, blocks, lanes = array.shape[:3]
-    return array.reshape(arms, blocks * lanes, *array.shape[3:])
+    conditions, blocks, lanes = array.shape[:3]
+    return array.reshape(conditions, blocks * lanes, *array.shape[3:])
 
 
 def _by_trial(columns: dict[str, np.ndarray], shape: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -50,7 +50,7 @@ class Sizes(NamedTuple):
 
 def sizes(config: TrialConfig, cohort: Cohort, model: Model, most_visits: int) -> Sizes:
     """The sizes of a config's subjects, with no more visits than are scheduled."""
-    rounded = VISITS_AT_ONCE * -(-len(config.visits.days) // VISITS_AT_ONCE)
+    rounded = VISITS_AT_ONCE * -(-config.visits.planned // VISITS_AT_ONCE)
     return Sizes(
         covariates=len(cohort.vocabulary) + len(config.quantities),
         parameters=len(model.Parameters._fields),
@@ -62,13 +62,9 @@ def sizes(config: TrialConfig, cohort: Cohort, model: Model, most_visits: int) -
 def parts(config: TrialConfig, sizes: Sizes) -> Iterator[Part]:
     """The stages of a run that hold subjects in memory."""
     trial = config.trial
-    counts = {
-        "subjects": trial.subjects,
-        "replicates": trial.replicates,
-        "population_draws": trial.population_draws,
-    }
+    counts = {"subjects": trial.subjects, "replicates": trial.replicates}
     largest = max(counts, key=lambda key: counts[key])
-    product = trial.subjects * trial.replicates * trial.population_draws
+    product = trial.subjects * trial.replicates
     randomised = 4 * _NUMBER
     yield Part(
         ("trial", largest),
@@ -106,7 +102,7 @@ def check_size(checks: Checks, sizes: Sizes) -> None:
     if len(checks.problems) > before:
         return
     trial = config.trial
-    trials = trial.replicates * trial.population_draws
+    trials = trial.replicates
     blocks = trial.randomisation.block_sizes
     for path, what, number in (
         (("centres", "count"), "the centres' sizes", trials * trial.centres.count),
@@ -137,4 +133,9 @@ def _bytes(config: TrialConfig, sizes: Sizes, *, visits: bool) -> int:
     # Of each visit its time, two flags, the dose, and every output as it is and as it is measured.
     visit = _SMALL + 2 * _FLAG + _SMALL * (1 + 2 * sizes.measured)
     an_arm = endpoint * len(config.endpoints) + solve + visit * sizes.visits * visits
-    return address + drawn + _FLAG * criteria + an_arm * len(config.arms)
+    return address + drawn + _FLAG * criteria + an_arm * len(config.arms) * _periods(config)
+
+
+def _periods(config: TrialConfig) -> int:
+    crossover = config.trial.crossover
+    return 1 if crossover is None else len(crossover.sequences[0])

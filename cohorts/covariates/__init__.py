@@ -17,6 +17,7 @@ from cohorts.covariates.model import (
     Marginals,
     Stated,
 )
+from cohorts.covariates.observed import ObservedCovariates
 from cohorts.covariates.stated import StatedSpec, state_covariates
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Keyed",
     "Marginals",
     "MarginalsSpec",
+    "ObservedCovariates",
     "Sampled",
     "Stated",
     "StatedSpec",

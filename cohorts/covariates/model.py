@@ -144,14 +144,14 @@ class CovariateModel:
         self, draws: Draws, marginals: Marginals, stated: Stated = NOTHING_STATED
     ) -> Covariates:
         """Covariates from the random numbers of one subject, or of many in arrays."""
-        ancestry = _choose(draws.uniform("ancestry"), marginals.ancestry)
-        sex = _choose(draws.uniform("sex"), _row(marginals.sex, ancestry))
+        ancestry = choose(draws.uniform("ancestry"), marginals.ancestry)
+        sex = choose(draws.uniform("sex"), _row(marginals.sex, ancestry))
         distribution = _row(marginals.age, ancestry, sex)
         age = _inverse(draws.uniform("age"), distribution, marginals.age_edges)
         values: Covariates = {"ancestry": ancestry, "sex": sex, "age": age}
         for name, table in self._genotypes.items():
             cumulative = np.cumsum(np.asarray(table["probabilities"]), axis=1)
-            values[name] = _choose(draws.uniform(name), _row(cumulative, ancestry))
+            values[name] = choose(draws.uniform(name), _row(cumulative, ancestry))
         values["height"], values["weight"] = self._body_size(draws, values)
         for name, predictor in self.predictors.items():
             scores = predictor(values)
@@ -161,7 +161,7 @@ class CovariateModel:
         values["bmi"] = values["weight"] / (values["height"] / 100.0) ** 2
         values["bsa"] = 0.007184 * values["weight"] ** 0.425 * values["height"] ** 0.725
         for name, cumulative in stated.shares.items():
-            values[name] = _choose(draws.uniform(name), cumulative)
+            values[name] = choose(draws.uniform(name), cumulative)
         for name, constant in stated.constants.items():
             values[name] = constant
         return values
@@ -192,7 +192,7 @@ def _row(table: Any, *indices: Any) -> Any:
     return library_of(table, *indices).asarray(table)[indices]
 
 
-def _choose(uniform: Any, cumulative: Any) -> Any:
+def choose(uniform: Any, cumulative: Any) -> Any:
     """The category in whose share a uniform number falls; shares along the last axis."""
     return (uniform[..., None] >= cumulative[..., :-1]).sum(axis=-1, dtype=np.int32)
 

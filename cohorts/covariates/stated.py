@@ -11,8 +11,8 @@ from pydantic import Field
 
 from cohorts._faults import Fault, raise_any
 from cohorts.covariates.marginals import shares_array
-from cohorts.covariates.model import CovariateModel, Stated
-from insilico.config import Name, Spec, is_name
+from cohorts.covariates.model import Stated
+from insilico.config import Name, Spec, Vocabulary, is_name
 
 FLAG = ("no", "yes")
 
@@ -33,9 +33,11 @@ class StatedSpec(Spec):
 
 
 def state_covariates(
-    model: CovariateModel, stated: Mapping[str, StatedSpec]
+    source: str, vocabulary: Vocabulary, stated: Mapping[str, StatedSpec]
 ) -> tuple[Stated, dict[str, Name]]:
     """The stated covariates ready for sampling, and their names for a vocabulary.
+
+    `source` and `vocabulary` are the name of the source, and what it has.
 
     Raises `CohortError` with all faults: a name that the source has, not exactly one of value,
     probability and shares, shares that do not sum to 1.
@@ -44,11 +46,11 @@ def state_covariates(
     constants, cumulative, names = {}, {}, {}
     for name, spec in stated.items():
         given = [f for f in ("value", "probability", "shares") if getattr(spec, f) is not None]
-        if name in model.vocabulary:
+        if name in vocabulary:
             faults.append(
                 Fault(
                     (name,),
-                    f"comes from the source {model.name} already",
+                    f"comes from the source {source} already",
                     hint="state its margin, or restrict it by eligibility",
                 )
             )

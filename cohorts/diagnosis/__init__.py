@@ -1,15 +1,56 @@
-"""Whether a fit can be trusted."""
+"""Whether a fitted population can be trusted."""
 
-from cohorts.diagnosis.individual_fits import (
-    Shrinkage,
-    conditional_weighted_residuals,
-    individual_weighted_residuals,
-    shrinkage,
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from cohorts.diagnosis.binning import time_bins
+from cohorts.diagnosis.convergence import Verdict, judge
+from cohorts.diagnosis.npde import NormalityTest, PredictionErrors, normality, prediction_errors
+from cohorts.diagnosis.predictive_checks import (
+    INTERVAL,
+    PERCENTILES,
+    PredictiveCheck,
+    prediction_corrected,
+    visual_predictive_check,
 )
 
-__all__ = [
+if TYPE_CHECKING:
+    from cohorts.diagnosis.individual_fits import (
+        Shrinkage,
+        conditional_weighted_residuals,
+        individual_weighted_residuals,
+        shrinkage,
+    )
+
+_COMPUTING = (
     "Shrinkage",
     "conditional_weighted_residuals",
     "individual_weighted_residuals",
     "shrinkage",
+)
+
+__all__ = [
+    "INTERVAL",
+    "PERCENTILES",
+    "NormalityTest",
+    "PredictionErrors",
+    "PredictiveCheck",
+    "Shrinkage",
+    "Verdict",
+    "conditional_weighted_residuals",
+    "individual_weighted_residuals",
+    "judge",
+    "normality",
+    "prediction_corrected",
+    "prediction_errors",
+    "shrinkage",
+    "time_bins",
+    "visual_predictive_check",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # What computes needs JAX, which a report should not wait for.
+    if name in _COMPUTING:
+        return getattr(importlib.import_module("cohorts.diagnosis.individual_fits"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -157,15 +157,17 @@ def _categorical(
         reader.faults.append(unknown(place, f"category of {covariate}", spec.reference, categories))
         return None
     others = [each for each in categories if each != spec.reference]
-    for each in spec.factors:
-        if each not in others:
-            place = (*path, "factors", each)
-            reader.faults.append(unknown(place, f"category of {covariate}", each, others))
-    if missing := [each for each in others if each not in spec.factors]:
+    strange = [each for each in spec.factors if each not in others]
+    for each in strange:
+        place = (*path, "factors", each)
+        reader.faults.append(unknown(place, f"category of {covariate}", each, others))
+    missing = [each for each in others if each not in spec.factors]
+    if missing and not strange:
         reader.add(
             (*path, "factors"), f"lacks the factor of these categories of {covariate}",
             listed(missing, quoted=True),
         )  # fmt: skip
+    if missing:
         return None
     slugs = {each: re.sub(r"\W+", "_", each).strip("_") for each in others}
     unique = len(set(slugs.values())) == len(others) and all(slugs.values())

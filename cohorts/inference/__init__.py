@@ -1,18 +1,38 @@
-"""What patient data say of a population: the joint density, and how it is explored."""
+"""What can be learned of a population from data: its joint density, and how it is explored."""
 
-from cohorts.inference.expansions import Linearised, linearised
-from cohorts.inference.importance import Importance, importance
-from cohorts.inference.individuals import Individuals, individuals
-from cohorts.inference.joint import Joint
-from cohorts.inference.likelihood import Predicted
-from cohorts.inference.marginal import Marginal, marginal, objective_function_value, scores
-from cohorts.inference.maximum_likelihood import Maximum, covariance, maximise, standard_errors
-from cohorts.inference.modes import Modes, ModeStatus, Search, individual_modes
-from cohorts.inference.numpyro_model import model_of
-from cohorts.inference.patients import Data, Patients
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from cohorts.inference.settings import TARGETS, Sampling
+
+if TYPE_CHECKING:
+    from cohorts.inference.checkpoints import CheckpointError
+    from cohorts.inference.density import ModelError
+    from cohorts.inference.expansions import Linearised, linearised
+    from cohorts.inference.importance_sampling import Importance, importance
+    from cohorts.inference.individual_posteriors import Individuals, individuals
+    from cohorts.inference.joint import Joint
+    from cohorts.inference.likelihood import Predicted
+    from cohorts.inference.marginal_likelihood import (
+        Marginal,
+        marginal,
+        objective_function_value,
+        scores,
+    )
+    from cohorts.inference.maximum_likelihood import Maximum, covariance, maximise, standard_errors
+    from cohorts.inference.modes import Modes, ModeStatus, Search, individual_modes
+    from cohorts.inference.numpyro_model import model_of
+    from cohorts.inference.patients import Data
+    from cohorts.inference.posterior import Counts, Draws, sample
+    from cohorts.inference.predictive import Predictive
+    from cohorts.inference.run import Progress
 
 __all__ = [
+    "TARGETS",
+    "CheckpointError",
+    "Counts",
     "Data",
+    "Draws",
     "Importance",
     "Individuals",
     "Joint",
@@ -20,9 +40,12 @@ __all__ = [
     "Marginal",
     "Maximum",
     "ModeStatus",
+    "ModelError",
     "Modes",
-    "Patients",
     "Predicted",
+    "Predictive",
+    "Progress",
+    "Sampling",
     "Search",
     "covariance",
     "importance",
@@ -33,6 +56,33 @@ __all__ = [
     "maximise",
     "model_of",
     "objective_function_value",
+    "sample",
     "scores",
     "standard_errors",
 ]
+
+_COMPUTING = {
+    "checkpoints": ("CheckpointError",),
+    "density": ("ModelError",),
+    "expansions": ("Linearised", "linearised"),
+    "importance_sampling": ("Importance", "importance"),
+    "individual_posteriors": ("Individuals", "individuals"),
+    "joint": ("Joint",),
+    "likelihood": ("Predicted",),
+    "marginal_likelihood": ("Marginal", "marginal", "objective_function_value", "scores"),
+    "maximum_likelihood": ("Maximum", "covariance", "maximise", "standard_errors"),
+    "modes": ("Modes", "ModeStatus", "Search", "individual_modes"),
+    "numpyro_model": ("model_of",),
+    "patients": ("Data",),
+    "posterior": ("Counts", "Draws", "sample"),
+    "predictive": ("Predictive",),
+    "run": ("Progress",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # What computes needs JAX and NumPyro, which reading a config should not wait for.
+    for module, names in _COMPUTING.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,15 +19,15 @@ from jaxtyping import Array, Float, Key
 from numpyro import handlers
 from numpyro.distributions import biject_to
 
-from cohorts.inference.lanes import solver
+from cohorts.data import PatientData
 from cohorts.inference.likelihood import Predicted, log_likelihood, observed
-from cohorts.inference.patients import Data, Patients, check_patients, values_before
+from cohorts.inference.patients import Data, check_patients, values_before
 from cohorts.population import Population
 from cohorts.residual import Residual
 from insilico import devices as _devices  # noqa: F401  (float64 before anything is drawn)
 from insilico.config import Spec
 from insilico.model import Model
-from insilico.solve import Tolerances
+from insilico.solve import Tolerances, solve_traced
 from insilico.solve.records import Layout
 
 
@@ -87,7 +87,7 @@ class Joint:
     def of(
         cls,
         population: Population,
-        patients: Patients,
+        patients: PatientData,
         options: Spec | None = None,
         *,
         method: str | None = None,
@@ -114,7 +114,7 @@ class Joint:
         )
         return joint, joint.data(patients)
 
-    def data(self, patients: Patients) -> Data:
+    def data(self, patients: PatientData) -> Data:
         """Data of these or other patients, as arguments for the functions.
 
         Raises `ValueError` where their event tables have another layout than those of this density.
@@ -129,16 +129,15 @@ class Joint:
             )
         measured = patients.measured
         covariates = self.population.recoded(patients.covariates, patients.vocabulary)
-        arrays = Data(
-            table=table,
-            value=measured.value,
-            output=measured.output,
-            kind=measured.kind,
-            limit=measured.limit,
+        return Data(
+            table=jax.tree.map(jnp.asarray, table),
+            value=jnp.asarray(measured.value),
+            output=jnp.asarray(measured.output),
+            kind=jnp.asarray(measured.kind),
+            limit=jnp.asarray(measured.limit),
             before=jnp.asarray(values_before(measured.output, measured.kind)),
-            covariates=covariates,
+            covariates={name: jnp.asarray(values) for name, values in covariates.items()},
         )
-        return jax.tree.map(jnp.asarray, arrays)
 
     @functools.cached_property
     def _parts(self) -> _Parts:
@@ -290,22 +289,25 @@ class Joint:
         derivative: str | None = "reverse",
     ) -> Predicted:
         """`predicted` by typical values and the values of the random effects' sites."""
-        solve = solver(
-            self.model, self.layout, self.outputs, derivative=derivative, method=self.method,
-            tolerances=self.tolerances,
-        )  # fmt: skip
         found = [
             self._individual(typical, effects, data.covariates, component)
             for component in self._parts.components
         ]
-        if len(found) == 1:
-            outputs, status = solve(found[0][0], data.table)
+
+        def observe(parameters: Any) -> Predicted:
+            solution = solve_traced(
+                self.model, parameters, data.table, self.layout, derivative=derivative,
+                method=self.method, tolerances=self.tolerances,
+            )  # fmt: skip
+            outputs = tuple(getattr(solution.outputs, name).T for name in self.outputs)
+            status = jnp.asarray(solution.status)
             return observed(self._residuals, typical, outputs, status, data)
+
+        if len(found) == 1:
+            return observe(found[0][0])
         parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(each for each, _ in found))
-        outputs, status = jax.vmap(solve, in_axes=(0, None))(parameters, data.table)
-        observe = functools.partial(observed, self._residuals, typical, data=data)
         axes = Predicted(0, 0, 0, None, None)  # pyright: ignore[reportArgumentType]
-        predicted = jax.vmap(observe, out_axes=axes)(outputs, status)
+        predicted = jax.vmap(observe, out_axes=axes)(parameters)
         shares = [
             sum(
                 site["fn"].log_prob(site["value"])

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from cohorts.inference.patients import BELOW, NOTHING, VALUE, Data
+from cohorts.data import Kind
+from cohorts.inference.patients import Data
 from cohorts.residual import Residual, log_density, log_probability_below
 from insilico.solve import Status
 
@@ -49,7 +50,7 @@ def observed(
     forgetting = jnp.full_like(data.value, jnp.inf)
     for number, (residual, output) in enumerate(zip(residuals.values(), outputs, strict=True)):
         numbers = residual.numbers(typical)
-        here = (data.kind != NOTHING) & (data.output == number)
+        here = (data.kind != Kind.NOTHING) & (data.output == number)
         # Where nothing is asked for, no derivative should come from whatever the output is.
         true = jnp.where(here & (status == Status.OK), output, 1.0)
         mean = jnp.where(here, residual.scaled(true), mean)
@@ -81,14 +82,16 @@ def _of_component(residuals: Residuals, predicted: Predicted, data: Data) -> Arr
             here = data.output == number
             value = jnp.where(here, residual.scaled(data.value), value)
             limit = jnp.where(here, residual.scaled(data.limit), limit)
-            logarithm = jnp.where(here & (data.kind == VALUE), value, logarithm)
+            logarithm = jnp.where(here & (data.kind == Kind.VALUE), value, logarithm)
     mean, sd = predicted.mean, predicted.sd
     if predicted.forgetting is not None:
         mean, sd = _given_before(value, mean, sd, predicted.forgetting, data)
     # The density of a value is that of its logarithm over the value itself.
     of_value = log_density(value, mean, sd) - logarithm
     of_limit = log_probability_below(limit, mean, sd)
-    found = jnp.where(data.kind == VALUE, of_value, jnp.where(data.kind == BELOW, of_limit, 0.0))
+    found = jnp.where(
+        data.kind == Kind.VALUE, of_value, jnp.where(data.kind == Kind.CENSORED, of_limit, 0.0)
+    )
     solved = predicted.status == Status.OK
     return jnp.where(solved, jnp.sum(jnp.where(solved, found, 0.0), axis=0), -jnp.inf)
 
@@ -97,14 +100,14 @@ def _given_before(
     value: Array, mean: Array, sd: Array, rate: Array, data: Data
 ) -> tuple[Array, Array]:
     """Mean and sd of each value, given the subject's value of the same output before it."""
-    possible = jnp.isfinite(mean) & jnp.isfinite(value) & (sd > 0.0) & (data.kind == VALUE)
+    possible = jnp.isfinite(mean) & jnp.isfinite(value) & (sd > 0.0) & (data.kind == Kind.VALUE)
     residual = jnp.where(possible, value - jnp.where(possible, mean, 0.0), 0.0)
     standardised = residual / jnp.where(possible, sd, 1.0)
     place = jnp.maximum(data.before, 0)
     earlier = jnp.take_along_axis(standardised, place, axis=0)
     # A reset may have turned the clock back.
     passed = jnp.abs(data.table.time - jnp.take_along_axis(data.table.time, place, axis=0))
-    linked = (data.before >= 0) & jnp.isfinite(rate) & (data.kind == VALUE)
+    linked = (data.before >= 0) & jnp.isfinite(rate) & (data.kind == Kind.VALUE)
     forgotten = jnp.where(linked, rate * passed, 1.0)
     share = jnp.where(linked, jnp.exp(-forgotten), 0.0)
     left = jnp.where(linked, jnp.sqrt(-jnp.expm1(-2.0 * forgotten)), 1.0)

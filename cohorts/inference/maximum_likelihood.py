@@ -17,7 +17,7 @@ import optax
 from jaxtyping import Array, Float
 
 from cohorts.inference.expansions import JointDensity, at_centre
-from cohorts.inference.marginal import Marginal, Method, scores
+from cohorts.inference.marginal_likelihood import Marginal, Method, scores
 from cohorts.inference.modes import SEARCH, Search
 from insilico.programs import shared
 from insilico.solve.blocks import compiler_options

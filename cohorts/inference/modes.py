@@ -97,7 +97,7 @@ def individual_modes(
     """The effects at which each subject's log density of effects and data is largest.
 
     `start`: where lanes set out; default: the centre of the population. The search is not
-    differentiable; `cohorts.inference.marginal` does without.
+    differentiable; `cohorts.inference.marginal_likelihood` does without.
     """
     centre, precision = at_centre(joint, theta, data)
     outset = [centre] if start is None else [start, centre]

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cohorts._faults import Fault, raise_any
+from cohorts.data import Kind, PatientData
 from cohorts.population import Population
-from insilico.config import Name
 from insilico.config.problems import listed
-from insilico.model import Model
-from insilico.solve.records import Records, RecordTable
+from insilico.solve.records import RecordTable
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from jaxtyping import Array, Float, Int
-
-NOTHING, VALUE, BELOW = 0, 1, 2
-"""What a record measured: nothing, a value, or that it is below the limit of quantification."""
-
-
-class Patients(Protocol):
-    """What is known of patients; `cohorts.data` reads it from tables."""
-
-    model: Model
-    records: Records
-    outputs: tuple[str, ...]
-    measured: Any
-    covariates: dict[str, np.ndarray]
-    vocabulary: dict[str, Name]
 
 
 class Data(NamedTuple):
     """Patient data as a compiled program takes them; from `Joint.data`.
 
     - `table`: doses and other events, an `insilico.solve.records.RecordTable`.
-    - `value`: measured, 0 where nothing was; `output`: number of the output; `kind`: `NOTHING`,
-      `VALUE` or `BELOW`; `limit`: of quantification.
+    - `value`: measured, 0 where nothing was; `output`: number of the output; `kind`: a
+      `cohorts.data.Kind`; `limit`: of quantification.
     - `before`: the subject's record of the last value of the same output; -1 where there is none.
     - `covariates`: by name, categories in the population's codes.
     """
@@ -59,12 +42,12 @@ def values_before(output: np.ndarray, kind: np.ndarray) -> np.ndarray:
     last = np.full((int(output.max(initial=0)) + 1, output.shape[1]), -1)
     for record, (number, what) in enumerate(zip(output, kind, strict=True)):
         result[record] = last[number, columns]
-        seen = what == VALUE
+        seen = what == Kind.VALUE
         last[number[seen], columns[seen]] = record
     return result
 
 
-def check_patients(population: Population, patients: Any) -> None:
+def check_patients(population: Population, patients: PatientData) -> None:
     """Raise `CohortError` with everything by which the patients' data do not fit the population."""
     faults: list[Fault] = []
     if patients.model.name != population.model:
@@ -84,7 +67,9 @@ def check_patients(population: Population, patients: Any) -> None:
     raise_any(faults)
 
 
-def _output_faults(population: Population, patients: Any, number: int, output: str) -> list[Fault]:
+def _output_faults(
+    population: Population, patients: PatientData, number: int, output: str
+) -> list[Fault]:
     residual = population.residual.get(output)
     if residual is None:
         return [
@@ -95,10 +80,10 @@ def _output_faults(population: Population, patients: Any, number: int, output: s
         ]  # fmt: skip
     measured = patients.measured
     here = np.asarray(measured.output) == number
-    values, below = here & (measured.kind == VALUE), here & (measured.kind == BELOW)
+    values, below = here & (measured.kind == Kind.VALUE), here & (measured.kind == Kind.CENSORED)
     path = ("residual", output)
     faults: list[Fault] = []
-    if np.any(here & (np.asarray(measured.kind) > BELOW)):
+    if np.any(here & (np.asarray(measured.kind) > Kind.CENSORED)):
         faults.append(Fault(path, "values above a limit cannot be fitted"))
     if residual.logarithmic and (count := int(np.sum(values & (measured.value <= 0.0)))):
         faults.append(

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from insilico.cli.check import check
+from insilico.cli.fit import fit
 from insilico.cli.init import init
 from insilico.cli.models import models
 from insilico.cli.report import report
@@ -40,6 +41,7 @@ def _options(
 
 
 app.command()(run)
+app.command()(fit)
 app.command()(check)
 app.command()(report)
 app.command()(init)

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from insilico.cli._errors import BadInput
+
 if TYPE_CHECKING:
+    from cohorts.fits import Fit
     from trials import Study
 
 
@@ -21,14 +24,45 @@ a limit itself, but then locks and writes a file at every use, which network fol
 
 
 def prepare(config: Path, overrides: Sequence[str]) -> Study:
-    """Read a config and check it on sample candidates.
+    """Read a trial's config and check it on sample candidates.
 
     Raises:
         ConfigError: with every problem found.
+        BadInput: it is the config of a fit.
     """
     import trials
 
+    if is_fit(config):
+        raise BadInput(f"{config}: this is the config of a fit; use `insilico fit`")
+
     return trials.read(config, tuple(overrides))
+
+
+def is_fit(config: Path) -> bool:
+    """Whether a config is that of a fit: it has data, and no trial. What is no config is none."""
+    from insilico.config import ConfigError, load
+
+    try:
+        given = load(config).data
+    except ConfigError:
+        return False
+    return "data" in given and "trial" not in given
+
+
+def prepare_fit(config: Path, overrides: Sequence[str]) -> Fit:
+    """Read the config of a fit and its data.
+
+    Raises:
+        ConfigError: with every problem of the config.
+        BadInput: with every mistake in the data.
+    """
+    from cohorts import fits
+    from cohorts.data import DataError
+
+    try:
+        return fits.read(config, tuple(overrides))
+    except DataError as error:
+        raise BadInput(str(error)) from None
 
 
 def prepare_devices(*, cache: bool) -> None:

@@ -7,20 +7,30 @@ from insilico.cli._options import Config, Debug, Overrides
 
 
 def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> None:
-    """Find every mistake in a config. Exit code 2 if there is one."""
+    """Find every mistake in the config of a trial or a fit. Exit code 2 if there is one."""
     with reported(debug):
-        from insilico.cli._prepare import prepare
+        from insilico.cli._prepare import is_fit, prepare, prepare_fit
+        from insilico.pages.numbers import counted
 
+        if is_fit(config):
+            summary = prepare_fit(config, overrides or ()).patients.summary()
+            values = sum(summary.observations.values())
+            typer.echo(
+                f"{config}: ok: {counted(summary.subjects, 'subject')} with "
+                f"{counted(values, 'measured value')} to be fitted"
+            )
+            return
         study = prepare(config, overrides or ())
 
-        from insilico.pages.numbers import counted
         from trials.size import shown
 
         trial, arms = study.config.trial, len(study.config.arms)
         draws = trial.population_draws
-        of = f" for each of {draws:,} population draws" if draws > 1 else ""
+        several = study.protocol.periods.number
+        periods = f" in {counted(several, 'period')}" if several > 1 else ""
+        over = f" over {draws:,} draws of the population" if draws > 1 else ""
         typer.echo(
-            f"{config}: ok: {counted(trial.replicates, 'trial')}{of} of "
-            f"{counted(trial.subjects, 'subject')} under {counted(arms, 'arm')}; "
+            f"{config}: ok: {counted(trial.replicates, 'trial')}{over} of "
+            f"{counted(trial.subjects, 'subject')} under {counted(arms, 'arm')}{periods}; "
             f"takes {shown(study.bytes)} of memory or more"
         )

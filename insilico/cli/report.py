@@ -28,11 +28,16 @@ def report(
         from insilico.cli._prepare import prepare_devices
 
         prepare_devices(cache=False)
-        import trials
-        from trials.running import page
+        config = folder.path / "config.yaml"
+        if folder.manifest.get("kind") == "fit":
+            from cohorts import fits
 
-        study = trials.read(folder.path / "config.yaml")
-        text = page(folder.results(), study, folder.manifest)
+            text = fits.render(folder.results(), fits.read(config), folder.manifest)
+        else:
+            import trials
+            from trials.running import page
+
+            text = page(folder.results(), trials.read(config), folder.manifest)
         try:
             folder.replace("report.html", text)
         except RunFolderError as error:

@@ -14,13 +14,16 @@ def schema(
     out: Annotated[
         Path | None, typer.Option(help="File to write it to.", show_default="standard output")
     ] = None,
+    fit: Annotated[bool, typer.Option("--fit", help="That of fits, in place of trials.")] = False,
 ) -> None:
     """The JSON schema of configs, with which editors complete and check them."""
     with reported():
+        from cohorts.fits import FitConfig
         from insilico.config import json_schema
         from trials.config import TrialConfig
 
-        text = json.dumps(json_schema(TrialConfig), indent=2, ensure_ascii=False) + "\n"
+        spec = json_schema(FitConfig if fit else TrialConfig)
+        text = json.dumps(spec, indent=2, ensure_ascii=False) + "\n"
         if out is None:
             typer.echo(text, nl=False)
             return

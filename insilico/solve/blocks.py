@@ -30,6 +30,9 @@ from insilico.solve.walks import Walk, walk
 LANES = 64
 """Patients a chunk. Fewer leave vector units idle, more fall out of the cache (measured)."""
 
+FEWEST = 4
+"""Patients of the narrowest chunk, for a handful of patients in a traced program."""
+
 BLOCK = 1024
 """Patients a block: the unit of work that is dispatched; sorting never crosses it."""
 
@@ -50,7 +53,7 @@ def solve_block(
     launch: Launch | None = None,
     precision: str = "double",
 ) -> Walk:
-    """`walk` for a number of patients that is a multiple of `LANES`, inside a traced program.
+    """`walk` for a number of patients that `filled` gives, inside a traced program.
 
     Arrays have the patients' axis last. Patients are sorted by the model's fastest rate, so that
     those who need similar steps share a chunk, and come back in their own order. `Records.laid_out`
@@ -117,29 +120,47 @@ def solve_block(
     return guards.guarded(derivative, found)
 
 
+def filled(patients: int) -> int:
+    """How many lanes a traced program solves so many patients on: whole chunks, of `LANES` each.
+
+    A single chunk has only as many as it needs, in powers of two from `FEWEST`.
+    """
+    if patients > LANES // 2:
+        return -(-patients // LANES) * LANES
+    return max(FEWEST, 1 << (patients - 1).bit_length())
+
+
 class Chunks(NamedTuple):
     """Patients cut into chunks of `LANES`, those who need similar steps together.
 
-    - `order`: the patients' numbers, chunk after chunk.
+    - `order`: the patients' numbers, chunk after chunk. None where they fit one chunk.
+    - `patients`: how many there are.
     """
 
-    order: Array
+    order: Array | None
+    patients: int
 
     @classmethod
     def of(cls, model: Model, parameters: Any) -> Chunks:
         (patients,) = jax.tree.leaves(parameters)[0].shape
+        if patients <= LANES:
+            return cls(None, patients)
         if model.fastest_rate is None:
-            return cls(jnp.arange(patients))
-        return cls(jnp.argsort(model.fastest_rate(parameters)))
+            return cls(jnp.arange(patients), patients)
+        return cls(jnp.argsort(model.fastest_rate(parameters)), patients)
 
     def cut(self, leaf: Array) -> Array:
         """From (…, patients) to (chunks, …, lanes)."""
+        if self.order is None:
+            return leaf[None]
         chunks = leaf[..., self.order].reshape(*leaf.shape[:-1], -1, LANES)
         return jnp.moveaxis(chunks, -2, 0)
 
     def join(self, leaf: Array) -> Array:
         """Back again."""
-        in_order = jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], self.order.size)
+        if self.order is None:
+            return leaf[0]
+        in_order = jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], self.patients)
         return in_order[..., jnp.argsort(self.order)]
 
     def scan(

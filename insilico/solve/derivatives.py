@@ -12,16 +12,18 @@ import numpy as np
 from jax import Array
 
 from insilico.model import Model
-from insilico.solve import gradients, loops
+from insilico.solve import gradients, guards, loops
 from insilico.solve.batch import Solution, prepare, put_together
 from insilico.solve.blocks import (
     LANES,
     Chunks,
+    filled,
     over_devices,
     solve_block,
 )
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
+from insilico.solve.folding import differentiable
 from insilico.solve.records import Records
 from insilico.solve.replays import pullback, smooth
 from insilico.solve.rows import Schedule, Shape, as_rows, refuse_rule
@@ -55,31 +57,47 @@ def solve_traced(
       exact for the steps taken, with respect to parameters, amounts and times of events, and
       `subject`; step sizes count as constants.
 
-    Runs on one device. Patients that fail have derivatives of zero and say so in `status`. Raises
-    `ValueError` for another `derivative`, `DerivativeError` where it is differentiated otherwise.
+    Runs on one device. Under `vmap` the patients of the whole batch share chunks of lanes, but for
+    `"forward"` and `"second"`. Patients that fail have derivatives of zero and say so in `status`.
+    Raises `ValueError` for another `derivative`, `DerivativeError` where it is differentiated
+    otherwise.
     """
-    (patients,) = jnp.shape(jax.tree.leaves(parameters)[0])
-    extra = -patients % LANES
-
-    def padded(leaf: Any) -> Array:
-        leaf = jnp.asarray(leaf)
-        return jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, extra)], mode="edge")
-
+    guards.check_mode(derivative)
     numbers = tolerances or Tolerances()
-    walked = solve_block(
-        model,
-        jax.tree.map(padded, parameters),
-        jax.tree.map(lambda leaf: padded(leaf) if jnp.ndim(leaf) == 2 else leaf, events),
-        pattern,
-        numbers.numbers() if isinstance(numbers, Tolerances) else numbers,
-        method=method,
-        derivative=derivative,
-        rule=rule,
-        subject=jax.tree.map(padded, subject),
-    )
-    return Solution(
-        **jax.tree.map(lambda leaf: jnp.moveaxis(leaf[..., :patients], -1, 0), walked)._asdict()
-    )
+    numbers = numbers.numbers() if isinstance(numbers, Tolerances) else numbers
+
+    def solution(given: list[Array]) -> Solution:
+        parameters, events, subject, tolerances = jax.tree.unflatten(structure, given)
+        (patients,) = jnp.shape(jax.tree.leaves(parameters)[0])
+
+        def padded(leaf: Array) -> Array:
+            extra = filled(patients) - patients
+            return jnp.pad(leaf, [(0, 0)] * (leaf.ndim - 1) + [(0, extra)], mode="edge")
+
+        walked = solve_block(
+            model,
+            jax.tree.map(padded, parameters),
+            jax.tree.map(lambda leaf: padded(leaf) if leaf.ndim == 2 else leaf, events),
+            pattern,
+            tolerances,
+            method=method,
+            derivative=derivative,
+            rule=rule,
+            subject=jax.tree.map(padded, subject),
+        )
+        return Solution(
+            **jax.tree.map(lambda leaf: jnp.moveaxis(leaf[..., :patients], -1, 0), walked)._asdict()
+        )
+
+    given = jax.tree.map(jnp.asarray, (parameters, events, subject))
+    leaves, structure = jax.tree.flatten((*guards.guarded(derivative, given), numbers))
+    axes = [-1] * len(jax.tree.leaves(parameters))
+    axes += [-1 if jnp.ndim(leaf) == 2 else None for leaf in jax.tree.leaves(events)]
+    axes += [-1] * len(jax.tree.leaves(subject)) + [None] * len(jax.tree.leaves(numbers))
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+    if derivative in ("forward", "second"):
+        return solution(leaves)
+    return guards.guarded(derivative, differentiable(solution, axes)(leaves))
 
 
 def hessian_vector_product(function: Callable[[Any], Array], at: Any, along: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -141,6 +142,7 @@ def schedule(
     observe: Sequence[float] | np.ndarray | float = (),
     visits_until: float | None = None,
     shortest_recheck: float | None = None,
+    visits_at: Sequence[float] = (),
     start: float = 0.0,
     interpolate: bool | None = None,
     triggered: int | None = None,
@@ -157,6 +159,8 @@ def schedule(
       the time of a dose comes before it.
     - `shortest_recheck`: the shortest time a rule may leave between two visits; the number of slots
       follows from it.
+    - `visits_at`: in place of these two, the only times at which a rule may hold a visit,
+      increasing.
     - `start`: the time of the model's initial state.
     - `interpolate`: whether what is observed between events is read off the steps there by their
       own interpolant, instead of steps ending at every output time. An interpolant's error is about
@@ -170,8 +174,8 @@ def schedule(
       for events that come again soon, like rescue doses between visits that are weeks apart.
 
     Raises `ValueError` for times, amounts and values that are not finite, times before `start`, a
-    duration that is not positive, unsorted output times, `triggered` below 1 or for a model without
-    triggers, and `KeyError` for an unknown compartment or input.
+    duration that is not positive, unsorted output times or times of visits, `triggered` below 1 or
+    for a model without triggers, and `KeyError` for an unknown compartment or input.
     """
     raw: list[tuple[float, int, int, float, int]] = []
     for action in [actions] if isinstance(actions, Dose | Infusion | Input) else actions:
@@ -203,6 +207,11 @@ def schedule(
         if shortest_recheck is None or not shortest_recheck > 0:
             raise ValueError("shortest_recheck must be above 0 where a rule holds visits")
         rows = _with_slots(rows, start, visits_until, shortest_recheck)
+    if not all(start <= time < math.inf for time in visits_at) or any(
+        later <= earlier for earlier, later in itertools.pairwise(visits_at)
+    ):
+        raise ValueError(f"times of visits must be finite, increasing and not before {start}")
+    rows = _with_slots_at(rows, visits_at)
     triggers = len(model.Triggers._fields)
     if triggered is not None and (not triggers or triggered < 1):
         raise ValueError(
@@ -318,6 +327,12 @@ def _with_slots(rows: list[_Row], start: float, until: float, shortest: float) -
         result += [*slots(previous, limit), row]
         previous = limit
     return result + slots(previous, until)
+
+
+def _with_slots_at(rows: list[_Row], times: Sequence[float]) -> list[_Row]:
+    """A slot at each of these times, before what else there is at that time."""
+    slots = [_Row(time, slot=True) for time in times]
+    return sorted([*slots, *rows], key=lambda row: row.time)
 
 
 def _with_pauses(rows: list[_Row], start: float, count: int) -> list[_Row]:

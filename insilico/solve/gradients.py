@@ -37,6 +37,7 @@ from insilico.solve.replays import (
     Constants,
     Journey,
     Opened,
+    Static,
     Sums,
     explicit,
     is_smooth,
@@ -52,6 +53,11 @@ from insilico.solve.walks import Prior, Row, Walk
 
 RECORD_BYTES = 2**23
 """Size of a chunk's record, which should stay in a cache until it is read."""
+
+
+STEPS_A_ROW = 8
+"""Steps for which a record that is made for one chunk alone has room, for each row: filling all of
+`RECORD_BYTES` with zeros takes longer than many a chunk."""
 
 
 class Given(NamedTuple):
@@ -137,7 +143,7 @@ class Differentiable:
 
         def forth(given: Any, tolerances: Any) -> tuple[Walk, Any]:
             moved = self.rule is not None or self.model.triggers is not None
-            timed = _Static(moved or given.events.time.perturbed)
+            timed = Static(moved or given.events.time.perturbed)
             given, tolerances = jax.tree.map(
                 lambda leaf: leaf.value,
                 (given, tolerances),
@@ -149,7 +155,12 @@ class Differentiable:
             given, tolerances, timed = residuals
             this = dataclasses.replace(self, timed=timed.value)
             course = self.course(given)
-            record = blank_record(2 + len(self.model.negligible()), course.lanes, course.dtype)
+            record = blank_record(
+                2 + len(self.model.negligible()),
+                course.lanes,
+                course.dtype,
+                most=STEPS_A_ROW * given.events.time.shape[0],
+            )
             walk, pull, _ = this.with_pullback(given, tolerances, record)
             of_given = pull(_instantiated(cotangents, walk))
             return jax.tree.map(lambda leaf: leaf if is_smooth(leaf) else None, of_given), None
@@ -422,10 +433,13 @@ def advance(
     return Position(jnp.where(ahead, reached, position.time), size, end.state, steps), status
 
 
-def blank_record(width: int, lanes: tuple[int, ...], dtype: Any) -> Array:
-    """A record without steps, of `width` numbers each; one that was used before will do as well."""
+def blank_record(width: int, lanes: tuple[int, ...], dtype: Any, most: float = math.inf) -> Array:
+    """A record without steps, of `width` numbers each; one that was used before will do as well.
+
+    It has room for at most `most` steps, if for at least 16.
+    """
     step = width * math.prod(lanes) * jnp.dtype(dtype).itemsize
-    return jnp.zeros((max(RECORD_BYTES // step, 16), width, *lanes), dtype)
+    return jnp.zeros((int(max(min(RECORD_BYTES // step, most), 16)), width, *lanes), dtype)
 
 
 def _instantiated(cotangents: Any, values: Any) -> Any:
@@ -478,11 +492,3 @@ class _RuleWith:
 
     def administer(self, time: Array, plan: Plan, subject: Any) -> tuple[tuple[Array, ...], Plan]:
         return self._opened.administer(self._of_administer, time, plan, subject)
-
-
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class _Static:
-    """A choice that is part of a program, not of its numbers."""
-
-    value: bool

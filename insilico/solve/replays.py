@@ -7,6 +7,7 @@ than there is room for, so that any number of steps is replayed right.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -292,3 +293,11 @@ def pullback(function: Callable[..., Any], *arguments: Any) -> Callable[[list[An
 
     _, pull = jax.vjp(of, smooth(arguments))
     return lambda cotangents: replaced(arguments, pull(cotangents)[0])
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Static:
+    """A choice that is part of a program, not of its numbers."""
+
+    value: bool | tuple[bool, ...]

@@ -142,7 +142,8 @@ def test_a_stated_covariate_leaves_all_others_as_they_were(model):
     keys = jax.random.split(jax.random.key(1), 1000)
     marginals = covariates.state_marginals(model)
     stated, names = covariates.state_covariates(
-        model,
+        model.name,
+        model.vocabulary,
         {
             "stroke": covariates.StatedSpec(probability=0.07),
             "target_inr": covariates.StatedSpec(value=2.5),
@@ -163,7 +164,8 @@ def test_mistakes_in_stated_covariates_are_all_reported(model):
     spec = covariates.StatedSpec
     with pytest.raises(CohortError) as caught:
         covariates.state_covariates(
-            model,
+            model.name,
+            model.vocabulary,
             {
                 "smoker": spec(probability=0.2),
                 "stroke": spec(probability=1.2),

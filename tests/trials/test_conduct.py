@@ -24,7 +24,7 @@ def test_numbers_of_a_design_are_arguments_of_its_program(compilations):
     changes = "seed=5", "trial.centres.spread=0.5", "trial.enrolment.period=100 d"
     second = _conducted(*changes)
     assert compilations.count == before
-    assert not np.array_equal(first.arm, second.arm)
+    assert not np.array_equal(first.group, second.group)
     assert first.enrolment_time.max() > 100 > second.enrolment_time.max()
 
 

@@ -70,7 +70,9 @@ def test_favourable_power_is_counted_in_the_direction_of_the_endpoint():
 
 
 def test_draws_that_agree_by_chance_do_not_make_success_certain():
-    config = _study("endpoints.ttr.better=null", "trial.population_draws=2").config
+    config = _study(
+        "endpoints.ttr.better=null", "trial.replicates=4", "trial.trials_per_draw=2"
+    ).config
     found = success(config, {"primary": UP_AND_DOWN})
     # One draw's trials all succeed and the other's never: sure to no better than half.
     np.testing.assert_allclose(found, (0.5, 0.5))

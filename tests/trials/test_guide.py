@@ -49,9 +49,25 @@ def test_every_category_is_named(guide):
             assert f'"{category}"' in guide, f"{name}: {category}"
 
 
-def test_its_example_is_a_config(guide):
-    (example,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
-    sections = YAML(typ="safe").load(example)
+@pytest.fixture(scope="module")
+def examples(guide) -> list[dict]:
+    found = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    return [YAML(typ="safe").load(example) for example in found]
+
+
+def changed(config, sections):
+    return read(config, [f"{key}={json.dumps(value)}" for key, value in sections.items()])
+
+
+def test_its_example_of_a_crossover_is_a_config(examples, bioequivalence):
+    _, sections = examples
+    study = changed(bioequivalence, {**sections, "trial.replicates": 20})
+    assert study.protocol.periods.number == 2
+    assert list(study.config.endpoints) == ["auc", "cmax"]
+
+
+def test_its_example_of_arms_is_a_config(examples):
+    sections, _ = examples
     other = {"label": "Other", "start": ["by_age"], "titration": "by_inr"}
     sections["arms"]["other"] = other
     changes = {
@@ -68,5 +84,5 @@ def test_its_example_is_a_config(guide):
         "published": None,
         "sensitivity": {},
     }
-    study = read(COAG, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
+    study = changed(COAG, changes)
     assert set(study.config.arms) == {"fixed", "other"}

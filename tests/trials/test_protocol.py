@@ -24,7 +24,11 @@ def problems(*overrides: str) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+TRIALS = sorted(CONFIGS.glob("warfarin_*.yaml"))
+"""Those that need nothing but themselves."""
+
+
+@pytest.mark.parametrize("path", TRIALS, ids=lambda path: path.stem)
 def test_every_shipped_config_is_right(path):
     study = read(path)
     assert study.protocol.arms

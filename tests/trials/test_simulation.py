@@ -231,5 +231,6 @@ def test_states_of_failed_solves_stand_in_the_order_of_failures():
     second = part(np.array([[5.0], [6.0]]), np.array([[2], [0]]))
     whole = Patients.joined([first, second])
     failed = failed_solves(whole)
-    assert list(zip(failed.arm, failed.subject, strict=True)) == [(0, 0), (0, 2), (1, 0), (1, 1)]
+    places = list(zip(failed.condition, failed.subject, strict=True))
+    assert places == [(0, 0), (0, 2), (1, 0), (1, 1)]
     assert whole.treated.state["gut"].tolist() == [1.0, 5.0, 3.0, 4.0]

@@ -33,7 +33,6 @@ def test_without_visits_each_takes_less(coag, small):
     [
         ("trial.subjects=1000000000", "trial.subjects"),
         ("trial.replicates=1000000000", "trial.replicates"),
-        ("trial.population_draws=1000000000000000", "trial.population_draws"),
         ("truth.subjects=100000000000", "truth.subjects"),
         ("sensitivity.spreads_as_variances.subjects=100000000000", "sensitivity."),
         ("trial.centres.count=1000000000", "trial.centres.count"),

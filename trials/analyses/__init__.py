@@ -1,5 +1,7 @@
 """Estimators over many trials at once: arrays (trial, subject) in, one `Estimates` out.
 
+That of a crossover takes (trial, subject, period).
+
 One estimator a file. All of them take (outcome…, arm, used, …) with the trial axis first, compare
 the arm `treatment` with the arm `reference`, and count what could not be analysed in a `Status`
 per trial; `in_batches` runs any of them over any number of trials with one compiled program.
@@ -8,6 +10,8 @@ per trial; `in_batches` runs any of them over any number of trials with one comp
 from insilico import devices as _devices  # noqa: F401  (float64)
 from trials.analyses._estimates import Estimates, Status, in_batches
 from trials.analyses._least_squares import indicator_columns
+from trials.analyses.crossover_geometric_mean_ratio import crossover_geometric_mean_ratio
+from trials.analyses.geometric_mean_ratio import geometric_mean_ratio
 from trials.analyses.hazard_ratio import hazard_ratio
 from trials.analyses.kaplan_meier import KaplanMeier, kaplan_meier
 from trials.analyses.log_rank import log_rank
@@ -21,6 +25,8 @@ __all__ = [
     "Estimates",
     "KaplanMeier",
     "Status",
+    "crossover_geometric_mean_ratio",
+    "geometric_mean_ratio",
     "hazard_ratio",
     "in_batches",
     "indicator_columns",

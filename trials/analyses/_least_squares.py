@@ -1,4 +1,6 @@
-"""Generalised inverses of symmetric matrices, which drop columns that repeat earlier ones."""
+"""Least squares by generalised inverses, which drop columns that repeat earlier ones."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,56 @@ from jaxtyping import Array, Bool, Float, Int
 # sum of squares. Rounding leaves about 1e-14 of a true repetition; a column kept at the limit
 # costs the estimates it enters 5 of their 15 digits (R's `lm` drops at 1e-14, SAS GLM at 1e-7).
 _REPEATED = 1e-10
+
+# Largest error of c'GA = c' (relative to c) for a contrast c to count as estimable.
+_ESTIMABLE = 1e-6
+
+# Residual sums of squares below this share of the outcome's own are rounding error.
+_NO_RESIDUAL = 1e-28
+
+
+class Fit(NamedTuple):
+    """A contrast of the coefficients of one linear model."""
+
+    estimate: Float[Array, ""]
+    weights: Float[Array, " column"]
+    """The generalised inverse times the contrast; with the residual variance, the estimate's."""
+    inverse: Float[Array, "column column"]
+    rank: Int[Array, ""]
+    residual: Float[Array, " row"]
+    estimable: Bool[Array, ""]
+
+
+def fitted_contrast(
+    design: Float[Array, "row column"],
+    outcome: Float[Array, " row"],
+    contrast: Float[Array, " column"],
+) -> Fit:
+    """The `contrast` of the coefficients with which `design` fits `outcome` best.
+
+    Rows that are not in use are zeros. An intercept, or an effect of each subject, is best taken
+    out of both beforehand, by centring.
+    """
+    cross_products = design.T @ design
+    inverse, rank = generalised_inverse(cross_products)
+    coefficients = inverse @ (design.T @ outcome)
+    residual = outcome - design @ coefficients
+    # One step of iterative refinement gives back the digits the normal equations lost.
+    correction = inverse @ (design.T @ residual)
+    coefficients = coefficients + correction
+    residual = residual - design @ correction
+    weights = inverse @ contrast
+    reproduced = cross_products @ weights
+    estimable = jnp.all(jnp.abs(reproduced - contrast) <= _ESTIMABLE)
+    return Fit(contrast @ coefficients, weights, inverse, rank, residual, estimable)
+
+
+def nothing_left(
+    residual: Float[Array, "*batch row"], outcome: Float[Array, "*batch row"]
+) -> Bool[Array, "*batch"]:
+    """Whether a model fits so well that what is left of the outcome is rounding error."""
+    largest = jnp.maximum(jnp.sum(outcome**2, axis=-1), jnp.finfo(float).tiny)
+    return jnp.sum(residual**2, axis=-1) / largest <= _NO_RESIDUAL
 
 
 def generalised_inverse(

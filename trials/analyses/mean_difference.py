@@ -14,13 +14,7 @@ from trials.analyses._estimates import (
     too_few,
     wald,
 )
-from trials.analyses._least_squares import generalised_inverse
-
-# Residual sums of squares below this share of the outcome's own are rounding error.
-_NO_RESIDUAL = 1e-28
-
-# Largest error of c'GA = c' (relative to c) for a contrast c to count as estimable.
-_ESTIMABLE = 1e-6
+from trials.analyses._least_squares import fitted_contrast, nothing_left
 
 # A subject whose leverage is closer to 1 than this is fitted exactly, by a column of its own.
 _FITTED_EXACTLY = 1e-10
@@ -66,13 +60,13 @@ def mean_difference(
     if columns is None:
         columns = jnp.zeros((*value.shape, 0))
     fit = jax.vmap(partial(_fit, arms=arms, robust=robust), in_axes=(0, 0, 0, 0, None, None))
-    estimate, variance, freedom, estimable, residual_share = fit(
+    estimate, variance, freedom, estimable, exact = fit(
         value, arm, used, columns, treatment, reference
     )
     status = first_failure(
         (too_few(n, treatment, reference) | (freedom < 1), Status.TOO_FEW),
         (~estimable, Status.SINGULAR),
-        ((residual_share <= _NO_RESIDUAL) | ~(variance > 0), Status.NO_VARIATION),
+        (exact | ~(variance > 0), Status.NO_VARIATION),
     )
     return wald(estimate, variance, level, n, mean, status, freedom)
 
@@ -87,8 +81,8 @@ def _fit(
     *,
     arms: int,
     robust: bool,
-) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""], Bool[Array, ""], Float[Array, ""]]:
-    """Contrast, its variance, residual df, estimability, residual share of Σ value²."""
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""], Bool[Array, ""], Bool[Array, ""]]:
+    """Contrast, its variance, residual df, estimability, whether the fit is exact."""
     n = jnp.sum(used)
     share = jnp.where(used, 1 / jnp.maximum(n, 1), 0.0)
     others = jnp.arange(1, arms)
@@ -100,33 +94,21 @@ def _fit(
     outcome = jnp.where(used, value, 0.0)
     centred = jnp.where(used, outcome - share @ outcome, 0.0)
 
-    cross_products = design.T @ design
-    inverse, rank = generalised_inverse(cross_products)
-    coefficients = inverse @ (design.T @ centred)
-    residual = centred - design @ coefficients
-    # One step of iterative refinement gives back the digits the normal equations lost.
-    correction = inverse @ (design.T @ residual)
-    coefficients = coefficients + correction
-    residual = residual - design @ correction
-
     contrast = jnp.concatenate(
         [
             jnp.zeros(columns.shape[1]),
             (others == treatment).astype(float) - (others == reference).astype(float),
         ]
     )
-    weights = inverse @ contrast
-    reproduced = cross_products @ weights
-    estimable = jnp.all(jnp.abs(reproduced - contrast) <= _ESTIMABLE)
+    fit = fitted_contrast(design, centred, contrast)
 
-    freedom = (n - 1 - rank).astype(float)
-    squares = jnp.sum(residual**2)
+    freedom = (n - 1 - fit.rank).astype(float)
     if robust:
-        leverage = share + jnp.sum((design @ inverse) * design, axis=1)
+        leverage = share + jnp.sum((design @ fit.inverse) * design, axis=1)
         exact = 1 - leverage < _FITTED_EXACTLY
-        left_out = jnp.where(exact, 0.0, residual / jnp.where(exact, 1.0, 1 - leverage))
-        variance = jnp.sum((design @ weights * left_out) ** 2)
+        left_out = jnp.where(exact, 0.0, fit.residual / jnp.where(exact, 1.0, 1 - leverage))
+        variance = jnp.sum((design @ fit.weights * left_out) ** 2)
     else:
-        variance = squares / jnp.maximum(freedom, 1) * (contrast @ weights)
-    largest = jnp.maximum(jnp.sum(outcome**2), jnp.finfo(float).tiny)
-    return contrast @ coefficients, variance, freedom, estimable, squares / largest
+        squares = jnp.sum(fit.residual**2)
+        variance = squares / jnp.maximum(freedom, 1) * (contrast @ fit.weights)
+    return fit.estimate, variance, freedom, fit.estimable, nothing_left(fit.residual, outcome)

@@ -4,7 +4,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from trials.dosing.formulas import Formula, LateKnowledge, library, preferred_dose
-from trials.dosing.regimen import HOURS_A_DAY, LAGS, ArmRule, DoseSizes, Schedule
+from trials.dosing.regimen import (
+    HOURS_A_DAY,
+    LAGS,
+    MINUTE,
+    ArmRule,
+    DoseSizes,
+    Schedule,
+    VisitDays,
+    VisitTimes,
+)
 from trials.dosing.titration import Titration, band_problems
 
 if TYPE_CHECKING:
@@ -13,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HOURS_A_DAY",
     "LAGS",
+    "MINUTE",
     "ArmRule",
     "DoseSizes",
     "DosingRule",
@@ -21,6 +31,8 @@ __all__ = [
     "Person",
     "Schedule",
     "Titration",
+    "VisitDays",
+    "VisitTimes",
     "band_problems",
     "library",
     "preferred_dose",

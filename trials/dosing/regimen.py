@@ -5,39 +5,124 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from insilico.arrays import library_of
 from insilico.vocabulary import Value, maximum, minimum, nearest, where
 from trials.dosing.formulas import Formula
 from trials.dosing.titration import Titration
 
 HOURS_A_DAY = 24.0
 
+MINUTE = 1 / 60
+"""In hours. Random draws are addressed by whole minutes: no two visits are closer."""
+
 LAGS = 4
 """Doses of this many days back are at a revision formula's hand, as `dose_1` to `dose_4`."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
-    """The days on which visits may be; day 1 starts at time 0.
+class VisitDays:
+    """Visits on days, at one hour; day 1 starts at time 0.
 
-    `doses_end` is the day of the last dose, where dosing ends before the trial does.
+    A visit's place, by which random tables are laid out, is its day. Those between the scheduled
+    `days` are for rechecks, and for what was missed, `retry_after` days later.
     """
 
     days: tuple[int, ...]
     hour: float
     retry_after: int
     last_day: int
-    doses_end: float = math.inf
 
-    def time(self, day: Value) -> Value:
-        """Hours since the start of day 1 of a visit on `day`."""
-        return (day - 1.0) * HOURS_A_DAY + self.hour
+    @property
+    def first(self) -> float:
+        """Place of the first visit."""
+        return float(self.days[0])
 
-    def next_scheduled(self, day: Value) -> Value:
-        """The next scheduled day after `day`; infinite after the last."""
+    @property
+    def nominal(self) -> tuple[float, ...]:
+        """Days since the start of day 1 of a visit at each place."""
+        return tuple(day + self.hour / HOURS_A_DAY for day in range(self.last_day))
+
+    def time(self, place: Value) -> Value:
+        """Hours since the start of day 1 of a visit at a place."""
+        return (place - 1.0) * HOURS_A_DAY + self.hour
+
+    def place(self, time: Value) -> Value:
+        """The place of a visit at a time (h), which is its day."""
+        return day_of(time)
+
+    def after(self, place: Value, kept: Value, recheck: Value) -> Value:
+        """Place of the next visit, where this one wants another after `recheck` days at most."""
+        wait = where(kept, recheck, float(self.retry_after))
+        return minimum(self._next_scheduled(place), place + wait)
+
+    def takes_place(self, place: Value, leaves: Value) -> Value:
+        """Whether there is such a place, and the patient is there until then."""
+        return (place <= self.last_day) & (place < leaves)
+
+    def _next_scheduled(self, day: Value) -> Value:
         following: Value = math.inf
         for scheduled in reversed(self.days):
             following = where(day < scheduled, float(scheduled), following)
         return following
+
+
+@dataclasses.dataclass(frozen=True)
+class VisitTimes:
+    """Visits at stated `times` (h) after a first dose, which is `first_dose` (h) after day 1 began.
+
+    A visit's place, by which random tables are laid out, is its number, from 1. There are no
+    others: none is made up, and none is held earlier.
+    """
+
+    times: tuple[float, ...]
+    first_dose: float
+
+    @property
+    def first(self) -> float:
+        """Place of the first visit."""
+        return 1.0
+
+    @property
+    def nominal(self) -> tuple[float, ...]:
+        """Days since the start of day 1 of each visit."""
+        return tuple(time / HOURS_A_DAY for time in self.clock)
+
+    @property
+    def clock(self) -> tuple[float, ...]:
+        """Hours since the start of day 1 of each visit."""
+        return tuple(self.first_dose + time for time in self.times)
+
+    def time(self, place: Value) -> Value:
+        """Hours since the start of day 1 of a visit at a place; infinite after the last."""
+        time: Value = math.inf
+        for number in range(len(self.times), 0, -1):
+            time = where(place <= number, self.clock[number - 1], time)
+        return time
+
+    def place(self, time: Value) -> Value:
+        """The place of a visit at a time (h)."""
+        place = 0.0 * time
+        for other in self.clock:
+            place = place + where(time >= other - MINUTE / 2, 1.0, 0.0)
+        return place
+
+    def after(self, place: Value, kept: Value, recheck: Value) -> Value:
+        """Place of the next visit, whatever came of this one."""
+        return place + 1.0 + 0.0 * kept
+
+    def takes_place(self, place: Value, leaves: Value) -> Value:
+        """Whether there is such a place, and the patient is there until then."""
+        day = (self.time(place) - self.first_dose) / HOURS_A_DAY + 1.0
+        return (place <= len(self.times)) & (day < leaves)
+
+
+Schedule = VisitDays | VisitTimes
+"""When visits may be."""
+
+
+def day_of(time: Value) -> Value:
+    """The day, from 1, that a time in hours falls on."""
+    return library_of(time).floor(time / HOURS_A_DAY + 1e-9) + 1.0
 
 
 @dataclasses.dataclass(frozen=True)

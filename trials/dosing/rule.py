@@ -18,7 +18,7 @@ from cohorts import ResidualNumbers
 from insilico.config import Name
 from insilico.solve import Plan, Visit
 from trials.dosing.formulas import LateKnowledge, preferred_dose
-from trials.dosing.regimen import HOURS_A_DAY, LAGS, ArmRule, DoseSizes, Schedule
+from trials.dosing.regimen import LAGS, ArmRule, DoseSizes, Schedule, day_of
 from trials.dosing.titration import Adjustment
 
 Measure = Callable[[Any, Mapping[str, Array], Mapping[str, ResidualNumbers]], dict[str, Array]]
@@ -27,14 +27,16 @@ the latter three by output name."""
 
 
 class Person(NamedTuple):
-    """What the rule needs of each patient. Lanes are the last axis; days are the axis before.
+    """What the rule needs of each patient. Lanes are the last axis; before it are days of doses, or
+    places of visits (those of the schedule).
 
     - `values`: covariates and quantities by name.
     - `start_dose`: dose of each day (mg) while no visit has changed it, (days, lanes).
     - `unknown_until`: first day on which each late covariate is known.
-    - `noise`: standard normal draws for each measured output by day; `residual`: the numbers
+    - `noise`: standard normal draws for each measured output by place; `residual`: the numbers
       of its residual error.
-    - `attends`, `takes`: 1 where a visit on that day is kept, a dose taken.
+    - `attends`: 1 where the visit at that place is kept. `takes`: the share of a day's dose that
+      enters, 0 where it is not taken.
     - `leaves`: day, as a real number, on which the patient drops out; infinite for most.
     """
 
@@ -80,10 +82,12 @@ class DosingRule:
     late: LateKnowledge
     dosed_before_visit: bool = False
     """Whether the dose of a day is given before that day's visit."""
+    doses_end: float = math.inf
+    """The day of the last dose, where dosing ends before the trial does."""
 
     def start(self, subject: Person) -> Plan:
         nothing = jnp.zeros_like(subject.leaves)
-        first = self._within(jnp.full_like(nothing, float(self.schedule.days[0])), subject)
+        first = jnp.full_like(nothing, self.schedule.first)
         memory = Memory(
             dose=nothing,
             changed=nothing,
@@ -92,13 +96,13 @@ class DosingRule:
             band=nothing - 1.0,
             recent=(nothing,) * (LAGS + 1),
         )
-        return Plan(self.schedule.time(first), memory)
+        return Plan(self._time(first, subject), memory)
 
     def administer(
         self, time: Array, plan: Plan, subject: Person
     ) -> tuple[tuple[Array, ...], Plan]:
         memory: Memory = plan.memory
-        day = _day(time)
+        day = day_of(time)
         base = self._dose(memory, day, subject)
         special = (memory.next_dose != 1.0) | (memory.hold > 0)
         changed = self.sizes.fit(base * memory.next_dose) * (memory.next_dose > 0)
@@ -106,13 +110,13 @@ class DosingRule:
         memory = memory._replace(
             next_dose=jnp.ones_like(ordered), recent=(ordered, *memory.recent[:-1])
         )
-        return (ordered * _on_day(subject.takes, day),), plan._replace(memory=memory)
+        return (ordered * _entry(subject.takes, day),), plan._replace(memory=memory)
 
     def visit(self, visit: Visit, plan: Plan, subject: Person) -> tuple[dict[str, Array], Plan]:
         memory: Memory = plan.memory
-        day = _day(visit.time)
-        kept = _on_day(subject.attends, day) > 0
-        noise = {name: _on_day(table, day) for name, table in subject.noise.items()}
+        day, place = day_of(visit.time), self.schedule.place(visit.time)
+        kept = _entry(subject.attends, place) > 0
+        noise = {name: _entry(table, place) for name, table in subject.noise.items()}
         measured = self.measure(visit.outputs, noise, subject.residual)
         current = self._dose(memory, day, subject)
 
@@ -121,19 +125,18 @@ class DosingRule:
 
         decided, recheck = lax.switch(self.arm, [of_arm(rule) for rule in self.arms])
         memory = Memory(*_select(kept, tuple(decided), tuple(memory)))
-        wait = jnp.where(kept, recheck, float(self.schedule.retry_after))
-        following = jnp.minimum(self.schedule.next_scheduled(day), day + wait)
+        following = self.schedule.after(place, kept, recheck)
         record = {
             "attended": kept,
             "daily_dose": jnp.where(
-                day < self.schedule.doses_end - self.dosed_before_visit + 1.0,
+                day < self.doses_end - self.dosed_before_visit + 1.0,
                 self._dose(memory, day, subject) / self.sizes.every,
                 0.0,
             ),
             **{f"{name}_measured": measured[name] for name in self.outputs},
             **{name: getattr(visit.outputs, name) for name in self.outputs},
         }
-        return record, Plan(self.schedule.time(self._within(following, subject)), memory)
+        return record, Plan(self._time(following, subject), memory)
 
     def _decide(
         self,
@@ -186,21 +189,17 @@ class DosingRule:
         return after, recheck
 
     def _dose(self, memory: Memory, day: Array, subject: Person) -> Array:
-        return jnp.where(memory.changed > 0, memory.dose, _on_day(subject.start_dose, day))
+        return jnp.where(memory.changed > 0, memory.dose, _entry(subject.start_dose, day))
 
-    def _within(self, day: Array, subject: Person) -> Array:
-        """`day`, or infinity where the trial or the patient's part in it ends before."""
-        return jnp.where((day <= self.schedule.last_day) & (day < subject.leaves), day, math.inf)
-
-
-def _day(time: Array) -> Array:
-    """The day, from 1, that a time in hours falls on."""
-    return jnp.floor(time / HOURS_A_DAY + 1e-9) + 1.0
+    def _time(self, place: Array, subject: Person) -> Array:
+        """Time (h) of a visit; infinite where the trial or the patient's part in it ends before."""
+        takes_place = self.schedule.takes_place(place, subject.leaves)
+        return jnp.where(takes_place, self.schedule.time(place), math.inf)
 
 
-def _on_day(table: Array, day: Array) -> Array:
-    """Each lane's entry of a table by day, (days, lanes); the last day's beyond its end."""
-    index = jnp.clip(day - 1.0, 0, table.shape[0] - 1).astype(jnp.int32)
+def _entry(table: Array, number: Array) -> Array:
+    """Each lane's entry of a table (rows, lanes), from 1; the last one's beyond its end."""
+    index = jnp.clip(number - 1.0, 0, table.shape[0] - 1).astype(jnp.int32)
     return jnp.take_along_axis(table, index[None], axis=0)[0]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from insilico.pages.numbers import Measured, counted, interval, share, whole
+from insilico.pages.blocks import Tile
+from insilico.pages.numbers import Measured, counted, interval, plain, share, whole
 from insilico.pages.words import inline
 from trials.report.estimates import directions
 from trials.report.failures import never_analysed, stages
@@ -63,7 +64,10 @@ def tiles(view: View) -> list[Tile]:
     for position, analysis in enumerate(view.decisive[:3]):
         power = _power_of(analysis)
         role = "primary" if position == 0 else "co-primary"
-        note = f"{analysis.label}, α = {analysis.spec.alpha:g}"
+        margins = (
+            analysis.margins and f"{plain(analysis.margins[0])} to {plain(analysis.margins[1])} %"
+        )
+        note = f"{analysis.label}, {margins or f'α = {analysis.spec.alpha:g}'}"
         found.append(Tile(f"Power, {role}", power, "%", note))
     value, error = view.success
     if math.isfinite(value) and (len(view.decisive) > 1 or view.wanted != "significant"):
@@ -148,28 +152,28 @@ def _finding(view: View, analysis: AnalysisView) -> str:
     what = f"{inline(analysis.endpoint_label)}{among}"
     if analysis.scale.ratio:
         arms = f"{analysis.treatment.mention} against {analysis.reference.mention}"
-        ratio = analysis.scale.effect(*mean)
-        return (
-            f"{start}the hazard ratio for {what} was on average {ratio}, {arms} (above 1: sooner)."
-        )
+        ratio = analysis.scale.with_unit(str(analysis.scale.effect(*mean)))
+        name, joined = analysis.scale.ratio, "of" if _of_means(analysis) else "for"
+        reading = "" if _of_means(analysis) else " (above 1: sooner)"
+        return f"{start}the {name} {joined} {what} was on average {ratio}, {arms}{reading}."
     return f"{start}{what} was on average {difference_in_words(analysis, *mean)}."
 
 
 def _range(analysis: AnalysisView, lower: float, upper: float) -> str:
-    text = analysis.scale.interval(lower, upper)
-    return analysis.scale.with_unit(text) if not analysis.scale.ratio else text
+    return analysis.scale.with_unit(analysis.scale.interval(lower, upper))
 
 
 def _truth(analysis: AnalysisView) -> str:
     if not math.isfinite(analysis.truth):
         return "The true effect is not available."
     effect = analysis.scale.effect(analysis.truth, analysis.truth_mcse)
-    none = abs(analysis.truth) < 2 * analysis.truth_mcse
+    none = abs(analysis.truth) < 2 * analysis.truth_mcse and analysis.margins is None
     size = effect._replace(value=effect.value.lstrip("\N{MINUS SIGN}"))
     direction = analysis.scale.more if analysis.truth > 0 else analysis.scale.less
     words = (
         f"{analysis.scale.with_unit(str(effect))}, which cannot be told from no effect" if none
-        else f"a hazard ratio of {effect}" if analysis.scale.ratio
+        else f"a {analysis.scale.ratio} of {analysis.scale.with_unit(str(effect))}"
+        if analysis.scale.ratio
         else f"{analysis.scale.with_unit(str(size))} {direction}"
     )  # fmt: skip
     return (
@@ -193,10 +197,20 @@ def _power(analysis: AnalysisView) -> str:
         if up > 0 and down > 0 and not analysis.scale.ratio
         else ""
     )
+    if analysis.margins is not None:
+        low, high = map(plain, analysis.margins)
+        return (
+            f"Of the trials, {power.percent} showed equivalence: a {analysis.percent} interval "
+            f"within {low} to {high} %; that is the power."
+        )
     return (
         f"Of the trials, {power.percent} found a significant difference at "
         f"α = {analysis.spec.alpha:g}{both}; that is the power."
     )
+
+
+def _of_means(analysis: AnalysisView) -> bool:
+    return analysis.spec.estimator == "geometric_mean_ratio"
 
 
 def _about(analysis: AnalysisView) -> str:
@@ -210,7 +224,7 @@ def _short(analysis: AnalysisView) -> str:
     mean = analysis.scale.effect(found["mean_estimate"], found.get("mean_estimate_mcse", math.nan))
     effect = analysis.scale.with_unit(str(mean))
     true = analysis.scale.effect(analysis.truth, analysis.truth_mcse)
-    what = "hazard ratio" if analysis.scale.ratio else "effect"
+    what = analysis.scale.ratio or "effect"
     return (
         f"mean estimated {what} {effect}, true {what} {true}, power {_power_of(analysis).percent}"
     )

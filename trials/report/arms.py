@@ -58,7 +58,9 @@ def _by_factor(view: View, primary: AnalysisView) -> list[tuple[str, dict[str, G
     """The primary endpoint by the factors of randomisation, from the endpoints themselves."""
     endpoints, randomised = view.group("endpoints"), view.group("randomisation")
     name = primary.spec.endpoint
-    if endpoints is None or randomised is None or primary.endpoint.kind == "time_to_range":
+    if endpoints is None or randomised is None or view.config.trial.crossover is not None:
+        return []
+    if primary.endpoint.kind == "time_to_range" or primary.scale.ratio:
         return []
     value, valid = view.observed(endpoints, name), view.observed(endpoints, f"{name}_valid")
     solved = view.observed(endpoints, "solved")
@@ -137,7 +139,9 @@ def _figure(view: View, primary: AnalysisView) -> Block:
 
 def _axis_label(analysis: AnalysisView) -> str:
     what = analysis.endpoint_label
-    if analysis.scale.ratio:
+    if analysis.spec.estimator == "geometric_mean_ratio":
+        what = f"{what}, geometric mean"
+    elif analysis.scale.ratio:
         what = f"{what}: patients with the event"
     elif analysis.spec.estimator == "restricted_mean_difference":
         what = f"{what}, restricted mean"
@@ -249,8 +253,13 @@ def _table(view: View) -> Table:
         "/estimates, /published" if published else "/estimates",
         "n: analysed patients of the arm in one trial, on average. Means are not adjusted. Times "
         "to an event: restricted mean, or with a hazard ratio the share of patients with the "
-        "event. ±: Monte-Carlo standard error.",
+        f"event. {_geometric(view)}±: Monte-Carlo standard error.",
     )
+
+
+def _geometric(view: View) -> str:
+    ratios = any(a.spec.estimator == "geometric_mean_ratio" for a in view.analyses)
+    return "With a ratio of geometric means: geometric mean. " if ratios else ""
 
 
 def _cells(group: Group | None, *, published: bool) -> list[Cell]:

@@ -13,6 +13,12 @@ from trials.report.view import View
 
 MARK = "ASSUMED"
 
+WASHED_OUT = (
+    "Each period begins from the model's initial state: nothing of the period before is left, "
+    "neither drug nor effect, and subjects have not changed in between.",
+    "Parameters of a subject are the same in all periods, but for stated effects of periods.",
+)
+
 
 class Assumption(NamedTuple):
     """One marked place of a config."""
@@ -132,6 +138,8 @@ def section(view: View) -> Section:
         blocks.append(_table(view, entries))
     else:
         blocks.append(absent("No line of the config is marked ASSUMED, or it could not be read."))
+    if view.config.trial.crossover is not None:
+        blocks.append(Bullets(WASHED_OUT, lead="The crossover rests on this too:"))
     if view.config.assumptions:
         blocks.append(Bullets(view.config.assumptions, lead="The config states further:"))
     return Section("assumptions", "Assumptions", blocks)

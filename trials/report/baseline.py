@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -17,21 +19,19 @@ def section(view: View) -> Section:
     """Baseline characteristics by arm."""
     title = "Baseline characteristics"
     subjects = view.group("subjects")
-    if subjects is None or view.assigned is None:
+    if subjects is None or view.groups is None:
         return Section("baseline", title, [absent("The results hold no subjects.")])
-    return Section("baseline", title, [_table(view, subjects.isel(view.pooled))])
+    return Section("baseline", title, [_table(view, subjects.isel(view.pooled), *view.groups)])
 
 
-def _table(view: View, subjects: xr.Dataset) -> Table:
-    assert view.assigned is not None
-    groups = [view.assigned == number for number in range(len(view.arms))]
-    trials = view.assigned.shape[0] * view.assigned.shape[1]
+def _table(view: View, subjects: xr.Dataset, labels: Sequence[str], group: np.ndarray) -> Table:
+    groups = [group == number for number in range(len(labels))]
+    trials = group.shape[0] * group.shape[1]
+    by = "arm" if view.config.trial.crossover is None else "sequence"
     columns = [Column("Characteristic")]
-    for arm, members in zip(view.arms, groups, strict=True):
-        columns.append(
-            Column(arm.label, f"n = {whole(members.sum() / trials)} a trial", number=True)
-        )
-    groups.append(view.assigned >= 0)
+    for label, members in zip(labels, groups, strict=True):
+        columns.append(Column(label, f"n = {whole(members.sum() / trials)} a trial", number=True))
+    groups.append(group >= 0)
     columns.append(Column("All", f"n = {whole(groups[-1].sum() / trials)} a trial", number=True))
     rows: list[Row] = []
     known = list(view.study.protocol.vocabulary)
@@ -40,7 +40,7 @@ def _table(view: View, subjects: xr.Dataset) -> Table:
     for name in sorted(shown, key=lambda n: known.index(n) if n in known else len(known)):
         rows += _rows(view, subjects[name], name, groups)
     return Table(
-        "Baseline characteristics by arm",
+        f"Baseline characteristics by {by}",
         columns,
         rows,
         "/subjects, /randomisation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,22 +16,54 @@ from trials.report.view import ArmView, View
 PERCENTILES = (5, 25, 50, 75, 95)
 
 FEWEST = 5
-"""Values of a day that percentiles are taken from."""
+"""Values of a visit that percentiles are taken from."""
 
 PANELS_WIDE = 3
 PANEL_HEIGHT = 270
 
 
-class Course(NamedTuple):
-    """Percentiles of one arm by day: (day,), (percentile, day), and how many values each has."""
+class Clock(NamedTuple):
+    """When visits are, as a reader is told: on days, or at times after the first dose."""
 
-    days: np.ndarray
+    scheduled: Sequence[float]
+    title: str
+    column: str
+    unit: str
+    word: str
+    """Before a time, as in "day 3"."""
+
+    @classmethod
+    def of(cls, view: View) -> Clock:
+        visits = view.config.visits
+        if visits.times is not None:
+            return cls(visits.times, "Time after the first dose (h)", "Time", "h", "")
+        return cls(visits.days or (), "Day of treatment", "Day", "", "day ")
+
+    def mention(self, time: float) -> str:
+        """A time inside a sentence."""
+        return f"{self.word}{plain(time)} {self.unit}".strip()
+
+    def read(self, view: View, time: np.ndarray) -> np.ndarray:
+        """Stored times (d since day 1 began) as this clock has them; NaN between its visits."""
+        if self.unit == "h":
+            hours = 24.0 * time - view.config.drug.first_dose
+            nearest = np.abs(hours[..., None] - np.asarray(self.scheduled)).argmin(axis=-1)
+            return np.asarray(self.scheduled)[nearest]
+        # A visit's hour is on its day; the small shift is for times stored in single precision.
+        return np.floor(time + 1e-4) + 1
+
+
+class Course(NamedTuple):
+    """Percentiles of one arm by time of its clock: (time,), (percentile, time), and how many values
+    each has."""
+
+    times: np.ndarray
     percentiles: np.ndarray
     counts: np.ndarray
 
 
 def section(view: View) -> Section:
-    """Measured outputs and doses by day."""
+    """Measured outputs and doses over time."""
     return Section("course", "Patients over time", list(_blocks(view)))
 
 
@@ -48,7 +81,11 @@ def _blocks(view: View) -> list[Block]:
         held = f"{output}_measured" if f"{output}_measured" in outcomes else output
         label = f"Measured {_inside(view.output_label(output))}"
         blocks.append(_figure(view, outcomes, held, f"course-{output}", label, output))
-    if "daily_dose" in outcomes:
+        if view.config.visits.times is not None:
+            blocks.append(
+                _figure(view, outcomes, held, f"course-{output}-log", label, output, log=True)
+            )
+    if "daily_dose" in outcomes and view.config.visits.times is None:
         name = f"Daily dose of {view.config.drug.name}"
         blocks.append(_figure(view, outcomes, "daily_dose", "course-dose", name, "daily_dose"))
     return blocks
@@ -59,9 +96,9 @@ def _inside(label: str) -> str:
 
 
 def courses(view: View, outcomes: xr.Dataset, name: str) -> dict[str, Course]:
-    """Percentiles by scheduled day of what each arm's patients had, by arm.
+    """Percentiles by scheduled visit of what each arm's patients had, by arm.
 
-    Only scheduled days: on days between, only patients whose last value asked for a recheck are
+    Only scheduled ones: on days between, only patients whose last value asked for a recheck are
     seen, and their values are no picture of the arm.
     """
     values = view.observed(outcomes, name)
@@ -69,34 +106,52 @@ def courses(view: View, outcomes: xr.Dataset, name: str) -> dict[str, Course]:
     attended = view.observed(outcomes, "attended")
     if values is None or time is None or attended is None or view.assigned is None:
         return {}
-    # A visit's hour is on its day; the small shift is for times stored in single precision.
-    day = np.floor(time + 1e-4) + 1
+    clock = Clock.of(view)
+    read = clock.read(view, time)
     seen = attended.astype(bool) & np.isfinite(values)
     found = {}
     for number, arm in enumerate(view.arms):
         here = (view.assigned == number)[..., None] & seen
-        days, percentiles, counts = [], [], []
-        for scheduled in view.config.visits.days:
-            column = values[here & (day == scheduled)]
+        times, percentiles, counts = [], [], []
+        for scheduled in clock.scheduled:
+            column = values[here & (read == scheduled)]
             if column.size >= FEWEST:
-                days.append(scheduled)
+                times.append(scheduled)
                 percentiles.append(np.percentile(column, PERCENTILES))
                 counts.append(column.size)
-        if days:
-            found[arm.name] = Course(np.array(days), np.array(percentiles).T, np.array(counts))
+        if times:
+            found[arm.name] = Course(np.array(times), np.array(percentiles).T, np.array(counts))
     return found
 
 
+def _positive(course: Course) -> Course:
+    """The visits of a course at which all of it can be shown on a logarithmic scale."""
+    shown = np.all(course.percentiles > 0, axis=0)
+    return Course(course.times[shown], course.percentiles[:, shown], course.counts[shown])
+
+
 def _figure(
-    view: View, outcomes: xr.Dataset, held: str, key: str, label: str, output: str
+    view: View,
+    outcomes: xr.Dataset,
+    held: str,
+    key: str,
+    label: str,
+    output: str,
+    *,
+    log: bool = False,
 ) -> Block:
-    found = courses(view, outcomes, held)
+    clock, found = Clock.of(view), courses(view, outcomes, held)
+    if log:
+        found = {arm: _positive(course) for arm, course in found.items()}
+        found = {arm: course for arm, course in found.items() if course.times.size}
     arms = [arm for arm in view.arms if arm.name in found]
     if not arms:
-        return absent(f"{label}: no scheduled day has {FEWEST} values or more in any arm.")
+        scale = " above 0" if log else ""
+        return absent(f"{label}: no scheduled visit has {FEWEST} values{scale} in any arm.")
     unit = view.unit(output)
     low, high, of = _band(view, output)
-    spec, height = _spec(arms, found, plotting.with_unit(label.split(" (")[0], unit), (low, high))
+    axis = plotting.with_unit(label.split(" (")[0], unit)
+    spec, height = _spec(arms, found, clock, axis, (low, high), log=log)
     shading = (
         f" The green band is the range that “{of}” counts ({plain(low)} to {plain(high)})."
         if of and low is not None and high is not None
@@ -105,17 +160,23 @@ def _figure(
     others = " Thin lines: medians of the other arms." if len(arms) > 1 else ""
     return Figure(
         key=key,
-        caption=f"{label} by day and arm",
-        alt=_alt(arms, found, label, unit),
+        caption=f"{label} by {'day' if clock.word else 'time'} and arm"
+        + (", on a logarithmic scale" if log else ""),
+        alt=_alt(arms, found, clock, label, unit),
         note=(
             "Line: median. Dark ribbon: quartiles; light ribbon: 5th to 95th percentile of "
-            f"patients seen on the scheduled day.{others}{shading} From {view.pooled_words}."
+            f"patients seen {'on the scheduled day' if clock.word else 'at the scheduled time'}."
+            f"{others}{shading} From {view.pooled_words}{_each_period(view)}."
         ),
         source="/outcomes, /randomisation",
         spec=spec,
         height=height,
-        table=_table(arms, found, label, unit),
+        table=_table(arms, found, clock, label, unit),
     )
+
+
+def _each_period(view: View) -> str:
+    return "" if view.config.trial.crossover is None else ", each in every period"
 
 
 def _band(view: View, output: str) -> tuple[float | None, float | None, str]:
@@ -133,43 +194,43 @@ def _band(view: View, output: str) -> tuple[float | None, float | None, str]:
 def _spec(
     arms: list[ArmView],
     found: dict[str, Course],
+    clock: Clock,
     label: str,
     band: tuple[float | None, float | None],
+    *,
+    log: bool,
 ) -> tuple[dict[str, Any], int]:
     across = plotting.columns_of(len(arms), PANELS_WIDE)
     down = -(-len(arms) // across)
     wide = plotting.domains(across, 0.04)
     high = plotting.stacked([1.0] * down, 0.32)
     everything = np.concatenate([found[arm.name].percentiles.ravel() for arm in arms])
-    top = float(np.max(everything)) or 1.0
-    bottom = min(0.0, float(np.min(everything)))
-    if float(np.min(everything)) > 0.35 * top:
-        bottom = float(np.min(everything)) - 0.1 * (top - float(np.min(everything)))
-    days = [float(day) for day in found[arms[0].name].days]
+    vertical = _logarithmic(everything) if log else _linear(everything)
+    times = [float(time) for time in found[arms[0].name].times]
     traces, shapes, axes, titles = [], [], {}, []
     for panel, arm in enumerate(arms):
         column, row = panel % across, panel // across
         x, y = plotting.numbered("x", panel), plotting.numbered("y", panel)
         for other in arms:
             if other.name != arm.name:
-                traces.append(_median(found[other.name], other, x, y, thin=True))
+                traces.append(_median(found[other.name], other, clock, x, y, thin=True))
         traces += _ribbons(found[arm.name], arm, x, y)
-        traces.append(_median(found[arm.name], arm, x, y, thin=False))
+        traces.append(_median(found[arm.name], arm, clock, x, y, thin=False))
         if band[0] is not None and band[1] is not None:
             shapes.append(_shade(panel, band[0], band[1]))
         axes[plotting.numbered("xaxis", panel)] = plotting.axis(
-            "Day of treatment",
+            clock.title,
             domain=wide[column],
             anchor=y,
-            tickvals=plotting.spaced(days, 0.085 if across < 3 else 0.12),
+            tickvals=plotting.spaced(times, 0.085 if across < 3 else 0.12),
             showgrid=False,
         )
         axes[plotting.numbered("yaxis", panel)] = plotting.axis(
             plotting.safe(label) if column == 0 else "",
             domain=high[row],
             anchor=x,
-            range=[bottom, top * 1.04],
             showticklabels=column == 0,
+            **vertical,
         )
         titles.append(plotting.title(arm.label, wide[column][0], high[row][1], arm.colour))
     height = down * PANEL_HEIGHT + (down - 1) * 86 + 90
@@ -177,6 +238,26 @@ def _spec(
         "data": traces,
         "layout": plotting.layout(height, **axes, shapes=shapes, annotations=titles),
     }, height
+
+
+def _linear(values: np.ndarray) -> dict[str, Any]:
+    """A vertical axis from 0, or from the smallest value where that is far from 0."""
+    low, top = float(np.min(values)), float(np.max(values)) or 1.0
+    bottom = low - 0.1 * (top - low) if low > 0.35 * top else min(0.0, low)
+    return {"range": [bottom, top * 1.04]}
+
+
+def _logarithmic(values: np.ndarray) -> dict[str, Any]:
+    """A logarithmic vertical axis with a few ticks a decade."""
+    low, high = float(np.min(values)), float(np.max(values))
+    decades = range(int(np.floor(np.log10(low))), int(np.log10(high)) + 1)
+    ticks = [size * 10.0**power for power in decades for size in (1, 2, 5)]
+    return {
+        "type": "log",
+        "range": [float(np.log10(low / 1.1)), float(np.log10(high * 1.1))],
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
 
 
 def _shade(panel: int, low: float, high: float) -> dict[str, Any]:
@@ -194,7 +275,7 @@ def _ribbons(course: Course, arm: ArmView, x: str, y: str) -> list[dict[str, Any
         traces.append(
             {
                 "type": "scatter",
-                "x": plotting.plain_list(np.concatenate([course.days, course.days[::-1]])),
+                "x": plotting.plain_list(np.concatenate([course.times, course.times[::-1]])),
                 "y": plotting.plain_list(around),
                 "xaxis": x,
                 "yaxis": y,
@@ -208,11 +289,14 @@ def _ribbons(course: Course, arm: ArmView, x: str, y: str) -> list[dict[str, Any
     return traces
 
 
-def _median(course: Course, arm: ArmView, x: str, y: str, *, thin: bool) -> dict[str, Any]:
+def _median(
+    course: Course, arm: ArmView, clock: Clock, x: str, y: str, *, thin: bool
+) -> dict[str, Any]:
+    unit = f" {clock.unit}" if clock.unit else ""
     name = plotting.safe(arm.label)
     return {
         "type": "scatter",
-        "x": plotting.plain_list(course.days),
+        "x": plotting.plain_list(course.times),
         "y": plotting.plain_list(course.percentiles[2]),
         "xaxis": x,
         "yaxis": y,
@@ -223,35 +307,42 @@ def _median(course: Course, arm: ArmView, x: str, y: str, *, thin: bool) -> dict
             "dash": "dot" if thin else "solid",
         },
         "marker": {"size": 6, "color": arm.colour},
-        "hovertemplate": f"{name}<br>day %{{x}}: median %{{y:.3g}}<extra></extra>",
+        "hovertemplate": f"{name}<br>{clock.word}%{{x}}{unit}: median %{{y:.3g}}<extra></extra>",
     }
 
 
-def _alt(arms: list[ArmView], found: dict[str, Course], label: str, unit: str) -> str:
-    parts = []
+def _alt(arms: list[ArmView], found: dict[str, Course], clock: Clock, label: str, unit: str) -> str:
+    parts, at = [], "on " if clock.word else "at "
     for arm in arms:
         course = found[arm.name]
-        first, last = course.percentiles[2][0], course.percentiles[2][-1]
-        parts.append(
-            f"{arm.label}: median {significant(first)} {unit} on day {course.days[0]}, "
-            f"{significant(last)} {unit} on day {course.days[-1]}"
+        first, last = (
+            f"{significant(course.percentiles[2][end])} {unit} "
+            f"{at}{clock.mention(course.times[end])}"
+            for end in (0, -1)
         )
-    return f"{label} by day, one panel an arm. " + "; ".join(parts) + "."
+        parts.append(f"{arm.label}: median {first}, {last}")
+    by = "day" if clock.word else "time"
+    return f"{label} by {by}, one panel an arm. " + "; ".join(parts) + "."
 
 
-def _table(arms: list[ArmView], found: dict[str, Course], label: str, unit: str) -> Table:
-    days = sorted({int(day) for arm in arms for day in found[arm.name].days})
+def _table(
+    arms: list[ArmView], found: dict[str, Course], clock: Clock, label: str, unit: str
+) -> Table:
+    times = sorted({float(time) for arm in arms for time in found[arm.name].times})
 
-    def cell(arm: ArmView, day: int) -> list[str]:
+    def cell(arm: ArmView, time: float) -> list[str]:
         course = found[arm.name]
-        at = np.flatnonzero(course.days == day)
+        at = np.flatnonzero(course.times == time)
         if at.size == 0:
             return ["–", "0"]
         _, low, middle, high, _ = course.percentiles[:, at[0]]
         return [quartiles(low, middle, high), whole(float(course.counts[at[0]]))]
 
-    columns = [Column("Day", number=True)]
+    columns = [Column(clock.column, clock.unit, number=True)]
     for arm in arms:
         columns += [Column(arm.label, unit, number=True), Column("values", number=True)]
-    rows = [Row([str(day), *(text for arm in arms for text in cell(arm, day))]) for day in days]
-    return Table(f"{label}: median (quartiles) by day", columns, rows, "/outcomes")
+    rows = [
+        Row([plain(time), *(text for arm in arms for text in cell(arm, time))]) for time in times
+    ]
+    by = "day" if clock.word else "time"
+    return Table(f"{label}: median (quartiles) by {by}", columns, rows, "/outcomes")

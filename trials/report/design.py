@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from insilico.pages.blocks import Block, Cell, Column, Details, Row, Section, Table, Text, facts
 from insilico.pages.numbers import plain
 from insilico.pages.words import inline, readable
-from trials.config import ArmSpec, TitrationSpec, TrialConfig
+from trials.allocation import allocation_of
+from trials.config import ArmSpec, TitrationSpec, TrialConfig, VisitsSpec
 from trials.dosing import library
 from trials.report.view import View
 
@@ -42,22 +45,26 @@ def _design(view: View) -> list[tuple[str, str]]:
             "Eligibility",
             "; ".join(shown(rule.text) for rule in config.cohort.eligibility) or "everybody",
         ),
-        ("Randomisation", _randomisation(config)),
+        ("Randomisation", _randomisation(view)),
         ("Centres", f"{trial.centres.count}, {_sizes(trial.centres.spread)}"),
         ("Enrolment", f"evenly over {plain(trial.enrolment.period)} d"),
-        ("Treatment", f"{plain(trial.duration)} d from the first dose to the last visit"),
+        (
+            "Treatment" if trial.crossover is None else "Each period",
+            f"{plain(trial.duration)} d from the first dose to the last visit",
+        ),
+        *_crossover(view),
         ("Drug", _drug(config)),
         (
             "Visits",
-            f"days {', '.join(map(str, visits.days))} at {plain(visits.time_of_day)} h; "
+            f"{_when(visits)}; "
             f"{', '.join(inline(view.output_short(output)) for output in visits.measure)} measured"
             + (
-                f"; each kept with probability {plain(visits.attendance)}, "
-                f"made up {plain(visits.retry_after)} d later"
+                f"; each kept with probability {plain(visits.attendance)}, {_missed(visits)}"
                 if visits.attendance < 1
                 else ""
             ),
         ),
+        *_limits(view),
         (
             "Dropout",
             "none"
@@ -82,11 +89,44 @@ def _design(view: View) -> list[tuple[str, str]]:
     return rows
 
 
+def _when(visits: VisitsSpec) -> str:
+    if visits.times is not None:
+        return f"{', '.join(map(plain, visits.times))} h after the first dose"
+    return f"days {', '.join(map(str, visits.days or ()))} at {plain(visits.time_of_day)} h"
+
+
+def _missed(visits: VisitsSpec) -> str:
+    return "else lost" if visits.times else f"made up {plain(visits.retry_after)} d later"
+
+
+def _limits(view: View) -> list[tuple[str, str]]:
+    limits = [
+        f"{inline(view.output_short(name))} {plain(limit)} {view.unit(name)}"
+        for name, limit in view.config.visits.quantified_from.items()
+    ]
+    return [("Quantified from", "; ".join(limits))] if limits else []
+
+
+def _crossover(view: View) -> list[tuple[str, str]]:
+    spec = view.config.trial.crossover
+    if spec is None:
+        return []
+    periods = f"{len(spec.sequences[0])}, {plain(spec.washout)} d from one to the next"
+    rows = [("Periods", periods)]
+    for name, effects in spec.period_effects.items():
+        factors = ", ".join(map(plain, effects))
+        rows.append(("Period effects", f"{view.words(name)} times {factors}"))
+    return rows
+
+
 def _replicates(config: TrialConfig) -> str:
-    draws = config.trial.population_draws
-    text = f"{config.trial.replicates:,}"
-    if draws > 1:
-        text += f" for each of {draws:,} draws of the population's parameters"
+    trial = config.trial
+    text = f"{trial.replicates:,}"
+    if trial.population_draws > 1:
+        text += (
+            f", {trial.per_draw:,} of each of {trial.population_draws:,} draws of the population's"
+        )
+        text += " parameters"
     return text
 
 
@@ -94,11 +134,14 @@ def _sizes(spread: float) -> str:
     return "equal in size" if spread == 0 else f"sizes varying by {plain(100 * spread)} %"
 
 
-def _randomisation(config: TrialConfig) -> str:
-    spec = config.trial.randomisation
-    shares = spec.allocation or dict.fromkeys(config.arms, 1)
-    ratio = " : ".join(f"{config.arms[name].label} {shares[name]}" for name in config.arms)
-    if len(config.arms) == 1:
+def _randomisation(view: View) -> str:
+    config, spec = view.config, view.config.trial.randomisation
+    shares, crossover = allocation_of(config), config.trial.crossover
+    groups = [arm.label for arm in view.arms]
+    if crossover is not None:
+        groups = [f"“{view.sequence(sequence)}”" for sequence in crossover.sequences]
+    ratio = " : ".join(f"{group} {share}" for group, share in zip(groups, shares, strict=True))
+    if len(groups) == 1:
         return "none, a single arm"
     how = "simple"
     if spec.method == "permuted_blocks":
@@ -116,6 +159,8 @@ def _drug(config: TrialConfig) -> str:
     if drug.last_day is not None:
         days = f"from day {drug.first_day} to day {drug.last_day}"
     when = f"{every} {days}".strip()
+    if drug.last_day == drug.first_day:
+        when = f"once, on day {drug.first_day}"
     parts = [f"{drug.name}, {when} at {plain(drug.time_of_day)} h"]
     if drug.fraction != 1:
         parts.append(f"{plain(100 * drug.fraction)} % of the dose enters “{drug.compartment}”")
@@ -131,23 +176,25 @@ def _drug(config: TrialConfig) -> str:
 
 
 def _arms(view: View) -> Table:
-    rows = [
-        Row(
-            [
-                spec.label,
-                _start(view, spec),
-                _revision(view, spec),
-                view.words(spec.titration or "–"),
-            ]
-        )
-        for spec in view.config.arms.values()
-    ]
-    return Table(
-        "What each arm receives",
-        (Column("Arm"), Column("First dose"), Column("Revision"), Column("Titration")),
-        rows,
-        "the config",
-    )
+    what: dict[str, Callable[[ArmSpec], str]] = {
+        "First dose": lambda spec: _start(view, spec),
+        "Revision": lambda spec: _revision(view, spec),
+        "Titration": lambda spec: view.words(spec.titration or "–"),
+    }
+    arms = view.config.arms.values()
+    if any(_changed(view, spec) for spec in arms):
+        what["In the patient"] = lambda spec: _changed(view, spec) or "–"
+    rows = [Row([spec.label, *(told(spec) for told in what.values())]) for spec in arms]
+    columns = [Column(name) for name in ("Arm", *what)]
+    return Table("What each arm receives", columns, rows, "the config")
+
+
+def _changed(view: View, spec: ArmSpec) -> str:
+    """What an arm does to a patient's parameters; empty where it does nothing."""
+    factors = {view.words(name): factor for name, factor in spec.parameters.items()}
+    if spec.bioavailability != 1:
+        factors["Bioavailability"] = spec.bioavailability
+    return "; ".join(f"{name} times {plain(factor)}" for name, factor in factors.items())
 
 
 def _named(view: View, formula: str) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 
 from insilico.pages import plotting
 from insilico.pages.blocks import Cell, Column, Figure, Row, Section, Table, absent
-from insilico.pages.numbers import Measured
+from insilico.pages.numbers import Measured, plain, share
 from trials.report.arms import under_headings
-from trials.report.view import AnalysisView, View
+from trials.report.view import AnalysisView, View, called
 
 ROW_HEIGHT = 42
 PANEL_GAP = 92
@@ -53,7 +53,7 @@ def _figure(view: View, shown: list[AnalysisView]) -> Figure:
         note=(
             "Dot: mean estimate over the simulated trials. Thick bar: a typical trial's confidence "
             "interval (mean of the lower and of the upper limits, at each analysis' own level). "
-            f"Black tick: true value.{diamonds} Dotted line: no effect."
+            f"Black tick: true value.{diamonds} Dotted line: {called(shown)}."
         ),
         source="/estimates, /truth, /published" if published else "/estimates, /truth",
         spec=spec,
@@ -112,10 +112,10 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
             showline=False,
             ticks="",
         )
-        null = analyses[0].scale.null
-        shapes.append(
-            plotting.line(panel, null, vertical=True, colour=plotting.MUTED, dash="dot", width=1.4)
-        )
+        shapes += [
+            plotting.line(panel, value, vertical=True, colour=plotting.MUTED, dash="dot", width=1.4)
+            for value in sorted({each for a in analyses for each in a.seen_against})
+        ]
         titles.append(plotting.title(endpoint, 0, high[panel][1]))
     height = int(sum(heights) + PANEL_GAP * (len(groups) - 1) + 140)
     look = plotting.layout(
@@ -130,9 +130,10 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
 
 
 def _scale_axis(analyses: list[AnalysisView]) -> dict[str, Any]:
-    """Range and round ticks over all that is shown and over no effect; logarithmic for ratios."""
-    stored = [0.0]
+    """Range and round ticks over all that is shown; logarithmic for ratios."""
+    stored: list[float] = []
     for analysis in analyses:
+        stored += [analysis.scale.published(value) for value in analysis.seen_against]
         stored += [*analysis.typical_interval(), analysis.truth, *(analysis.published or ())]
     finite = [value for value in stored if np.isfinite(value)]
     margin = 0.05 * ((max(finite) - min(finite)) or 1.0)
@@ -255,6 +256,15 @@ def _points(points: list[_Point], error: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _equivalence(analysis: AnalysisView) -> list[Cell]:
+    """The margins of an analysis that has them, and how many trials lie within them."""
+    if analysis.margins is None:
+        return ["–", "–"]
+    found, nan = analysis.characteristics, math.nan
+    power = (found.get(name, nan) for name in ("power", "power_mcse", "trials"))
+    return [f"{plain(analysis.margins[0])} to {plain(analysis.margins[1])}", share(*power)]
+
+
 def _table(view: View) -> Table:
     published = any(analysis.published for analysis in view.analyses)
     columns = [
@@ -264,6 +274,10 @@ def _table(view: View) -> Table:
         Column("Typical interval", number=True),
         Column("Level", number=True),
     ]
+    margins = any(analysis.margins for analysis in view.analyses)
+    if margins:
+        columns.append(Column("Margins", number=True))
+        columns.append(Column("Equivalent", "% of trials", number=True))
     if published:
         columns.append(Column("Published (interval)", number=True))
     rows = []
@@ -281,6 +295,8 @@ def _table(view: View) -> Table:
                 analysis.scale.interval(*analysis.typical_interval()),
                 analysis.percent,
             ]
+            if margins:
+                cells += _equivalence(analysis)
             if published:
                 cells.append(published_effect(analysis))
             rows.append(Row(cells, indent=True))

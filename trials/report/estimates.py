@@ -12,7 +12,7 @@ from insilico.pages import plotting
 from insilico.pages.blocks import Block, Cell, Column, Figure, Row, Section, Table, absent
 from insilico.pages.numbers import fixed, measured, rounded, share, whole
 from trials.report.arms import under_headings
-from trials.report.view import AnalysisView, View
+from trials.report.view import AnalysisView, View, called
 
 MOST_PANELS = 6
 """Panels of one figure, so that it fits on a printed page."""
@@ -60,8 +60,8 @@ def _figure(shown: Sequence[AnalysisView], key: str, which: str) -> Figure:
         caption=f"Estimates of the simulated trials: {which}",
         alt=f"Histograms. {alt}.",
         note=(
-            "Each trial counts once. Dark: significant at the analysis' own level (two-sided). "
-            "Solid black line: true value; dotted line: no effect"
+            f"Each trial counts once. Dark: {_dark(shown)}. "
+            f"Solid black line: true value; dotted line: {called(shown)}"
             + ("; dashed line: published estimate." if published else ".")
         ),
         source="/estimates, /truth" + (", /published" if published else ""),
@@ -70,7 +70,17 @@ def _figure(shown: Sequence[AnalysisView], key: str, which: str) -> Figure:
     )
 
 
+def _dark(shown: Sequence[AnalysisView]) -> str:
+    """What dark bars are."""
+    significant = "significant at the analysis' own level (two-sided)"
+    equivalent = "equivalent, with the interval within the margins"
+    kinds = {analysis.found: None for analysis in shown}
+    return " or ".join(equivalent if kind == "equivalent" else significant for kind in kinds)
+
+
 def _significance(analysis: AnalysisView) -> str:
+    if analysis.margins is not None:
+        return f"{rounded(100 * float(analysis.significant.mean()))} % equivalent"
     up, down = directions(analysis)
     words = f"{rounded(100 * (up + down))} % significant"
     parts = [(up, analysis.scale.more), (down, analysis.scale.less)]
@@ -86,7 +96,7 @@ def _spec(shown: Sequence[AnalysisView]) -> tuple[dict[str, Any], int]:
     down = -(-len(shown) // across)
     wide = plotting.domains(across, 0.07)
     high = plotting.stacked([PANEL_HEIGHT] * down, PANEL_GAP)
-    traces = _legend(any(analysis.published for analysis in shown))
+    traces = _legend(shown)
     axes, titles, shapes = {}, [], []
     for panel, analysis in enumerate(shown):
         column, row = panel % across, panel // across
@@ -134,7 +144,7 @@ def _spec(shown: Sequence[AnalysisView]) -> tuple[dict[str, Any], int]:
 
 def _marks(analysis: AnalysisView) -> list[tuple[float, str, str, float]]:
     """What estimates are to be seen against: place, colour, dash and width of each line."""
-    marks = [(analysis.scale.null, plotting.MUTED, "dot", 1.4)]
+    marks = [(value, plotting.MUTED, "dot", 1.4) for value in analysis.seen_against]
     if analysis.published is not None:
         value = float(analysis.scale.shown(analysis.published.value))
         marks.append((value, plotting.PUBLISHED, "dash", 2.2))
@@ -169,8 +179,8 @@ def _bars(analysis: AnalysisView, edges: np.ndarray, x: str, y: str) -> list[dic
     middles = (edges[:-1] + edges[1:]) / 2
     traces = []
     for which, colour, word in (
-        (bright, plotting.SIMULATED, "significant"),
-        (~bright, plotting.SIMULATED_LIGHT, "not significant"),
+        (bright, plotting.SIMULATED, analysis.found),
+        (~bright, plotting.SIMULATED_LIGHT, f"not {analysis.found}"),
     ):
         counts = np.histogram(values[which], edges)[0]
         traces.append(
@@ -207,15 +217,16 @@ def bin_edges(values: np.ndarray) -> np.ndarray:
     return step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
 
 
-def _legend(published: bool) -> list[dict[str, Any]]:
+def _legend(shown: Sequence[AnalysisView]) -> list[dict[str, Any]]:
     """Traces without points that only stand in the legend."""
     nothing: dict[str, Any] = {"x": [None], "y": [None], "showlegend": True}
+    found = " or ".join({analysis.found: None for analysis in shown})
     squares = [
-        ("significant", plotting.SIMULATED),
-        ("not significant", plotting.SIMULATED_LIGHT),
+        (found, plotting.SIMULATED),
+        (f"not {found}", plotting.SIMULATED_LIGHT),
     ]
-    lines = [("true value", plotting.TRUTH, "solid"), ("no effect", plotting.MUTED, "dot")]
-    if published:
+    lines = [("true value", plotting.TRUTH, "solid"), (called(shown), plotting.MUTED, "dot")]
+    if any(analysis.published for analysis in shown):
         lines.append(("published", plotting.PUBLISHED, "dash"))
     return [
         {
@@ -254,7 +265,8 @@ def _table(view: View) -> Table:
         columns,
         rows,
         "/operating_characteristics",
-        "Power: share of trials with p < α. Bias: mean estimate minus truth. SE off by: mean "
+        f"Power: share of trials with p < α{_equivalence(view)}. "
+        "Bias: mean estimate minus truth. SE off by: mean "
         "standard error relative to the empirical standard deviation. Coverage: share of intervals "
         "that hold the truth, at each analysis' own level. Failed: trials that could not be "
         "analysed; they count against power. ±: Monte-Carlo standard error (Morris, White & "
@@ -262,11 +274,17 @@ def _table(view: View) -> Table:
     )
 
 
+def _equivalence(view: View) -> str:
+    if all(analysis.margins is None for analysis in view.analyses):
+        return ""
+    return ", of both one-sided tests where margins are stated"
+
+
 def _cells(analysis: AnalysisView) -> list[Cell]:
     found = analysis.characteristics
     nan = float("nan")
     trials, failed = found.get("trials", nan), found.get("failures", nan)
-    factor = analysis.scale.factor
+    factor = analysis.scale.stored_factor
 
     def number(name: str, by: float) -> Cell:
         return measured(by * found.get(name, nan), by * found.get(f"{name}_mcse", nan))

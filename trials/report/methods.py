@@ -6,7 +6,13 @@ from insilico.pages.blocks import Block, Bullets, Column, Row, Section, Table, f
 from insilico.pages.numbers import plain, significant, whole
 from insilico.pages.words import readable
 from insilico.solve import Tolerances
-from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
+from trials.config import (
+    AnalysisSpec,
+    AreaUnderCurveSpec,
+    CourseSpec,
+    EndpointSpec,
+    TrialConfig,
+)
 from trials.report.design import shown
 from trials.report.view import View
 
@@ -22,12 +28,25 @@ ENDPOINTS = {
     "any_at_or_above": "whether any visit has a value of {threshold} or more",
     "last": "value at the last visit that was kept",
     "mean": "mean of the values at visits, each counting the same",
+    "area_under_curve": "area under the values {to_where}, by trapezoids {trapezoids}; {below}",
+    "maximum": "largest value; {below}",
+    "time_of_maximum": "time after the first dose to the largest value; {below}",
+}
+
+BELOW = {
+    "zero_first": "0 before the first quantified value and nothing after it",
+    "zero": "0",
+    "half_limit": "half the limit",
 }
 
 ESTIMATORS = {
     "mean_difference": (
         "difference in means by least squares, with a t test and interval on the residual degrees "
         "of freedom"
+    ),
+    "geometric_mean_ratio": (
+        "ratio of geometric means: difference in means of logarithms by least squares, with a t "
+        "interval on the residual degrees of freedom"
     ),
     "risk_difference": (
         "difference in risks: Miettinen and Nurminen's score test and interval (Stat Med "
@@ -71,7 +90,14 @@ def section(view: View) -> Section:
         for name, spec in config.endpoints.items()
     ]
     analyses = [
-        Row([analysis.label, analysis.endpoint_label, _estimator(analysis.spec), analysis.contrast])
+        Row(
+            [
+                analysis.label,
+                analysis.endpoint_label,
+                _estimator(view.config, analysis.spec),
+                analysis.contrast,
+            ]
+        )
         for analysis in view.analyses
     ]
     blocks: list[Block] = [
@@ -105,6 +131,8 @@ def _endpoint(view: View, spec: EndpointSpec) -> str:
         else f"of {plain(high)} or less" if high is not None
         else "of any size"
     )  # fmt: skip
+    if isinstance(spec, CourseSpec):
+        values |= _course(view, spec)
     text = f"{view.words(spec.of)}: {template.format(**values)}"
     first, last = getattr(spec, "from_day", 1), getattr(spec, "to_day", None)
     if first != 1 or last is not None:
@@ -115,19 +143,51 @@ def _endpoint(view: View, spec: EndpointSpec) -> str:
     return text
 
 
+def _course(view: View, spec: CourseSpec) -> dict[str, str]:
+    """Words for how a concentration's course is evaluated."""
+    limit = view.config.visits.quantified_from.get(spec.of)
+    named = "not above 0" if limit is None else f"below {plain(limit)} {view.unit(spec.of)}"
+    words = {"below": f"a value {named} counts as {BELOW[spec.below_limit]}"}
+    if spec.from_time or spec.to_time is not None:
+        end = "the end" if spec.to_time is None else f"{plain(spec.to_time)} h"
+        words["below"] += f"; from {plain(spec.from_time)} h to {end}"
+    if isinstance(spec, AreaUnderCurveSpec):
+        rate = (
+            " and from there to infinity, at the rate of a log-linear regression on as many of the "
+            f"last values after the maximum as give the best adjusted R² ({spec.terminal_points} "
+            "at least)"
+        )
+        words["to_where"] = "to the last quantified one" + (rate if spec.to == "infinity" else "")
+        exponential = spec.method == "linear_up_log_down"
+        words["trapezoids"] = "that fall exponentially" if exponential else "with straight sides"
+    return words
+
+
 def _given(value: object) -> str:
     return plain(value) if isinstance(value, (int, float)) else str(value)
 
 
-def _estimator(spec: AnalysisSpec) -> str:
+def _estimator(config: TrialConfig, spec: AnalysisSpec) -> str:
     text = ESTIMATORS.get(spec.estimator, readable(spec.estimator))
+    if config.trial.crossover is not None:
+        text += (
+            "; analysis of variance with fixed effects of sequence, subject in its sequence, "
+            "period and arm"
+        )
     if spec.adjust == "strata":
         text += "; adjusted for the factors of randomisation"
     if spec.horizon is not None:
         text += f"; horizon {plain(spec.horizon)} d"
     if spec.subset is not None:
         text += f"; in patients with {shown(spec.subset.text)}"
-    return f"{text}; α = {spec.alpha:g} two-sided, {100 * (1 - spec.alpha):g} % intervals"
+    level = f"{100 * spec.level:g} % intervals"
+    if spec.margins is not None:
+        low, high = map(plain, spec.margins)
+        return (
+            f"{text}; two one-sided tests against {low} % and {high} % (Schuirmann, J "
+            f"Pharmacokinet Biopharm 1987;15:657-680), α = {spec.alpha:g} each, {level}"
+        )
+    return f"{text}; α = {spec.alpha:g} two-sided, {level}"
 
 
 def _method(view: View) -> list[tuple[str, str]]:

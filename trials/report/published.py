@@ -106,7 +106,7 @@ def _effects(effects: list[AnalysisView], *, several: bool) -> Table:
             mean = analysis.scale.effect(
                 numbers["mean_estimate"], numbers.get("mean_estimate_mcse", float("nan"))
             )
-            factor = analysis.scale.factor
+            factor = analysis.scale.stored_factor
             gap = measured(factor * found.difference, factor * found.error)
             errors = fixed(found.in_errors, 1) if math.isfinite(found.in_errors) else "–"
             percentile = fixed(found.percentile, 0)

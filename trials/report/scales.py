@@ -1,7 +1,7 @@
 """On what scale an analysis is shown: units, words for its direction, and how it is transformed.
 
-Results hold risks as fractions and hazard ratios as logarithms, as the estimators do; readers are
-shown percentage points and ratios.
+Results hold risks as fractions and ratios as logarithms, as the estimators do; readers are shown
+percentage points and ratios, those of geometric means in percent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Scale:
 
     - `unit`, `arm_unit`: of the effect and of an arm's mean, as shown; empty for none.
     - `factor`, `arm_factor`: shown number for a stored one of 1.
-    - `ratio`: stored as a logarithm, shown as a ratio, with 1 for no effect.
+    - `ratio`: what an effect is called that is stored as a logarithm and shown as a ratio; empty
+      for others.
     - `more`, `less`: words for a positive and a negative effect.
     """
 
@@ -32,24 +33,29 @@ class Scale:
     arm_unit: str
     factor: float = 1.0
     arm_factor: float = 1.0
-    ratio: bool = False
+    ratio: str = ""
     more: str = "higher"
     less: str = "lower"
 
     @property
     def null(self) -> float:
         """The shown value of no effect."""
-        return 1.0 if self.ratio else 0.0
+        return self.factor if self.ratio else 0.0
 
     @property
     def stored_unit(self) -> str:
         """Unit of bias and standard errors, which are not transformed to a ratio."""
-        return "log hazard ratio" if self.ratio else self.unit
+        return f"log {self.ratio}" if self.ratio else self.unit
+
+    @property
+    def stored_factor(self) -> float:
+        """Shown number of a bias or standard error for a stored one of 1."""
+        return 1.0 if self.ratio else self.factor
 
     def shown(self, stored: np.ndarray | float) -> np.ndarray:
         """Stored effects as they are shown."""
         array = np.asarray(stored, float)
-        return np.exp(array) if self.ratio else array * self.factor
+        return (np.exp(array) if self.ratio else array) * self.factor
 
     def effect(self, stored: float, error: float) -> Measured:
         """An effect with its Monte-Carlo error (delta method for a ratio)."""
@@ -65,7 +71,7 @@ class Scale:
 
         Ratios are reported as ratios; everything else on the estimator's scale.
         """
-        return math.log(reported) if self.ratio else reported
+        return math.log(reported / self.factor) if self.ratio else reported
 
     def with_unit(self, text: str) -> str:
         """`text` followed by the unit."""
@@ -77,7 +83,10 @@ def scale_of(
 ) -> Scale:
     """The scale of an analysis of that endpoint; `units` are those of the model's outputs."""
     if analysis.estimator == "hazard_ratio":
-        return Scale("", "%", arm_factor=100.0, ratio=True)
+        return Scale("", "%", arm_factor=100.0, ratio="hazard ratio")
+    if analysis.estimator == "geometric_mean_ratio":
+        unit = endpoint_unit(endpoint, units, drug)
+        return Scale("%", unit, factor=100.0, ratio="ratio of geometric means")
     match endpoint.kind:
         case "time_in_range":
             return Scale(POINTS, "%")
@@ -88,7 +97,9 @@ def scale_of(
             )  # fmt: skip
         case "time_to_range":
             return Scale("d", "d", more="longer", less="shorter")
-    unit = unit_of(endpoint.of, units, drug)
+        case "time_of_maximum":
+            return Scale("h", "h", more="later", less="earlier")
+    unit = endpoint_unit(endpoint, units, drug)
     return Scale(unit, unit)
 
 
@@ -101,7 +112,13 @@ def endpoint_unit(endpoint: EndpointSpec, units: Mapping[str, str], drug: DrugSp
             return ""
         case "time_to_range":
             return "d"
-    return unit_of(endpoint.of, units, drug)
+        case "time_of_maximum":
+            return "h"
+    unit = unit_of(endpoint.of, units, drug)
+    if endpoint.kind == "area_under_curve":
+        above, _, below = unit.partition("/")
+        return f"{above or '1'}·h/{below}" if below else f"{unit}·h".lstrip("·")
+    return unit
 
 
 def unit_of(output: str, units: Mapping[str, str], drug: DrugSpec) -> str:

@@ -26,7 +26,7 @@ def section(view: View) -> Section | None:
             one = chosen.sel(analysis=analysis.name)
             value, error = float(one["value"]), float(one["mcse"])
             together = math.hypot(error, analysis.truth_mcse)
-            factor = analysis.scale.factor
+            factor = analysis.scale.stored_factor
             difference: Cell = Measured("n/a")
             if math.isfinite(value) and math.isfinite(analysis.truth):
                 difference = measured(factor * (value - analysis.truth), factor * together)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -98,13 +98,28 @@ class AnalysisView:
 
     @property
     def significant(self) -> np.ndarray:
-        """Trials whose p-value is below alpha."""
+        """Trials whose p-value is below alpha: those that found what they look for."""
         return self.usable & (self.p_value < self.spec.alpha)
+
+    @property
+    def found(self) -> str:
+        """What such trials are called."""
+        return "significant" if self.spec.margins is None else "equivalent"
+
+    @property
+    def margins(self) -> tuple[float, float] | None:
+        """The margins of equivalence as effects are shown."""
+        return None if self.spec.margins is None else (self.spec.margins[0], self.spec.margins[1])
+
+    @property
+    def seen_against(self) -> tuple[float, ...]:
+        """What effects are to be seen against, as shown: no effect, or the margins."""
+        return self.margins or (self.scale.null,)
 
     @property
     def percent(self) -> str:
         """The level of the intervals, such as `95 %`."""
-        return f"{100 * (1 - self.spec.alpha):g} %"
+        return f"{100 * self.spec.level:g} %"
 
     @property
     def contrast(self) -> str:
@@ -115,13 +130,19 @@ class AnalysisView:
     @property
     def effect_unit(self) -> str:
         """What the effect is measured in, for axes and headings."""
-        return "hazard ratio" if self.scale.ratio else self.scale.unit
+        return ", ".join(filter(None, (self.scale.ratio, self.scale.unit)))
 
     def typical_interval(self) -> tuple[float, float]:
         """Mean limits over trials, on the stored scale; NaN without any estimate."""
         if not self.available:
             return float("nan"), float("nan")
         return float(self.lower[self.usable].mean()), float(self.upper[self.usable].mean())
+
+
+def called(analyses: Sequence[AnalysisView]) -> str:
+    """What the lines are called that effects of these are to be seen against."""
+    names = {"no effect" if a.margins is None else "margins of equivalence": None for a in analyses}
+    return " or ".join(names)
 
 
 class View:
@@ -162,7 +183,7 @@ class View:
         spec = self.config.trial
         found = {
             "population": spec.population_draws,
-            "trial": spec.replicates,
+            "trial": spec.per_draw,
             "subject": spec.subjects,
         }
         for name in ("estimates", "randomisation"):
@@ -221,20 +242,41 @@ class View:
 
     @cached_property
     def assigned(self) -> np.ndarray | None:
-        """Number of the arm each pooled subject was given, (population, trial, subject)."""
+        """Number of the arm each pooled subject was given, (population, trial, subject).
+
+        In a crossover a subject counts once a period: the last axis is period · subject.
+        """
         dataset = self.group("randomisation")
         if dataset is None:
             return None
-        return np.asarray(dataset["arm_number"].isel(self.pooled).values, int)
+        return np.asarray(_by_occasion(dataset["arm_number"].isel(self.pooled)), int)
+
+    @cached_property
+    def groups(self) -> tuple[tuple[str, ...], np.ndarray] | None:
+        """What subjects were randomised to, arms or sequences of them, by label, and the number of
+        it for each pooled subject, (population, trial, subject)."""
+        dataset, crossover = self.group("randomisation"), self.config.trial.crossover
+        if dataset is None or self.assigned is None:
+            return None
+        if crossover is None:
+            return tuple(arm.label for arm in self.arms), self.assigned
+        labels = [self.sequence(sequence) for sequence in crossover.sequences]
+        number = dataset["sequence_number"].isel(self.pooled).values
+        return tuple(labels), np.asarray(number, int)
+
+    def sequence(self, arms: Sequence[str]) -> str:
+        """A sequence of arms as words: "Test, then Reference"."""
+        return ", then ".join(self.arm(name).label for name in arms)
 
     def observed(self, dataset: xr.Dataset, name: str) -> np.ndarray | None:
         """A potential outcome of the pooled subjects under the arm each was given.
 
-        The arm's axis of (population, trial, arm, subject, …) is taken out.
+        The arm's axis of (population, trial, arm, subject, …) is taken out; a subject counts as in
+        `assigned`.
         """
         if self.assigned is None or name not in dataset:
             return None
-        column = np.asarray(dataset[name].isel(self.pooled).values)
+        column = _by_occasion(dataset[name].isel(self.pooled))
         index = np.maximum(self.assigned, 0)[:, :, None]
         index = index.reshape(*index.shape, *(1,) * (column.ndim - 4))
         return np.take_along_axis(column, index, axis=2)[:, :, 0]
@@ -264,7 +306,13 @@ class View:
     @property
     def wanted(self) -> str:
         """What success asks of its analyses, as in "any of them is …"."""
-        directed = [analysis for analysis in self.decisive if analysis.endpoint.better is not None]
+        directed = [
+            analysis
+            for analysis in self.decisive
+            if analysis.endpoint.better is not None and analysis.margins is None
+        ]
+        if all(analysis.margins is not None for analysis in self.decisive):
+            return "equivalent within its margins"
         if not directed:
             return "significant"
         if len(directed) == len(self.decisive):
@@ -334,6 +382,19 @@ class View:
             (str(name), str(arm), float(value), float(lower), float(upper))
             for name, arm, value, lower, upper in zip(*columns, strict=True)
         ]
+
+
+def _by_occasion(column: xr.DataArray) -> np.ndarray:
+    """A column of a crossover with its periods and subjects on one axis; others as they are."""
+    if "period" not in column.dims:
+        return np.asarray(column.values)
+    axes = [axis for axis in column.dims if axis != "period"]
+    axes.insert(axes.index("subject"), "period")
+    column = column.transpose(*axes)
+    before = axes.index("period")
+    shape = column.shape
+    joined = (*shape[:before], shape[before] * shape[before + 1], *shape[before + 2 :])
+    return np.asarray(column.values).reshape(joined)
 
 
 def _numbers(dataset: xr.Dataset) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from insilico.solve.records.insertion import also_at
 from insilico.solve.records.reading import (
     Covariate,
     Mistake,
@@ -25,6 +26,7 @@ __all__ = [
     "RecordsError",
     "Role",
     "Row",
+    "also_at",
     "expand",
     "overlaps",
     "read_records",

@@ -1,21 +1,31 @@
-"""Patients and populations that several tests look at."""
+"""Small models with closed forms, patients, and populations that several tests look at."""
 
-import dataclasses
+import functools
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
+import jax
 import numpy as np
+import numpyro
 import pandas as pd
 import pytest
+from numpyro import distributions as dist
 
+from cohorts.data import Kind, Measured, PatientData
 from cohorts.hierarchy import HierarchySpec, population_of
-from cohorts.inference.patients import BELOW, NOTHING, VALUE
 from cohorts.population import Population
 from insilico import models
 from insilico.config import Name
-from insilico.model import Model
-from insilico.solve import Records, read_records
+from insilico.devices import QUICKLY
+from insilico.solve import read_records
+
+
+@pytest.fixture(scope="session")
+def quickly() -> Callable[..., Any]:
+    """`jax.jit` for programs that run a few times."""
+    return functools.partial(jax.jit, compiler_options=QUICKLY)
+
 
 WEIGHTS = (60.0, 72.0, 85.0)
 TIMES = (0.5, 1.0, 2.0, 4.0, 8.0, 24.0)
@@ -27,31 +37,8 @@ VALUES = (
 WEIGHT = {"weight": Name("number", unit="kg")}
 
 
-class Measured(NamedTuple):
-    value: np.ndarray
-    output: np.ndarray
-    kind: np.ndarray
-    limit: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Table:
-    """Patient data as a reader gives them."""
-
-    model: Model
-    records: Records
-    outputs: tuple[str, ...]
-    measured: Measured
-    covariates: dict[str, np.ndarray]
-    vocabulary: dict[str, Name]
-
-    @property
-    def subjects(self) -> int:
-        return len(self.records.patients)
-
-
 @pytest.fixture(scope="session")
-def table() -> Callable[..., Table]:
+def table() -> Callable[..., PatientData]:
     """Subjects who took 300 mg at time 0 and were measured afterwards.
 
     `values`: of each subject at each of `times`, or the limit of quantification with a minus sign.
@@ -65,7 +52,7 @@ def table() -> Callable[..., Table]:
         outputs: tuple[str, ...] = ("concentration",),
         dose: float = 300.0,
         **covariates: tuple[Any, Name],
-    ) -> Table:
+    ) -> PatientData:
         structural = models.get(model)
         subjects, records = len(values), 1 + len(times) * len(outputs)
         at = np.concatenate([[0.0], np.repeat(times, len(outputs))])
@@ -82,18 +69,19 @@ def table() -> Callable[..., Table]:
         given[1:] = np.reshape(values, (subjects, records - 1)).T
         number = np.zeros((records, subjects), int)
         number[1:] = np.tile(np.arange(len(outputs)), len(times))[:, None]
-        kind = np.where(given < 0.0, BELOW, VALUE)
-        kind[0] = NOTHING
-        measured = Measured(
-            np.where(kind == VALUE, given, 0.0), number, kind, np.where(kind == BELOW, -given, 0.0)
-        )
-        return Table(
-            structural,
-            read_records(structural, frame),
-            outputs,
-            measured,
-            {name: np.asarray(each) for name, (each, _) in covariates.items()},
-            {name: of for name, (_, of) in covariates.items()},
+        kind = np.where(given < 0.0, Kind.CENSORED, Kind.VALUE)
+        kind[0] = Kind.NOTHING
+        limit = np.where(kind == Kind.CENSORED, -given, 0.0)
+        records = read_records(structural, frame)
+        return PatientData(
+            model=structural,
+            records=records,
+            subjects=records.patients,
+            outputs=outputs,
+            measured=Measured(np.abs(given), number, kind, limit),
+            covariates={name: np.asarray(each) for name, (each, _) in covariates.items()},
+            vocabulary={name: of for name, (_, of) in covariates.items()},
+            frame=frame,
         )
 
     return table
@@ -139,10 +127,45 @@ def oral() -> Callable[..., Population]:
 
 
 @pytest.fixture(scope="session")
-def weighed(table: Callable[..., Table]) -> Callable[..., Table]:
+def weighed(table: Callable[..., PatientData]) -> Callable[..., PatientData]:
     """The same subjects with their weights."""
 
-    def weighed(*arguments: Any, **changes: Any) -> Table:
+    def weighed(*arguments: Any, **changes: Any) -> PatientData:
         return table(*arguments, **changes, weight=(WEIGHTS, WEIGHT["weight"]))
 
     return weighed
+
+
+def normal_mean(y: Any) -> None:
+    """Unknown mean of normal data with standard deviation 1; the posterior is normal."""
+    mean = numpyro.sample("mean", dist.Normal(0, 2))
+    with numpyro.plate("observation", y.shape[0]):
+        numpyro.sample("y", dist.Normal(mean, 1), obs=y)
+
+
+def eight_schools(y: Any, sigma: Any) -> None:
+    """Rubin's eight schools, effects as multiples of their standard deviation."""
+    mu = numpyro.sample("mu", dist.Normal(0, 5))
+    tau = numpyro.sample("tau", dist.HalfCauchy(5))
+    with numpyro.plate("school", y.shape[0]):
+        effect = numpyro.sample("effect", dist.Normal(0, 1))
+        theta = numpyro.deterministic("theta", mu + tau * effect)
+        numpyro.sample("y", dist.Normal(theta, sigma), obs=y)
+
+
+@pytest.fixture(scope="session")
+def conjugate() -> Any:
+    return normal_mean
+
+
+@pytest.fixture(scope="session")
+def schools() -> Any:
+    return eight_schools
+
+
+@pytest.fixture(scope="session")
+def schools_data() -> dict[str, np.ndarray]:
+    return {
+        "y": np.array([28.0, 8, -3, 7, -1, 1, 18, 12]),
+        "sigma": np.array([15.0, 10, 16, 11, 9, 11, 10, 18]),
+    }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cohorts.inference import marginal, objective_function_value, scores
-from cohorts.inference.marginal import Method
+from cohorts.inference.marginal_likelihood import Method
 
 from .stand_ins import decay, linear
 

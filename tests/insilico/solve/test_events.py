@@ -232,6 +232,13 @@ def test_slots_are_as_many_as_visits_fit_between_two_rows(one_compartment):
     assert pattern.slots == (True,) * 4 + (False,) + (True,) * 3 + (False,)
 
 
+def test_visits_at_stated_times_have_a_slot_each_before_a_dose_of_that_time(one_compartment):
+    doses = [Dose(8.0, "depot", 1.0), Dose(20.0, "depot", 1.0)]
+    events, pattern = schedule(one_compartment, doses, visits_at=[8.0, 8.25, 32.0])
+    assert events.time.tolist() == [8.0, 8.0, 8.25, 20.0, 32.0]
+    assert pattern.slots == (True, False, True, False, True)
+
+
 @pytest.mark.parametrize(
     ("actions", "observe", "options", "error", "message"),
     [
@@ -247,6 +254,8 @@ def test_slots_are_as_many_as_visits_fit_between_two_rows(one_compartment):
         ([Input(0.0, "inhibition", 1.0)], [], {}, KeyError, "induction"),
         ([], [], {"visits_until": 9.0}, ValueError, "shortest_recheck"),
         ([], [], {"visits_until": 9.0, "shortest_recheck": 0.0}, ValueError, "shortest_recheck"),
+        ([], [], {"visits_at": [2.0, 2.0]}, ValueError, "visits must be finite, increasing"),
+        ([], [], {"visits_at": [-1.0]}, ValueError, "visits must be finite, increasing"),
     ],
 )
 def test_an_impossible_schedule_is_refused(

@@ -19,8 +19,9 @@ from trials.dosing import (
     Formula,
     LateKnowledge,
     Person,
-    Schedule,
     Titration,
+    VisitDays,
+    VisitTimes,
 )
 
 DAYS = 30
@@ -47,7 +48,7 @@ TITRATION = Titration(
     ),
 )
 REVISED = Formula("revised", Expression("4 / inr + 0*dose_2"), "mg/d")
-SCHEDULE = Schedule(days=(4, 7, 14, 28), hour=9.0, retry_after=1, last_day=28)
+SCHEDULE = VisitDays(days=(4, 7, 14, 28), hour=9.0, retry_after=1, last_day=28)
 NO_LIMITS = DoseSizes(None, None, None, None)
 
 
@@ -171,11 +172,7 @@ def test_a_revision_ends_a_factor_on_a_next_dose_that_was_never_given():
 @pytest.mark.parametrize(("morning", "on_its_day"), [(False, 5.0), (True, 0.0)])
 def test_after_the_last_dose_there_is_no_daily_dose(morning, on_its_day):
     dosing, subject = rule(ArmRule()), person()
-    dosing = dataclasses.replace(
-        dosing,
-        schedule=dataclasses.replace(SCHEDULE, doses_end=7.0),
-        dosed_before_visit=morning,
-    )
+    dosing = dataclasses.replace(dosing, doses_end=7.0, dosed_before_visit=morning)
     plan = dosing.start(subject)
     doses = [
         float(dosing.visit(at(day, 2.0), plan, subject)[0]["daily_dose"][0]) for day in (4, 7, 8)
@@ -314,3 +311,36 @@ def test_a_traced_arm_number_chooses_the_arm():
 )
 def test_doses_are_those_that_exist(sizes, dose, fitted):
     assert float(sizes.fit(jnp.array(dose))) == pytest.approx(fitted)
+
+
+TIMES = VisitTimes(times=(0.0, 0.25, 1.0, 24.0), first_dose=8.0)
+
+
+def test_visits_at_times_are_held_then_and_only_then():
+    dosing = dataclasses.replace(rule(ArmRule()), schedule=TIMES)
+    misses = jnp.array([1.0, 0.0, 1.0, 1.0])[:, None]
+    subject = person(attends=misses, noise={"inr": jnp.arange(4.0)[:, None]})
+    plan = dosing.start(subject)
+    seen, kept, measured = [], [], []
+    while math.isfinite(time := float(plan.next_visit[0])):
+        visit = Visit(jnp.array([time]), Outputs(jnp.array([1.0])))
+        record, plan = dosing.visit(visit, plan, subject)
+        seen.append(time)
+        kept.append(bool(record["attended"][0]))
+        measured.append(float(record["inr_measured"][0]))
+    assert seen == [8.0, 8.25, 9.0, 32.0]
+    assert kept == [True, False, True, True]
+    # Each has its own row of the random tables.
+    assert measured == pytest.approx([math.exp(0.1 * place) for place in range(4)])
+
+
+def test_who_leaves_misses_the_visits_at_times_after_that():
+    dosing = dataclasses.replace(rule(ArmRule()), schedule=TIMES)
+    # Half a day after the first dose.
+    subject = person(leaves=jnp.array([1.5]))
+    plan = dosing.start(subject)
+    for time in TIMES.clock[:3]:
+        assert float(plan.next_visit[0]) == time
+        visit = Visit(jnp.array([time]), Outputs(jnp.array([1.0])))
+        _, plan = dosing.visit(visit, plan, subject)
+    assert float(plan.next_visit[0]) == math.inf

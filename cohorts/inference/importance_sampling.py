@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from cohorts.inference.expansions import JointDensity, cholesky, log_density, spread_by
-from cohorts.inference.marginal import Method, marginal
+from cohorts.inference.marginal_likelihood import Method, marginal
 from cohorts.inference.modes import ROUGH, Search
 from cohorts.inference.subject_blocks import for_block, in_blocks
 from insilico.randomness import address

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from cohorts.inference.expansions import JointDensity, cholesky, spread_by
-from cohorts.inference.importance import importance
-from cohorts.inference.marginal import Method, marginal
+from cohorts.inference.importance_sampling import importance
+from cohorts.inference.marginal_likelihood import Method, marginal
 from cohorts.inference.modes import ROUGH, Search, individual_modes
 from cohorts.inference.subject_blocks import for_block, in_blocks
 from insilico.randomness import address

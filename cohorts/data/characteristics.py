@@ -1,0 +1,134 @@
+"""The covariates of a table: constant for each subject, or followed by an input of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from cohorts.data.checking import codes_of, converted
+from cohorts.data.config import Cell, CovariateSpec, DataSpec
+from cohorts.data.events import Events
+from cohorts.data.mistakes import Findings
+from cohorts.data.table import Table, matches, read_numbers
+from insilico.config import Name, listed, nearest
+from insilico.model import Model
+from insilico.solve.records.reading import OTHER
+
+
+class Characteristics(NamedTuple):
+    """The covariates of a table's subjects."""
+
+    constant: dict[str, np.ndarray]
+    """By name, (subjects,), numbers or int32 codes of categories."""
+    vocabulary: dict[str, Name]
+    followed: dict[str, np.ndarray]
+    """By input of the model, (rows,), in its unit; NaN where a cell is missing."""
+
+
+def read_characteristics(
+    model: Model,
+    spec: DataSpec,
+    table: Table,
+    wanted: Mapping[str, Name],
+    events: Events,
+    findings: Findings,
+) -> Characteristics:
+    """The covariates, with mistakes where one is unknown or changes as it should not.
+
+    `wanted`: units and categories that somebody needs, instead of those of the table.
+    """
+    found = Characteristics({}, {}, {})
+    for name, covariate in spec.covariates.items():
+        if covariate.categories is None:
+            word = Name("number", covariate.unit)
+            cells = read_numbers(table, covariate.column, findings)
+            values, empty = cells.values, cells.missing
+        else:
+            word = wanted.get(name) or Name("category", categories=tuple(covariate.categories))
+            values = _codes(covariate, word, table, findings)
+            empty = table.texts(covariate.column) == ""
+        if covariate.changes is None:
+            _check_known(covariate.column, empty, events, findings)
+            _check_constant(covariate.column, values, events, findings)
+            constant = _first(values, events.subject)
+            if word.kind == "number" and name in wanted:
+                word = wanted[name]
+                constant = converted(constant, covariate.unit, word.unit)
+            whole = word.kind != "number" and not np.any(np.isnan(constant))
+            found.constant[name] = constant.astype(np.int32) if whole else constant
+            found.vocabulary[name] = word
+        else:
+            _check_instants(covariate.column, values, events, findings)
+        if covariate.input is not None:
+            unit = model.quantities("Inputs")[covariate.input].unit
+            number = covariate.categories is None
+            found.followed[covariate.input] = (
+                converted(values, covariate.unit, unit) if number else values
+            )
+    return found
+
+
+def _codes(covariate: CovariateSpec, word: Name, table: Table, findings: Findings) -> np.ndarray:
+    """The number of each row's category, NaN where there is none."""
+    assert covariate.categories is not None
+    texts = table.texts(covariate.column)
+    codes = np.full(len(table), np.nan)
+    cells: dict[str, Cell] = (
+        covariate.categories
+        if isinstance(covariate.categories, dict)
+        else {category: category for category in covariate.categories}
+    )
+    for category, cell in cells.items():
+        codes[matches(texts, [cell])] = codes_of(word).index(category)
+    unknown = np.isnan(codes) & (texts != "")
+    near = {text: nearest(text, map(str, cells.values())) for text in set(texts[unknown])}
+    for text, likely in near.items():
+        findings.wrong(
+            unknown & (texts == text), covariate.column,
+            "is {}; there are {}", texts, listed(cells.values(), quoted=True),
+            hint=f"did you mean {likely}?" if likely else None,
+        )  # fmt: skip
+    return codes
+
+
+def _first(values: np.ndarray, subject: np.ndarray) -> np.ndarray:
+    """Each subject's first value, NaN where it has none; (subjects,)."""
+    result = np.full(int(subject.max()) + 1, np.nan)
+    rows = np.flatnonzero(~np.isnan(values))[::-1]
+    result[subject[rows]] = values[rows]
+    return result
+
+
+def _check_known(column: str, empty: np.ndarray, events: Events, findings: Findings) -> None:
+    nowhere = np.bincount(events.subject, ~empty)[events.subject] == 0
+    findings.wrong(
+        events.first & nowhere, column, "the subject has no value at all",
+        hint="give one, or leave the subject out by `ignore: {subjects: …}`",
+    )  # fmt: skip
+
+
+def _check_constant(column: str, values: np.ndarray, events: Events, findings: Findings) -> None:
+    subject = events.subject
+    first = _first(values, subject)[subject]
+    rows = np.flatnonzero(~np.isnan(values) & (values != first))
+    # A subject's first change is told; what comes after it would say the same again.
+    told = np.zeros(len(values), bool)
+    told[rows[np.unique(subject[rows], return_index=True)[1]]] = True
+    findings.wrong(
+        told, column, "is {} here and {} on the subject's records above; it is declared constant",
+        values, first, hint="say how it `changes` (locf, nocb, linear), or mend the cell",
+    )  # fmt: skip
+
+
+def _check_instants(column: str, values: np.ndarray, events: Events, findings: Findings) -> None:
+    """Of two values at one instant only the second's own record (EVID 2) can say which holds."""
+    before = ~events.first & np.concatenate([[False], events.time[1:] == events.time[:-1]])
+    above = np.concatenate([[np.nan], values[:-1]])
+    both = ~np.isnan(values) & ~np.isnan(above)
+    findings.wrong(
+        before & both & (values != above) & (events.event != OTHER), column,
+        "is {}, and {} on the record above, which is of the same time", values, above,
+        hint="a change needs a record of its own (EVID 2), or a time of its own",
+    )  # fmt: skip

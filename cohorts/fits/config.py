@@ -1,0 +1,53 @@
+"""What the config of a fit may say: the data, the population, and how it is learned from them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cohorts.data import DataSpec
+from cohorts.hierarchy import HierarchySpec
+from cohorts.inference.settings import Sampling
+from insilico.config import Spec
+
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class SolverSpec(Spec):
+    """How exactly subjects are solved; a closed form needs none of it."""
+
+    relative_tolerance: Annotated[float, Field(ge=1e-13, lt=0.1)] = 1e-6
+    absolute_tolerance: Annotated[float, Field(gt=0)] = 1e-8
+    max_steps: Annotated[int, Field(ge=10)] = 100_000
+    method: str | None = Field(
+        default=None, description="Method of integration; the model's own if left out"
+    )
+
+
+class ChecksSpec(Spec):
+    """Predictive checks of the fitted population."""
+
+    replicates: Annotated[int, Field(ge=100)] = Field(
+        default=1000, description="Simulated data sets, each from a draw of the posterior"
+    )
+    prior_draws: Annotated[int, Field(ge=100)] = Field(
+        default=1000, description="Draws of the prior, shown beside the posterior"
+    )
+    interval: Probability = Field(
+        default=0.95, description="Probability of the intervals that tables and figures show"
+    )
+
+
+class FitConfig(HierarchySpec):
+    """A whole fit; `population`, `correlations`, `mixtures` and `residual` are what is learned."""
+
+    title: str
+    description: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    model: str = Field(description="Structural model, a name in insilico/models")
+    data: DataSpec
+    sampling: Sampling = Sampling()
+    solver: SolverSpec = SolverSpec()
+    checks: ChecksSpec = ChecksSpec()
+    assumptions: list[str] = Field(default_factory=list)

@@ -1,0 +1,80 @@
+"""A fit's config read and checked: data, population, and what they have to do with each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cohorts._faults import Faults
+from cohorts.data import DataError, PatientData, read_patients
+from cohorts.fits.config import FitConfig
+from cohorts.hierarchy import population_of
+from cohorts.inference.patients import check_patients
+from cohorts.population import Population
+from insilico import models
+from insilico.config import ConfigError, Document, Problem, did_you_mean, load
+from insilico.config.problems import listed
+from insilico.model import Model
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fit:
+    """One fit, as its config describes it."""
+
+    document: Document
+    config: FitConfig
+    model: Model
+    patients: PatientData
+    population: Population
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def data_file(self) -> Path:
+        """The table that the patients were read from."""
+        return Path(self.document.file).parent / self.config.data.file
+
+
+def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> Fit:
+    """Read a fit's config and its data. Does not import JAX.
+
+    **Arguments:**
+
+    - `path`: the YAML file.
+    - `overrides`: changes as `key=value`, such as `sampling.draws=1000`; one or several.
+
+    Raises `ConfigError` with every problem of the config, and `DataError` with every mistake in the
+    data once that is right.
+    """
+    changes = (overrides,) if isinstance(overrides, str) else tuple(overrides)
+    document = load(path, changes)
+    config = document.parse(FitConfig)
+    model = _model(config, document)
+    patients = read_patients(model, config.data, document=document)
+    population = population_of(
+        config,
+        model,
+        patients.vocabulary,
+        name=os.path.splitext(os.path.basename(document.file))[0],
+        title=config.title,
+        document=document,
+    )
+    faults = Faults(document, ())
+    with faults.at():
+        check_patients(population, patients)
+    faults.raise_if_any()
+    return Fit(document, config, model, patients, population, changes)
+
+
+def _model(config: FitConfig, document: Document) -> Model:
+    names = models.names()
+    if config.model in names:
+        return models.get(config.model)
+    problem: Problem = document.problem(
+        ("model",), "unknown model", allowed=listed(names), hint=did_you_mean(config.model, names)
+    )
+    raise ConfigError([problem])
+
+
+__all__ = ["DataError", "Fit", "read"]

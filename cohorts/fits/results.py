@@ -1,0 +1,268 @@
+"""What a fit found, as an ArviZ `DataTree` that says everything its report needs.
+
+Groups, besides the sampler's own (`posterior`, `sample_stats`, `warmup_sample_stats`,
+`log_likelihood`):
+
+- `prior`: draws of the population's parameters before any data.
+- `observed_data`: every measured value, by `observation`: whose, when, which output.
+- `constant_data`: covariates, by `subject`.
+- `predictions`: at every observation what the typical subject and this subject were expected to
+  have, and how far off that was.
+- `curves`: between the observations, by subject and time.
+- `predictive_check`: by output, percentiles of the observed beside those of simulated data sets.
+
+Intervals have the probability that the config states; `interval` in the attributes says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+from numpyro import handlers
+
+from cohorts.data import PatientData
+from cohorts.diagnosis import (
+    PERCENTILES,
+    prediction_corrected,
+    prediction_errors,
+    time_bins,
+    visual_predictive_check,
+)
+from cohorts.fits.fit import Fit
+from cohorts.inference.joint import Joint
+from cohorts.inference.patients import Data
+from cohorts.inference.predictive import Outputs, Predictive
+from insilico.randomness import address, purpose_key
+from insilico.solve.records import also_at
+
+CURVE_POINTS = 60
+"""Times of a subject's curve."""
+
+CURVE_DRAWS = 200
+"""Draws of the posterior that curves and individual predictions are taken from."""
+
+
+class Observations(NamedTuple):
+    """The measured values in the order of the table; arrays (observations,)."""
+
+    subject: np.ndarray
+    record: np.ndarray
+    output: np.ndarray
+    time: np.ndarray
+    value: np.ndarray
+    censored: np.ndarray
+    limit: np.ndarray
+
+    @classmethod
+    def of(cls, patients: PatientData) -> Observations:
+        columns = patients.records.columns
+        value, output, kind, limit = (
+            array[columns.place, columns.patient] for array in patients.measured
+        )
+        kept = kind != 0
+        return cls(
+            subject=columns.patient[kept],
+            record=columns.place[kept],
+            output=output[kept],
+            time=columns.time[kept],
+            value=value[kept],
+            censored=kind[kept] == 2,
+            limit=np.where(kind[kept] == 2, limit[kept], -np.inf),
+        )
+
+    def of_records(self, values: np.ndarray) -> np.ndarray:
+        """(…, records, subjects) as (…, observations)."""
+        return values[..., self.record, self.subject]
+
+    def of_outputs(self, outputs: Outputs) -> np.ndarray:
+        """The output that each measured, (draws, observations)."""
+        return outputs.values[:, self.output, self.record, self.subject]
+
+
+def groups(fit: Fit, joint: Joint, data: Data, posterior: xr.Dataset) -> dict[str, xr.Dataset]:
+    """All groups but the sampler's, by name."""
+    checks = fit.config.checks
+    predictive = Predictive(joint, data)
+    observations = Observations.of(fit.patients)
+    replicates = thinned(posterior, checks.replicates, population_only(posterior, joint))
+    few = thinned(posterior, CURVE_DRAWS)
+    found = predictive.new(replicates, fit.config.seed)
+    simulated = observations.of_records(predictive.measured(found, replicates, fit.config.seed))
+    typical = observations.of_outputs(predictive.typical(replicates))
+    individual = observations.of_outputs(predictive.individual(few))
+    tails = np.array([0.5 - checks.interval / 2, 0.5 + checks.interval / 2])
+    lower, upper = np.nanquantile(individual, tails, axis=0)
+    usable = np.isfinite(simulated).all(axis=1)
+    errors = _errors(fit, observations, simulated[usable])
+    result = {
+        "prior": prior(joint, checks.prior_draws, fit.config.seed),
+        "observed_data": _observed(fit.patients, observations),
+        "constant_data": _covariates(fit.patients),
+        "predictions": xr.Dataset(
+            {
+                "typical": ("observation", np.nanmean(typical, axis=0)),
+                "individual": ("observation", np.nanmean(individual, axis=0)),
+                "individual_lower": ("observation", lower),
+                "individual_upper": ("observation", upper),
+                "npd": ("observation", errors.npd),
+                "npde": ("observation", errors.npde),
+            },
+            attrs={"interval": checks.interval, "draws": len(next(iter(few.values())))},
+        ),
+        "curves": curves(fit, joint, data, few, tails),
+    }
+    for number, name in enumerate(joint.outputs):
+        of = observations.output == number
+        part = Observations(*(column[of] for column in observations))
+        result[f"predictive_check/{name}"] = _predictive_check(
+            part, simulated[usable][:, of], np.nanmean(typical, axis=0)[of]
+        )
+    return result
+
+
+def thinned(
+    posterior: xr.Dataset, count: int, names: list[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Draws of the posterior's sites, (draws, …): `count` of them, evenly spaced, or all."""
+    stacked = posterior.stack(sample=("chain", "draw")).transpose("sample", ...)
+    total = stacked.sizes["sample"]
+    index = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
+    return {str(name): stacked[name].values[index] for name in names or stacked.data_vars}
+
+
+def population_only(posterior: xr.Dataset, joint: Joint) -> list[str]:
+    """The sites of the posterior that are the population's, not its subjects'."""
+    return [str(name) for name, of in posterior.items() if "subject" not in of.dims]
+
+
+def prior(joint: Joint, draws: int, seed: int) -> xr.Dataset:
+    """Draws of the population's parameters from their prior, one chain."""
+    root = purpose_key(seed, "prior")
+
+    def one(draw: Any) -> dict[str, Any]:
+        with (
+            handlers.block(),
+            handlers.trace() as sites,
+            handlers.seed(rng_seed=address(root, draw)),
+        ):
+            joint.population.typical_values(joint.options)
+        return {name: site["value"] for name, site in sites.items() if "value" in site}
+
+    drawn = jax.jit(jax.vmap(one))(np.arange(draws))
+    variables = {
+        name: (("chain", "draw", *(f"{name}_dim_{n}" for n in range(np.ndim(of) - 1))),
+               np.asarray(of)[None])
+        for name, of in drawn.items()
+    }  # fmt: skip
+    return xr.Dataset(variables, coords={"chain": [0], "draw": np.arange(draws)})
+
+
+def curves(
+    fit: Fit, joint: Joint, data: Data, draws: Mapping[str, np.ndarray], tails: np.ndarray
+) -> xr.Dataset:
+    """What each subject is expected to have between its observations.
+
+    Empty where a reset turns some patient's clock back.
+    """
+    table = fit.patients.records
+    times = np.unique(np.linspace(table.columns.time.min(), table.columns.time.max(), CURVE_POINTS))
+    try:
+        records = also_at(table, times)
+    except ValueError:
+        return xr.Dataset()
+    predictive = Predictive(joint, data, records)
+    shape = (len(joint.outputs), joint.subjects, len(times))
+    added = (records.columns.event == 2) & np.isin(records.columns.time, times)
+    place, patient = records.columns.place[added], records.columns.patient[added]
+    position = np.searchsorted(times, records.columns.time[added])
+
+    def laid_out(values: np.ndarray) -> np.ndarray:
+        result = np.full(shape, np.nan)
+        result[:, patient, position] = values[:, place, patient]
+        return result
+
+    individual = predictive.individual(draws).values
+    typical = predictive.typical(draws).values
+    lower, upper = np.nanquantile(individual, tails, axis=0)
+    dims = ("output", "subject", "curve_time")
+    return xr.Dataset(
+        {
+            "individual": (dims, laid_out(np.nanmean(individual, axis=0))),
+            "lower": (dims, laid_out(lower)),
+            "upper": (dims, laid_out(upper)),
+            "typical": (dims, laid_out(np.nanmean(typical, axis=0))),
+        },
+        coords={
+            "output": list(joint.outputs),
+            "subject": list(fit.patients.subjects),
+            "curve_time": times,
+        },
+    )
+
+
+def _errors(fit: Fit, observations: Observations, simulated: np.ndarray) -> Any:
+    return prediction_errors(
+        observations.value, observations.censored, observations.limit, simulated,
+        observations.subject, fit.config.seed,
+    )  # fmt: skip
+
+
+def _observed(patients: PatientData, observations: Observations) -> xr.Dataset:
+    names = np.asarray(patients.outputs, dtype=str)
+    limit = np.where(np.isfinite(observations.limit), observations.limit, np.nan)
+    return xr.Dataset(
+        {
+            "subject": ("observation", observations.subject),
+            "record": ("observation", observations.record),
+            "output": ("observation", names[observations.output]),
+            "time": ("observation", observations.time, {"units": patients.model.time_unit}),
+            "value": (
+                "observation",
+                np.where(observations.censored, np.nan, observations.value),
+            ),
+            "censored": ("observation", observations.censored),
+            "limit": ("observation", limit),
+        }
+    )
+
+
+def _covariates(patients: PatientData) -> xr.Dataset:
+    variables: dict[str, Any] = {}
+    for name, values in patients.covariates.items():
+        entry = patients.vocabulary[name]
+        attributes: dict[str, Any] = {"kind": entry.kind, "units": entry.unit or ""}
+        if entry.categories:
+            attributes["categories"] = list(entry.categories)
+        variables[name] = ("subject", np.asarray(values), attributes)
+    return xr.Dataset(variables, coords={"subject": list(patients.subjects)})
+
+
+def _predictive_check(
+    observations: Observations, simulated: np.ndarray, typical: np.ndarray
+) -> xr.Dataset:
+    """The check as it stands, and corrected for what the typical subject was expected to have."""
+    bins = time_bins(observations.time)
+
+    def checked(observed: np.ndarray, limit: np.ndarray, simulated: np.ndarray) -> xr.Dataset:
+        found = visual_predictive_check(
+            observations.time, observed, observations.censored, limit, simulated, bins
+        )
+        dims = {1: ("bin",), 2: ("percentile", "bin")}
+        return xr.Dataset(
+            {name: (dims[array.ndim], array) for name, array in found._asdict().items()},
+            coords={"percentile": list(PERCENTILES)},
+            attrs={"replicates": len(simulated), "covered": found.covered()},
+        )
+
+    plain = checked(observations.value, observations.limit, simulated)
+    corrected = checked(
+        *(
+            prediction_corrected(values, typical, bins)
+            for values in (observations.value, observations.limit, simulated)
+        )
+    )
+    return xr.concat([plain, corrected], xr.Variable("corrected", [False, True]))

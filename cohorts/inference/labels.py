@@ -1,0 +1,83 @@
+"""A run's arrays as ArviZ's groups."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from cohorts.inference.density import Data, Density, Position, Sites
+from cohorts.inference.nuts import Plan, Statistics
+from insilico.programs import shared
+from insilico.solve.blocks import compiler_options
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+LIKELIHOOD = "log_likelihood"
+"""A deterministic site of this name goes to the group of this name."""
+
+AT_ONCE = 64
+"""Draws whose sites are computed side by side."""
+
+
+def tree(
+    density: Density,
+    data: Data,
+    position: Position,
+    statistics: Statistics,
+    plan: Plan,
+    coords: Mapping[str, Any] | None = None,
+    dims: Mapping[str, Any] | None = None,
+) -> xr.DataTree:
+    """Groups `posterior`, `sample_stats`, `warmup_sample_stats` and `log_likelihood`.
+
+    Args:
+        position, statistics: arrays (iterations, chains, …), of which the first `plan.warmup` are
+            not kept.
+        coords, dims: names for axes, beside those that plates give.
+    """
+    import arviz_base
+
+    warmup = plan.warmup
+    kept = {name: np.swapaxes(part[warmup:], 0, 1) for name, part in position.items()}
+    chains, draws = next(iter(kept.values())).shape[:2]
+    flat = jax.tree.map(lambda part: part.reshape(chains * draws, *part.shape[2:]), kept)
+    sites = jax.tree.map(
+        lambda part: np.asarray(part).reshape(chains, draws, *part.shape[1:]),
+        _program(density)(flat, data),
+    )
+    posterior = dict(sites.values)
+    likelihood = dict(sites.log_likelihood)
+    if LIKELIHOOD in posterior:
+        likelihood[LIKELIHOOD] = posterior.pop(LIKELIHOOD)
+    of_iterations = {n: np.swapaxes(part, 0, 1) for n, part in statistics._asdict().items()}
+    deepest = of_iterations["tree_depth"] >= plan.max_tree_depth
+    of_iterations["reached_max_treedepth"] = deepest  # ArviZ's name, which its tools look for
+    named = {
+        name: [axis or f"{name}_dim_{number}" for number, axis in enumerate(axes)]
+        for name, axes in density.dims.items()
+    }
+    return arviz_base.from_dict(
+        {
+            "posterior": posterior,
+            "sample_stats": {n: part[:, warmup:] for n, part in of_iterations.items()},
+            "warmup_sample_stats": {n: part[:, :warmup] for n, part in of_iterations.items()},
+            **({"log_likelihood": likelihood} if likelihood else {}),
+        },
+        save_warmup=True,
+        coords=dict(coords or {}),
+        dims={**named, **(dims or {})},
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _program(density: Density) -> Callable[[Position, Data], Sites]:
+    def sites(positions: Position, data: Data) -> Sites:
+        return jax.lax.map(lambda z: density.sites(z, data), positions, batch_size=AT_ONCE)
+
+    options = compiler_options()
+    return shared(jax.jit(sites, compiler_options=options), options)

@@ -1,0 +1,181 @@
+"""What a fitted population predicts: its own subjects, its typical ones, and new ones like them.
+
+Draws are those of a posterior: by site, arrays (draws, …). Draws times subjects are the lanes of
+one program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from numpyro import handlers, plate, primitives
+
+from cohorts.addressing import addressed
+from cohorts.data import Kind
+from cohorts.inference.joint import Joint
+from cohorts.inference.lanes import solver
+from cohorts.inference.patients import Data
+from cohorts.residual import autocorrelated
+from insilico.programs import shared
+from insilico.randomness import address, name_hash, purpose_key
+from insilico.solve import Status
+from insilico.solve.blocks import compiler_options
+from insilico.solve.records import Layout, Records
+
+LANES_AT_ONCE = 4096
+"""Draws times subjects of one call of a compiled program."""
+
+Sites = Mapping[str, Any]
+"""Values of a population's sites by name, arrays (draws, …) or of one draw."""
+
+
+class Outputs(NamedTuple):
+    """True values of the measured outputs; NaN where a solve failed."""
+
+    values: Float[np.ndarray, "draws outputs records subjects"]
+    status: Int[np.ndarray, "draws subjects"]
+
+
+class at_centre(primitives.Messenger):
+    """Handler that gives every unobserved site the mean of its distribution, or the mode if it is
+    discrete: a subject without random effects."""
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] != "sample" or msg["is_observed"] or msg["value"] is not None:
+            return
+        distribution = msg["fn"]
+        centre = distribution.mode if distribution.support.is_discrete else distribution.mean
+        msg["value"] = jnp.broadcast_to(centre, distribution.shape())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictive:
+    """Predictions of a joint density's subjects.
+
+    **Arguments:**
+
+    - `joint`, `data`: from `Joint.of`.
+    - `records`: event tables to predict at; default: those of the data.
+    """
+
+    joint: Joint
+    data: Data
+    records: Records | None = None
+
+    def individual(self, draws: Sites) -> Outputs:
+        """Of the subjects themselves, given draws of all sites, random effects included."""
+        return self._all(draws, lambda key: (), seed=0)
+
+    def typical(self, draws: Sites) -> Outputs:
+        """Of subjects with these covariates and no random effects, given the population's sites."""
+        return self._all(self._of_population(draws), lambda key: (at_centre(),), seed=0)
+
+    def new(self, draws: Sites, seed: int) -> Outputs:
+        """Of other subjects with these covariates, given the population's sites."""
+        return self._all(self._of_population(draws), lambda key: (addressed(key=key),), seed)
+
+    def measured(
+        self, outputs: Outputs, draws: Sites, seed: int
+    ) -> Float[np.ndarray, "draws records subjects"]:
+        """Values measured where the true ones are `outputs`, of whatever each record measured.
+
+        NaN where nothing was measured or a solve failed. A subject's draws of the residual error
+        are addressed by output and record.
+        """
+        root = purpose_key(seed, "residual error of replicates")
+
+        def one(draw: Array, sites: Sites, values: Array) -> Array:
+            return self._scattered(sites, values, address(root, draw))
+
+        program = jax.jit(jax.vmap(one))
+        count = len(outputs.values)
+        return np.asarray(program(jnp.arange(count), dict(draws), outputs.values))
+
+    def _of_population(self, draws: Sites) -> Sites:
+        """Those of the population, without its subjects'."""
+        joint = self.joint
+        with handlers.block(), handlers.trace() as sites, handlers.seed(rng_seed=0):
+            joint.population.typical_values(joint.options)
+        return {name: values for name, values in draws.items() if name in sites}
+
+    def _scattered(self, sites: Sites, values: Array, key: Any) -> Array:
+        joint, data = self.joint, self.data
+        with handlers.block(), handlers.substitute(data=dict(sites)):
+            typical = joint.population.typical_values(joint.options)
+        result = jnp.full(data.value.shape, jnp.nan)
+        for number, name in enumerate(joint.outputs):
+            residual = joint.population.residual[name]
+            numbers = residual.numbers(typical)
+            draws = jax.random.normal(address(key, name_hash(name)), data.value.shape)
+            here = (data.kind != Kind.NOTHING) & (data.output == number)
+            if numbers.autocorrelation is not None:
+                rate = jnp.broadcast_to(numbers.autocorrelation, draws.shape[1:])
+                draws = _chained(draws, here, data, rate)
+            measured = residual.measured(values[number], draws, numbers)
+            result = jnp.where(here, measured, result)
+        return result
+
+    def _all(self, draws: Sites, otherwise: Callable[[Any], tuple[Any, ...]], seed: int) -> Outputs:
+        """`otherwise` gives the handlers of sites that `draws` do not have."""
+        joint = self.joint
+        table, layout = self.records.laid_out() if self.records else (self.data.table, joint.layout)
+        root = purpose_key(seed, "random effects of replicates")
+        batch = max(1, LANES_AT_ONCE // joint.subjects)
+
+        def one(draw: Array, sites: Sites, table: Any, covariates: Any) -> tuple[Any, Array]:
+            solve = _solver(joint, layout)
+            with contextlib.ExitStack() as stack:
+                # The one entered last is asked first.
+                wanted = (*otherwise(address(root, draw)), handlers.substitute(data=dict(sites)))
+                for handler in (handlers.block(), *wanted):
+                    stack.enter_context(handler)
+                typical = joint.population.typical_values(joint.options)
+                with plate("subject", joint.subjects):
+                    parameters = joint.population.individual(typical, covariates, joint.options)
+            parameters = jax.tree.map(
+                lambda leaf: jnp.broadcast_to(leaf, (joint.subjects,)), parameters
+            )
+            outputs, status = solve(parameters, table)
+            values = jnp.where(status == Status.OK, jnp.stack(outputs), jnp.nan)
+            return values, status
+
+        options = compiler_options()
+        program = shared(
+            jax.jit(jax.vmap(one, in_axes=(0, 0, None, None)), compiler_options=options), options
+        )
+        table = jax.tree.map(jnp.asarray, table)
+        sites = {name: np.asarray(values) for name, values in draws.items()}
+        total = len(next(iter(sites.values())))
+        found = []
+        for start in range(0, total, batch):
+            # The last batch is filled up, so that all have one shape.
+            index = np.minimum(np.arange(start, start + batch), total - 1)
+            values, status = program(
+                index, {name: of[index] for name, of in sites.items()}, table, self.data.covariates
+            )
+            kept = min(batch, total - start)
+            found.append((np.asarray(values)[:kept], np.asarray(status)[:kept]))
+        return Outputs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _solver(joint: Joint, layout: Layout) -> Any:
+    return solver(
+        joint.model, layout, joint.outputs, derivative=None, method=joint.method,
+        tolerances=joint.tolerances,
+    )  # fmt: skip
+
+
+def _chained(draws: Array, here: Array, data: Data, rate: Array) -> Array:
+    """Draws of the records of one output correlated in time; others are left as they are."""
+    order = jnp.argsort(~here, axis=0, stable=True)
+    times = jnp.take_along_axis(data.table.time, order, axis=0)
+    chain = jax.vmap(autocorrelated, in_axes=(1, 1, 0), out_axes=1)
+    chained = chain(jnp.take_along_axis(draws, order, axis=0), times, rate)
+    return jnp.take_along_axis(chained, jnp.argsort(order, axis=0), axis=0)

@@ -1,0 +1,80 @@
+"""`insilico fit`: from patient data and a config to a posterior with a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insilico.cli._errors import BadInput, Failed, reported, say
+from insilico.cli._options import Cache, Debug, Overrides
+
+NOT_TRUSTED = 3
+"""Exit code of a fit that was written but failed its diagnostics."""
+
+
+def fit(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="The fit's config file.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to leave the run in.", show_default="runs/ and the config's name"
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed of all randomness.", show_default=False)
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an earlier run in the folder, --out or not.")
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Put aside what an interrupted run of this fit has left."),
+    ] = False,
+    cache: Cache = True,
+    debug: Debug = False,
+) -> None:
+    """Learn a population from patient data; leave posterior, checks and a report in a folder.
+
+    An interrupted fit goes on where it was when the same command is given again.
+
+    Exit code 0: done. 1: the run failed. 2: a mistake in the config or the data, or a folder that
+    cannot be written. 3: the fit was written, but failed its diagnostics.
+    """
+    with reported(debug):
+        from cohorts import fits
+        from insilico.cli._prepare import prepare_devices, prepare_fit
+        from insilico.cli._progress import progress
+
+        changes = (*(overrides or ()), *([f"seed={seed}"] if seed is not None else ()))
+        read = prepare_fit(config, changes)
+        from insilico.runs import RunFolderError
+
+        prepare_devices(cache=cache)
+        from cohorts.inference import CheckpointError, ModelError
+
+        begun = fits.unfinished(read, out)
+        for other in begun.others():
+            say(f"note: {other} was left by a run with another config, data or versions")
+        if begun.begun and not restart:
+            say("going on where an interrupted run of this fit was; --restart begins anew")
+        failure = None
+        try:
+            with progress() as watch:
+                folder = fits.run(read, out, progress=watch, force=force, restart=restart)
+        except RunFolderError as error:
+            raise BadInput(str(error)) from None
+        except (CheckpointError, ModelError) as error:
+            raise Failed(str(error)) from None
+        except fits.NotTrusted as error:
+            folder, failure = error.folder, error
+        typer.echo(f"Report: {folder.path / 'report.html'}")
+        if failure is not None:
+            say("the fit failed its diagnostics:")
+            for reason in failure.verdict.reasons:
+                say(f"- {reason}")
+            raise typer.Exit(NOT_TRUSTED)

@@ -1,0 +1,143 @@
+"""Small multiples: equal panels side by side and below each other in one figure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from insilico.pages import plotting
+
+MARGINS = 106
+"""Height of a figure beside its panels (pixels)."""
+
+GAP = 62
+"""Between two rows of panels, for a title and an axis."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Panels:
+    """Panels of one figure, counted row by row.
+
+    **Arguments:**
+
+    - `titles`: of each panel.
+    - `across`: how many side by side at the most.
+    - `height`: of a panel (pixels).
+    """
+
+    titles: Sequence[str]
+    across: int = 3
+    height: int = 220
+
+    @property
+    def columns(self) -> int:
+        """How many side by side."""
+        return plotting.columns_of(len(self.titles), self.across)
+
+    @property
+    def rows(self) -> int:
+        """How many below each other."""
+        return -(-len(self.titles) // self.columns)
+
+    @property
+    def total_height(self) -> int:
+        """Of the whole figure (pixels)."""
+        return self.rows * self.height + (self.rows - 1) * GAP + MARGINS
+
+    def on(self, panel: int) -> dict[str, Any]:
+        """What puts a trace on a panel's axes."""
+        return {
+            "xaxis": plotting.numbered("x", panel),
+            "yaxis": plotting.numbered("y", panel),
+        }
+
+    def layout(
+        self,
+        x: str | Sequence[str],
+        y: str | Sequence[str],
+        *,
+        of_x: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+        of_y: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+        gap: float = 0.06,
+        **changes: Any,
+    ) -> dict[str, Any]:
+        """The figure's layout; titles and settings of axes are one for all panels or one each.
+
+        A title that all panels share stands at the outer panels alone.
+        """
+        count = len(self.titles)
+        wide = plotting.domains(self.columns, gap)
+        high = plotting.stacked([float(self.height)] * self.rows, GAP)
+        axes: dict[str, Any] = {}
+        annotations = []
+        for panel, title in enumerate(self.titles):
+            column, row = panel % self.columns, panel // self.columns
+            last = panel + self.columns >= count
+            axes[plotting.numbered("xaxis", panel)] = plotting.axis(
+                x[panel] if not isinstance(x, str) else x if last else "",
+                domain=wide[column],
+                anchor=plotting.numbered("y", panel),
+                **_own(of_x, panel),
+            )
+            axes[plotting.numbered("yaxis", panel)] = plotting.axis(
+                y[panel] if not isinstance(y, str) else y if column == 0 else "",
+                domain=high[row],
+                anchor=plotting.numbered("x", panel),
+                **_own(of_y, panel),
+            )
+            annotations.append(plotting.title(title, wide[column][0], high[row][1]))
+        if changes.get("showlegend"):
+            # The legend stands above the titles of the first row.
+            changes = {"margin": {"l": 60, "r": 16, "t": 56, "b": 50}, **changes}
+        return plotting.layout(self.total_height, **{"annotations": annotations, **axes, **changes})
+
+
+def _own(settings: Mapping[str, Any] | Sequence[Mapping[str, Any]], panel: int) -> dict[str, Any]:
+    if isinstance(settings, Mapping):
+        return dict(settings)
+    return dict(settings[panel]) if settings else {}
+
+
+def curve(x: Any, y: Any, colour: str, *, width: float = 2.0, **changes: Any) -> dict[str, Any]:
+    """A line through points; breaks where one is not finite."""
+    return {
+        "type": "scatter",
+        "x": plotting.plain_list(x),
+        "y": plotting.plain_list(y),
+        "mode": "lines",
+        "line": {"color": colour, "width": width, **changes.pop("line", {})},
+        **changes,
+    }
+
+
+def points(x: Any, y: Any, colour: str, *, size: float = 5, **changes: Any) -> dict[str, Any]:
+    """Points."""
+    return {
+        "type": "scatter",
+        "x": plotting.plain_list(x),
+        "y": plotting.plain_list(y),
+        "mode": "markers",
+        "marker": {"color": colour, "size": size, **changes.pop("marker", {})},
+        **changes,
+    }
+
+
+def ribbon(x: Any, low: Any, high: Any, colour: str, opacity: float, **changes: Any) -> dict:
+    """The area between two curves, where both are finite."""
+    x, low, high = (np.asarray(values, float) for values in (x, low, high))
+    known = np.isfinite(low) & np.isfinite(high)
+    around = np.concatenate([low[known], high[known][::-1]])
+    return {
+        "type": "scatter",
+        "x": plotting.plain_list(np.concatenate([x[known], x[known][::-1]])),
+        "y": plotting.plain_list(around),
+        "mode": "lines",
+        "fill": "toself",
+        "fillcolor": plotting.translucent(colour, opacity),
+        "line": {"width": 0, "color": colour},
+        "hoverinfo": "skip",
+        **changes,
+    }

@@ -1,0 +1,89 @@
+"""A trial draws its patients from what a fit has learned."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import trials
+from cohorts import CohortError
+from cohorts.fits import learned
+from insilico.config import ConfigError
+
+BIOEQUIVALENCE = "theophylline_bioequivalence.yaml"
+
+
+@pytest.fixture(scope="module")
+def crossover(config, fitted):
+    """The bioequivalence example, of the small fit, a trial for each of eight draws."""
+    return trials.read(
+        config.with_name(BIOEQUIVALENCE),
+        [
+            f"cohort.posterior={fitted.path}",
+            "cohort.untrusted=yes",
+            "trial.replicates=8",
+            "truth.subjects=1000",
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def results(crossover):
+    return trials.simulate(crossover)
+
+
+def test_each_trial_has_a_draw_of_the_posterior_of_its_own(results, fitted):
+    posterior = fitted.results("posterior")["posterior"].to_dataset()
+    drawn = results["population"].to_dataset()["typical_clearance"].values
+    assert len(set(drawn.tolist())) == 8
+    assert set(drawn.tolist()) <= set(posterior["typical_clearance"].values.ravel().tolist())
+
+
+def test_numbers_of_one_draw_belong_together(results, fitted):
+    posterior = fitted.results("posterior")["posterior"].to_dataset()
+    drawn = results["population"].to_dataset()
+    clearance = posterior["typical_clearance"].values.ravel()
+    for number in range(8):
+        place = np.flatnonzero(clearance == drawn["typical_clearance"].values[number])[0]
+        for name in ("typical_central_volume", "sd_clearance", "residual_sd_concentration"):
+            assert posterior[name].values.ravel()[place] == drawn[name].values[number]
+
+
+def test_subjects_have_covariates_of_those_who_were_observed(results, fitted):
+    observed = fitted.results("constant_data")["constant_data"]["weight"].values
+    drawn = results["subjects"].to_dataset()["weight"].values
+    assert set(np.float32(drawn).ravel().tolist()) <= set(np.float32(observed).tolist())
+
+
+def test_subjects_vary_as_the_draw_says(results):
+    drawn = results["subjects"].to_dataset()
+    sd = results["population"].to_dataset()["sd_clearance"].values
+    typical = results["population"].to_dataset()["typical_clearance"].values
+    eta = np.log(drawn["parameter_clearance"].values[:, 0]) - np.log(typical)[:, None]
+    # 24 subjects a draw: the sum of squares over sd² is chi-square with 192 degrees of freedom.
+    assert np.sum((eta / sd[:, None]) ** 2) == pytest.approx(192, abs=4 * np.sqrt(2 * 192))
+
+
+def test_a_fit_that_failed_is_refused_unless_the_config_says_otherwise(fitted, config):
+    if fitted.manifest["failure"] is None:
+        pytest.skip("the small fit passed its diagnostics this time")
+    with pytest.raises(ConfigError, match="failed its diagnostics.*untrusted: yes"):
+        trials.read(config.with_name(BIOEQUIVALENCE), [f"cohort.posterior={fitted.path}"])
+
+
+def test_a_fit_that_was_tampered_with_is_refused(fitted, tmp_path):
+    copy = tmp_path / "fit"
+    shutil.copytree(fitted.path, copy)
+    (copy / "theophylline.csv").write_text("ID,TIME\n")
+    with pytest.raises(CohortError, match="damaged"):
+        learned(copy, untrusted=True)
+
+
+def test_what_is_no_fit_is_refused(tmp_path):
+    with pytest.raises(CohortError, match="no such folder.*insilico fit"):
+        learned(tmp_path / "nothing")
+
+
+def test_exactly_one_population_is_named(config):
+    with pytest.raises(ConfigError, match="exactly one of these.*population, posterior, described"):
+        trials.read(config.with_name(BIOEQUIVALENCE), ["cohort.posterior=null"])
