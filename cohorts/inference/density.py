@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 from numpyro.distributions import biject_to
 from numpyro.handlers import seed, substitute, trace
-from numpyro.infer import init_to_sample
+from numpyro.infer import init_to_median
 from numpyro.infer.util import potential_energy
 
 from insilico import devices as _devices  # noqa: F401  (float64 before anything is traced)
@@ -82,8 +82,11 @@ class Density:
                 log_likelihood[name] = site["fn"].log_prob(site["value"])
         return Sites(values, log_likelihood)
 
-    def prior_draw(self, key: Key[Array, ""], data: Data) -> Position:
-        """A draw from the prior; uniform between -2 and 2 where a site's prior is improper."""
+    def prior_point(self, key: Key[Array, ""], data: Data) -> Position:
+        """A point where the prior has its mass: of each site the median of three draws.
+
+        Uniform between -2 and 2, without constraints, where a site's prior is improper.
+        """
         found = _drawn(self.model, key, data)
         return {n: biject_to(found[n]["fn"].support).inv(found[n]["value"]) for n in self.shapes}
 
@@ -110,7 +113,7 @@ class Shapes(NamedTuple):
 
 
 def _drawn(model: NumpyroModel, key: Key[Array, ""], data: Data) -> dict[str, dict[str, Any]]:
-    drawing = substitute(seed(model, key), substitute_fn=init_to_sample)
+    drawing = substitute(seed(model, key), substitute_fn=init_to_median(num_samples=3))
     return trace(drawing).get_trace(**data)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,9 +16,9 @@ import jax.numpy as jnp
 import numpyro
 from jaxtyping import Array, Float, Key
 from numpyro import handlers
-from numpyro.distributions import biject_to
 
 from cohorts.data import PatientData
+from cohorts.inference.coordinates import Coordinates, categories, coordinates_of, sampled
 from cohorts.inference.likelihood import Predicted, log_likelihood, observed
 from cohorts.inference.patients import Data, check_patients, values_before
 from cohorts.population import Population
@@ -29,29 +28,6 @@ from insilico.config import Spec
 from insilico.model import Model
 from insilico.solve import Tolerances, solve_traced
 from insilico.solve.records import Layout
-
-
-class Coordinates(NamedTuple):
-    """Where the value of a site comes from in a vector of unconstrained coordinates.
-
-    `shape` is that of the site's unconstrained value, without the subjects' axis.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    start: int
-    transform: Any
-
-    @property
-    def stop(self) -> int:
-        return self.start + math.prod(self.shape)
-
-    @property
-    def names(self) -> list[str]:
-        if not self.shape:
-            return [self.name]
-        indices = itertools.product(*map(range, self.shape))
-        return [f"{self.name}[{', '.join(map(str, index))}]" for index in indices]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,7 +55,6 @@ class Joint:
     layout: Layout
     outputs: tuple[str, ...]
     subjects: int
-    covariates: tuple[str, ...]
     method: str | None = None
     tolerances: Tolerances | None = None
 
@@ -108,7 +83,6 @@ class Joint:
             layout=layout,
             outputs=tuple(patients.outputs),
             subjects=table.time.shape[1],
-            covariates=tuple(population.covariates),
             method=method,
             tolerances=tolerances,
         )
@@ -142,33 +116,41 @@ class Joint:
     @functools.cached_property
     def _parts(self) -> _Parts:
         """Coordinates of both kinds, and the components of a mixture: from one trace."""
-        covariates = {name: jnp.ones(self.subjects) for name in self.covariates}
-        for name, wanted in self.population.covariates.items():
-            if wanted.kind != "number":
-                covariates[name] = jnp.zeros(self.subjects, jnp.int32)
-        with handlers.block(), handlers.trace() as population, handlers.seed(rng_seed=0):
+        # What is found is kept, so that it must not belong to a program that is being traced.
+        with jax.ensure_compile_time_eval():
+            covariates = {
+                name: jnp.ones(self.subjects, float if of.kind == "number" else jnp.int32)
+                for name, of in self.population.covariates.items()
+            }
+            typical, of_population = self._typical(handlers.seed(rng_seed=0))
+            _, of_subjects = self._individual(typical, covariates, handlers.seed(rng_seed=0))
+            hidden = {
+                site["name"]: site["fn"].enumerate_support(expand=False).size
+                for site in categories(of_subjects)
+            }
+            return _Parts(
+                coordinates_of(sampled(of_population), batch=0),
+                coordinates_of(sampled(of_subjects), batch=1),
+                [
+                    dict(zip(hidden, codes, strict=True))
+                    for codes in itertools.product(*map(range, hidden.values()))
+                ],
+            )
+
+    def _typical(self, given: Any) -> tuple[Any, dict[str, Any]]:
+        """Typical values under a handler that says what sites are, and these sites."""
+        with handlers.block(), handlers.trace() as sites, given:
             typical = self.population.typical_values(self.options)
-        with (
-            handlers.block(),
-            handlers.trace() as individual,
-            handlers.seed(rng_seed=0),
-            self._plate,
-        ):
-            self.population.individual(typical, covariates, self.options)
-        hidden = {
-            site["name"]: site["fn"].enumerate_support(expand=False).size
-            for site in _sampled(individual)
-            if site["fn"].support.is_discrete
-        }
-        continuous = [site for site in _sampled(individual) if site["name"] not in hidden]
-        return _Parts(
-            _coordinates(_sampled(population), batch=0),
-            _coordinates(continuous, batch=1),
-            [
-                dict(zip(hidden, codes, strict=True))
-                for codes in itertools.product(*map(range, hidden.values()))
-            ],
-        )
+        return typical, sites
+
+    def _individual(
+        self, typical: Any, covariates: Mapping[str, Array], given: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """Likewise the subjects' parameters, each (subjects,)."""
+        with handlers.block(), handlers.trace() as sites, given, self._plate:
+            parameters = self.population.individual(typical, covariates, self.options)
+        everyone = (self.subjects,)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, everyone), parameters), sites
 
     @property
     def _plate(self) -> Any:
@@ -214,7 +196,7 @@ class Joint:
         """Log density of the population's parameters, of their unconstrained coordinates."""
         _, sites, log_jacobian = self._population(theta)
         return log_jacobian + sum(
-            (jnp.sum(site["fn"].log_prob(site["value"])) for site in _sampled(sites)), start=0.0
+            (jnp.sum(site["fn"].log_prob(site["value"])) for site in sampled(sites)), start=0.0
         )
 
     def _population(self, theta: Array) -> tuple[Any, dict[str, Any], Array]:
@@ -223,23 +205,18 @@ class Joint:
             own = theta[site.start : site.stop].reshape(site.shape)
             values[site.name] = site.transform(own)
             log_jacobian += jnp.sum(site.transform.log_abs_det_jacobian(own, values[site.name]))
-        with handlers.block(), handlers.trace() as sites, handlers.substitute(data=values):
-            typical = self.population.typical_values(self.options)
-        return typical, sites, log_jacobian
+        return *self._typical(handlers.substitute(data=values)), log_jacobian
 
     def log_effects(
         self, theta: Float[Array, " P"], x: Float[Array, "K subjects"], data: Data
     ) -> Float[Array, " subjects"]:
         """Log density of each subject's random effects, of their unconstrained coordinates."""
         values, log_jacobian = self._effects(x)
-        _, sites = self._individual(
-            self.typical(theta), values, data.covariates, self._parts.components[0]
-        )
+        given = handlers.substitute(data={**values, **self._belonging(self._parts.components[0])})
+        _, sites = self._individual(self.typical(theta), data.covariates, given)
         return log_jacobian + sum(
-            (site["fn"].log_prob(site["value"]) for site in _sampled(sites)
-             if not site["fn"].support.is_discrete),
-            start=0.0,
-        )  # fmt: skip
+            (site["fn"].log_prob(site["value"]) for site in sampled(sites)), start=0.0
+        )
 
     def _effects(self, x: Array) -> tuple[dict[str, Array], Array]:
         values, log_jacobian = {}, jnp.zeros(self.subjects)
@@ -248,24 +225,6 @@ class Joint:
             values[site.name] = site.transform(own)
             log_jacobian += site.transform.log_abs_det_jacobian(own, values[site.name])
         return values, log_jacobian
-
-    def _individual(
-        self,
-        typical: Any,
-        effects: Mapping[str, Array],
-        covariates: Mapping[str, Array],
-        component: Mapping[str, int],
-    ) -> tuple[Any, dict[str, Any]]:
-        """The model's parameters of subjects of one component, each (subjects,), and all sites."""
-        with (
-            handlers.block(),
-            handlers.trace() as sites,
-            handlers.substitute(data={**effects, **self._belonging(component)}),
-            self._plate,
-        ):
-            parameters = self.population.individual(typical, covariates, self.options)
-        everyone = (self.subjects,)
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, everyone), parameters), sites
 
     def predicted(
         self,
@@ -290,7 +249,11 @@ class Joint:
     ) -> Predicted:
         """`predicted` by typical values and the values of the random effects' sites."""
         found = [
-            self._individual(typical, effects, data.covariates, component)
+            self._individual(
+                typical,
+                data.covariates,
+                handlers.substitute(data={**effects, **self._belonging(component)}),
+            )
             for component in self._parts.components
         ]
 
@@ -309,11 +272,7 @@ class Joint:
         axes = Predicted(0, 0, 0, None, None)  # pyright: ignore[reportArgumentType]
         predicted = jax.vmap(observe, out_axes=axes)(parameters)
         shares = [
-            sum(
-                site["fn"].log_prob(site["value"])
-                for site in _sampled(sites)
-                if site["fn"].support.is_discrete
-            )
+            sum(site["fn"].log_prob(site["value"]) for site in categories(sites))
             for _, sites in found
         ]
         return predicted._replace(log_share=jnp.stack(shares))
@@ -361,22 +320,10 @@ class Joint:
 
     def draw(self, key: Key[Array, ""], data: Data) -> tuple[Array, Array]:
         """A draw of `theta` and `x` from the prior, for subjects of these covariates."""
-        of_population, of_subjects = jax.random.split(key)
-        with (
-            handlers.block(),
-            handlers.trace() as population,
-            handlers.seed(rng_seed=of_population),
-        ):
-            typical = self.population.typical_values(self.options)
-        with (
-            handlers.block(),
-            handlers.trace() as individual,
-            handlers.seed(rng_seed=of_subjects),
-            self._plate,
-        ):
-            self.population.individual(typical, data.covariates, self.options)
-        theta = self.unconstrained({name: site["value"] for name, site in population.items()
-                                    if "value" in site})  # fmt: skip
+        keys = jax.random.split(key)
+        typical, population = self._typical(handlers.seed(rng_seed=keys[0]))
+        _, individual = self._individual(typical, data.covariates, handlers.seed(rng_seed=keys[1]))
+        theta = self.unconstrained({site["name"]: site["value"] for site in sampled(population)})
         parts = [
             site.transform.inv(individual[site.name]["value"]).reshape(self.subjects, -1).T
             for site in self._parts.individual
@@ -388,19 +335,3 @@ class _Parts(NamedTuple):
     population: list[Coordinates]
     individual: list[Coordinates]
     components: list[dict[str, int]]
-
-
-def _sampled(sites: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [site for site in sites.values() if site["type"] == "sample" and not site["is_observed"]]
-
-
-def _coordinates(sites: list[dict[str, Any]], batch: int) -> list[Coordinates]:
-    """Those of the sites, whose values have `batch` leading axes of subjects."""
-    result: list[Coordinates] = []
-    start = 0
-    for site in sites:
-        transform = biject_to(site["fn"].support)
-        shape = jnp.shape(transform.inv(site["value"]))[batch:]
-        result.append(Coordinates(site["name"], shape, start, transform))
-        start = result[-1].stop
-    return result

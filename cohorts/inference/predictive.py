@@ -20,14 +20,13 @@ from numpyro import handlers, plate, primitives
 from cohorts.addressing import addressed
 from cohorts.data import Kind
 from cohorts.inference.joint import Joint
-from cohorts.inference.lanes import solver
 from cohorts.inference.patients import Data
 from cohorts.residual import autocorrelated
 from insilico.programs import shared
 from insilico.randomness import address, name_hash, purpose_key
-from insilico.solve import Status
+from insilico.solve import Status, solve_traced
 from insilico.solve.blocks import compiler_options
-from insilico.solve.records import Layout, Records
+from insilico.solve.records import Records
 
 LANES_AT_ONCE = 4096
 """Draws times subjects of one call of a compiled program."""
@@ -129,8 +128,7 @@ class Predictive:
         root = purpose_key(seed, "random effects of replicates")
         batch = max(1, LANES_AT_ONCE // joint.subjects)
 
-        def one(draw: Array, sites: Sites, table: Any, covariates: Any) -> tuple[Any, Array]:
-            solve = _solver(joint, layout)
+        def one(draw: Array, sites: Sites, table: Any, covariates: Any) -> tuple[Any, Any]:
             with contextlib.ExitStack() as stack:
                 # The one entered last is asked first.
                 wanted = (*otherwise(address(root, draw)), handlers.substitute(data=dict(sites)))
@@ -142,9 +140,12 @@ class Predictive:
             parameters = jax.tree.map(
                 lambda leaf: jnp.broadcast_to(leaf, (joint.subjects,)), parameters
             )
-            outputs, status = solve(parameters, table)
-            values = jnp.where(status == Status.OK, jnp.stack(outputs), jnp.nan)
-            return values, status
+            solution = solve_traced(
+                joint.model, parameters, table, layout, derivative=None,
+                method=joint.method, tolerances=joint.tolerances,
+            )  # fmt: skip
+            outputs = jnp.stack([getattr(solution.outputs, name).T for name in joint.outputs])
+            return jnp.where(solution.status == Status.OK, outputs, jnp.nan), solution.status
 
         options = compiler_options()
         program = shared(
@@ -163,13 +164,6 @@ class Predictive:
             kept = min(batch, total - start)
             found.append((np.asarray(values)[:kept], np.asarray(status)[:kept]))
         return Outputs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-
-
-def _solver(joint: Joint, layout: Layout) -> Any:
-    return solver(
-        joint.model, layout, joint.outputs, derivative=None, method=joint.method,
-        tolerances=joint.tolerances,
-    )  # fmt: skip
 
 
 def _chained(draws: Array, here: Array, data: Data, rate: Array) -> Array:

@@ -120,7 +120,7 @@ class Run:
             self.spent.starting = found.gradients
             keys = jax.vmap(lambda chain: address(root, 1, chain))(jnp.arange(self.settings.chains))
             self.chains = nuts.begin(
-                self.plan, found.position, found.potential, found.gradient, keys
+                self.plan, found.position, found.potential, found.gradient, keys, found.variances
             )
             self.history = self._blank()
         self.chains, _ = self._block(0)

@@ -56,8 +56,9 @@ RECORD_BYTES = 2**23
 
 
 STEPS_A_ROW = 8
-"""Steps for which a record that is made for one chunk alone has room, for each row: filling all of
-`RECORD_BYTES` with zeros takes longer than many a chunk."""
+SMALL_RECORD = 2**17
+"""A record that is made for one chunk alone has room for so many steps for each row, or is of this
+size: filling all of `RECORD_BYTES` with zeros takes longer than many a chunk."""
 
 
 class Given(NamedTuple):
@@ -159,7 +160,7 @@ class Differentiable:
                 2 + len(self.model.negligible()),
                 course.lanes,
                 course.dtype,
-                most=STEPS_A_ROW * given.events.time.shape[0],
+                rows=given.events.time.shape[0],
             )
             walk, pull, _ = this.with_pullback(given, tolerances, record)
             of_given = pull(_instantiated(cotangents, walk))
@@ -433,13 +434,16 @@ def advance(
     return Position(jnp.where(ahead, reached, position.time), size, end.state, steps), status
 
 
-def blank_record(width: int, lanes: tuple[int, ...], dtype: Any, most: float = math.inf) -> Array:
+def blank_record(width: int, lanes: tuple[int, ...], dtype: Any, rows: int | None = None) -> Array:
     """A record without steps, of `width` numbers each; one that was used before will do as well.
 
-    It has room for at most `most` steps, if for at least 16.
+    With `rows` it is for one walk over so many rows, and may be smaller.
     """
     step = width * math.prod(lanes) * jnp.dtype(dtype).itemsize
-    return jnp.zeros((int(max(min(RECORD_BYTES // step, most), 16)), width, *lanes), dtype)
+    room = RECORD_BYTES // step
+    if rows is not None:
+        room = min(room, max(STEPS_A_ROW * rows, SMALL_RECORD // step))
+    return jnp.zeros((max(room, 16), width, *lanes), dtype)
 
 
 def _instantiated(cotangents: Any, values: Any) -> Any:

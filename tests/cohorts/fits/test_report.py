@@ -24,7 +24,11 @@ def test_every_section_is_there(page):
 
 
 def test_every_parameter_of_the_population_is_in_the_table(page):
-    for name in ("Typical clearance", "Sd clearance", "Residual sd concentration"):
+    for name in (
+        "Typical clearance",
+        "Between-subject sd of clearance",
+        "Residual error of concentration",
+    ):
         assert name in page
 
 

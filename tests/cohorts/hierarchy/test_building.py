@@ -1,13 +1,15 @@
 """Every mistake of a population's config is told, with its place and how to mend it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cohorts import CohortError
+import cohorts.hierarchy
+from cohorts import CohortError, Residual
 from cohorts.hierarchy import HierarchySpec, population_of
 from insilico import models
-from insilico.config import ConfigError, load
+from insilico.config import ConfigError, Name, json_schema, load
 
 CLEARANCE = "population.clearance"
 NORMAL = {"kind": "normal", "mean": "2.8 L/h", "sd": "1 L/h"}
@@ -294,3 +296,75 @@ def test_reports_are_told_what_was_written(config, read):
     assert card["model"] == "one_compartment"
     volume = next(n for n in card["numbers"] if n["name"] == "typical_central_volume")
     assert (volume["value"], volume["unit"]) == (32.0, "L")
+
+
+def test_the_readmes_config_is_a_population(tmp_path):
+    readme = Path(cohorts.hierarchy.__file__).with_name("README.md").read_text(encoding="utf-8")
+    file = tmp_path / "fit.yaml"
+    file.write_text(readme.partition("```yaml\n")[2].partition("```")[0])
+    document = load(file)
+    weight = {"weight": Name("number", unit="kg")}
+    population = population_of(
+        document.parse(HierarchySpec), models.get("one_compartment"), weight, document=document
+    )
+    assert len(population.assumptions) == 5
+
+
+def test_two_outputs_and_the_covariates_of_a_pharmacodynamic_model_are_described(tmp_path):
+    file = tmp_path / "fit.yaml"
+    typical = {
+        "absorption_rate": "1 1/h", "intercompartmental_clearance": "2 L/h",
+        "peripheral_volume": "20 L", "production": "10 1/h", "maximal_inhibition": "1",
+    }  # fmt: skip
+    lines = [f"  {name}: {{typical: {value}}}" for name, value in typical.items()]
+    file.write_text(
+        "population:\n"
+        + "\n".join(lines)
+        + """
+  clearance:
+    typical: {kind: log_normal, median: 2 mL/min, sd: 1}
+    covariates:
+      weight: {kind: power, centre: 70 kg, coefficient: 0.75}
+      sex:
+        kind: categorical
+        reference: male
+        factors: {female: {kind: log_normal, median: 1, sd: 0.2}}
+    between_subject: {kind: log_normal, sd: {kind: half_normal, scale: 0.5}}
+  central_volume:
+    typical: {kind: log_normal, median: 8 L, sd: 1}
+    covariates: {weight: {kind: power, centre: 70 kg, coefficient: 1}}
+    between_subject: {kind: log_normal, sd: {kind: half_normal, scale: 0.5}}
+  loss: {typical: {kind: log_normal, median: 1 1/d, sd: 1}}
+  half_inhibition_concentration:
+    typical: {kind: log_normal, median: 1 mg/L, sd: 1}
+    between_subject: {kind: log_normal, sd: {kind: half_normal, scale: 0.5}}
+correlations: [{of: [clearance, central_volume], kind: lkj, concentration: 2}]
+residual:
+  central:
+    kind: combined
+    sd: {kind: half_normal, scale: 1 mg}
+    proportional: {kind: half_normal, scale: 0.3}
+  response: {kind: additive, sd: {kind: half_normal, scale: 10}}
+"""
+    )
+    vocabulary = {
+        "weight": Name("number", unit="kg"),
+        "sex": Name("category", categories=("female", "male")),
+    }
+    document = load(file)
+    population = population_of(
+        document.parse(HierarchySpec), models.get("indirect_response"), vocabulary,
+        document=document,
+    )  # fmt: skip
+    numbers = {number.name: number for number in population.numbers}
+    assert numbers["typical_clearance"].value == pytest.approx(0.12, rel=1e-15)
+    assert numbers["typical_loss"].value == pytest.approx(1 / 24, rel=1e-15)
+    assert "sex_female_on_clearance" in numbers
+    assert population.residual["central"] == Residual(
+        "combined", "residual_sd_central", "residual_proportional_central"
+    )
+
+
+def test_editors_get_a_schema_of_it():
+    schema = json_schema(HierarchySpec)
+    assert {"population", "correlations", "mixtures", "residual"} == schema["properties"].keys()

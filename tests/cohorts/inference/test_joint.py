@@ -178,6 +178,15 @@ def test_forward_derivatives_are_those_in_reverse(compiled, quickly):
     np.testing.assert_allclose(forth, back, rtol=1e-7, atol=1e-9)
 
 
+def test_a_density_that_is_first_met_in_a_compiled_program_serves_others(oral, weighed):
+    uniform = {"kind": "uniform", "low": "1 L/h", "high": "5 L/h"}
+    joint, _ = Joint.of(oral(changed={"clearance": {"typical": uniform}}), weighed())
+    at = jnp.full(7, 0.3)
+    first = jax.jit(joint.log_prior)(at)
+    assert len(joint.names) == 7
+    assert float(jax.jit(lambda theta: joint.log_prior(theta) + 1.0)(at)) == float(first) + 1.0
+
+
 def test_random_effects_can_be_centred_in_part(oral, weighed):
     joint, data = Joint.of(oral(), weighed())
     share = {"log_clearance": 0.0, "log_central_volume": np.array([0.2, 0.5, 0.9])}

@@ -1,0 +1,62 @@
+"""Vectors of unconstrained coordinates, and the sites of a NumPyro model that they stand for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from numpyro.distributions import biject_to
+
+
+class Coordinates(NamedTuple):
+    """Where the value of a site comes from in a vector of unconstrained coordinates.
+
+    `shape` is that of the site's unconstrained value, without the subjects' axis.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    transform: Any
+
+    @property
+    def stop(self) -> int:
+        """The place after its last coordinate."""
+        return self.start + math.prod(self.shape)
+
+    @property
+    def names(self) -> list[str]:
+        """Of each coordinate: the site's, with an index where it has several."""
+        if not self.shape:
+            return [self.name]
+        indices = itertools.product(*map(range, self.shape))
+        return [f"{self.name}[{', '.join(map(str, index))}]" for index in indices]
+
+
+def sampled(sites: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The sites of a trace that are sampled on a continuous scale."""
+    return [site for site in _unobserved(sites) if not site["fn"].support.is_discrete]
+
+
+def categories(sites: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The sites of a trace that are drawn from a list."""
+    return [site for site in _unobserved(sites) if site["fn"].support.is_discrete]
+
+
+def _unobserved(sites: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [site for site in sites.values() if site["type"] == "sample" and not site["is_observed"]]
+
+
+def coordinates_of(sites: Iterable[Mapping[str, Any]], batch: int) -> list[Coordinates]:
+    """The coordinates of sites whose values have `batch` leading axes of subjects."""
+    result: list[Coordinates] = []
+    start = 0
+    for site in sites:
+        transform = biject_to(site["fn"].support)
+        shape = jnp.shape(transform.inv(site["value"]))[batch:]
+        result.append(Coordinates(site["name"], shape, start, transform))
+        start = result[-1].stop
+    return result

@@ -1,0 +1,78 @@
+"""Starts lie about the posterior, apart from each other, whatever the prior and its scale."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import pytest
+from numpyro import distributions as dist
+from numpyro.distributions import constraints
+
+from cohorts.inference import ModelError
+from cohorts.inference.density import Density
+from cohorts.inference.starts import find
+
+
+def starts(model: Any, data: Any, chains: int = 4) -> Any:
+    data = jax.tree.map(jnp.asarray, data)
+    return find(Density.of(model, data), data, chains, jax.random.key(1))
+
+
+def flat(support: Any, *shape: int) -> Any:
+    return dist.ImproperUniform(support, (), shape)
+
+
+def regression(y: Any, x: Any) -> None:
+    """Flat priors, and coefficients that are correlated and of unlike scales."""
+    beta: Any = numpyro.sample("beta", flat(constraints.real_vector, 2))
+    sigma = numpyro.sample("sigma", flat(constraints.positive))
+    numpyro.sample("y", dist.Normal(beta[0] + beta[1] * x, sigma), obs=y)
+
+
+def test_starts_are_about_the_posterior_and_wider_than_it():
+    rng = np.random.default_rng(1)
+    x = rng.normal(100.0, 15.0, 400)
+    y = 25.0 + 0.6 * x + 18.0 * rng.normal(size=400)
+    design = np.column_stack([np.ones(400), x])
+    mode = np.linalg.lstsq(design, y)[0]
+    precision = design.T @ design / 18.0**2
+    found = starts(regression, {"y": y, "x": x}, chains=64)
+    away = np.asarray(found.position["beta"]) - mode
+    distances = np.einsum("ci,ij,cj->c", away, precision, away)
+    # Draws of the posterior would have 2 in the mean; none is out of its reach.
+    assert distances.mean() > 2.0 and distances.max() < 100.0
+    assert found.gradients < 64 * 4 * 100
+
+
+def test_regions_without_density_are_left():
+    def narrow(y: Any) -> None:
+        x = numpyro.sample("x", dist.Normal(0, 10))
+        numpyro.factor("inside", jnp.where(jnp.abs(x - 1.0) > 1.5, -jnp.inf, -((x - y) ** 2)))
+
+    found = starts(narrow, {"y": 1.0})
+    assert np.all(np.isfinite(found.potential))
+    assert np.all(np.abs(np.asarray(found.position["x"]) - 1.0) <= 1.5)
+
+
+def test_starts_do_not_fall_into_the_funnel(schools: Any, schools_data: Any):
+    def centred(y: Any, sigma: Any) -> None:
+        mu = numpyro.sample("mu", dist.Normal(0, 5))
+        tau = numpyro.sample("tau", dist.HalfCauchy(5))
+        with numpyro.plate("school", y.shape[0]):
+            theta = numpyro.sample("theta", dist.Normal(mu, tau))
+            numpyro.sample("y", dist.Normal(theta, sigma), obs=y)
+
+    found = starts(centred, schools_data, chains=16)
+    # The density is unbounded where tau is 0.
+    assert np.median(found.position["tau"]) > np.log(0.05)
+
+
+def test_no_start_is_told_with_the_parameters():
+    def impossible(y: Any) -> None:
+        clearance: Any = numpyro.sample("clearance", dist.LogNormal(0, 1))
+        numpyro.factor("likelihood", jnp.where(clearance > 0, -jnp.inf, y))
+
+    with pytest.raises(ModelError, match="no point of finite density.*clearance"):
+        starts(impossible, {"y": 0.0})
