@@ -6,36 +6,27 @@ nothing unmeasured), all at once, with the place in the file.
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from cohorts import Cohort
 from insilico import models
 from insilico.config import ConfigError, Document, Name
 from insilico.model import Model
-from insilico.solve import Dose, Events, Pattern, Tolerances, schedule
+from insilico.solve import Tolerances
 from insilico.solve.methods import ADAPTIVE, CLOSED_FORM, EXPONENTIAL, FIXED_STEP, SERIES
 from trials.config import ArmSpec, TrialConfig
 from trials.design import check_design
 from trials.dosing import (
-    HOURS_A_DAY,
-    MINUTE,
     ArmRule,
     DoseSizes,
     Formula,
-    Schedule,
     Titration,
-    VisitDays,
-    VisitTimes,
     band_problems,
 )
-from trials.naming import Naming
 from trials.periods import Periods
 from trials.protocol import Arm, Protocol, visit_names
+from trials.scheduling import Scheduling
 from trials.size import check_size, sizes
 
 MOST_VISITS = 128
@@ -48,7 +39,7 @@ def build(config: TrialConfig, document: Document) -> Protocol:
     return _Builder(config, document).protocol()
 
 
-class _Builder(Naming):
+class _Builder(Scheduling):
     def protocol(self) -> Protocol:
         config = self.config
         model = self.model()
@@ -172,79 +163,6 @@ class _Builder(Naming):
         except ConfigError as error:
             self.problems += error.problems
 
-    def schedule(self) -> Schedule:
-        """When visits may be, of a config without mistakes in that."""
-        visits = self.config.visits
-        if visits.times is not None:
-            return VisitTimes(tuple(visits.times), self.config.drug.first_dose)
-        return VisitDays(
-            tuple(visits.days or ()), visits.time_of_day, int(visits.retry_after), self.last_day
-        )
-
-    def visits(self, model: Model | None) -> list[str]:
-        spec = self.config.visits
-        outputs = list(model.quantities("Outputs")) if model else []
-        measured = list(spec.measure)
-        for index, name in enumerate(spec.measure):
-            if model and not self.known(
-                ("visits", "measure", index), name, outputs, "output to measure"
-            ):
-                # What was meant may be any of them; its other uses are not to blame.
-                measured = outputs
-            if name in spec.measure[:index]:
-                self.note(("visits", "measure", index), "is listed twice")
-        for name in spec.quantified_from:
-            self.known(("visits", "quantified_from", name), name, measured, "measured output")
-        if (spec.days is None) == (spec.times is None):
-            self.note(("visits",), "needs one of `days` and `times`", key=True)
-        elif spec.times is not None:
-            self.visit_times(spec.times)
-        else:
-            self.visit_days(spec.days or [])
-        return measured
-
-    def visit_times(self, times: Sequence[float]) -> None:
-        for index, (earlier, later) in enumerate(itertools.pairwise(times), 1):
-            if later < earlier + MINUTE * (1 - 1e-6):
-                self.note(
-                    ("visits", "times", index),
-                    f"must come at least a minute after the time before, {earlier:g} h",
-                )
-        until = HOURS_A_DAY * self.config.trial.duration
-        for index, time in enumerate(times):
-            if time > until * (1 + 1e-9):
-                self.note(
-                    ("visits", "times", index),
-                    f"is after the trial's end, {until:g} h after the first dose",
-                    hint="make trial.duration longer",
-                )
-        for key in ("time_of_day", "retry_after"):
-            if key in self.config.visits.model_fields_set:
-                self.note(("visits", key), "means nothing to visits at `times`", found="")
-        for name, arm in self.config.arms.items():
-            for key in ("titration", "revision"):
-                if getattr(arm, key) is not None:
-                    self.note(
-                        ("arms", name, key),
-                        "goes with visits on days, and not with visits at times",
-                        found="",
-                        hint="state visits.days in place of visits.times",
-                    )
-
-    def visit_days(self, days: Sequence[int]) -> None:
-        spec = self.config.visits
-        if list(days) != sorted(set(days)):
-            self.note(("visits", "days"), "days must increase", found=str(list(days)))
-        for index, day in enumerate(days):
-            if day > self.last_day:
-                self.note(
-                    ("visits", "days", index),
-                    f"is after the trial's end on day {self.last_day}",
-                    allowed=f"1 to {self.last_day}",
-                )
-        if spec.retry_after % 1:
-            self.note(("visits", "retry_after"), "must be whole days")
-
     def titrations(self, measured: Sequence[str]) -> dict[str, Titration]:
         found = {}
         for name, spec in self.config.titrations.items():
@@ -254,9 +172,6 @@ class _Builder(Naming):
                 self.note((*path, "bands"), message, found="")
             found[name] = Titration.from_spec(spec)
         return found
-
-    def parameter(self, path: Sequence[str | int], name: str, model: Model) -> None:
-        self.known(path, name, model.Parameters._fields, "parameter of the model")
 
     def arm(
         self,
@@ -355,116 +270,4 @@ class _Builder(Naming):
         rule = ArmRule(days, revision, titration, first)
         return Arm(
             name, spec.label, start, loading, rule, spec.bioavailability, dict(spec.parameters)
-        )
-
-    def crossover(self, model: Model | None) -> None:
-        """Note sequences that are none, arms that nobody is under, effects of no period."""
-        spec = self.config.trial.crossover
-        if spec is None:
-            return
-        path = ("trial", "crossover")
-        periods = len(spec.sequences[0])
-        for index, sequence in enumerate(spec.sequences):
-            place = (*path, "sequences", index)
-            for period, name in enumerate(sequence):
-                self.known((*place, period), name, list(self.config.arms), "arm")
-            if len(sequence) != periods:
-                message = f"has {len(sequence)} periods, and the first sequence {periods}"
-                self.note(place, message, found="")
-            if sequence in spec.sequences[:index]:
-                self.note(place, "is listed twice", found="")
-        for name in self.config.arms:
-            if not any(name in sequence for sequence in spec.sequences):
-                self.note(("arms", name), "is in none of trial.crossover.sequences", key=True)
-        if self.config.trial.randomisation.allocation is not None:
-            self.note(
-                ("trial", "randomisation", "allocation"),
-                "means nothing to a crossover, in which every subject is randomised to a sequence",
-                found="",
-            )
-        for name, effects in spec.period_effects.items():
-            place = (*path, "period_effects", name)
-            if model is not None:
-                self.parameter(place, name, model)
-            if len(effects) != periods:
-                self.note(place, f"needs a factor for each of {periods} periods")
-
-    def doses_on(self, day: int) -> bool:
-        drug = self.config.drug
-        last = drug.last_day or self.last_day
-        if drug.every % 1:
-            return True  # nobody knows, and that is said elsewhere
-        return drug.first_day <= day <= last and (day - drug.first_day) % drug.every == 0
-
-    def doses_end(self) -> float:
-        """Day of the last dose where dosing ends before the trial; infinite where it does not."""
-        drug = self.config.drug
-        if drug.last_day is None or drug.last_day >= self.last_day:
-            return math.inf
-        return drug.last_day - (drug.last_day - drug.first_day) % drug.every
-
-    def shortest_recheck(self, titrations: Mapping[str, Titration]) -> float:
-        used = {spec.titration for spec in self.config.arms.values()}
-        waits = [table.shortest_recheck for name, table in titrations.items() if name in used]
-        gaps = np.diff(self.config.visits.days or [])
-        between = [float(gap) for gap in gaps if gap > 0]
-        return min([*waits, *between, self.config.visits.retry_after, float(self.last_day)])
-
-    def doses(self) -> None:
-        """Which doses there are and when they may be given."""
-        drug = self.config.drug
-        if drug.every % 1:
-            self.note(("drug", "every"), "must be whole days")
-        last = drug.last_day or self.last_day
-        if last > self.last_day:
-            self.note(("drug", "last_day"), f"is after the trial's end on day {self.last_day}")
-        elif drug.first_day > last:
-            self.note(("drug", "first_day"), f"is after the last day of dosing, day {last}")
-        if drug.adherence is not None:
-            mean, spread = drug.adherence.mean, drug.adherence.spread
-            widest = math.sqrt(mean * (1.0 - mean))
-            if spread > 0.0 and spread >= widest:
-                self.note(
-                    ("drug", "adherence", "spread"),
-                    f"is more than shares around {mean:g} can be spread",
-                    allowed=f"below {widest:.3g}, the root of mean·(1 − mean)" if widest else "0",
-                )
-        if drug.rounding is not None and drug.weekly_rounding is not None:
-            self.note(("drug", "weekly_rounding"), "does not go with `rounding`; state one of them")
-        if drug.lowest is not None and drug.highest is not None:
-            sizes = DoseSizes(
-                drug.rounding, drug.weekly_rounding, drug.lowest, drug.highest, drug.every
-            )
-            if drug.lowest > drug.highest:
-                self.note(("drug", "lowest"), f"is above `highest` ({drug.highest:g} mg)")
-            elif sizes.limits[0] > (sizes.limits[1] or 0.0):
-                self.note(("drug", "rounding"), "leaves no dose between `lowest` and `highest`")
-
-    def events(self, model: Model | None, recheck: float) -> tuple[Events, Pattern] | None:
-        drug = self.config.drug
-        self.doses()
-        if model is None or not self.known(
-            ("drug", "compartment"), drug.compartment, model.components(), "compartment"
-        ):
-            return None
-        last = drug.last_day or self.last_day
-        if drug.every % 1 or last > self.last_day or drug.first_day > last:
-            return None
-        doses = [
-            Dose((day - 1) * HOURS_A_DAY + drug.time_of_day, drug.compartment, drug.fraction, 0)
-            for day in range(drug.first_day, last + 1, int(drug.every))
-        ]
-        visits = self.schedule()
-        if isinstance(visits, VisitTimes):
-            if self.problems:
-                return None  # the times may be among them
-            doses = [dose for dose in doses if dose.time <= visits.clock[-1]]
-            return schedule(model, doses, visits_at=visits.clock)
-        until = visits.time(self.last_day)
-        # A rule may ask for a visit a day: a recheck counts from the visit before.
-        return schedule(
-            model,
-            [dose for dose in doses if dose.time <= until],
-            visits_until=until,
-            shortest_recheck=max(1.0, math.floor(min(recheck, self.last_day))) * HOURS_A_DAY,
         )

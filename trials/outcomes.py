@@ -30,26 +30,10 @@ from insilico.solve import (
     solve_block,
 )
 from insilico.solve.precision import tighter
-from trials import curves
-from trials.config import (
-    AreaUnderCurveSpec,
-    AvailabilitySpec,
-    CourseSpec,
-    EndpointSpec,
-    MaximumSpec,
-    TimeOfMaximumSpec,
-    TrialConfig,
-)
-from trials.dosing import HOURS_A_DAY, MINUTE, Formula, Person, preferred_dose
-from trials.endpoints import (
-    Endpoint,
-    last_value,
-    mean_value,
-    time_in_range,
-    time_to_range,
-    visits_at_or_above,
-)
+from trials.config import AvailabilitySpec, TrialConfig
+from trials.dosing import HOURS_A_DAY, Formula, Person, preferred_dose
 from trials.enrolment import adherence, attendance, dropout_times
+from trials.evaluation import endpoints_of
 from trials.periods import DAYS_APART
 from trials.protocol import Arm, Protocol
 
@@ -422,90 +406,3 @@ def _compact(
     visits = {name: column.astype(records["attended"].dtype) if name == "attended" else column
               for name, column in visits.items()}  # fmt: skip
     return visits, held.T, jnp.maximum(count - most, 0)
-
-
-def _window(config: TrialConfig, spec: EndpointSpec) -> dict[str, float]:
-    """A window that is stated in days: it opens and closes at the hour of the visits.
-
-    Where visits are at times, it opens with its first day after the first dose and closes with
-    its last.
-    """
-    first, last = getattr(spec, "from_day", 1), getattr(spec, "to_day", None)
-    opens = closes = config.visits.time_of_day / 24.0 - 1.0
-    if config.visits.times is not None:
-        closes = config.drug.first_dose / 24.0
-        opens = closes - 1.0
-    return {
-        "start": first + opens - 1e-4,
-        "end": jnp.inf if last is None else last + closes + 1e-4,
-    }
-
-
-def _of_course(
-    config: TrialConfig, spec: CourseSpec, time: Array, attended: Array, value: Array
-) -> Endpoint:
-    """An endpoint of the course after the first dose."""
-    # Days in single precision are good to a second.
-    hours = jnp.round(3600.0 * (24.0 * time - config.drug.first_dose)) / 3600.0
-    course = curves.samples(
-        hours,
-        jnp.asarray(attended, bool),
-        value,
-        start=spec.from_time - 0.5 * MINUTE,
-        end=jnp.inf if spec.to_time is None else spec.to_time + 0.5 * MINUTE,
-        limit=config.visits.quantified_from.get(spec.of, 0.0),
-        below=spec.below_limit,
-    )
-    match spec:
-        case AreaUnderCurveSpec(to="infinity"):
-            return curves.area_to_infinity(course, spec.method, spec.terminal_points)
-        case AreaUnderCurveSpec():
-            return curves.area_to_last(course, spec.method)
-        case MaximumSpec():
-            return curves.maximum(course)
-        case TimeOfMaximumSpec():
-            return curves.time_of_maximum(course)
-
-
-def endpoints_of(
-    config: TrialConfig, time: Array, attended: Array, values: Mapping[str, Array]
-) -> dict[str, dict[str, Array]]:
-    """Every endpoint of a config from visits (…, visits); times in days since day 1 began."""
-    result: dict[str, dict[str, Array]] = {}
-    time = jnp.asarray(time, float)
-    for name, spec in config.endpoints.items():
-        measured = f"{spec.of}_measured" if f"{spec.of}_measured" in values else spec.of
-        if spec.of == "weekly_dose":
-            value = jnp.asarray(values["daily_dose"], float) * 7.0
-        else:
-            value = jnp.asarray(values[measured], float)
-        if isinstance(spec, CourseSpec):
-            result[name] = _of_course(config, spec, time, attended, value)._asdict()
-            continue
-        window = _window(config, spec)
-        match spec.kind:
-            case "time_in_range":
-                found = time_in_range(
-                    time, attended, value, low=spec.low, high=spec.high,
-                    longest_gap=spec.longest_gap, **window,
-                )  # fmt: skip
-                result[name] = {"value": found.within, "valid": found.valid}
-            case "time_to_range":
-                low = -jnp.inf if spec.low is None else spec.low
-                high = jnp.inf if spec.high is None else spec.high
-                to_event = time_to_range(time, attended, value, low=low, high=high, **window)
-                result[name] = {
-                    "value": to_event.time,
-                    "event": to_event.event,
-                    "valid": to_event.valid,
-                }
-            case "any_at_or_above":
-                seen = visits_at_or_above(time, attended, value, threshold=spec.threshold, **window)
-                result[name] = {"value": seen.ever.astype(float), "valid": seen.valid}
-            case "last":
-                found = last_value(time, attended, value, **window)
-                result[name] = {"value": found.value, "valid": found.valid}
-            case "mean":
-                found = mean_value(time, attended, value, **window)
-                result[name] = {"value": found.value, "valid": found.valid}
-    return result

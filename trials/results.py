@@ -138,7 +138,8 @@ class _Builder:
         spec = self.config.trial
         self.shape = (spec.population_draws, spec.per_draw, spec.subjects)
         self.periods = study.protocol.periods
-        several = ("period",) if self.config.trial.crossover is not None else ()
+        self.crossover = self.config.trial.crossover is not None
+        several = ("period",) if self.crossover else ()
         self.given_axes = ("population", "trial", *several, "subject")
         self.potential_axes = ("population", "trial", *several, "arm", "subject")
         self.axes = {
@@ -204,15 +205,16 @@ class _Builder:
     def randomisation(self) -> xr.Dataset:
         conducted, drawn = self.pieces.conduct, self.pieces.patients.drawn
         arm = self.periods.arm(conducted.group.reshape(self.shape)).astype(np.int8)
-        arm = np.moveaxis(arm, -1, 2) if "period" in self.given_axes else arm[..., 0]
-        sequence = (
-            {"sequence_number": self.subject_column(conducted.group.astype(np.int8))}
-            if "period" in self.given_axes
-            else {}
-        )
-        variables = {
-            **sequence,
-            "arm_number": (self.given_axes, arm, {}),
+        variables: dict[str, Any] = {}
+        if self.crossover:
+            number = self.subject_column(conducted.group.astype(np.int8))
+            variables["sequence_number"] = number
+        variables |= {
+            "arm_number": (
+                self.given_axes,
+                np.moveaxis(arm, -1, 2) if self.crossover else arm[..., 0],
+                {},
+            ),
             "centre": self.subject_column(conducted.centre.astype(np.int16)),
             "stratum": self.subject_column(conducted.stratum.astype(np.int32)),
             "enrolment_time": self.subject_column(
@@ -412,7 +414,7 @@ class _Builder:
             "status": ("failure", cause),
             "stopped": ("failure", patients.treated.stopped[condition, subject], {"units": "h"}),
         }
-        if "period" in self.potential_axes:
+        if self.crossover:
             variables["period"] = ("failure", 1 + period)
         for name, column in patients.treated.state.items():
             variables[f"state_{name}"] = ("failure", column)

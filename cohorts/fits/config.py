@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -48,6 +48,12 @@ class FitConfig(HierarchySpec):
     model: str = Field(description="Structural model, a name in insilico/models")
     data: DataSpec
     sampling: Sampling = Sampling()
+    parameterisation: Literal["auto", "centred", "non_centred"] = Field(
+        default="auto",
+        description="How random effects are sampled: as themselves, which suits subjects with many "
+        "data, as standard normal numbers, which suits those with few, or in between as the data "
+        "of each subject have it",
+    )
     solver: SolverSpec = SolverSpec()
     checks: ChecksSpec = ChecksSpec()
     assumptions: list[str] = Field(default_factory=list)

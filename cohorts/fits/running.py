@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import numpyro
 import xarray as xr
 
@@ -20,6 +21,8 @@ from cohorts.fits.report import render
 from cohorts.inference import Draws, Progress, sample
 from cohorts.inference.joint import Joint
 from cohorts.inference.numpyro_model import model_of
+from cohorts.inference.parameterisation import centring
+from cohorts.inference.patients import Data
 from insilico.config import load
 from insilico.runs import (
     NewRun,
@@ -90,8 +93,9 @@ def run(
             method=fit.config.solver.method,
             tolerances=_tolerances(fit),
         )
+        shares = _centring(fit, joint, data)
         drawn = sample(
-            model_of(joint),
+            model_of(joint, shares),
             {"data": data},
             fit.config.sampling,
             seed=fit.config.seed,
@@ -112,11 +116,19 @@ def run(
                 "diagnostics": verdict.table,
             }
         )
-        folder = _write(new, fit, tree, drawn, verdict, stages)
+        folder = _write(new, fit, tree, drawn, shares, verdict, stages)
     begun.discard()
     if not verdict.passed:
         raise NotTrusted(folder, verdict)
     return folder
+
+
+def _centring(fit: Fit, joint: Joint, data: Data) -> dict[str, np.ndarray]:
+    """How much each random effect of each subject is sampled as itself."""
+    if fit.config.parameterisation == "auto":
+        return centring(joint, data, fit.config.seed)
+    share = float(fit.config.parameterisation == "centred")
+    return {name: np.full(joint.subjects, share) for name in joint.effects}
 
 
 def _tolerances(fit: Fit) -> Tolerances:
@@ -162,7 +174,13 @@ def _told(stages: Stages) -> Callable[[Progress], None]:
 
 
 def _write(
-    new: NewRun, fit: Fit, tree: xr.DataTree, drawn: Draws, verdict: Verdict, stages: Stages
+    new: NewRun,
+    fit: Fit,
+    tree: xr.DataTree,
+    drawn: Draws,
+    shares: Mapping[str, np.ndarray],
+    verdict: Verdict,
+    stages: Stages,
 ) -> RunFolder:
     file = fit.data_file
     # The folder's own copy of the config reads the folder's own copy of the data.
@@ -186,7 +204,11 @@ def _write(
         failure=None if verdict.passed else "; ".join(verdict.reasons),
     )
     told["kind"] = "fit"
-    told["sampler"] = {**fit.config.sampling.model_dump(), "told": list(drawn.told)}
+    told["sampler"] = {
+        **fit.config.sampling.model_dump(),
+        "centred": {name: round(float(np.mean(of)), 2) for name, of in shares.items()},
+        "told": list(drawn.told),
+    }
     with new.writing("report.html") as path:
         path.write_text(render(tree, fit, told), encoding="utf-8")
     stages("report", 1, 1)

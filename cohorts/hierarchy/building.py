@@ -112,7 +112,7 @@ def population_of(
         typical_values=structure.typical_values,
         individual=structure.individual,
         residual={output: error.residual for output, error in residual.items()},
-        numbers=tuple(_published(field, number) for field, number in numbers.items()),
+        numbers=_stated(numbers),
         assumptions=_assumptions(structure, residual),
     )
 
@@ -254,19 +254,14 @@ def _residual(
     return result
 
 
-def _published(field: str, number: Uncertain) -> Number:
-    low, high = number.range
-    value = number.arguments.get("value", number.arguments.get("median"))
-    value = number.arguments.get("mean", number.arguments.get("scale")) if value is None else value
-    return Number(
-        field,
-        0.5 * (low + high) if value is None else value,
-        number.unit,
-        number.words,
-        "the config",
-        "unverified",
-        number.error,
-    )
+def _stated(numbers: Mapping[str, Uncertain]) -> tuple[Number, ...]:
+    """Those that are known or estimates: one transcription of what stands elsewhere."""
+    return tuple(
+        Number(field, number.centre, number.unit, field.replace("_", " "), "the config",
+               "unverified", number.error)
+        for field, number in numbers.items()
+        if number.kind == "known" or number.error is not None
+    )  # fmt: skip
 
 
 def _assumptions(structure: Structure, residual: Mapping[str, _Error]) -> tuple[str, ...]:

@@ -194,13 +194,18 @@ class Uncertain:
         return low > 0.0 or (low == 0.0 and self.kind != "known")
 
     @property
+    def centre(self) -> float:
+        """What is known or was estimated; not of a prior."""
+        given = self.arguments
+        return next(given[name] for name in ("value", "median", "mean") if name in given)
+
+    @property
     def words(self) -> str:
         """`2.8 L/h`, `log-normal (median 2.8 L/h, sd 1)`."""
         if self.kind == "known":
-            return self._with_unit(self.arguments["value"])
+            return self._with_unit(self.centre)
         if self.error is not None:
-            centre = self.arguments.get("median", self.arguments.get("mean", 0.0))
-            return f"{self._with_unit(centre)} (relative standard error {self.error:.3g})"
+            return f"{self._with_unit(self.centre)} (relative standard error {self.error:.3g})"
         own = _SPECS[self.kind].stated
         parts = [
             f"{name} {self._with_unit(value) if name in own else format(value, '.4g')}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cohorts.inference.settings import TARGETS, Sampling
 
 if TYPE_CHECKING:
+    from cohorts.inference.calibration import Calibration, calibrate, simulator
     from cohorts.inference.checkpoints import CheckpointError
     from cohorts.inference.density import ModelError
     from cohorts.inference.expansions import Linearised, linearised
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cohorts.inference.maximum_likelihood import Maximum, covariance, maximise, standard_errors
     from cohorts.inference.modes import Modes, ModeStatus, Search, individual_modes
     from cohorts.inference.numpyro_model import model_of
+    from cohorts.inference.parameterisation import centring
     from cohorts.inference.patients import Data
     from cohorts.inference.posterior import Counts, Draws, sample
     from cohorts.inference.predictive import Predictive
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TARGETS",
+    "Calibration",
     "CheckpointError",
     "Counts",
     "Data",
@@ -47,6 +50,8 @@ __all__ = [
     "Progress",
     "Sampling",
     "Search",
+    "calibrate",
+    "centring",
     "covariance",
     "importance",
     "individual_modes",
@@ -58,10 +63,12 @@ __all__ = [
     "objective_function_value",
     "sample",
     "scores",
+    "simulator",
     "standard_errors",
 ]
 
 _COMPUTING = {
+    "calibration": ("Calibration", "calibrate", "simulator"),
     "checkpoints": ("CheckpointError",),
     "density": ("ModelError",),
     "expansions": ("Linearised", "linearised"),
@@ -73,6 +80,7 @@ _COMPUTING = {
     "maximum_likelihood": ("Maximum", "covariance", "maximise", "standard_errors"),
     "modes": ("Modes", "ModeStatus", "Search", "individual_modes"),
     "numpyro_model": ("model_of",),
+    "parameterisation": ("centring",),
     "patients": ("Data",),
     "posterior": ("Counts", "Draws", "sample"),
     "predictive": ("Predictive",),

@@ -60,3 +60,12 @@ def coordinates_of(sites: Iterable[Mapping[str, Any]], batch: int) -> list[Coord
         result.append(Coordinates(site["name"], shape, start, transform))
         start = result[-1].stop
     return result
+
+
+def combinations(sites: Iterable[Mapping[str, Any]]) -> list[dict[str, int]]:
+    """Every combination of the codes of such sites; without any there is one, of none."""
+    codes = {site["name"]: site["fn"].enumerate_support(expand=False).size for site in sites}
+    return [
+        dict(zip(codes, each, strict=True))
+        for each in itertools.product(*map(range, codes.values()))
+    ]

@@ -82,6 +82,11 @@ class Density:
                 log_likelihood[name] = site["fn"].log_prob(site["value"])
         return Sites(values, log_likelihood)
 
+    def unconstrained(self, values: Mapping[str, Array], data: Data) -> Position:
+        """The position at which the latent sites have these values."""
+        found = trace(substitute(seed(self.model, 0), data=dict(values))).get_trace(**data)
+        return {n: biject_to(found[n]["fn"].support).inv(values[n]) for n in self.shapes}
+
     def prior_point(self, key: Key[Array, ""], data: Data) -> Position:
         """A point where the prior has its mass: of each site the median of three draws.
 

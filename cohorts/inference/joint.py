@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,8 +17,14 @@ from jaxtyping import Array, Float, Key
 from numpyro import handlers
 
 from cohorts.data import PatientData
-from cohorts.inference.coordinates import Coordinates, categories, coordinates_of, sampled
-from cohorts.inference.likelihood import Predicted, log_likelihood, observed
+from cohorts.inference.coordinates import (
+    Coordinates,
+    categories,
+    combinations,
+    coordinates_of,
+    sampled,
+)
+from cohorts.inference.likelihood import Predicted, log_likelihood, observed, simulated
 from cohorts.inference.patients import Data, check_patients, values_before
 from cohorts.population import Population
 from cohorts.residual import Residual
@@ -27,7 +32,7 @@ from insilico import devices as _devices  # noqa: F401  (float64 before anything
 from insilico.config import Spec
 from insilico.model import Model
 from insilico.solve import Tolerances, solve_traced
-from insilico.solve.records import Layout
+from insilico.solve.records import Layout, RecordTable
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,7 +91,7 @@ class Joint:
             method=method,
             tolerances=tolerances,
         )
-        return joint, joint.data(patients)
+        return joint, joint._data(patients, table)
 
     def data(self, patients: PatientData) -> Data:
         """Data of these or other patients, as arguments for the functions.
@@ -101,6 +106,9 @@ class Joint:
                 f"the density was made for ({self.subjects} subjects, {self.layout}); make one "
                 f"for them by Joint.of"
             )
+        return self._data(patients, table)
+
+    def _data(self, patients: PatientData, table: RecordTable) -> Data:
         measured = patients.measured
         covariates = self.population.recoded(patients.covariates, patients.vocabulary)
         return Data(
@@ -116,26 +124,26 @@ class Joint:
     @functools.cached_property
     def _parts(self) -> _Parts:
         """Coordinates of both kinds, and the components of a mixture: from one trace."""
-        # What is found is kept, so that it must not belong to a program that is being traced.
-        with jax.ensure_compile_time_eval():
+        found: list[_Parts] = []
+
+        def look() -> None:
             covariates = {
                 name: jnp.ones(self.subjects, float if of.kind == "number" else jnp.int32)
                 for name, of in self.population.covariates.items()
             }
             typical, of_population = self._typical(handlers.seed(rng_seed=0))
             _, of_subjects = self._individual(typical, covariates, handlers.seed(rng_seed=0))
-            hidden = {
-                site["name"]: site["fn"].enumerate_support(expand=False).size
-                for site in categories(of_subjects)
-            }
-            return _Parts(
-                coordinates_of(sampled(of_population), batch=0),
-                coordinates_of(sampled(of_subjects), batch=1),
-                [
-                    dict(zip(hidden, codes, strict=True))
-                    for codes in itertools.product(*map(range, hidden.values()))
-                ],
+            found.append(
+                _Parts(
+                    coordinates_of(sampled(of_population), batch=0),
+                    coordinates_of(sampled(of_subjects), batch=1),
+                    combinations(categories(of_subjects)),
+                )
             )
+
+        # Names, shapes and supports are all that is looked for: nothing need be computed.
+        jax.eval_shape(look)
+        return found[0]
 
     def _typical(self, given: Any) -> tuple[Any, dict[str, Any]]:
         """Typical values under a handler that says what sites are, and these sites."""
@@ -147,13 +155,14 @@ class Joint:
         self, typical: Any, covariates: Mapping[str, Array], given: Any
     ) -> tuple[Any, dict[str, Any]]:
         """Likewise the subjects' parameters, each (subjects,)."""
-        with handlers.block(), handlers.trace() as sites, given, self._plate:
+        with handlers.block(), handlers.trace() as sites, given, self.plate:
             parameters = self.population.individual(typical, covariates, self.options)
         everyone = (self.subjects,)
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, everyone), parameters), sites
 
     @property
-    def _plate(self) -> Any:
+    def plate(self) -> Any:
+        """The plate of the subjects."""
         return numpyro.plate("subject", self.subjects)
 
     @property
@@ -285,6 +294,15 @@ class Joint:
         """
         return log_likelihood(self._residuals, predicted, data)
 
+    def simulated(
+        self, predicted: Predicted, data: Data, key: Key[Array, ""]
+    ) -> Float[Array, "records subjects"]:
+        """Values measured of such subjects, at the records at which `data` have some.
+
+        Of a mixture, each subject is of one component. NaN where a solve failed.
+        """
+        return simulated(self._residuals, predicted, data, key)
+
     def sampled_effects(self, typical: Any, data: Data) -> dict[str, Array]:
         """NumPyro sites of the subjects, in their plate; returns the random effects' values.
 
@@ -295,7 +313,7 @@ class Joint:
             handlers.trace() as sites,
             handlers.block(hide=list(hidden)),
             handlers.substitute(data=self._belonging(hidden)),
-            self._plate,
+            self.plate,
         ):
             self.population.individual(typical, data.covariates, self.options)
         return {site.name: sites[site.name]["value"] for site in self._parts.individual}

@@ -27,8 +27,9 @@ def model_of(
       default), 0 as a standard normal number, or in between; one number, or one a subject.
       Centred suits effects about which a subject's data say much.
 
-    Deterministic sites, besides those of the population: `log_likelihood` (subjects,), and
-    `failed_solves`, how many there were. Raises `ValueError` for an effect that there is not.
+    Besides the sites of the population there are the factor `measured`, each subject's likelihood
+    in the plate `subject`, and `failed_solves`, how many there were. Raises `ValueError` for an
+    effect that there is not.
     """
     shares: Mapping[str, Any] = centred or {}
     if unknown := [name for name in shares if name not in joint.effects]:
@@ -41,9 +42,9 @@ def model_of(
         effects = joint.sampled_effects(typical, data)
         predicted = joint.predicted_by(typical, effects, data)
         likelihood = joint.log_likelihood(predicted, data)
-        numpyro.deterministic("log_likelihood", likelihood)
         numpyro.deterministic("failed_solves", jnp.sum(predicted.status != Status.OK))
-        numpyro.factor("likelihood", jnp.sum(likelihood))
+        with joint.plate:
+            numpyro.factor("measured", likelihood)
 
     config: Any = {name: LocScaleReparam(centered=share) for name, share in shares.items()}
     reparametrised: Any = handlers.reparam(model, config=config)

@@ -150,12 +150,15 @@ def _diagonal(plan: Plan, variances: Position) -> dict[tuple[str, ...], Array]:
 
 
 @functools.lru_cache(maxsize=32)
-def program(density: Density, plan: Plan) -> Callable[..., tuple[Chains, Block]]:
+def program(
+    density: Density, plan: Plan, own_data: bool = False
+) -> Callable[..., tuple[Chains, Block]]:
     """The compiled function `(chains, first, count, target, data)` of a block of iterations.
 
     - `first`: number of its first iteration, from 0; those below `plan.warmup` adapt.
     - `count`: how many, at most `BLOCK`.
     - `target`: acceptance rate to adapt to.
+    - `data`: of the model; with `own_data` its arrays have a leading axis (chains,).
 
     Returns the chains after it, and its results.
     """
@@ -163,12 +166,14 @@ def program(density: Density, plan: Plan) -> Callable[..., tuple[Chains, Block]]
     def block(
         chains: Chains, first: Array, count: Array, target: Array, data: Data
     ) -> tuple[Chains, Block]:
-        def step(chain: Chains, iteration: Array) -> tuple[Chains, Statistics]:
+        def step(chain: Chains, iteration: Array, data: Data) -> tuple[Chains, Statistics]:
             return _iteration(density, plan, chain, iteration, target, data)
+
+        steps = jax.vmap(step, in_axes=(0, None, 0 if own_data else None))
 
         def body(index: Array, carry: tuple[Chains, Block]) -> tuple[Chains, Block]:
             chains, results = carry
-            chains, statistics = jax.vmap(step, in_axes=(0, None))(chains, first + index)
+            chains, statistics = steps(chains, first + index, data)
             new = Block(chains.position, statistics)
             return chains, jax.tree.map(lambda r, v: r.at[index].set(v), results, new)
 

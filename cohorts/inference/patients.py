@@ -83,8 +83,6 @@ def _output_faults(
     values, below = here & (measured.kind == Kind.VALUE), here & (measured.kind == Kind.CENSORED)
     path = ("residual", output)
     faults: list[Fault] = []
-    if np.any(here & (np.asarray(measured.kind) > Kind.CENSORED)):
-        faults.append(Fault(path, "values above a limit cannot be fitted"))
     if residual.logarithmic and (count := int(np.sum(values & (measured.value <= 0.0)))):
         faults.append(
             Fault(path, "log_additive error has no values at or below 0", f"{count} of them", None,
@@ -99,13 +97,12 @@ def _output_faults(
                   f"{int(np.sum(below))} below the limit of quantification", None,
                   "leave autocorrelation out")
         )  # fmt: skip
-    table, _ = patients.records.laid_out()
-    for subject in np.flatnonzero(values.any(axis=0)):
-        times = table.time[values[:, subject], subject]
-        if len(np.unique(times)) < len(times):
+    for subject, times in enumerate(patients.times.T):
+        at = times[values[:, subject]]
+        if len(np.unique(at)) < len(at):
             faults.append(
                 Fault(path, "autocorrelation cannot explain two values at one time",
-                      f"subject {patients.records.patients[subject]}", None,
+                      f"subject {patients.subjects[subject]}", None,
                       "leave autocorrelation out, or one of the values")
             )  # fmt: skip
             break

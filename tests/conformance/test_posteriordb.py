@@ -59,18 +59,20 @@ def assert_agrees(found: Posterior, reference: Posterior) -> None:
     """Quantiles, and means of logarithms where positive, within four Monte-Carlo errors."""
     assert set(found) == set(reference)
     wrong = []
+
+    def compare(what: str, ours: np.ndarray, theirs: np.ndarray, prob: float | None) -> None:
+        method = "mean" if prob is None else "quantile"
+        errors = [array_stats.mcse(x, method=method, prob=prob) for x in (ours, theirs)]
+        found, wanted = (x.mean() if prob is None else np.quantile(x, prob) for x in (ours, theirs))
+        if not abs(found - wanted) < 4 * np.hypot(errors[0], errors[1]):
+            wrong.append(f"{what}: {found:.4g}, reference {wanted:.4g}, errors {errors}")
+
     for name, theirs in reference.items():
         ours = found[name]
-        comparisons = [(f"{q:.0%}", ours, theirs, "quantile", q) for q in QUANTILES]
+        for prob in QUANTILES:
+            compare(f"{name} {prob:.0%}", ours, theirs, prob)
         if theirs.min() > 0:
-            comparisons.append(("mean of log", np.log(ours), np.log(theirs), "mean", None))
-        for what, a, b, method, prob in comparisons:
-            of = (lambda x, p=prob: np.quantile(x, p)) if prob else np.mean
-            error = np.hypot(*(array_stats.mcse(x, method=method, prob=prob) for x in (a, b)))
-            if not abs(of(a) - of(b)) < 4 * error:
-                wrong.append(
-                    f"{name} {what}: {of(a):.4g}, reference {of(b):.4g}, error {error:.2g}"
-                )
+            compare(f"{name} mean of log", np.log(ours), np.log(theirs), None)
     assert not wrong, "\n".join(wrong)
 
 
@@ -95,13 +97,13 @@ def flat(shape: tuple[int, ...], support: Any = constraints.real) -> Any:
 
 
 def log_earnings(log_earn: Any, height: Any) -> None:
-    beta = numpyro.sample("beta", flat((2,), constraints.real_vector))
+    beta: Any = numpyro.sample("beta", flat((2,), constraints.real_vector))
     sigma = numpyro.sample("sigma", flat((), constraints.positive))
     numpyro.sample("log_earn", dist.Normal(beta[0] + beta[1] * height, sigma), obs=log_earn)
 
 
 def kid_scores(kid_score: Any, mom_iq: Any) -> None:
-    beta = numpyro.sample("beta", flat((2,), constraints.real_vector))
+    beta: Any = numpyro.sample("beta", flat((2,), constraints.real_vector))
     sigma = numpyro.sample("sigma", dist.HalfCauchy(2.5))
     numpyro.sample("kid_score", dist.Normal(beta[0] + beta[1] * mom_iq, sigma), obs=kid_score)
 

@@ -7,7 +7,7 @@ import statsmodels.formula.api as smf
 import trials
 from insilico.config import ConfigError
 from trials.datasets import datasets
-from trials.outcomes import endpoints_of
+from trials.evaluation import endpoints_of
 
 SMALL = ("trial.replicates=1", "trial.subjects=12", "truth.subjects=1000")
 

@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from trials.adam import NAME_LENGTH, short_names, write
-from trials.datasets import adeff, adex, adlb, adsl, datasets, study_identifier
+from trials.datasets import adeff, adex, adlb, adsl, datasets
+from trials.occasions import study_identifier
 
 
 @pytest.fixture(scope="module")

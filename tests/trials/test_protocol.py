@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import get_args
 
 import jax
+import numpy as np
 import pytest
 
+from cohorts import Residual, ResidualNumbers
 from cohorts.populations.warfarin_hamberg2010 import Options
 from insilico import models
 from insilico.config import ConfigError
@@ -532,3 +534,17 @@ def test_coag_tries_every_other_reading_of_the_published_spreads():
     }
     assert tried == readings - base
     assert config.truth.subjects > 100_000
+
+
+def test_values_are_measured_with_whatever_error_the_population_has():
+    protocol = read(COAG).protocol
+    population = dataclasses.replace(
+        protocol.cohort.population,
+        residual={"inr": Residual("combined", "residual_sd_inr", proportional="hill")},
+    )
+    cohort = dataclasses.replace(protocol.cohort, population=population)
+    protocol = dataclasses.replace(protocol, cohort=cohort)
+    true = protocol.model.Outputs(*(np.full(2, 2.0) for _ in protocol.model.Outputs._fields))
+    noise, numbers = {"inr": np.array([-1.0, 2.0])}, {"inr": ResidualNumbers(0.3, 0.2)}
+    measured = protocol.measure(true, noise, numbers)
+    assert list(measured["inr"]) == pytest.approx([1.5, 3.0])

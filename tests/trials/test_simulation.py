@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import trials
+from trials.evaluation import endpoints_of
 from trials.failures import failed_solves
-from trials.outcomes import Treated, endpoints_of
+from trials.outcomes import Treated
 from trials.simulation import Patients, _with_visits
 
 

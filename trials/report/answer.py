@@ -59,7 +59,7 @@ def tiles(view: View) -> list[Tile]:
     if view.decisive:
         primary = view.decisive[0]
         effect = primary.scale.effect(primary.truth, primary.truth_mcse)
-        unit = primary.effect_unit
+        unit = primary.scale.unit or primary.effect_unit
         found.append(Tile("True effect", effect, unit, f"{primary.label}: {primary.contrast}"))
     for position, analysis in enumerate(view.decisive[:3]):
         power = _power_of(analysis)

@@ -93,9 +93,10 @@ def _listed(view: View, dataset: xr.Dataset, size: int) -> Table:
     rows = []
     for index in range(min(size, MOST_LISTED)):
         one = dataset.isel(failure=index)
+        period = f", period {int(one['period'])}" if "period" in one else ""
         cells: list[Cell] = [
             f"{int(one['population'])}/{int(one['trial'])}/{int(one['subject'])}",
-            view.arm(str(one["arm"].item())).label,
+            f"{view.arm(str(one['arm'].item())).label}{period}",
             str(one["status"].item()),
             significant(float(one["stopped"])),
             *(significant(float(one[name])) for name in numbers),

@@ -42,6 +42,9 @@ def _sampler(view: View, manifest: Mapping[str, Any] | None) -> Block:
         ("Step size", sizes),
         ("Steps a draw, mean", fixed(float(stats["n_steps"].mean()), 1)),
     ]  # fmt: skip
+    centred = (manifest or {}).get("sampler", {}).get("centred", {})
+    for name, share in centred.items():
+        rows.append((f"Centred, mean over subjects: {name}", fixed(share, 2)))
     words = {
         "gradients": "Gradients of the density",
         "failed": "Trajectories that met a failed solve",

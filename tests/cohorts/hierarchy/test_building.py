@@ -356,10 +356,12 @@ residual:
         document.parse(HierarchySpec), models.get("indirect_response"), vocabulary,
         document=document,
     )  # fmt: skip
-    numbers = {number.name: number for number in population.numbers}
-    assert numbers["typical_clearance"].value == pytest.approx(0.12, rel=1e-15)
-    assert numbers["typical_loss"].value == pytest.approx(1 / 24, rel=1e-15)
-    assert "sex_female_on_clearance" in numbers
+    described = {line.partition(":")[0]: line for line in population.assumptions}
+    assert (
+        "(median 0.12 L/h, sd 1) × (weight / 70 kg) ^ 0.75 × a factor by sex (against male: "
+        in (described["clearance"])
+    )
+    assert "(median 0.04167 1/h, sd 1); the same for all" in described["loss"]
     assert population.residual["central"] == Residual(
         "combined", "residual_sd_central", "residual_proportional_central"
     )

@@ -11,7 +11,7 @@ import scipy.stats
 
 from cohorts import CohortError, Residual
 from cohorts.inference import Joint
-from cohorts.inference.likelihood import log_likelihood, observed
+from cohorts.inference.likelihood import Predicted, log_likelihood, observed, simulated
 from cohorts.inference.patients import values_before
 from insilico.config import Name
 from insilico.solve import Status
@@ -112,6 +112,42 @@ def test_derivatives_with_autocorrelation_are_finite_differences(data):
     for index in range(4):
         there, back = (float(total(at.at[index].add(step))) for step in (1e-6, -1e-6))
         assert gradient[index] == pytest.approx((there - back) / 2e-6, rel=1e-6)
+
+
+def test_simulated_values_scatter_as_their_likelihood_says(data):
+    residuals = {
+        "concentration": Residual("log_additive", "sd", autocorrelation="rate"),
+        "central": Residual("combined", "sd", "relative"),
+    }
+    records = data(np.abs(VALUES))
+    outputs = (jnp.full_like(records.value, 2.0), jnp.full_like(records.value, 1.5))
+    status = jnp.array([int(Status.OK), int(Status.NOT_FINITE)])
+    predicted = observed(residuals, Typical(), outputs, status, records)
+    keys = jax.random.split(jax.random.key(5), 40_000)
+    values = np.asarray(jax.vmap(lambda key: simulated(residuals, predicted, records, key))(keys))
+    assert np.all(values[:, 0] == 0.0) and np.all(np.isnan(values[:, 1:, 1]))
+    logarithm, central = np.log(values[:, 1::2, 0]), values[:, 2::2, 0]
+    times = np.asarray(TIMES)
+    correlation = np.exp(-0.4 * np.abs(times[:, None] - times))
+    # Four standard errors of 40,000 draws.
+    np.testing.assert_allclose(np.corrcoef(logarithm.T), correlation, atol=0.02)
+    np.testing.assert_allclose(np.corrcoef(central.T), np.eye(4), atol=0.02)
+    np.testing.assert_allclose(logarithm.mean(axis=0), math.log(2.0), atol=0.016)
+    np.testing.assert_allclose(logarithm.std(axis=0), 0.8, rtol=0.015)
+    np.testing.assert_allclose(central.std(axis=0), math.hypot(0.8, 0.45), rtol=0.015)
+
+
+def test_simulated_subjects_of_a_mixture_are_of_its_components(data):
+    residuals = {name: Residual("additive", "sd") for name in OUTPUTS}
+    records = data(np.abs(VALUES))
+    mean = jnp.stack([jnp.full_like(records.value, value) for value in (1.0, 100.0)])
+    share = jnp.log(jnp.array([[0.7, 0.7], [0.3, 0.3]]))
+    predicted = Predicted(mean, jnp.ones_like(mean), jnp.zeros((2, 2), int), None, share)
+    keys = jax.random.split(jax.random.key(6), 10_000)
+    values = np.asarray(jax.vmap(lambda key: simulated(residuals, predicted, records, key))(keys))
+    second = values[:, 1:] > 50.0
+    assert np.all(second.all(axis=1) == second.any(axis=1))
+    np.testing.assert_allclose(second[:, 0].mean(axis=0), 0.3, atol=0.02)
 
 
 def test_a_mixture_is_the_sum_over_its_components(oral, weighed, quickly):

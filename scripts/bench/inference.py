@@ -1,0 +1,183 @@
+"""What posteriors cost: a gradient, effective draws a second, compilation, a second fit.
+
+    uv run python scripts/bench/inference.py
+    uv run python scripts/bench/inference.py --cases eight_schools --draws 2000 --json
+
+Each case is fitted twice in one process, with seeds of its own: the first compiles, the second
+shows what is left to wait for. README.md says how to read the numbers.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from numpyro import distributions as dist
+
+from cohorts.diagnosis import judge
+from cohorts.inference import Draws, Sampling, sample
+from cohorts.inference.density import Density
+from insilico import models
+from insilico.solve import Dose, Status, Tolerances, schedule, solve_traced
+from insilico.solve.blocks import compiler_options
+
+GRADIENTS = 200
+"""Gradients in a row, in one call of a compiled program."""
+
+
+def eight_schools(y: Any, sigma: Any) -> None:
+    """Ten parameters, and a density of a few operations."""
+    mu = numpyro.sample("mu", dist.Normal(0, 5))
+    tau = numpyro.sample("tau", dist.HalfCauchy(5))
+    with numpyro.plate("school", y.shape[0]):
+        effect = numpyro.sample("effect", dist.Normal(0, 1))
+        numpyro.sample("y", dist.Normal(mu + tau * effect, sigma), obs=y)
+
+
+SATURABLE = models.get("one_compartment_michaelis_menten")
+EVENTS, PATTERN = schedule(SATURABLE, [Dose(0.0, "depot", 30.0)], observe=np.arange(0.5, 10.5, 0.5))
+
+
+def saturable_elimination(concentration: Any) -> None:
+    """Four parameters, and an ODE with 20 observations: `one_comp_mm_elim_abs` of posteriordb."""
+    rate, constant, maximal, sigma = (
+        numpyro.sample(name, dist.HalfCauchy(1)) for name in ("k_a", "K_m", "V_m", "sigma")
+    )
+    parameters = SATURABLE.Parameters(
+        *(jnp.reshape(value, 1) for value in (rate, 2.0, maximal, constant))
+    )
+    solution = solve_traced(
+        SATURABLE, parameters, EVENTS, PATTERN,
+        derivative="reverse", tolerances=Tolerances(max_steps=5000),
+    )  # fmt: skip
+    predicted = solution.outputs.concentration[0]
+    solved = (solution.status[0] == Status.OK) & jnp.all(predicted > 0)
+    error = dist.LogNormal(jnp.log(jnp.where(solved, predicted, 1.0)), sigma)
+    log_density = jnp.sum(error.log_prob(concentration))
+    numpyro.factor("concentration", jnp.where(solved, log_density, -jnp.inf))
+
+
+class Case(NamedTuple):
+    """A model and its data."""
+
+    model: Callable[..., None]
+    data: dict[str, np.ndarray]
+
+
+SCHOOLS = {
+    "y": np.array([28.0, 8, -3, 7, -1, 1, 18, 12]),
+    "sigma": np.array([15.0, 10, 16, 11, 9, 11, 10, 18]),
+}
+# posteriordb, one_comp_mm_elim_abs, BSD-3-Clause.
+CONCENTRATIONS = np.array(
+    """5.70812264865215 7.10126075072086 8.38520678426651 9.79008249883381 13.4390409239245
+    11.4478987597702 11.2124282696837 11.4269217682577 12.2432859438401 13.8201804108938
+    13.8408670746042 11.422291744251 10.5031943081843 11.9121452242965 14.0849980781312
+    10.5505145523917 10.1905539351877 12.2232270592821 11.7290653047821 12.2719396535996""".split(),
+    float,
+)
+CASES = {
+    "eight_schools": Case(eight_schools, SCHOOLS),
+    "saturable_elimination": Case(saturable_elimination, {"concentration": CONCENTRATIONS}),
+}
+
+
+def gradient_microseconds(case: Case, draws: Draws, chains: int) -> float:
+    """Of one gradient for all chains at once, where the posterior is; the quickest of five."""
+    density, data = Density.of(case.model, case.data), jax.tree.map(jnp.asarray, case.data)
+    last = {
+        name: jnp.asarray(draws.tree["posterior"].to_dataset()[name].to_numpy()[:, -1])
+        for name in density.shapes
+    }
+    gradient = jax.grad(lambda z: density.potential(z, data))
+
+    def many(position: Any) -> Any:
+        def body(_: Any, position: Any) -> Any:
+            # The next depends on the one before, or the compiler would do them once.
+            moved = jax.vmap(gradient)(position)
+            return jax.tree.map(lambda z, g: z + 1e-12 * g, position, moved)
+
+        return jax.lax.fori_loop(0, GRADIENTS, body, position)
+
+    program = jax.jit(many, compiler_options=compiler_options())
+    begin = jax.vmap(lambda values: density.unconstrained(values, data))(last)
+    times = []
+    for _ in range(6):
+        began = time.perf_counter()
+        jax.block_until_ready(program(begin))
+        times.append(time.perf_counter() - began)
+    return min(times[1:]) / GRADIENTS * 1e6
+
+
+def measure(name: str, settings: Sampling) -> dict[str, Any]:
+    """One row."""
+    case = CASES[name]
+    reached: list[float] = []
+
+    def fit(seed: int) -> tuple[Draws, float]:
+        reached.clear()
+        began = time.perf_counter()
+        draws = sample(
+            case.model, case.data, settings, seed=seed,
+            progress=lambda _: reached.append(time.perf_counter() - began),
+        )  # fmt: skip
+        return draws, reached[0]
+
+    first, to_first = fit(1)
+    second, to_second = fit(2)
+    verdict = judge(second.tree)
+    seconds = second.counts.sampling_seconds
+    return {
+        "case": name,
+        "gradient of all chains, µs": gradient_microseconds(case, second, settings.chains),
+        "leapfrog step of a chain, µs": seconds / second.counts.leapfrog_steps * 1e6,
+        "bulk ESS/s": float(verdict.table["ess_bulk"].min()) / seconds,
+        "tail ESS/s": float(verdict.table["ess_tail"].min()) / seconds,
+        "compile s": first.counts.compile_seconds,
+        "first fit samples after, s": to_first,
+        "second fit samples after, s": to_second,
+        "compilations of the second": second.counts.compilations,
+        "verdict": "passed" if verdict.passed else "; ".join(verdict.reasons),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--cases", default=",".join(CASES), help="comma-separated; default: all")
+    parser.add_argument("--chains", type=int, default=4)
+    parser.add_argument("--warmup", type=int, default=500)
+    parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--target", type=float, default=0.9, help="target acceptance")
+    parser.add_argument("--json", action="store_true", help="one object a case")
+    options = parser.parse_args()
+    settings = Sampling(
+        chains=options.chains,
+        warmup=options.warmup,
+        draws=options.draws,
+        target_acceptance=options.target,
+    )
+    for name in options.cases.split(","):
+        if name not in CASES:
+            parser.error(f"no case {name!r}; there are {', '.join(CASES)}")
+        row = measure(name, settings)
+        if options.json:
+            print(json.dumps({"bench": "inference", **row}, ensure_ascii=False))
+            continue
+        for column, value in row.items():
+            print(
+                f"{column:30} {value:.3g}" if isinstance(value, float) else f"{column:30} {value}"
+            )
+        print()
+
+
+if __name__ == "__main__":
+    main()
