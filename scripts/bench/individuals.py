@@ -7,45 +7,27 @@ ten measurements a subject, random effects of clearance, central volume, product
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from cohorts.data import Kind, Measured, PatientData
 from cohorts.hierarchy import HierarchySpec, population_of
 from cohorts.inference import Joint, individuals
-from cohorts.inference.patients import NOTHING, VALUE
 from cohorts.inference.subject_blocks import for_block, in_blocks
 from insilico.models.indirect_response import MODEL
-from insilico.solve import Records, read_records
+from insilico.solve import read_records
 
 TIMES = (1.0, 4.0, 12.0, 24.0, 100.0, 170.0, 340.0, 500.0, 650.0, 668.0)
 OUTPUTS = ("central", "response")
 """Measured in turn."""
 VARYING = ("clearance", "central_volume", "production", "half_inhibition_concentration")
-
-
-class Measured(NamedTuple):
-    value: np.ndarray
-    output: np.ndarray
-    kind: np.ndarray
-    limit: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Patients:
-    model: Any
-    records: Records
-    outputs: tuple[str, ...]
-    measured: Measured
-    covariates: dict[str, np.ndarray]
-    vocabulary: dict[str, Any]
 
 
 def problem(subjects: int) -> tuple[Joint, Any, np.ndarray, np.ndarray]:
@@ -58,7 +40,7 @@ def problem(subjects: int) -> tuple[Joint, Any, np.ndarray, np.ndarray]:
     block = for_block(joint)
     predicted = in_blocks(lambda theta, own: block.predicted(theta, own[0], own[1], None)[:2])
     mean, sd = predicted(theta, (x, data))
-    value = np.where(data.kind == VALUE, mean + sd * rng.normal(size=mean.shape), 0.0)
+    value = np.where(data.kind == Kind.VALUE, mean + sd * rng.normal(size=mean.shape), 0.0)
     return joint, data._replace(value=jnp.asarray(value)), np.asarray(theta), x
 
 
@@ -86,7 +68,7 @@ def _population() -> Any:
     return population_of(HierarchySpec.model_validate_json(content), MODEL, {})
 
 
-def _patients(subjects: int) -> Patients:
+def _patients(subjects: int) -> PatientData:
     """A record with all doses, and then one a measurement, whose values are still to be drawn."""
     records = 1 + len(TIMES)
     first = np.arange(records) == 0
@@ -108,10 +90,13 @@ def _patients(subjects: int) -> Patients:
     measured = Measured(
         value=of_records(np.where(first, 0.0, 1.0)),
         output=of_records(np.arange(records) % len(OUTPUTS)),
-        kind=of_records(np.where(first, NOTHING, VALUE)),
+        kind=of_records(np.where(first, Kind.NOTHING, Kind.VALUE)),
         limit=of_records(np.zeros(records)),
     )
-    return Patients(MODEL, read_records(MODEL, frame), OUTPUTS, measured, {}, {})
+    records_of_all = read_records(MODEL, frame)
+    return PatientData(
+        MODEL, records_of_all, tuple(range(subjects)), OUTPUTS, measured, {}, {}, frame
+    )
 
 
 def main() -> None:

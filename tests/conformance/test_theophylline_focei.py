@@ -1,9 +1,8 @@
 """Theophylline by FOCEI against nlmixr2, on the data and from the initial estimates of its run."""
 
-import dataclasses
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cohorts.data import DataSpec, Kind, read_patients
 from cohorts.diagnosis import shrinkage
 from cohorts.hierarchy import HierarchySpec, population_of
 from cohorts.inference import (
@@ -23,9 +23,7 @@ from cohorts.inference import (
     objective_function_value,
     standard_errors,
 )
-from cohorts.inference.patients import NOTHING, VALUE
 from insilico.models.one_compartment import MODEL
-from insilico.solve import Records, read_records
 
 REFERENCE = (
     Path(__file__).parents[3]
@@ -47,25 +45,17 @@ POPULATION = {
         "concentration": {"kind": "additive", "sd": {"kind": "half_normal", "scale": "1 mg/L"}}
     },
 }  # fmt: skip
+TABLE = {
+    "file": REFERENCE.name,
+    "columns": {
+        "subject": "ID", "time": "TIME", "measured": "DV", "amount": "AMT", "compartment": "CMT",
+        "event": {"column": "EVID", "coding": "nlmixr"},
+    },
+    "units": {"time": "h", "amount": "mg"},
+    "outputs": {"concentration": {"unit": "mg/L"}},
+}  # fmt: skip
 THETA = {"tka": "absorption_rate", "tcl": "clearance", "tv": "central_volume"}
 OMEGA = {"eta.ka": "absorption_rate", "eta.cl": "clearance", "eta.v": "central_volume"}
-
-
-class Measured(NamedTuple):
-    value: np.ndarray
-    output: np.ndarray
-    kind: np.ndarray
-    limit: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Patients:
-    model: Any
-    records: Records
-    outputs: tuple[str, ...]
-    measured: Measured
-    covariates: dict[str, np.ndarray]
-    vocabulary: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +68,7 @@ def reference() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def made(reference: dict[str, Any]):
     frame = pd.DataFrame(reference["data"]["records"])
-    # 101 is nlmixr2's own code of a dose into the first compartment.
-    frame["EVID"] = (frame["EVID"] == 101).astype(int)
-    subjects = len(np.unique(frame["ID"]))
-    value = frame["DV"].to_numpy(float).reshape(subjects, -1).T
-    kind = np.where(frame["EVID"].to_numpy().reshape(subjects, -1).T == 0, VALUE, NOTHING)
-    nothing = np.zeros_like(value)
-    measured = Measured(np.where(kind == VALUE, value, 0.0), nothing.astype(int), kind, nothing)
-    records = read_records(MODEL, frame)
-    patients = Patients(MODEL, records, ("concentration",), measured, {}, {})
+    patients = read_patients(MODEL, DataSpec.model_validate_json(json.dumps(TABLE)), frame)
     spec = HierarchySpec.model_validate_json(json.dumps(POPULATION))
     return Joint.of(population_of(spec, MODEL, {}), patients)
 
@@ -116,7 +98,7 @@ def test_the_objective_function_at_its_estimates_is_nlmixr2s(made, reference):
     joint, data = made
     theta = jnp.asarray(coordinates(joint, estimates(reference)))
     value = jax.jit(lambda theta: jnp.sum(marginal(joint, theta, data).value))(theta)
-    measured = int(np.sum(data.kind == VALUE))
+    measured = int(np.sum(data.kind == Kind.VALUE))
     expected = reference["reference"]["ofv"]
     # nlmixr2 finds its modes to five digits or so.
     assert objective_function_value(float(value), measured) == pytest.approx(expected, abs=1e-4)
@@ -132,7 +114,7 @@ def test_the_estimates_are_nlmixr2s(made, fitted, reference):
     assert float(found["residual_sd_concentration"]) == pytest.approx(expected["add.sd"], rel=0.02)
     for eta, name in OMEGA.items():
         assert float(found[f"sd_{name}"] ** 2) == pytest.approx(expected[eta], rel=0.1)
-    ours = objective_function_value(fitted.log_likelihood, int(np.sum(data.kind == VALUE)))
+    ours = objective_function_value(fitted.log_likelihood, int(np.sum(data.kind == Kind.VALUE)))
     assert ours == pytest.approx(reference["reference"]["ofv"], abs=0.5)
     # The optimum is ours, if only by a hair.
     assert ours < reference["reference"]["ofv"]

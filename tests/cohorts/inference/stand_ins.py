@@ -1,14 +1,20 @@
 """Small joint densities whose answers are known in other ways."""
 
 import dataclasses
+import functools
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy.stats import multivariate_normal
 
-from insilico import devices as _devices  # noqa: F401  (float64 before anything is computed)
+from insilico.devices import QUICKLY
+
+quickly = functools.partial(jax.jit, compiler_options=QUICKLY)
+"""`jax.jit` for programs that run a few times."""
 
 
 class Predicted(NamedTuple):
@@ -67,8 +73,6 @@ class Linear(Normal):
 
     def log_marginal(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """In closed form: the values of a subject are normal together."""
-        from scipy.stats import multivariate_normal
-
         result = []
         for subject in range(self.subjects):
             seen = data.measured[:, subject]

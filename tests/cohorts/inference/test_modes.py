@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from cohorts.inference import Search, individual_modes
+from cohorts.inference import Search, individual_modes, linearised
 from cohorts.inference.expansions import expand_exactly, expand_expected, log_density
 from cohorts.inference.modes import SEARCH, Modes, ModeStatus
 from cohorts.inference.subject_blocks import for_block, in_blocks
 
-from .stand_ins import decay, linear
+from .stand_ins import decay, linear, quickly
 
 
 def modes_of(joint: Any, theta: Any, data: Any, search: Search = SEARCH) -> Modes:
-    return jax.jit(lambda theta, data: individual_modes(joint, theta, data, search=search))(
+    return quickly(lambda theta, data: individual_modes(joint, theta, data, search=search))(
         theta, data
     )
 
@@ -26,7 +26,7 @@ def test_modes_are_those_that_scipy_finds_for_each_subject_alone():
     joint, theta, data = decay()
     modes = modes_of(joint, theta, data)
     assert np.all(np.asarray(modes.status) == ModeStatus.FOUND)
-    density = jax.jit(lambda x: log_density(joint, jnp.asarray(theta), x, data))
+    density = quickly(lambda x: log_density(joint, jnp.asarray(theta), x, data))
     for subject in range(joint.subjects):
 
         def loss(own: np.ndarray, subject: int = subject) -> float:
@@ -42,7 +42,7 @@ def test_modes_are_those_that_scipy_finds_for_each_subject_alone():
 def test_the_gradient_is_zero_at_a_mode():
     joint, theta, data = decay(40)
     modes = modes_of(joint, theta, data)
-    here = jax.jit(lambda x: expand_exactly(joint, jnp.asarray(theta), x, data))(modes.x)
+    here = quickly(lambda x: expand_exactly(joint, jnp.asarray(theta), x, data))(modes.x)
     np.testing.assert_allclose(here.gradient, 0.0, atol=1e-6)
     np.testing.assert_allclose(here.value, modes.log_density, rtol=1e-12)
 
@@ -101,7 +101,7 @@ def test_the_expected_information_is_the_mean_of_the_exact_one(make):
     """Over measurements that the model itself predicts: by simulation, to four standard errors."""
     joint, theta, data = make(1)
     x = jnp.asarray(theta[:2, None])
-    expected = jax.jit(lambda x: expand_expected(joint, theta, x, data))(x)
+    expected = quickly(lambda x: expand_expected(joint, theta, x, data))(x)
     predicted = joint.predicted(theta, x, data, "forward")
     noise = jax.random.normal(jax.random.key(0), (4000, *predicted.mean.shape))
 
@@ -109,8 +109,20 @@ def test_the_expected_information_is_the_mean_of_the_exact_one(make):
         measured = data._replace(value=predicted.mean + predicted.sd * noise)
         return expand_exactly(joint, theta, x, measured).information[..., 0]
 
-    sampled = jax.jit(jax.vmap(exact))(noise)
+    sampled = quickly(jax.vmap(exact))(noise)
     error = jnp.std(sampled, axis=0) / np.sqrt(len(sampled)) + 1e-9
     assert np.all(np.abs(jnp.mean(sampled, axis=0) - expected.information[..., 0]) < 4.0 * error)
-    both = jax.jit(lambda x: expand_exactly(joint, theta, x, data))(x)
+    both = quickly(lambda x: expand_exactly(joint, theta, x, data))(x)
     np.testing.assert_allclose(expected.gradient, both.gradient, rtol=1e-12)
+
+
+def test_linearised_predictions_of_a_linear_model_are_its_own():
+    joint, theta, data = linear()
+    x = np.random.default_rng(0).normal(size=(2, joint.subjects))
+    found = linearised(joint, jnp.asarray(theta), jnp.asarray(x), data)
+    np.testing.assert_allclose(found.slopes, np.moveaxis(data.at, 1, 0), rtol=1e-12)
+    np.testing.assert_allclose(found.mean, np.einsum("rks,ks->rs", data.at, x), rtol=1e-12)
+    np.testing.assert_allclose(found.sd, np.exp(theta[4]))
+    np.testing.assert_allclose(found.eta, x - theta[:2, None], rtol=1e-10)
+    expected = np.diag(np.exp(2.0 * theta[2:4]))[..., None]
+    np.testing.assert_allclose(found.covariance, np.broadcast_to(expected, (2, 2, 4)), atol=1e-12)
