@@ -44,10 +44,10 @@ def model_of(
         predicted = joint.predicted_by(typical, effects, data)
         likelihood = joint.log_likelihood(predicted, data)
         numpyro.deterministic("failed_solves", jnp.sum(predicted.status != Status.OK))
-        for name, probability in joint.membership(predicted, data).items():
-            numpyro.deterministic(name, jnp.argmax(probability, axis=0))
-            numpyro.deterministic(f"probability_{name}", jnp.max(probability, axis=0))
         with joint.plate:
+            for name, probability in joint.membership(predicted, data).items():
+                numpyro.deterministic(name, jnp.argmax(probability, axis=0))
+                numpyro.deterministic(f"probability_{name}", jnp.max(probability, axis=0))
             numpyro.factor("measured", likelihood)
 
     config: Any = {name: LocScaleReparam(centered=share) for name, share in shares.items()}

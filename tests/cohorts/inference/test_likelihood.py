@@ -158,6 +158,7 @@ def test_the_numpyro_model_of_a_mixture_says_who_belongs_where(oral, weighed):
     with handlers.seed(rng_seed=0), handlers.substitute(data=values):
         sites = handlers.trace(model_of(joint)).get_trace(data)
     assert sites["speed"]["type"] == "deterministic"
+    assert [frame.name for frame in sites["speed"]["cond_indep_stack"]] == ["subject"]
     assert list(sites["speed"]["value"]) == [0, 0, 0]
     assert np.all(sites["probability_speed"]["value"] > 0.99)
 
