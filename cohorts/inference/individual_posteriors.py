@@ -28,7 +28,8 @@ Kind = Literal["map", "laplace", "full"]
 class Individuals(NamedTuple):
     """Posterior of each subject's effects, in the coordinates of the joint density.
 
-    Averaged over draws of the population parameters where there are several.
+    `Joint.parameters` gives the structural model's parameters that go with them. Averaged over
+    draws of the population parameters where there are several.
 
     - `x`: (K, subjects), its modes.
     - `mean`: (K, subjects), and `covariance`: (K, K, subjects). None for `map`.

@@ -236,6 +236,22 @@ class Joint:
             log_jacobian += site.transform.log_abs_det_jacobian(own, values[site.name])
         return values, log_jacobian
 
+    def parameters(
+        self,
+        theta: Float[Array, " P"],
+        x: Float[Array, "K subjects"],
+        data: Data,
+        component: int = 0,
+    ) -> Any:
+        """The structural model's `Parameters` of each subject, (subjects,) each.
+
+        Of a mixture, those that it has if it belongs to the `component`.
+        """
+        effects, _ = self._effects(x)
+        belonging = self._belonging(self._parts.components[component])
+        given = handlers.substitute(data={**effects, **belonging})
+        return self._individual(self.typical(theta), data.covariates, given)[0]
+
     def predicted(
         self,
         theta: Float[Array, " P"],

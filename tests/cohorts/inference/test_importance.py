@@ -9,12 +9,20 @@ import pytest
 from jax import Array
 from scipy.special import logsumexp
 
-from cohorts.inference import importance
+from cohorts.inference import Joint, importance, marginal
 from cohorts.inference.expansions import log_density
 
-from .stand_ins import Data, Normal, Predicted, decay, linear
+from .stand_ins import Data, Normal, Predicted, decay, linear, quickly
 
 KEY = jax.random.key(5)
+TYPICAL = {
+    "typical_absorption_rate": 1.5,
+    "typical_clearance": 2.8,
+    "typical_central_volume": 32.0,
+    "sd_absorption_rate": 0.5,
+    "sd_clearance": 0.3,
+    "sd_central_volume": 0.2,
+}
 
 
 def test_it_agrees_with_quadrature():
@@ -77,3 +85,20 @@ def test_subjects_without_a_solution_are_impossible():
     found = importance(joint, theta, data, key=KEY, draws=50)
     assert np.all(np.isneginf(found.log_marginal)) and np.all(np.isposinf(found.pareto_k))
     assert not np.any(np.isnan(found.log_weights))
+
+
+@pytest.mark.slow
+def test_a_population_of_a_config_with_values_below_the_limit_is_sampled(oral, weighed):
+    """One compartment with combined error: FOCEI and sampling tell the same marginal likelihood."""
+    values = (
+        (4.1, 6.3, 8.2, 7.0, 5.1, -1.5),
+        (3.2, 5.9, 7.1, 6.6, 5.0, 1.9),
+        (-2.0, 3, 5, 6, 4, -1),
+    )
+    combined = {"concentration": {"kind": "combined", "sd": "0.3 mg/L", "proportional": 0.15}}
+    joint, data = Joint.of(oral(combined), weighed(values))
+    theta = joint.unconstrained(TYPICAL)
+    found = importance(joint, theta, data, key=KEY, draws=500, method="focei")
+    approximate = quickly(lambda theta: marginal(joint, theta, data).value)(theta)
+    assert np.all(found.pareto_k < 0.7)
+    np.testing.assert_allclose(found.log_marginal, approximate, atol=0.1)

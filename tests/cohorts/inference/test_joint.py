@@ -202,3 +202,11 @@ def test_random_effects_can_be_centred_in_part(oral, weighed):
     }  # fmt: skip
     with pytest.raises(ValueError, match="log_clearence.*there are log_absorption_rate"):
         model_of(joint, {"log_clearence": 0.0})
+
+
+def test_parameters_are_those_that_the_effects_stand_for(oral, weighed):
+    joint, data = Joint.of(oral(), weighed())
+    theta, x = joint.draw(jax.random.key(6), data)
+    found = joint.parameters(theta, x, data)
+    for name, effect in zip(joint.effects, x, strict=True):
+        np.testing.assert_allclose(getattr(found, name.removeprefix("log_")), jnp.exp(effect))
