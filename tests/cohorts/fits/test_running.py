@@ -77,8 +77,8 @@ def test_a_fit_that_was_interrupted_goes_on_and_finds_the_same(config, small, fi
         folder = fits.run(read, out, progress=lambda *now: seen.append(now))
     except fits.NotTrusted as error:
         folder = error.folder
-    # It did not begin anew: the first it tells is past the warm-up.
-    assert seen[0][0] == "warmup" and seen[0][1] == seen[0][2]
+    # It did not begin anew: the first that it tells lies behind many iterations.
+    assert seen[0][1] > 50
     expected, found = (run.results("posterior")["posterior"] for run in (fitted, folder))
     for name in map(str, expected.data_vars):
         np.testing.assert_array_equal(expected[name].values, found[name].values)
