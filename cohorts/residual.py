@@ -77,10 +77,6 @@ class Residual(NamedTuple):
         positive = value > 0
         return where(positive, log(where(positive, value, 1.0)), -math.inf)
 
-    def unscaled(self, value: Value) -> Value:
-        """A measured value from one on the scale on which the error is normal."""
-        return exp(value) if self.logarithmic else value
-
     def spread(self, true: Value, numbers: ResidualNumbers) -> Value:
         """Standard deviation of the error, on the scale on which it is normal; at least 0."""
         match self.kind:

@@ -9,7 +9,7 @@ each period has its own; an arm in a period is a condition (`trials.periods`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +31,7 @@ from insilico.solve import (
 )
 from insilico.solve.precision import tighter
 from trials.config import AvailabilitySpec, TrialConfig
+from trials.dispatching import Addresses, blocks_a_dispatch, dispatches
 from trials.dosing import HOURS_A_DAY, Formula, Person, preferred_dose
 from trials.enrolment import adherence, attendance, dropout_times
 from trials.evaluation import endpoints_of
@@ -39,20 +40,8 @@ from trials.protocol import Arm, Protocol
 
 MINUTES_A_DAY = 1440
 
-BLOCKS_A_DISPATCH = 8
-"""Blocks each device takes at a time: enough to even out, few enough to report progress."""
-
-
 Column = Any
 """An array: on the device or, once fetched, on the host."""
-
-
-class Addresses(NamedTuple):
-    """Which subjects: equal-shaped arrays of the numbers of population draw, trial and subject."""
-
-    population: Column
-    trial: Column
-    subject: Column
 
 
 class Drawn(NamedTuple):
@@ -165,27 +154,6 @@ def method_of(
             return choice
         found.append(choice)
     return found[0]
-
-
-def blocks_a_dispatch(subjects: int) -> int:
-    """Blocks for each device to take at a time in a study of that many subjects."""
-    return min(BLOCKS_A_DISPATCH, -(-subjects // (BLOCK * jax.local_device_count())))
-
-
-def dispatches(addresses: Addresses, blocks: int) -> Iterator[tuple[Addresses, int]]:
-    """The subjects cut into batches of `blocks` a device, each with how many of it are real.
-
-    All batches have one shape, so that one compiled program serves every stage of a study; the
-    last is filled up with copies of the last subject.
-    """
-    total = len(addresses.subject)
-    size = BLOCK * jax.local_device_count() * blocks
-    for start in range(0, total, size):
-        index = np.minimum(np.arange(start, start + size), total - 1)
-        yield (
-            Addresses(*(numbers[index].reshape(-1, BLOCK) for numbers in addresses)),
-            min(size, total - start),
-        )
 
 
 def _draw(

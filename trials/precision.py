@@ -10,7 +10,8 @@ import numpy as np
 
 from insilico.solve import Status
 from insilico.solve.precision import largest_error, sample_of
-from trials.outcomes import Addresses, Drawn, Treated, dispatches, make_treat
+from trials.dispatching import Addresses, dispatches
+from trials.outcomes import Drawn, Treated, make_treat
 from trials.study import Study
 
 SAME_TIME = 1e-3

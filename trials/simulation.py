@@ -12,6 +12,7 @@ import xarray as xr
 from insilico.solve import Status
 from trials import results
 from trials.conduct import Conduct, conduct
+from trials.dispatching import Addresses, blocks_a_dispatch, dispatches
 from trials.estimation import (
     Truth,
     analyse,
@@ -23,16 +24,7 @@ from trials.estimation import (
     true_values,
 )
 from trials.failures import Tallies, Tally, tally
-from trials.outcomes import (
-    Addresses,
-    Drawn,
-    Treated,
-    blocks_a_dispatch,
-    dispatches,
-    make_draw,
-    make_treat,
-    method_of,
-)
+from trials.outcomes import Drawn, Treated, make_draw, make_treat, method_of
 from trials.precision import measured
 from trials.size import VISITS_AT_ONCE
 from trials.study import Study, changes_of, needed

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 from jaxtyping import Array, Float, Key
 from numpyro import handlers
@@ -24,7 +25,7 @@ from cohorts.inference.coordinates import (
     coordinates_of,
     sampled,
 )
-from cohorts.inference.likelihood import Predicted, log_likelihood, observed, simulated
+from cohorts.inference.likelihood import Predicted, log_likelihood, membership, observed
 from cohorts.inference.patients import Data, check_patients, values_before
 from cohorts.population import Population
 from cohorts.residual import Residual
@@ -310,14 +311,22 @@ class Joint:
         """
         return log_likelihood(self._residuals, predicted, data)
 
-    def simulated(
-        self, predicted: Predicted, data: Data, key: Key[Array, ""]
-    ) -> Float[Array, "records subjects"]:
-        """Values measured of such subjects, at the records at which `data` have some.
+    def membership(self, predicted: Predicted, data: Data) -> dict[str, Array]:
+        """Of a mixture, how probable each of its components is for each subject, given its data.
 
-        Of a mixture, each subject is of one component. NaN where a solve failed.
+        By the name of the category that nobody observes, (categories, subjects); of a population
+        that is no mixture, nothing. Where all solves failed, all are equally probable.
         """
-        return simulated(self._residuals, predicted, data, key)
+        if not self._parts.components[0]:
+            return {}
+        shares = membership(self._residuals, predicted, data)
+        result: dict[str, Array] = {}
+        for name in self._parts.components[0]:
+            codes = np.array([component[name] for component in self._parts.components])
+            result[name] = jnp.stack(
+                [jnp.sum(shares[codes == code], axis=0) for code in range(codes.max() + 1)]
+            )
+        return result
 
     def sampled_effects(self, typical: Any, data: Data) -> dict[str, Array]:
         """NumPyro sites of the subjects, in their plate; returns the random effects' values.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from cohorts.data import Kind
 from cohorts.inference.patients import Data
@@ -67,12 +67,28 @@ def log_likelihood(
     """Log density of each subject's measured values; see `Joint.log_likelihood`."""
     if predicted.log_share is None:
         return _of_component(residuals, predicted, data)
+    return _log_sum(_of_components(residuals, predicted, data))
+
+
+def membership(
+    residuals: Residuals, predicted: Predicted, data: Data
+) -> Float[Array, "components subjects"]:
+    """Probability that a subject of a mixture belongs to each component; see `Joint.membership`."""
+    found = _of_components(residuals, predicted, data)
+    together = _log_sum(found)
+    known = together > -jnp.inf
+    return jnp.where(known, jnp.exp(found - jnp.where(known, together, 0.0)), 1.0 / len(found))
+
+
+def _of_components(residuals: Residuals, predicted: Predicted, data: Data) -> Array:
+    """Log density of belonging to each component and having the measured values."""
     found = jax.vmap(
         lambda mean, sd, status: _of_component(
             residuals, Predicted(mean, sd, status, predicted.forgetting), data
         )
     )(predicted.mean, predicted.sd, predicted.status)
-    return _log_sum(found + predicted.log_share)
+    assert predicted.log_share is not None, "of a mixture alone"
+    return found + predicted.log_share
 
 
 def _of_component(residuals: Residuals, predicted: Predicted, data: Data) -> Array:
@@ -96,44 +112,6 @@ def _of_component(residuals: Residuals, predicted: Predicted, data: Data) -> Arr
     return jnp.where(solved, jnp.sum(jnp.where(solved, found, 0.0), axis=0), -jnp.inf)
 
 
-def simulated(
-    residuals: Residuals, predicted: Predicted, data: Data, key: Key[Array, ""]
-) -> Float[Array, "records subjects"]:
-    """Values measured of subjects for whom `predicted` holds; of those that `data` have none, 0.
-
-    They are values, too, where `data` have one below a limit. Of a mixture, each subject is of one
-    component. NaN where a solve failed.
-    """
-    of_component, of_error = jax.random.split(key)
-    mean, sd, status = predicted.mean, predicted.sd, predicted.status
-    if predicted.log_share is not None:
-        component = jax.random.categorical(of_component, predicted.log_share, axis=0)
-        subjects = jnp.arange(component.size)
-        mean, sd = mean[component, :, subjects].T, sd[component, :, subjects].T
-        status = status[component, subjects]
-    errors = jax.random.normal(of_error, mean.shape)
-    if predicted.forgetting is not None:
-        errors = _remembered(errors, predicted.forgetting, data)
-    value = mean + sd * errors
-    for number, residual in enumerate(residuals.values()):
-        value = jnp.where(data.output == number, residual.unscaled(value), value)
-    value = jnp.where(status == Status.OK, value, jnp.nan)
-    return jnp.where(data.kind == Kind.NOTHING, 0.0, value)
-
-
-def _remembered(errors: Array, rate: Array, data: Data) -> Array:
-    """Standard normal errors of which each has not forgotten the one before it, of independent
-    ones."""
-    share, left = _memory(rate, data)
-
-    def step(done: Array, record: Array) -> tuple[Array, None]:
-        earlier = jnp.take_along_axis(done, jnp.maximum(data.before[record], 0)[None], axis=0)[0]
-        now = share[record] * earlier + left[record] * errors[record]
-        return done.at[record].set(now), None
-
-    return jax.lax.scan(step, errors, jnp.arange(errors.shape[0]))[0]
-
-
 def _given_before(
     value: Array, mean: Array, sd: Array, rate: Array, data: Data
 ) -> tuple[Array, Array]:
@@ -141,20 +119,15 @@ def _given_before(
     possible = jnp.isfinite(mean) & jnp.isfinite(value) & (sd > 0.0) & (data.kind == Kind.VALUE)
     residual = jnp.where(possible, value - jnp.where(possible, mean, 0.0), 0.0)
     standardised = residual / jnp.where(possible, sd, 1.0)
-    earlier = jnp.take_along_axis(standardised, jnp.maximum(data.before, 0), axis=0)
-    share, left = _memory(rate, data)
-    return mean + sd * share * earlier, sd * left
-
-
-def _memory(rate: Array, data: Data) -> tuple[Array, Array]:
-    """What each error keeps of the one before it, and the standard deviation of what is new."""
     time, place = data.table.time, jnp.maximum(data.before, 0)
+    earlier = jnp.take_along_axis(standardised, place, axis=0)
     # A reset may have turned the clock back.
     passed = jnp.abs(time - jnp.take_along_axis(time, place, axis=0))
-    linked = (data.before >= 0) & jnp.isfinite(rate) & (data.kind != Kind.NOTHING)
+    linked = (data.before >= 0) & jnp.isfinite(rate) & (data.kind == Kind.VALUE)
     forgotten = jnp.where(linked, rate * passed, 1.0)
     share = jnp.where(linked, jnp.exp(-forgotten), 0.0)
-    return share, jnp.where(linked, jnp.sqrt(-jnp.expm1(-2.0 * forgotten)), 1.0)
+    left = jnp.where(linked, jnp.sqrt(-jnp.expm1(-2.0 * forgotten)), 1.0)
+    return mean + sd * share * earlier, sd * left
 
 
 def _log_sum(each: Array) -> Array:

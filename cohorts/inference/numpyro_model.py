@@ -28,8 +28,9 @@ def model_of(
       Centred suits effects about which a subject's data say much.
 
     Besides the sites of the population there are the factor `measured`, each subject's likelihood
-    in the plate `subject`, and `failed_solves`, how many there were. Raises `ValueError` for an
-    effect that there is not.
+    in the plate `subject`, and `failed_solves`, how many there were; of a mixture, too, by the name
+    of its category the code that is most probable for each subject, and `probability_<name>`, how
+    probable. Raises `ValueError` for an effect that there is not.
     """
     shares: Mapping[str, Any] = centred or {}
     if unknown := [name for name in shares if name not in joint.effects]:
@@ -44,6 +45,9 @@ def model_of(
         likelihood = joint.log_likelihood(predicted, data)
         numpyro.deterministic("failed_solves", jnp.sum(predicted.status != Status.OK))
         with joint.plate:
+            for name, probability in joint.membership(predicted, data).items():
+                numpyro.deterministic(name, jnp.argmax(probability, axis=0))
+                numpyro.deterministic(f"probability_{name}", jnp.max(probability, axis=0))
             numpyro.factor("measured", likelihood)
 
     config: Any = {name: LocScaleReparam(centered=share) for name, share in shares.items()}

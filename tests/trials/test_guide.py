@@ -60,14 +60,14 @@ def changed(config, sections):
 
 
 def test_its_example_of_a_crossover_is_a_config(examples, bioequivalence):
-    _, sections = examples
+    _, sections, _ = examples
     study = changed(bioequivalence, {**sections, "trial.replicates": 20})
     assert study.protocol.periods.number == 2
     assert list(study.config.endpoints) == ["auc", "cmax"]
 
 
 def test_its_example_of_arms_is_a_config(examples):
-    sections, _ = examples
+    sections, *_ = examples
     other = {"label": "Other", "start": ["by_age"], "titration": "by_inr"}
     sections["arms"]["other"] = other
     changes = {
@@ -86,3 +86,11 @@ def test_its_example_of_arms_is_a_config(examples):
     }
     study = changed(COAG, changes)
     assert set(study.config.arms) == {"fixed", "other"}
+
+
+def test_its_example_of_a_population_is_a_cohort(examples, bioequivalence):
+    *_, sections = examples
+    study = changed(bioequivalence, {"cohort": sections["cohort"], "trial.replicates": 20})
+    population = study.protocol.cohort.population
+    assert population.residual["concentration"].kind == "proportional"
+    assert set(population.covariates) == {"weight"}

@@ -12,6 +12,7 @@ from jax.sharding import AbstractDevice, AbstractMesh
 import trials
 from insilico.solve import Choice, Launch, solve_block
 from trials import outcomes
+from trials.dispatching import Addresses
 
 SUBJECTS = 64
 
@@ -22,7 +23,7 @@ def drawn(coag):
     study = trials.read(coag)
     blocks = (jax.local_device_count(), SUBJECTS)
     first = np.zeros(blocks, int)
-    addresses = outcomes.Addresses(first, first, np.arange(first.size).reshape(blocks))
+    addresses = Addresses(first, first, np.arange(first.size).reshape(blocks))
     draw = outcomes.make_draw(study.config, study.protocol)
     return study, jax.tree.map(lambda leaf: np.asarray(leaf)[0], draw(addresses))
 

@@ -8,7 +8,8 @@ import pytest
 
 import trials
 from insilico.solve import BLOCK
-from trials.outcomes import Addresses, blocks_a_dispatch, dispatches, make_draw, make_treat
+from trials.dispatching import Addresses, blocks_a_dispatch, dispatches
+from trials.outcomes import make_draw, make_treat
 
 COAG = Path(__file__).parents[2] / "configs" / "warfarin_coag.yaml"
 

@@ -76,10 +76,11 @@ def tiles(view: View) -> list[Tile]:
         found.append(Tile("Success", share(value, error, view.trials), "%", note))
     if view.decisive and view.decisive[0].published is not None:
         primary, entry = view.decisive[0], view.decisive[0].published
+        unit = primary.scale.unit or primary.effect_unit
         number = Measured(f"{float(primary.scale.shown(entry.value)):.3g}".replace("-", "\u2212"))
         limits = primary.scale.interval(entry.lower, entry.upper)
         note = f"interval {limits}" if math.isfinite(entry.lower) else "no interval given"
-        found.append(Tile("Published effect", number, primary.effect_unit, note))
+        found.append(Tile("Published effect", number, unit, note))
     return found
 
 

@@ -63,7 +63,20 @@ def test_slow_chains_are_told_by_their_effective_sample_sizes():
     told = reasons(tree(slow))
     assert "effective sample size: clearance" in told
     assert "effective sample size in the tails: clearance" in told
-    assert "in the tails of clearance" in str(steps_too_long(judge(tree(slow)).table))
+    assert steps_too_long(judge(tree(slow)).table) is None, "all is slow alike"
+
+
+def test_tails_that_are_slower_than_the_bulk_ask_for_shorter_steps():
+    table = judge(tree()).table
+    table["ess_tail"][1] = 300.0
+    assert "clearance[b] was 300 in the tails" in str(steps_too_long(table))
+
+
+@pytest.mark.parametrize("name, value", [("divergences", 2), ("e_bfmi", 0.2)])
+def test_divergences_and_energy_ask_for_shorter_steps(name: str, value: float):
+    table = judge(tree()).table
+    table[name][0] = value
+    assert steps_too_long(table) is not None
 
 
 def test_one_divergence_is_a_reason():

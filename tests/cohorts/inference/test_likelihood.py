@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from numpyro import handlers
 
 from cohorts import CohortError, Residual
-from cohorts.inference import Joint
-from cohorts.inference.likelihood import Predicted, log_likelihood, observed, simulated
+from cohorts.inference import Joint, model_of
+from cohorts.inference.likelihood import log_likelihood, observed
 from cohorts.inference.patients import values_before
 from insilico.config import Name
 from insilico.solve import Status
@@ -114,42 +115,6 @@ def test_derivatives_with_autocorrelation_are_finite_differences(data):
         assert gradient[index] == pytest.approx((there - back) / 2e-6, rel=1e-6)
 
 
-def test_simulated_values_scatter_as_their_likelihood_says(data):
-    residuals = {
-        "concentration": Residual("log_additive", "sd", autocorrelation="rate"),
-        "central": Residual("combined", "sd", "relative"),
-    }
-    records = data(np.abs(VALUES))
-    outputs = (jnp.full_like(records.value, 2.0), jnp.full_like(records.value, 1.5))
-    status = jnp.array([int(Status.OK), int(Status.NOT_FINITE)])
-    predicted = observed(residuals, Typical(), outputs, status, records)
-    keys = jax.random.split(jax.random.key(5), 40_000)
-    values = np.asarray(jax.vmap(lambda key: simulated(residuals, predicted, records, key))(keys))
-    assert np.all(values[:, 0] == 0.0) and np.all(np.isnan(values[:, 1:, 1]))
-    logarithm, central = np.log(values[:, 1::2, 0]), values[:, 2::2, 0]
-    times = np.asarray(TIMES)
-    correlation = np.exp(-0.4 * np.abs(times[:, None] - times))
-    # Four standard errors of 40,000 draws.
-    np.testing.assert_allclose(np.corrcoef(logarithm.T), correlation, atol=0.02)
-    np.testing.assert_allclose(np.corrcoef(central.T), np.eye(4), atol=0.02)
-    np.testing.assert_allclose(logarithm.mean(axis=0), math.log(2.0), atol=0.016)
-    np.testing.assert_allclose(logarithm.std(axis=0), 0.8, rtol=0.015)
-    np.testing.assert_allclose(central.std(axis=0), math.hypot(0.8, 0.45), rtol=0.015)
-
-
-def test_simulated_subjects_of_a_mixture_are_of_its_components(data):
-    residuals = {name: Residual("additive", "sd") for name in OUTPUTS}
-    records = data(np.abs(VALUES))
-    mean = jnp.stack([jnp.full_like(records.value, value) for value in (1.0, 100.0)])
-    share = jnp.log(jnp.array([[0.7, 0.7], [0.3, 0.3]]))
-    predicted = Predicted(mean, jnp.ones_like(mean), jnp.zeros((2, 2), int), None, share)
-    keys = jax.random.split(jax.random.key(6), 10_000)
-    values = np.asarray(jax.vmap(lambda key: simulated(residuals, predicted, records, key))(keys))
-    second = values[:, 1:] > 50.0
-    assert np.all(second.all(axis=1) == second.any(axis=1))
-    np.testing.assert_allclose(second[:, 0].mean(axis=0), 0.3, atol=0.02)
-
-
 def test_a_mixture_is_the_sum_over_its_components(oral, weighed, quickly):
     speed = {"kind": "categorical", "reference": "fast", "factors": {"slow": 0.25}}
     weight = {"kind": "power", "centre": "70 kg", "coefficient": 0.75}
@@ -163,17 +128,39 @@ def test_a_mixture_is_the_sum_over_its_components(oral, weighed, quickly):
     assert joint.components == 2 and joint.effects == plain.effects
 
     def together(joint: Joint, theta: Any, x: Any) -> Any:
-        return joint.log_likelihood(joint.predicted(theta, x, data), data)
+        predicted = joint.predicted(theta, x, data)
+        return joint.log_likelihood(predicted, data), joint.membership(predicted, data)
 
     alone = quickly(lambda theta, x: together(plain, theta, x))
     slower = x.at[joint.effects.index("log_clearance")].add(math.log(0.25))
-    of_fast, of_slow = alone(of_plain, x), alone(of_plain, slower)
+    (of_fast, nothing), (of_slow, _) = alone(of_plain, x), alone(of_plain, slower)
+    assert nothing == {}
     fast, slow = np.log(values["shares_speed"])
-    found = quickly(lambda theta, x: together(joint, theta, x))(theta, x)
-    np.testing.assert_allclose(found, np.logaddexp(fast + of_fast, slow + of_slow), rtol=1e-10)
+    found, membership = quickly(lambda theta, x: together(joint, theta, x))(theta, x)
+    expected = np.logaddexp(fast + of_fast, slow + of_slow)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    shares = np.exp([fast + of_fast - expected, slow + of_slow - expected])
+    np.testing.assert_allclose(membership["speed"], shares, rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(
         joint.log_effects(theta, x, data), plain.log_effects(of_plain, x, data), rtol=1e-12
     )
+
+
+def test_the_numpyro_model_of_a_mixture_says_who_belongs_where(oral, weighed):
+    speed = {"kind": "categorical", "reference": "fast", "factors": {"slow": 0.01}}
+    shares = {"kind": "known", "shares": {"fast": 0.5, "slow": 0.5}}
+    changed = {"clearance": {"typical": "2.8 L/h", "covariates": {"speed": speed}}}
+    population = oral(changed=changed, mixtures={"speed": shares}, vocabulary={})
+    joint, data = Joint.of(population, weighed())
+    typical = {"log_clearance": 2.8, "log_central_volume": 32.0, "log_absorption_rate": 1.5}
+    values = {name: jnp.full(3, math.log(value)) for name, value in typical.items()}
+    values["residual_sd_concentration"] = jnp.array(1.0)
+    with handlers.seed(rng_seed=0), handlers.substitute(data=values):
+        sites = handlers.trace(model_of(joint)).get_trace(data)
+    assert sites["speed"]["type"] == "deterministic"
+    assert [frame.name for frame in sites["speed"]["cond_indep_stack"]] == ["subject"]
+    assert list(sites["speed"]["value"]) == [0, 0, 0]
+    assert np.all(sites["probability_speed"]["value"] > 0.99)
 
 
 def test_what_does_not_fit_is_told_at_once(oral, weighed, table):

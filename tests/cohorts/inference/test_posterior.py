@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from numpyro import distributions as dist
 
-from cohorts.inference import Draws, ModelError, Progress, Sampling, sample
+from cohorts.inference import TARGETS, Draws, ModelError, Progress, Sampling, run, sample
 
 SHORT = Sampling(chains=4, warmup=200, draws=200, target_acceptance=0.8)
 
@@ -101,3 +101,48 @@ def test_discrete_sites_are_refused_by_name() -> None:
 
     with pytest.raises(ModelError, match="component.*discrete"):
         sample(mixture, {"y": np.zeros(3)}, SHORT, seed=1)
+
+
+def centred_schools(y: Any, sigma: Any) -> None:
+    """Effects themselves, whose scale may vanish: Neal's funnel."""
+    mu = numpyro.sample("mu", dist.Normal(0, 5))
+    tau = numpyro.sample("tau", dist.HalfCauchy(5))
+    with numpyro.plate("school", y.shape[0]):
+        theta = numpyro.sample("theta", dist.Normal(mu, tau))
+        numpyro.sample("y", dist.Normal(theta, sigma), obs=y)
+
+
+def test_steps_are_shortened_where_trajectories_diverge_and_it_is_told(
+    schools_data, tmp_path, monkeypatch
+) -> None:
+    settings = Sampling(warmup=150, draws=150)
+    whole = sample(centred_schools, schools_data, settings, seed=1)
+    assert "raised from 0.9 to 0.95" in whole.told[0]
+    assert len(whole.told) <= len(TARGETS) - 1
+    # Stopped in the second run, it goes on there.
+    monkeypatch.setattr(run, "CHECKPOINT_SHARE", np.inf)
+
+    def stop(progress: Progress) -> None:
+        if progress.target > TARGETS[0] and progress.done > 60:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        sample(centred_schools, schools_data, settings, seed=1, checkpoint=tmp_path, progress=stop)
+    told: list[Progress] = []
+    again = sample(
+        centred_schools, schools_data, settings, seed=1,
+        checkpoint=tmp_path, progress=told.append,
+    )  # fmt: skip
+    assert told[0].target == TARGETS[1] and told[0].done > 60
+    assert again.told == whole.told
+    assert again.counts.leapfrog_steps == whole.counts.leapfrog_steps
+    np.testing.assert_array_equal(
+        group(again, "posterior")["tau"], group(whole, "posterior")["tau"]
+    )
+
+
+def test_stated_target_is_kept(schools_data) -> None:
+    settings = Sampling(warmup=150, draws=150, target_acceptance=0.8)
+    draws = sample(centred_schools, schools_data, settings, seed=1)
+    assert draws.told == ()
+    assert int(group(draws, "sample_stats")["diverging"].sum()) > 0
