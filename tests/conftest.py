@@ -19,6 +19,7 @@ use_host_devices()
 
 COAG = Path(__file__).parents[1] / "configs" / "warfarin_coag.yaml"
 TRIALS = ("tests/trials/", "tests/insilico/cli/", "tests/insilico/runs/")
+FITS = "tests/cohorts/fits/"
 SMALL = ("trial.subjects=150", "trial.replicates=4", "truth.subjects=2000", "sensitivity={}")
 
 
@@ -42,13 +43,15 @@ def compilations() -> Compilations:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests in one process, so that its fixtures are made once; one runs whole trials."""
+    """A file's tests in one process, so that fixtures are made once; those of trials; of fits."""
     from xdist.scheduler import LoadFileScheduling
 
     class TrialsTogether(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "trials" if file.startswith(TRIALS) else file
+            if file.startswith(TRIALS):
+                return "trials"
+            return "fits" if file.startswith(FITS) else file
 
     return TrialsTogether(config, log)
 

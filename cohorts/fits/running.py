@@ -36,8 +36,6 @@ from insilico.runs import (
 from insilico.runs.store import write_tree
 from insilico.solve import Tolerances
 
-POSTERIOR = "results.zarr"
-
 
 class NotTrusted(Exception):
     """A fit failed its diagnostics. It was written all the same, to `folder`, and says so."""
@@ -191,7 +189,7 @@ def _write(
     with new.writing(file.name) as path:
         shutil.copyfile(file, path)
     stages("results", 0, 1)
-    with new.writing(POSTERIOR) as path:
+    with new.writing("results.zarr") as path:
         write_tree(tree, path)
     stages("results", 1, 1)
     stages("report", 0, 1)

@@ -22,6 +22,7 @@ from cohorts.data import Kind
 from cohorts.inference.joint import Joint
 from cohorts.inference.patients import Data
 from cohorts.residual import autocorrelated
+from insilico.devices import QUICKLY
 from insilico.programs import shared
 from insilico.randomness import address, name_hash, purpose_key
 from insilico.solve import Status, solve_traced
@@ -124,11 +125,11 @@ class Predictive:
     def _all(self, draws: Sites, otherwise: Callable[[Any], tuple[Any, ...]], seed: int) -> Outputs:
         """`otherwise` gives the handlers of sites that `draws` do not have."""
         joint = self.joint
-        table, layout = self.records.laid_out() if self.records else (self.data.table, joint.layout)
+        table = self.records.laid_out()[0] if self.records else self.data.table
         root = purpose_key(seed, "random effects of replicates")
         batch = max(1, LANES_AT_ONCE // joint.subjects)
 
-        def one(draw: Array, sites: Sites, table: Any, covariates: Any) -> tuple[Any, Any]:
+        def drawn(draw: Array, sites: Sites, covariates: Any) -> Any:
             with contextlib.ExitStack() as stack:
                 # The one entered last is asked first.
                 wanted = (*otherwise(address(root, draw)), handlers.substitute(data=dict(sites)))
@@ -137,9 +138,31 @@ class Predictive:
                 typical = joint.population.typical_values(joint.options)
                 with plate("subject", joint.subjects):
                     parameters = joint.population.individual(typical, covariates, joint.options)
-            parameters = jax.tree.map(
-                lambda leaf: jnp.broadcast_to(leaf, (joint.subjects,)), parameters
-            )
+            everyone = (joint.subjects,)
+            return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, everyone), parameters)
+
+        # Apart from the solve, which takes long to compile and is the same for whoever is drawn.
+        draw = jax.jit(jax.vmap(drawn, in_axes=(0, 0, None)), compiler_options=QUICKLY)
+        solve = self._solve()
+        table = jax.tree.map(jnp.asarray, table)
+        sites = {name: np.asarray(values) for name, values in draws.items()}
+        total = len(next(iter(sites.values())))
+        found = []
+        for start in range(0, total, batch):
+            # The last batch is filled up, so that all have one shape.
+            index = np.minimum(np.arange(start, start + batch), total - 1)
+            chosen = {name: of[index] for name, of in sites.items()}
+            values, status = solve(draw(index, chosen, self.data.covariates), table)
+            kept = min(batch, total - start)
+            found.append((np.asarray(values)[:kept], np.asarray(status)[:kept]))
+        return Outputs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+    def _solve(self) -> Callable[[Any, Any], tuple[Array, Array]]:
+        """The program that solves subjects of a batch of draws, (draws, subjects), by a table."""
+        joint = self.joint
+        layout = self.records.laid_out()[1] if self.records else joint.layout
+
+        def one(parameters: Any, table: Any) -> tuple[Any, Any]:
             solution = solve_traced(
                 joint.model, parameters, table, layout, derivative=None,
                 method=joint.method, tolerances=joint.tolerances,
@@ -148,22 +171,8 @@ class Predictive:
             return jnp.where(solution.status == Status.OK, outputs, jnp.nan), solution.status
 
         options = compiler_options()
-        program = shared(
-            jax.jit(jax.vmap(one, in_axes=(0, 0, None, None)), compiler_options=options), options
-        )
-        table = jax.tree.map(jnp.asarray, table)
-        sites = {name: np.asarray(values) for name, values in draws.items()}
-        total = len(next(iter(sites.values())))
-        found = []
-        for start in range(0, total, batch):
-            # The last batch is filled up, so that all have one shape.
-            index = np.minimum(np.arange(start, start + batch), total - 1)
-            values, status = program(
-                index, {name: of[index] for name, of in sites.items()}, table, self.data.covariates
-            )
-            kept = min(batch, total - start)
-            found.append((np.asarray(values)[:kept], np.asarray(status)[:kept]))
-        return Outputs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        solve = jax.jit(jax.vmap(one, in_axes=(0, None)), compiler_options=options)
+        return shared(solve, options)
 
 
 def _chained(draws: Array, here: Array, data: Data, rate: Array) -> Array:

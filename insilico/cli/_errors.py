@@ -14,9 +14,9 @@ BAD_INPUT = 2
 FAILED = 1
 """Exit code of a run that failed, or of an error of the program's own."""
 INTERRUPTED = 130
-"""Exit code after Ctrl-C; what was begun is removed."""
+"""Exit code after Ctrl-C; what was begun is removed, or kept to go on with."""
 TERMINATED = 143
-"""Exit code after SIGTERM, as batch systems send it; what was begun is removed."""
+"""Exit code after SIGTERM, as batch systems send it; as after Ctrl-C."""
 
 
 class BadInput(Exception):
@@ -47,18 +47,19 @@ def say(message: str) -> None:
 
 
 @contextlib.contextmanager
-def reported(debug: bool = False) -> Iterator[None]:
+def reported(debug: bool = False, *, left: str = "nothing was kept") -> Iterator[None]:
     """End the command with a message and an exit code when something goes wrong within.
 
     Args:
         debug: whether an unexpected error shows its traceback.
+        left: what is left behind where the command is interrupted.
     """
     try:
         with _terminable():
             yield
     except KeyboardInterrupt as error:
         terminated = isinstance(error, _Terminated)
-        say("terminated; nothing was kept" if terminated else "interrupted; nothing was kept")
+        say(f"{'terminated' if terminated else 'interrupted'}; {left}")
         raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
     except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
         raise

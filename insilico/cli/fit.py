@@ -45,7 +45,7 @@ def fit(
     Exit code 0: done. 1: the run failed. 2: a mistake in the config or the data, or a folder that
     cannot be written. 3: the fit was written, but failed its diagnostics.
     """
-    with reported(debug):
+    with reported(debug, left="the same command goes on from what was drawn"):
         from cohorts import fits
         from insilico.cli._prepare import prepare_devices, prepare_fit
         from insilico.cli._progress import progress

@@ -141,6 +141,7 @@ def test_eight_schools() -> None:
     assert_agrees(as_stan_names_them(draws, {n: n for n in ("theta", "mu", "tau")}), reference)
 
 
+@pytest.mark.slow
 def test_autoregression() -> None:
     data, reference = stored("arK-arK")
     y, lags = np.array(data["y"]), data["K"]

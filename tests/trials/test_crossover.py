@@ -85,6 +85,7 @@ def test_arms_change_the_patient(crossover_study, crossover_tree):
     assert truth == pytest.approx(np.log(0.97), abs=0.01)
 
 
+@pytest.mark.slow
 def test_another_period_leaves_the_others_as_they_were(bioequivalence, two_periods):
     sequences = "[[test, reference, test], [reference, test, reference]]"
     three = simulated(bioequivalence, f"trial.crossover.sequences={sequences}")
@@ -108,6 +109,7 @@ def test_effects_of_periods_are_on_everybody(bioequivalence, two_periods):
     np.testing.assert_array_equal(first, values_of(two_periods, *last, period=0, visit=-1))
 
 
+@pytest.mark.slow
 def test_who_drops_out_is_not_seen_in_later_periods(bioequivalence):
     tree = simulated(bioequivalence, "trial.dropout={share: 0.5, by: 4 d}")
     left = values_of(tree, "randomisation", "dropout_time", population=0, trial=0)
@@ -152,6 +154,7 @@ def test_endpoints_follow_from_the_stored_outcomes(crossover_study, crossover_tr
         np.testing.assert_allclose(again[name]["value"], stored, rtol=1e-12, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_parallel_trial_compares_doses_by_the_same_endpoints(bioequivalence):
     tree = simulated(
         bioequivalence, "trial.crossover=null", "trial.subjects=40",

@@ -61,6 +61,7 @@ class _Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_interrupted_goes_on_and_finds_the_same(config, small, fitted, tmp_path):
     def interrupt(stage: str, done: int, total: int) -> None:
         if stage == "draws" and done > 20:

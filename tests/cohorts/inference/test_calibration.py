@@ -37,6 +37,7 @@ def test_ranks_are_uniform_where_the_model_made_the_data() -> None:
     assert found.ranks["mean"].shape == (256,) and found.ranks["mean"].max() <= found.draws
 
 
+@pytest.mark.slow
 def test_ranks_are_not_where_it_did_not() -> None:
     found = calibrate(overconfident, simulator(normal, DATA, ["y"]), seed=1)
     assert "sd" in found.uneven()

@@ -146,6 +146,7 @@ def test_a_mixture_is_the_sum_over_its_components(oral, weighed, quickly):
     )
 
 
+@pytest.mark.slow
 def test_the_numpyro_model_of_a_mixture_says_who_belongs_where(oral, weighed):
     speed = {"kind": "categorical", "reference": "fast", "factors": {"slow": 0.01}}
     shares = {"kind": "known", "shares": {"fast": 0.5, "slow": 0.5}}

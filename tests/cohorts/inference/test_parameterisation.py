@@ -23,6 +23,7 @@ def test_many_precise_data_are_sampled_centred_and_few_are_not(shares):
     assert sum(of[0] for of in rich.values()) > sum(of[0] for of in poor.values()) + 0.5
 
 
+@pytest.mark.slow
 def test_each_subject_has_its_own(shares):
     found = shares(((4.1, 6.3, 8.2), (4.1, -0.1, -0.1), (4.1, 6.3, 8.2)), (0.5, 2.0, 8.0))
     # They differ in weight, and one has values below the limit of quantification.

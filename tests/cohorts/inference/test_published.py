@@ -40,6 +40,7 @@ def test_known_typical_values_leave_only_random_effects(patients):
     )
 
 
+@pytest.mark.slow
 def test_the_density_of_published_estimates_has_the_gradient_of_finite_differences(
     patients, quickly
 ):

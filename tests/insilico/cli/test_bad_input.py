@@ -148,7 +148,7 @@ def test_a_misspelt_key_of_a_scenario_is_told_with_the_nearest(cli, bare):
     assert answer.code == 2
     (line,) = answer.errors.splitlines()
     assert "set.cohort.optins.spread: makes the config wrong: cohort.optins:" in line
-    assert 'allowed: population, options, covariates, eligibility; did you mean "options"?' in line
+    assert 'options, covariates, eligibility; did you mean "options"?' in line
 
 
 @pytest.mark.parametrize(

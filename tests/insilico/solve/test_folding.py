@@ -92,6 +92,7 @@ def test_batches_of_batches_are_folded_too():
     )
 
 
+@pytest.mark.slow
 def test_schedules_that_differ_within_the_batch_are_solved_alike():
     """They are shared by the patients of a member, which folding has no place for."""
     amounts = jnp.asarray([1.0, 2.0, 0.5])
