@@ -134,6 +134,7 @@ def test_standard_errors_are_near_nlmixr2s(made, fitted, reference):
     assert errors["residual_sd_concentration"] == pytest.approx(expected["add.sd"], rel=0.1)
 
 
+@pytest.mark.slow
 def test_mean_individual_estimates_are_nlmixr2s(made, reference):
     """At its estimates, the modes' means of each effect, which it lists with the shrinkage."""
     joint, data = made

@@ -95,6 +95,7 @@ def test_another_period_leaves_the_others_as_they_were(bioequivalence, two_perio
         np.testing.assert_array_equal(first, two_periods[group][name].values)
 
 
+@pytest.mark.slow
 def test_neither_washout_nor_duration_changes_what_is_drawn(bioequivalence, two_periods):
     changed = simulated(bioequivalence, "trial.crossover.washout=28 d", "trial.duration=2 d")
     for name in ("auc", "cmax"):

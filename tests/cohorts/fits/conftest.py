@@ -11,6 +11,7 @@ SMALL = (
     "sampling.chains=2",
     "sampling.warmup=200",
     "sampling.draws=100",
+    "sampling.target_acceptance=0.9",
     "checks.replicates=200",
     "checks.prior_draws=200",
 )

@@ -25,6 +25,7 @@ TYPICAL = {
 }
 
 
+@pytest.mark.slow
 def test_it_agrees_with_quadrature():
     joint, theta, data = decay(3)
     found = importance(joint, theta, data, key=KEY, draws=4000)

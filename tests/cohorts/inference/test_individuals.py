@@ -45,6 +45,7 @@ def test_posteriors_of_linear_models_are_those_of_the_closed_form(kind):
     assert (found.pareto_k is None) == exactly
 
 
+@pytest.mark.slow
 def test_modes_alone_are_those_of_the_normal_approximation():
     joint, theta, data = decay(70)
     modes = individuals(joint, theta, data, "map", key=KEY)

@@ -157,6 +157,7 @@ def test_other_data_of_the_same_layout_compile_nothing(compiled, weighed, compil
 
 
 @pytest.mark.parametrize("compiled", ["tsit5"], indirect=True)
+@pytest.mark.slow
 def test_chains_on_lanes_have_the_density_and_gradient_of_each_alone(compiled, quickly):
     joint, data, evaluate, _ = compiled
     points = [compiled.at(seed) for seed in range(3)]

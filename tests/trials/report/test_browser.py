@@ -22,7 +22,12 @@ OPTIONS = (
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 @pytest.mark.parametrize(
-    "which", ["plain", "odd", pytest.param("crossover", marks=pytest.mark.slow)]
+    "which",
+    [
+        "plain",
+        pytest.param("odd", marks=pytest.mark.slow),
+        pytest.param("crossover", marks=pytest.mark.slow),
+    ],
 )
 def test_every_figure_is_drawn_without_an_error(which, tmp_path, request):
     study = request.getfixturevalue(f"{which}_study")
