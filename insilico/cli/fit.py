@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from insilico.cli._errors import BadInput, Failed, reported, say
-from insilico.cli._options import Cache, Debug, Overrides
+from insilico.cli._options import Cache, Config, Debug, Force, Out, Overrides, Seed
 
 NOT_TRUSTED = 3
 """Exit code of a fit that was written but failed its diagnostics."""
 
 
 def fit(
-    config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="The fit's config file.", show_default=False)
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to leave the run in.", show_default="runs/ and the config's name"
-        ),
-    ] = None,
+    config: Config,
+    out: Out = None,
     overrides: Overrides = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Seed of all randomness.", show_default=False)
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace an earlier run in the folder, --out or not.")
-    ] = False,
+    seed: Seed = None,
+    force: Force = False,
     restart: Annotated[
         bool,
         typer.Option("--restart", help="Put aside what an interrupted run of this fit has left."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from insilico.cli._errors import BadInput, reported, say
-from insilico.cli._options import Cache, Config, Debug, Overrides
+from insilico.cli._options import Cache, Config, Debug, Force, Out, Overrides, Seed
 
 if TYPE_CHECKING:
     from insilico.runs import RunFolder
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 
 def run(
     config: Config,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to leave the run in.", show_default="runs/ and the config's name"
-        ),
-    ] = None,
+    out: Out = None,
     overrides: Overrides = None,
     replicates: Annotated[
         int | None,
@@ -31,12 +26,8 @@ def run(
         int | None,
         typer.Option(metavar="N", help="Patients a trial: trial.subjects.", show_default=False),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Seed of all randomness.", show_default=False)
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace an earlier run in the folder, --out or not.")
-    ] = False,
+    seed: Seed = None,
+    force: Force = False,
     cache: Cache = True,
     debug: Debug = False,
 ) -> None:

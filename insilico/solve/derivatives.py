@@ -97,7 +97,8 @@ def solve_traced(
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     if derivative in ("forward", "second"):
         return solution(leaves)
-    return guards.guarded(derivative, differentiable(solution, axes)(leaves))
+    again = functools.partial(guards.guarded, derivative, level=1)
+    return guards.guarded(derivative, differentiable(solution, axes, again)(leaves))
 
 
 def hessian_vector_product(function: Callable[[Any], Array], at: Any, along: Any) -> Any:

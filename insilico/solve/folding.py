@@ -56,9 +56,13 @@ def folding(
 
 
 def differentiable(
-    function: Callable[[list[Array]], Any], arguments: Sequence[Axis]
+    function: Callable[[list[Array]], Any],
+    arguments: Sequence[Axis],
+    again: Callable[[list[Array]], list[Array]],
 ) -> Callable[[list[Array]], Any]:
     """`folding` of a function of a list of arrays, for `jax.grad` and `jax.vjp` as well.
+
+    `again` marks what a gradient depends on: derivatives of it would be second ones.
 
     The results have the patients' axis first. What is differentiated is solved a second time, so
     that nothing but the arguments is remembered until then.
@@ -85,7 +89,7 @@ def differentiable(
             return jax.vjp(results, at)[1](of_results)[0]
 
         folded = folding(pull, [*arguments, *(0 for _ in of_results)], chosen)
-        found = iter(folded(values, of_results))
+        found = iter(folded(again(values), again(of_results)))
         return ([next(found) if moves else None for moves in moving.value],)
 
     call = jax.custom_vjp(lambda leaves: run(leaves))

@@ -42,13 +42,16 @@ def check_mode(derivative: str | None) -> None:
         )
 
 
-def guarded(derivative: str | None, tree: Any) -> Any:
-    """The same numbers, whose derivatives exist only as `derivative` says."""
+def guarded(derivative: str | None, tree: Any, level: int = 0) -> Any:
+    """The same numbers, whose derivatives exist only as `derivative` says.
+
+    `level`: how many derivatives have been taken of them before.
+    """
 
     def leaf(value: Any) -> Any:
         if not jax.numpy.issubdtype(jax.numpy.result_type(value), jax.numpy.floating):
             return value
-        return _guard.bind(jax.numpy.asarray(value), mode=derivative, level=0)
+        return _guard.bind(jax.numpy.asarray(value), mode=derivative, level=level)
 
     return jax.tree.map(leaf, tree)
 
@@ -77,6 +80,10 @@ def _jvp(primals: Any, tangents: Any, *, mode: str | None, level: int) -> Any:
     out = _guard.bind(value, mode=mode, level=level + 1)
     if isinstance(tangent, ad.Zero):
         return out, tangent
+    if not any(_allowed(way, mode, level) for way in ("forward", "reverse")):
+        # Which way it would go shows later, where JAX may have failed in words of its own.
+        again = "a" if level == 0 else "another"
+        raise DerivativeError(f"{again} derivative of a solve that {_PREPARED[mode]}")
     return out, _tangent.bind(tangent, mode=mode, level=level)
 
 
