@@ -19,7 +19,11 @@ class SolverSpec(Spec):
 
     relative_tolerance: Annotated[float, Field(ge=1e-13, lt=0.1)] = 1e-6
     absolute_tolerance: Annotated[float, Field(gt=0)] = 1e-8
-    max_steps: Annotated[int, Field(ge=10)] = 100_000
+    max_steps: Annotated[int, Field(ge=10)] = Field(
+        default=5000,
+        description="Steps a solve may take. All chains wait for the longest, and far from the "
+        "data some are stiff: what needs more counts as impossible there",
+    )
     method: str | None = Field(
         default=None, description="Method of integration; the model's own if left out"
     )
