@@ -1,8 +1,8 @@
 """What a published population is: typical values, variability and residual error in NumPyro.
 
 A population says how patients differ in the parameters of one structural model. It is written once,
-for one subject, and serves both sides: `Cohort` draws subjects from it, and a fit conditions
-`hierarchical` on data.
+for one subject, and serves both sides: `Cohort` draws subjects from it, and a fit asks for
+its density (`cohorts.inference.Joint`).
 """
 
 from __future__ import annotations

@@ -41,19 +41,29 @@ def compilations() -> Compilations:
     return counter
 
 
+def _together(file: str) -> str:
+    """The name of the files that share what is slow to make; else the file's own."""
+    if file.startswith(TRIALS):
+        return "trials"
+    return "fits" if file.startswith(FITS) else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest in one process begins first, so that all processes end together."""
+    first = {"trials": 0, "fits": 1}
+    items.sort(key=lambda item: first.get(_together(item.nodeid), 2))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A file's tests in one process, so that fixtures are made once; those of trials; of fits."""
     from xdist.scheduler import LoadFileScheduling
 
-    class TrialsTogether(LoadFileScheduling):
+    class Together(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            if file.startswith(TRIALS):
-                return "trials"
-            return "fits" if file.startswith(FITS) else file
+            return _together(super()._split_scope(nodeid))
 
-    return TrialsTogether(config, log)
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")

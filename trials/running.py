@@ -9,6 +9,7 @@ from typing import Any
 
 import xarray as xr
 
+from insilico.pages import provenance
 from insilico.runs import NewRun, RunFolder, RunFolderError, Stages, manifest, resolved_text
 from insilico.runs.store import write_tree
 from trials import adam, datasets
@@ -63,11 +64,7 @@ def run(
 
 def page(tree: xr.DataTree, study: Study, told: Mapping[str, Any]) -> str:
     """The report as HTML, with what a manifest says of the run but not its longest lists."""
-    shown = {key: value for key, value in told.items() if key not in ("format", "files")}
-    # How long the report took is known only once it has been written.
-    shown["seconds"] = {stage: s for stage, s in told["seconds"].items() if stage != "report"}
-    shown["config"] = {key: value for key, value in told["config"].items() if key != "values"}
-    return render(tree, study, shown)
+    return render(tree, study, provenance.told(told))
 
 
 def _write(

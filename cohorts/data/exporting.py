@@ -83,7 +83,7 @@ def nonmem_spec(data: PatientData, file: str) -> DataSpec:
         covariates[f"input_{name}"] = CovariateSpec(
             column=_input(name),
             unit=quantity.unit,
-            changes=changes,  # type: ignore[arg-type]
+            changes=changes,
             input=name,
         )
     return DataSpec(

@@ -9,23 +9,23 @@ from pydantic import Field
 from cohorts.data import DataSpec
 from cohorts.hierarchy import HierarchySpec
 from cohorts.inference.settings import Sampling
-from insilico.config import Spec
+from insilico.config import SolverSpec, Spec
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
-class SolverSpec(Spec):
-    """How exactly subjects are solved; a closed form needs none of it."""
+class FitSolverSpec(SolverSpec):
+    """How exactly subjects are solved; a closed form needs no tolerances."""
 
-    relative_tolerance: Annotated[float, Field(ge=1e-13, lt=0.1)] = 1e-6
-    absolute_tolerance: Annotated[float, Field(gt=0)] = 1e-8
     max_steps: Annotated[int, Field(ge=10)] = Field(
         default=5000,
         description="Steps a solve may take. All chains wait for the longest, and far from the "
         "data some are stiff: what needs more counts as impossible there",
     )
-    method: str | None = Field(
-        default=None, description="Method of integration; the model's own if left out"
+    method: Literal["tsit5", "dopri8", "taylor", "rodas4", "rodas5p", "closed_form"] | None = Field(
+        default=None,
+        description="Method of integration, of those with derivatives in reverse; the model's own "
+        "if left out",
     )
 
 
@@ -58,6 +58,6 @@ class FitConfig(HierarchySpec):
         "data, as standard normal numbers, which suits those with few, or in between as the data "
         "of each subject have it",
     )
-    solver: SolverSpec = SolverSpec()
+    solver: FitSolverSpec = FitSolverSpec()
     checks: ChecksSpec = ChecksSpec()
     assumptions: list[str] = Field(default_factory=list)

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cohorts._faults import Faults
-from cohorts.data import DataError, PatientData, read_patients
+from cohorts.data import PatientData, read_patients
 from cohorts.fits.config import FitConfig
 from cohorts.hierarchy import population_of
 from cohorts.inference.patients import check_patients
 from cohorts.population import Population
 from insilico import models
-from insilico.config import ConfigError, Document, Problem, did_you_mean, load
+from insilico.config import ConfigError, Document, did_you_mean, load
 from insilico.config.problems import listed
 from insilico.model import Model
+from insilico.solve.methods import CLOSED_FORM, REVERSIBLE
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,12 +70,19 @@ def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> F
 
 def _model(config: FitConfig, document: Document) -> Model:
     names = models.names()
-    if config.model in names:
-        return models.get(config.model)
-    problem: Problem = document.problem(
-        ("model",), "unknown model", allowed=listed(names), hint=did_you_mean(config.model, names)
-    )
-    raise ConfigError([problem])
-
-
-__all__ = ["DataError", "Fit", "read"]
+    if config.model not in names:
+        near = did_you_mean(config.model, names)
+        raise ConfigError(
+            [document.problem(("model",), "unknown model", allowed=listed(names), hint=near)]
+        )
+    model = models.get(config.model)
+    method = config.solver.method or model.method
+    if method not in REVERSIBLE:
+        message = f"{method}, the model's own method, has no derivative in reverse"
+        raise ConfigError(
+            [document.problem(("solver", "method"), message, found="", hint="state another")]
+        )
+    if method in CLOSED_FORM and model.propagate is None:
+        message = f"{method} is for models that have one, and {model.name} has none"
+        raise ConfigError([document.problem(("solver", "method"), message)])
+    return model

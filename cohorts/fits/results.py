@@ -24,7 +24,7 @@ import numpy as np
 import xarray as xr
 from numpyro import handlers
 
-from cohorts.data import PatientData
+from cohorts.data import Kind, PatientData
 from cohorts.diagnosis import (
     PERCENTILES,
     prediction_corrected,
@@ -63,15 +63,15 @@ class Observations(NamedTuple):
         value, output, kind, limit = (
             array[columns.place, columns.patient] for array in patients.measured
         )
-        kept = kind != 0
+        kept, censored = kind != Kind.NOTHING, kind == Kind.CENSORED
         return cls(
             subject=columns.patient[kept],
             record=columns.place[kept],
             output=output[kept],
             time=columns.time[kept],
             value=value[kept],
-            censored=kind[kept] == 2,
-            limit=np.where(kind[kept] == 2, limit[kept], -np.inf),
+            censored=censored[kept],
+            limit=np.where(censored, limit, -np.inf)[kept],
         )
 
     def of_records(self, values: np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ def groups(fit: Fit, joint: Joint, data: Data, posterior: xr.Dataset) -> dict[st
     checks = fit.config.checks
     predictive = Predictive(joint, data)
     observations = Observations.of(fit.patients)
-    replicates = thinned(posterior, checks.replicates, population_only(posterior, joint))
+    replicates = thinned(posterior, checks.replicates)
     few = thinned(posterior, CURVE_DRAWS)
     found = predictive.new(replicates, fit.config.seed)
     simulated = observations.of_records(predictive.measured(found, replicates, fit.config.seed))
@@ -124,19 +124,12 @@ def groups(fit: Fit, joint: Joint, data: Data, posterior: xr.Dataset) -> dict[st
     return result
 
 
-def thinned(
-    posterior: xr.Dataset, count: int, names: list[str] | None = None
-) -> dict[str, np.ndarray]:
+def thinned(posterior: xr.Dataset, count: int) -> dict[str, np.ndarray]:
     """Draws of the posterior's sites, (draws, …): `count` of them, evenly spaced, or all."""
     stacked = posterior.stack(sample=("chain", "draw")).transpose("sample", ...)
     total = stacked.sizes["sample"]
     index = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
-    return {str(name): stacked[name].values[index] for name in names or stacked.data_vars}
-
-
-def population_only(posterior: xr.Dataset, joint: Joint) -> list[str]:
-    """The sites of the posterior that are the population's, not its subjects'."""
-    return [str(name) for name, of in posterior.items() if "subject" not in of.dims]
+    return {str(name): stacked[name].values[index] for name in stacked.data_vars}
 
 
 def prior(joint: Joint, draws: int, seed: int) -> xr.Dataset:

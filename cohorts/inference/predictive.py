@@ -96,9 +96,10 @@ class Predictive:
 
         program = jax.jit(jax.vmap(one))
         count = len(outputs.values)
-        return np.asarray(program(jnp.arange(count), dict(draws), outputs.values))
+        sites = self._of_population(draws)
+        return np.asarray(program(jnp.arange(count), sites, outputs.values))
 
-    def _of_population(self, draws: Sites) -> Sites:
+    def _of_population(self, draws: Sites) -> dict[str, Any]:
         """Those of the population, without its subjects'."""
         joint = self.joint
         with handlers.block(), handlers.trace() as sites, handlers.seed(rng_seed=0):

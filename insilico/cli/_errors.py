@@ -13,6 +13,8 @@ BAD_INPUT = 2
 """Exit code of a mistake in the input, or of an output place of no use; nothing was kept."""
 FAILED = 1
 """Exit code of a run that failed, or of an error of the program's own."""
+NOT_TRUSTED = 3
+"""Exit code of a fit that was written but failed its diagnostics."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C; what was begun is removed, or kept to go on with."""
 TERMINATED = 143

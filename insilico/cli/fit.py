@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from insilico.cli._errors import BadInput, Failed, reported, say
+from insilico.cli._errors import NOT_TRUSTED, BadInput, Failed, reported, say
 from insilico.cli._options import Cache, Config, Debug, Force, Out, Overrides, Seed
-
-NOT_TRUSTED = 3
-"""Exit code of a fit that was written but failed its diagnostics."""
 
 
 def fit(

@@ -18,6 +18,7 @@ from insilico.config.problems import (
     nearest,
     shown,
 )
+from insilico.config.solver import SolverSpec
 from insilico.config.specs import Spec, json_schema, walk
 from insilico.config.units import Quantity, conversion_factor, dimensions, quantity, to_unit
 from insilico.config.vocabulary import ALWAYS, Name, Vocabulary
@@ -34,6 +35,7 @@ __all__ = [
     "Problem",
     "Quantity",
     "Salvaged",
+    "SolverSpec",
     "Spec",
     "SpecError",
     "Vocabulary",

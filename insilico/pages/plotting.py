@@ -18,6 +18,8 @@ SIMULATED = "#3f5d87"
 SIMULATED_LIGHT = "#c3cedd"
 PUBLISHED = "#8f1d5b"
 TRUTH = "#111111"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+"""Okabe and Ito's, distinguishable with colour-blindness."""
 BAND = "rgba(0, 158, 115, 0.12)"
 
 FONT = "'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"

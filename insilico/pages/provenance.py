@@ -11,6 +11,17 @@ LONGEST = 400
 """Characters that an entry shows."""
 
 
+def told(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a report shows of a manifest: all but its longest lists.
+
+    How long the report took is known only once it has been written, so it is left out, too.
+    """
+    shown = {key: value for key, value in manifest.items() if key not in ("format", "files")}
+    shown["seconds"] = {k: s for k, s in manifest["seconds"].items() if k != "report"}
+    shown["config"] = {k: value for k, value in manifest["config"].items() if k != "values"}
+    return shown
+
+
 def flat(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Nested entries as one list of names and texts."""
     return list(_flat(manifest, ()))

@@ -11,13 +11,11 @@ import numpy as np
 import xarray as xr
 
 from insilico.pages.numbers import counted
+from insilico.pages.plotting import PALETTE
 from insilico.pages.words import inline, readable
 from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
 from trials.report.scales import Scale, scale_of, unit_of
 from trials.study import Study
-
-ARM_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-"""Okabe & Ito's palette, distinguishable with colour-blindness; an arm keeps its colour."""
 
 MOST_POOLED = 250_000
 """Subjects that summaries over trials are taken from; percentiles do not get better with more."""
@@ -156,7 +154,7 @@ class View:
         self.study = study
         self.config: TrialConfig = study.config
         self.arms = tuple(
-            ArmView(name, spec.label, ARM_COLOURS[index % len(ARM_COLOURS)])
+            ArmView(name, spec.label, PALETTE[index % len(PALETTE)])
             for index, (name, spec) in enumerate(study.config.arms.items())
         )
 

@@ -11,9 +11,7 @@ from cohorts.fits.report.view import View
 from insilico.pages.blocks import Block, Bullets, Details, Figure, Section, facts
 from insilico.pages.numbers import counted, fixed, significant, whole
 from insilico.pages.panels import Panels, curve
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-"""Okabe and Ito's palette, of chains."""
+from insilico.pages.plotting import PALETTE
 
 MOST_POINTS = 400
 """Of a trace, which is thinned to that."""
@@ -66,7 +64,7 @@ def _traces(view: View) -> Figure:
         for chain, draws in enumerate(parameter.draws):
             step = max(1, len(draws) // MOST_POINTS)
             traces.append(
-                curve(np.arange(len(draws))[::step], draws[::step], COLOURS[chain % len(COLOURS)],
+                curve(np.arange(len(draws))[::step], draws[::step], PALETTE[chain % len(PALETTE)],
                       width=0.8, hoverinfo="skip", name=f"chain {chain + 1}",
                       showlegend=number == 0, **panels.on(number))
             )  # fmt: skip
@@ -93,7 +91,7 @@ def _ranks(view: View) -> Figure:
             counts = np.histogram(ranks[chain], edges)[0]
             traces.append(
                 curve(edges[:-1] / (chains * draws), counts * bins / draws,
-                      COLOURS[chain % len(COLOURS)], width=1.2, line={"shape": "hv"},
+                      PALETTE[chain % len(PALETTE)], width=1.2, line={"shape": "hv"},
                       hoverinfo="skip", showlegend=False, **panels.on(number))
             )  # fmt: skip
     return Figure(

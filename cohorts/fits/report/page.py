@@ -15,7 +15,7 @@ from cohorts.fits.report.view import View
 from insilico import pages
 from insilico.pages.blocks import Block, Section, Tile, facts
 from insilico.pages.numbers import Measured, decimals_for, fixed, interval
-from insilico.pages.provenance import flat
+from insilico.pages.provenance import flat, told
 
 TEMPLATE = Path(__file__).with_name("templates") / "fit.html"
 
@@ -74,12 +74,6 @@ def _tiles(view: View) -> list[Tile]:
 
 
 def _provenance(view: View, manifest: Mapping[str, Any] | None) -> Section:
-    shown = {k: part for k, part in (manifest or {}).items() if k not in ("format", "files")}
-    if "config" in shown:
-        shown["config"] = {k: part for k, part in shown["config"].items() if k != "values"}
-    if "seconds" in shown:
-        # How long the report took is known only once it has been written.
-        shown["seconds"] = {k: part for k, part in shown["seconds"].items() if k != "report"}
     blocks: list[Block] = [
         facts(
             "The fit",
@@ -91,6 +85,6 @@ def _provenance(view: View, manifest: Mapping[str, Any] | None) -> Section:
             "the config",
         )
     ]
-    if shown:
-        blocks.append(facts("The run", flat(shown), "manifest"))
+    if manifest:
+        blocks.append(facts("The run", flat(told(manifest)), "manifest"))
     return Section("provenance", "Provenance", blocks)

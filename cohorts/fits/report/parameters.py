@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cohorts.diagnosis import shrinkage
 from cohorts.fits.report.view import INDIVIDUAL, PRIOR, Parameter, View
 from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table
 from insilico.pages.numbers import decimals_for, fixed, interval, significant, whole
@@ -68,14 +69,14 @@ def _effects(view: View) -> Block:
         eta = posterior[f"eta_{name}"]
         sd = float(np.median(posterior[f"sd_{name}"]))
         means = eta.mean(("chain", "draw")).values
-        shrinkage = 1 - np.var(means, ddof=1) / sd**2 if sd > 0 else float("nan")
+        (shrunk,) = shrinkage(means[None], np.array([sd])).of_variance
         rows.append(
             Row(
                 (
                     name.replace("_", " "),
                     significant(sd, 3),
                     fixed(100 * np.sqrt(np.expm1(sd**2)), 1),
-                    fixed(100 * shrinkage, 1),
+                    fixed(100 * shrunk, 1),
                 )
             )
         )

@@ -47,7 +47,7 @@ def also_at(records: Records, times: Float[np.ndarray, " times"]) -> Records:
         event=inserted(columns.event, OTHER),
         **{name: inserted(getattr(columns, name)) for name in names},
         values=tuple(
-            filled(inserted(values), added[order], patient, time, how)  # pyright: ignore[reportArgumentType]
+            filled(inserted(values), added[order], patient, time, how)
             for values, how in zip(columns.values, columns.interpolations, strict=True)
         ),
         interpolations=columns.interpolations,

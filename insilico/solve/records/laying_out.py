@@ -12,7 +12,7 @@ import numpy as np
 
 from insilico.model import Model
 from insilico.solve.events import Kind
-from insilico.solve.records.table import Layout, RecordTable, Role, Row
+from insilico.solve.records.table import Interpolation, Layout, RecordTable, Role, Row
 
 KINDS: dict[Role, Kind | None] = {
     Role.START: Kind.RESET,
@@ -55,7 +55,7 @@ class Columns(NamedTuple):
     steady: np.ndarray
     compartment: np.ndarray
     values: tuple[np.ndarray, ...]
-    interpolations: tuple[str, ...]
+    interpolations: tuple[Interpolation, ...]
 
     @classmethod
     def of(cls, *, patient: np.ndarray, **columns: Any) -> Columns:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from insilico.model import Dosing, Model
 from insilico.solve.records.laying_out import Columns, lay_out
-from insilico.solve.records.table import Layout, RecordTable
+from insilico.solve.records.table import Interpolation, Layout, RecordTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Interpolation = Literal["nocb", "locf", "linear"]
 INTERPOLATIONS: tuple[Interpolation, ...] = ("nocb", "locf", "linear")
 
 NAMES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,10 @@ from insilico.solve.events import Kind
 
 if TYPE_CHECKING:
     from jax import Array
+
+
+Interpolation = Literal["nocb", "locf", "linear"]
+"""How a covariate goes on between records; see `Covariate`."""
 
 
 class Role(enum.IntEnum):

@@ -1,5 +1,6 @@
 """A trial draws its patients from what a fit has learned."""
 
+import json
 import shutil
 
 import numpy as np
@@ -64,11 +65,14 @@ def test_subjects_vary_as_the_draw_says(results):
     assert np.sum((eta / sd[:, None]) ** 2) == pytest.approx(192, abs=4 * np.sqrt(2 * 192))
 
 
-def test_a_fit_that_failed_is_refused_unless_the_config_says_otherwise(fitted, config):
-    if fitted.manifest["failure"] is None:
-        pytest.skip("the small fit passed its diagnostics this time")
-    with pytest.raises(ConfigError, match="failed its diagnostics.*untrusted: yes"):
-        trials.read(config.with_name(BIOEQUIVALENCE), [f"cohort.posterior={fitted.path}"])
+def test_a_fit_that_failed_is_refused_unless_the_config_says_otherwise(fitted, config, tmp_path):
+    copy = tmp_path / "fit"
+    shutil.copytree(fitted.path, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "failure": "R-hat 1.2"}))
+    with pytest.raises(ConfigError, match="failed its diagnostics: R-hat 1.2.*untrusted: yes"):
+        trials.read(config.with_name(BIOEQUIVALENCE), [f"cohort.posterior={copy}"])
+    assert learned(copy, untrusted=True).population.model == "one_compartment"
 
 
 def test_a_fit_that_was_tampered_with_is_refused(fitted, tmp_path):

@@ -15,6 +15,8 @@ from insilico.config import ConfigError
         ("population.clearance.typical=3 mg", "L/h"),
         ("residual.conc={kind: additive, sd: 1 mg/L}", "concentration"),
         ("sampling.chains=1", "sampling.chains"),
+        ("solver.method=rk4", "solver.method"),
+        ("model=hodgkin_huxley1952", "no derivative in reverse"),
         ("data.file=data/nothing.csv", "no such file"),
         ("data.columns.measured=CONC", "CONC"),
     ],
