@@ -106,7 +106,8 @@ def solve_block(
                 model, parameters, rows, shape, name, rule, subject, prior
             )
             return walking.walk(given, tolerances)
-        passing = shape.between and rule is None and model.triggers is None
+        # What passes over rows is read off the state alone, with the first inputs.
+        passing = shape.between and rule is None and model.triggers is None and not model.varying
         passing = passing and jax.default_backend() == "cpu"
         if passing and derivative is None and name in methods.ADAPTIVE:
             course = Course(model, parameters, shape)
