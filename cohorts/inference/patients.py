@@ -83,8 +83,8 @@ def _occasion_faults(population: Population, patients: PatientData) -> list[Faul
     varying = listed(population.between_occasion)
     if patients.occasion is None:
         return [
-            Fault(("data", "columns"), f"must say which occasion a record belongs to: {varying} "
-                  "vary between occasions", "no column `occasion`", None,
+            Fault(("data", "columns"), "must say which occasion a record belongs to: the "
+                  f"population varies between them ({varying})", "no column `occasion`", None,
                   "write `columns: {occasion: OCC}` with its name, or state `occasions`")
         ]  # fmt: skip
     if patients.occasions < 2:

@@ -1,5 +1,6 @@
 """Subjects differ from one occasion to the next as the config says."""
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,9 +9,10 @@ import pytest
 import scipy.stats
 from numpyro import handlers
 
-from cohorts import Cohort, covariates
+from cohorts import Cohort
 from cohorts._faults import CohortError
-from cohorts.covariates import NOTHING_STATED, state_marginals
+from cohorts.covariates import NOTHING_STATED, ObservedCovariates
+from cohorts.sites import between_occasions
 
 MANY = 40_000
 RATE = {"typical": "1.5 1/h"}
@@ -100,16 +102,16 @@ def test_it_is_told_in_words(read):
 
 @pytest.fixture(scope="module")
 def cohort(read) -> Cohort:
-    source = covariates.get("iwpc2009")
+    source = ObservedCovariates("nothing", "no covariates", "", {}, {})
     clearance = {
         "typical": "2.8 L/h",
         "between_subject": {"kind": "log_normal", "sd": 0.3},
         "between_occasion": {"sd": 0.15},
     }
-    population = read(config(clearance), source.vocabulary)
+    population = read(config(clearance))
     return Cohort(
         population=population, options=population.Options(), source=source, criteria=(),
-        marginals=state_marginals(source), stated=NOTHING_STATED,
+        marginals=source.table, stated=NOTHING_STATED,
     )  # fmt: skip
 
 
@@ -129,6 +131,21 @@ def test_an_occasion_s_draw_is_what_its_address_says(cohort):
     within = np.log(np.asarray(three.clearance)).var(axis=0, ddof=1).mean()
     # A chi-square of 1000 degrees of freedom: to five standard errors.
     assert within == pytest.approx(0.15**2, rel=5 * np.sqrt(2 / 1000))
+
+
+def test_a_population_that_is_written_in_code_may_vary_alike(read):
+    plain = read(config({"typical": "2.8 L/h"}))
+
+    def individual(typical: Any, covariates: Any, options: Any, occasions: int) -> Any:
+        kappa = between_occasions("kappa_clearance", 0.2, occasions)
+        own = plain.individual(typical, covariates, options)
+        return own._replace(clearance=own.clearance * jnp.exp(kappa))
+
+    population = dataclasses.replace(plain, individual=individual, between_occasion=("clearance",))
+    model = handlers.seed(population.hierarchical, 1)
+    parameters: Any = model({}, population.Options(), 5, 3)
+    assert parameters.clearance.shape == (3, 5)
+    assert len(np.unique(parameters.clearance)) == 15
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ def test_a_numpyro_model_has_a_site_of_each_occasion(linear):
 
 def test_data_have_to_tell_occasions_apart():
     frame = measured(AT_ONCE, np.ones((2, 2, 3)), (2, 2))
-    with pytest.raises(CohortError, match="which occasion a record belongs to: central_volume"):
+    with pytest.raises(CohortError, match="population varies between them .central_volume."):
         Joint.of(population(central_volume=VOLUME), patients(frame, occasion=None))
     with pytest.raises(CohortError, match="second occasion of some subject"):
         Joint.of(population(central_volume=VOLUME), patients(frame.assign(OCC=1)))

@@ -17,6 +17,7 @@ from insilico.solve import (
     Covariate,
     Status,
     Tolerances,
+    choose_driver,
     read_records,
     solve_traced,
 )
@@ -238,7 +239,7 @@ def _objective(method: str, patients: int = 3) -> tuple[Any, Any]:
 @pytest.mark.parametrize("method", GRADIENTS)
 def test_gradients_by_the_parameters_of_each_occasion_are_differences(method):
     objective, at = _objective(method)
-    value = quickly(lambda at: objective(at, None))
+    value = quickly(objective)
     gradient = quickly(jax.grad(objective))(at)
     assert np.all(gradient[jnp.array([0, 1, 3])] != 0.0)
     # Of the occasion that the last patient lacks nothing depends on anything.
@@ -266,6 +267,16 @@ def test_derivatives_forwards_and_of_batches_are_those_in_reverse(method):
 def test_what_varies_is_named_once_by_the_model_s_names(names):
     with pytest.raises(ValueError, match="absorption_rate, clearance, central_volume"):
         by_occasion(ORAL, names)
+
+
+def test_the_kernel_refuses_them():
+    model = by_occasion(ORAL, ("clearance",))
+    records = oral_table({"TIME": 0.0, "AMT": 1.0}).by_occasion(("clearance",), np.zeros(1))
+    with pytest.raises(ValueError, match="cannot do parameters that vary between occasions"):
+        choose_driver(
+            model, ORAL.Parameters(*np.ones((3, 1))), *records.laid_out(),
+            method="tsit5", driver="kernel",
+        )  # fmt: skip
 
 
 def test_the_same_names_give_the_same_model():
