@@ -45,12 +45,13 @@ Seed = Any
 
 
 class Subjects(NamedTuple):
-    """Subjects of a cohort; every array is (subjects,)."""
+    """Subjects of a cohort; every array is (subjects,), but for some parameters."""
 
     covariates: dict[str, Shaped[Array, " subjects"]]
     """By name: numbers in the vocabulary's unit, categories and flags as int32 codes."""
     parameters: Any
-    """The structural model's `Parameters`; NaN where no eligible candidate was found."""
+    """The structural model's `Parameters`; NaN where no eligible candidate was found. Those that
+    vary between occasions are (occasions, subjects)."""
     residual: dict[str, ResidualNumbers]
     """Numbers of the residual error of each measured output; its kind is in
     `Population.residual`."""
@@ -237,6 +238,7 @@ class Cohort:
         population: Int[Array, " subjects"],
         trial: Int[Array, " subjects"],
         subject: Int[Array, " subjects"],
+        occasions: int = 1,
     ) -> tuple[Subjects, Int[Array, " subjects"]]:
         """The subjects at these addresses, and how many candidates each took.
 
@@ -246,13 +248,14 @@ class Cohort:
         - `seed`: an integer, which may be traced.
         - `population`, `trial`, `subject`: equal-shaped integer arrays: number of the draw of the
           population's parameters, of the trial, and of the subject in its trial.
+        - `occasions`: how many a subject has; an occasion's draws do not depend on it.
 
         **Returns** `(subjects, attempts)`. `attempts` is 0 where none of `MAX_ATTEMPTS` candidates
         was eligible; that subject's parameters are NaN, so that no solve can take it for a patient.
         """
         from cohorts import sampling
 
-        return sampling.sample(self, numbers, seed, population, trial, subject)
+        return sampling.sample(self, numbers, seed, population, trial, subject, occasions)
 
     def population_parameters(self, seed: int, draws: int = 1) -> dict[str, np.ndarray]:
         """The population's parameters at its first `draws` draws: by name, arrays (draws,)."""

@@ -49,6 +49,9 @@ class Population:
       of scalars. Sites are deterministic unless the options ask for the published uncertainty.
     - `individual(typical, covariates, options)`: NumPyro model of the parameters of one subject,
       elementwise, so that it also runs in a plate over subjects; returns the model's `Parameters`.
+    - `between_occasion`: the parameters that vary between occasions of one subject, if any do.
+      `individual` takes how many occasions there are as a fourth argument then, and gives these
+      parameters a first axis of so many; `cohorts.sites.between_occasions` draws what they need.
     - `residual`: residual error of each measured output.
     - `numbers`: every published number used, with its place and status.
     - `assumptions`, `validated`, `limits`: the evidence, one line each.
@@ -61,26 +64,38 @@ class Population:
     covariates: Mapping[str, Name]
     Options: type[Spec]
     typical_values: Callable[[Any], Any]
-    individual: Callable[[Any, Values, Any], Any]
+    individual: Callable[..., Any]
     residual: Mapping[str, Residual]
     numbers: tuple[Number, ...]
+    between_occasion: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     validated: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
 
-    def hierarchical(self, covariates: Values, options: Any, subjects: int | None = None) -> Any:
+    def parameters(self, typical: Any, covariates: Values, options: Any, occasions: int = 1) -> Any:
+        """NumPyro model of the parameters of one subject, as `individual`.
+
+        Those that vary between occasions have a first axis of so many, others have none.
+        """
+        if not self.between_occasion:
+            return self.individual(typical, covariates, options)
+        return self.individual(typical, covariates, options, occasions)
+
+    def hierarchical(
+        self, covariates: Values, options: Any, subjects: int | None = None, occasions: int = 1
+    ) -> Any:
         """NumPyro model of the population and its subjects.
 
         `covariates` are arrays (subjects,); `subjects` is for a population that depends on none.
-        The result is the model's `Parameters` of such arrays. The sites of a subject's random
-        effects lie in the plate `subject`.
+        The result is the model's `Parameters` of such arrays; those that vary between occasions are
+        (occasions, subjects). The sites of a subject's random effects lie in the plate `subject`.
         """
         import numpyro
 
         typical = self.typical_values(options)
         size = next(iter(covariates.values())).shape[0] if subjects is None else subjects
         with numpyro.plate("subject", size):
-            return self.individual(typical, covariates, options)
+            return self.parameters(typical, covariates, options, occasions)
 
     def recoded(self, covariates: Values, vocabulary: Vocabulary) -> dict[str, Any]:
         """The covariates that the parameters depend on, categories in this population's codes.

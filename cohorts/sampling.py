@@ -50,6 +50,7 @@ def sample(
     population: Int[Array, " subjects"],
     trial: Int[Array, " subjects"],
     subject: Int[Array, " subjects"],
+    occasions: int,
 ) -> tuple[Subjects, Int[Array, " subjects"]]:
     """See `Cohort.sample`."""
     candidates = subject_keys(purpose_key(seed, "covariates"), population, trial, subject)
@@ -61,19 +62,26 @@ def sample(
     def one(candidate: Any, individual: Any, population: Array, attempts: Array) -> Subjects:
         accepted = address(candidate, jnp.maximum(attempts - 1, 0))
         typical = jax.tree.map(lambda values: jnp.asarray(values)[population], numbers.typical)
-        return _subject(cohort, numbers, accepted, individual, typical, attempts > 0)
+        return _subject(cohort, numbers, accepted, individual, typical, attempts > 0, occasions)
 
-    return _in_blocks(jax.vmap(one), candidates, individuals, population, attempts), attempts
+    drawn: Subjects = _in_blocks(jax.vmap(one), candidates, individuals, population, attempts)
+    last = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), drawn.parameters)
+    return drawn._replace(parameters=last), attempts
 
 
 def _subject(
-    cohort: Cohort, numbers: Numbers, candidate: Any, individual: Any, typical: Any, found: Any
+    cohort: Cohort,
+    numbers: Numbers,
+    candidate: Any,
+    individual: Any,
+    typical: Any,
+    found: Any,
+    occasions: int,
 ) -> Subjects:
     drawn = cohort.source.draw(Keyed(candidate), numbers.marginals, numbers.stated)
     with addressed(key=individual):
-        parameters = cohort.population.individual(
-            typical, cohort.population.recoded(drawn, cohort.vocabulary), cohort.options
-        )
+        covariates = cohort.population.recoded(drawn, cohort.vocabulary)
+        parameters = cohort.population.parameters(typical, covariates, cohort.options, occasions)
     return Subjects(
         covariates=drawn,
         parameters=jax.tree.map(lambda p: jnp.where(found, p, jnp.nan), parameters),

@@ -38,6 +38,17 @@ def category(name: str, shares: Any) -> Int[Array, ...]:
     return jnp.asarray(numpyro.sample(name, numpyro.distributions.Categorical(probs=shares)))
 
 
+def between_occasions(name: str, sd: Any, occasions: int) -> Float[Array, "occasions ..."]:
+    """Independent normal draws about 0, one an occasion, on a new first axis.
+
+    The sites are `<name>_1`, `<name>_2` and so on, so that a draw does not depend on how many
+    occasions there are; `<name>` has all of them.
+    """
+    jnp, numpyro = _libraries()
+    draws = [normal(f"{name}_{number + 1}", 0.0, sd) for number in range(occasions)]
+    return jnp.asarray(numpyro.deterministic(name, jnp.stack(draws)))
+
+
 def _libraries() -> tuple[Any, Any]:
     importlib.import_module("insilico.devices")  # float64 before anything is drawn
     return importlib.import_module("jax.numpy"), importlib.import_module("numpyro")

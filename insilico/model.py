@@ -7,7 +7,7 @@ A model is written for one patient. Because its functions use only plain arithme
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, get_type_hints
 
 from insilico.vocabulary import Vector
@@ -181,6 +181,11 @@ class Model:
     - `react(time, state, parameters) -> {trigger: State}`, optional: the state just after the
       event, for triggers that change it.
 
+    **For parameters that change between occasions**, by `insilico.occasions.by_occasion`:
+
+    - `varying`: their names. The last inputs, as many, have their values in force; functions that
+      take no inputs (`initial`, `outputs`, `triggers`, `react`) are given these as parameters.
+
     **For checks** (`insilico.checks`), optional:
 
     - `typical`: the model's `Parameters`, a plain number each, around which it is checked. The
@@ -212,6 +217,7 @@ class Model:
     Triggers: type[Any] = NoTriggers
     triggers: Callable[[Any, Any, Any], Any] | None = None
     react: Callable[[Any, Any, Any], Mapping[str, Any]] | None = None
+    varying: tuple[str, ...] = ()
     time_unit: str = "h"
     typical: Any = None
     balances: tuple[Balance, ...] = ()
@@ -222,6 +228,13 @@ class Model:
         """The declared quantities of `"State"`, `"Parameters"`, `"Inputs"` or `"Outputs"`."""
         hints = get_type_hints(getattr(self, group), include_extras=True)
         return {name: _quantity(self.name, group, name, hint) for name, hint in hints.items()}
+
+    def in_force(self, parameters: Any, inputs: Sequence[Any]) -> Any:
+        """The parameters under these values of all inputs: of those that vary, the inputs' own."""
+        if not self.varying:
+            return parameters
+        values = inputs[len(inputs) - len(self.varying) :]
+        return parameters._replace(**dict(zip(self.varying, values, strict=True)))
 
     def processes(self) -> dict[str, Wiener]:
         """The declared Wiener processes, by name."""

@@ -50,8 +50,8 @@ class Drawn(NamedTuple):
     - `covariates`: by name, as drawn. `quantities`: the config's named numbers. `factors`: yes/no
       factors of randomisation and analysis subsets, by name.
     - `attempts`: candidates it took to find an eligible one; 0 where there was none.
-    - `parameters`: the model's. `person`: what dosing needs, (period, …) each, with starting doses
-      (period, arm, days, …).
+    - `parameters`: the model's; those that vary between occasions (period, …). `person`: what
+      dosing needs, (period, …) each, with starting doses (period, arm, days, …).
     """
 
     covariates: dict[str, Array]
@@ -159,7 +159,9 @@ def method_of(
 def _draw(
     config: TrialConfig, protocol: Protocol, numbers: Numbers, seed: Array, addresses: Addresses
 ) -> Drawn:
-    subjects, attempts = protocol.cohort.sample(numbers, seed, *addresses)
+    subjects, attempts = protocol.cohort.sample(
+        numbers, seed, *addresses, occasions=protocol.periods.number
+    )
     values: dict[str, Array] = {name: jnp.asarray(v) for name, v in subjects.covariates.items()}
     quantities = {}
     for name, quantity in protocol.quantities.items():
@@ -341,17 +343,23 @@ def _treat(
 def _under(protocol: Protocol, drawn: Drawn, condition: Array | int) -> tuple[Any, Person]:
     """The parameters of a block of subjects in a condition, and what dosing needs of them.
 
-    The condition's number may be traced. Parameters that vary from one occasion to the next would
-    be drawn by period and taken here, like the rest of what a period has of its own.
+    The condition's number may be traced. A period is an occasion: parameters that vary between
+    occasions are those of the period, the same under every arm.
     """
     arms = len(protocol.arms)
     person = jax.tree.map(lambda leaf: leaf[condition // arms], drawn.person)
+    parameters = drawn.parameters._replace(
+        **{
+            name: getattr(drawn.parameters, name)[condition // arms]
+            for name in protocol.cohort.population.between_occasion
+        }
+    )
     absorbed = jnp.asarray([arm.bioavailability for arm in protocol.arms])[condition % arms]
     changed = {
-        name: getattr(drawn.parameters, name) * jnp.asarray(factors)[condition]
+        name: getattr(parameters, name) * jnp.asarray(factors)[condition]
         for name, factors in protocol.factors.items()
     }
-    return drawn.parameters._replace(**changed), person._replace(
+    return parameters._replace(**changed), person._replace(
         start_dose=person.start_dose[condition % arms], takes=person.takes * absorbed
     )
 

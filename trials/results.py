@@ -194,10 +194,15 @@ class _Builder:
                 variables[name] = self.subject_column(
                     column.astype(np.float32), units=self.units.get(name, "")
                 )
-        units = self.study.protocol.model.quantities("Parameters")
+        quantities = self.study.protocol.model.quantities("Parameters")
         for name, column in drawn["parameters"].items():
+            # What varies between periods has a column in each.
+            own, _, period = (name, "", "") if name in quantities else name.rpartition("_")
+            when = f", in period {period}" if period else ""
             variables[f"parameter_{name}"] = self.subject_column(
-                column, units=units[name].unit, description=units[name].description
+                column,
+                units=quantities[own].unit,
+                description=quantities[own].description + when,
             )
         variables["attempts"] = self.subject_column(drawn["subject"]["attempts"].astype(np.int16))
         return self.dataset(variables, *SUBJECT_AXES)

@@ -283,9 +283,22 @@ def _kept(drawn: Drawn) -> dict[str, dict[str, Any]]:
         "quantities": dict(drawn.quantities),
         "strata": dict(drawn.strata),
         "subsets": dict(drawn.subsets),
-        "parameters": dict(drawn.parameters._asdict()),
+        "parameters": _by_period(drawn.parameters._asdict()),
         "subject": {"attempts": drawn.attempts, "leaves": drawn.person.leaves[:, 0]},
     }
+
+
+def _by_period(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters (blocks, subject); those that vary between periods, (blocks, period, subject), as
+    one a period: `clearance_1`, `clearance_2`."""
+    columns: dict[str, Any] = {}
+    for name, leaf in parameters.items():
+        periods = leaf.shape[1] if leaf.ndim == 3 else 0
+        if not periods:
+            columns[name] = leaf
+        for period in range(periods):
+            columns[name if periods == 1 else f"{name}_{period + 1}"] = leaf[:, period]
+    return columns
 
 
 def _without_visits(treated: Treated, keep: bool) -> Treated:

@@ -53,7 +53,9 @@ def sizes(config: TrialConfig, cohort: Cohort, model: Model, most_visits: int) -
     rounded = VISITS_AT_ONCE * -(-config.visits.planned // VISITS_AT_ONCE)
     return Sizes(
         covariates=len(cohort.vocabulary) + len(config.quantities),
-        parameters=len(model.Parameters._fields),
+        # Those that vary between periods have a value in each.
+        parameters=len(model.Parameters._fields)
+        + len(cohort.population.between_occasion) * (_periods(config) - 1),
         measured=len(config.visits.measure),
         visits=min(rounded, most_visits),
     )

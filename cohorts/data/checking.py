@@ -26,7 +26,7 @@ def check_spec(model: Model, spec: DataSpec, wanted: Mapping[str, Name], faults:
 
     `wanted`: the covariates that somebody needs, with their units and categories.
     """
-    for check in (_check_columns, _check_units, _check_outputs):
+    for check in (_check_columns, _check_units, _check_occasions, _check_outputs):
         with faults.at():
             check(model, spec)
     for name, covariate in spec.covariates.items():
@@ -106,6 +106,34 @@ def _check_units(model: Model, spec: DataSpec) -> None:
         found.fits(("units", "amount"), units.amount, (into or compartments)[0])
     if spec.columns.rate is not None and units.rate and units.amount and units.time:
         found.fits(("units", "rate"), units.rate, f"{units.amount}/{units.time}")
+    raise_any(found)
+
+
+def _check_occasions(model: Model, spec: DataSpec) -> None:
+    occasions, path = spec.occasions, ("occasions",)
+    if occasions is None:
+        return
+    if spec.columns.occasion is not None:
+        column = spec.columns.occasion
+        raise_any(
+            [Fault(path, f"the column {column} says it already", hint="leave one of them out")]
+        )
+    if occasions == "doses":
+        return
+    if not fits(spec.units.time, model.time_unit):
+        return  # said of the unit itself
+    found, starts = _Collected(), []
+    for index, start in enumerate(occasions):
+        try:
+            starts.append(to_unit(str(start), spec.units.time))
+        except SpecError as error:
+            found.append(
+                Fault((*path, index), error.message, str(start), error.allowed, error.hint)
+            )
+    if not occasions:
+        found.append(Fault(path, "must name a time at which a new occasion begins"))
+    elif not found and starts != sorted(set(starts)):
+        found.append(Fault(path, "must be times one after the other", listed(map(str, occasions))))
     raise_any(found)
 
 

@@ -59,6 +59,9 @@ class ColumnsSpec(Spec):
     interval: Column = Field(default=None, description="time between them (II)")
     steady: Column = Field(default=None, description="1 or 2 at steady state (SS)")
     output: Column = Field(default=None, description="which output was measured (DVID)")
+    occasion: Column = Field(
+        default=None, description="which occasion of its subject a record belongs to (OCC)"
+    )
     censored: str | FlagSpec | None = Field(
         default=None, description="1 or Y where a value is below its limit (CENS, BLQ)"
     )
@@ -159,6 +162,11 @@ class DataSpec(Spec):
     doses_into: str | None = Field(
         default=None,
         description="compartment of doses where no column says it; left out: the model's first",
+    )
+    occasions: Literal["doses"] | tuple[str | float, ...] | None = Field(
+        default=None,
+        description="in place of a column `occasion`: doses, each of which begins one, or the "
+        "times at which a new one begins, as in [168 h]",
     )
     outputs: Annotated[dict[str, OutputSpec], Field(min_length=1)]
     covariates: dict[str, CovariateSpec] = Field(default_factory=dict)

@@ -35,7 +35,8 @@ def to_nonmem(
       record of which nothing is known.
 
     The columns are ID (the subject's, or its number from 1 where IDs are no numbers), those of
-    `COLUMNS`, and a column for each covariate and input by its name in capitals. DVID counts the
+    `COLUMNS`, OCC where occasions are told apart, counted from 1 for each subject, and a column for
+    each covariate and input by its name in capitals. DVID counts the
     measured outputs from 1 and is 0 where nothing was measured. A censored value's DV is its limit.
     Codes of categories are as in `data.covariates`.
 
@@ -44,7 +45,12 @@ def to_nonmem(
     """
     import pandas as pd
 
-    names = [*COLUMNS, "REP", *map(str.upper, data.covariates)]
+    names = [
+        *COLUMNS,
+        "REP",
+        *([] if data.occasion is None else ["OCC"]),
+        *map(str.upper, data.covariates),
+    ]
     names += map(_input, data.model.Inputs._fields)
     if again := [name for number, name in enumerate(names) if name in names[:number]]:
         raise ValueError(f"{again[0]} is the name of another column; rename the covariate")
@@ -92,6 +98,7 @@ def nonmem_spec(data: PatientData, file: str) -> DataSpec:
             subject="ID", time="TIME", event="EVID", amount="AMT", compartment="CMT", rate="RATE",
             additional="ADDL", interval="II", steady="SS", measured="DV", missing="MDV",
             output="DVID", censored="CENS", limit="LLOQ",
+            occasion=None if data.occasion is None else "OCC",
         ),
         units=UnitsSpec(time=model.time_unit, amount=_dosed_unit(data)),
         outputs={
@@ -144,7 +151,8 @@ def _columns(data: PatientData, value: np.ndarray, kind: np.ndarray) -> dict[str
         (~observed).astype(int), np.where(observed, flat(data.measured.output) + 1, 0),
         (flat(kind) == Kind.CENSORED).astype(int), np.where(limit != 0, limit, np.nan),
     ), strict=True))  # fmt: skip
-    others = {name.upper(): values[records.patient] for name, values in data.covariates.items()}
+    others = {} if data.occasion is None else {"OCC": data.occasion + 1}
+    others |= {name.upper(): values[records.patient] for name, values in data.covariates.items()}
     for name, values in zip(data.model.Inputs._fields, records.values, strict=True):
         others[_input(name)] = values
     return columns | others

@@ -71,6 +71,8 @@ class PatientData:
     - `covariates`: the constant ones, (subjects,): numbers, or int codes of categories.
     - `vocabulary`: what each covariate is: its unit or its categories.
     - `frame`: the table as it was read, in its units, a row for each record.
+    - `occasion`: number of the occasion that each record belongs to, from 0 for the subject's
+      first, (records,) in the order of the table; None where nothing says it.
     - `warnings`: what somebody should know of, with its place.
     - `left_out`: rows that the config leaves out; `unused`: columns without a meaning.
     - `place`: what the table's lines are called, `line` or `row`.
@@ -84,10 +86,24 @@ class PatientData:
     covariates: dict[str, np.ndarray]
     vocabulary: dict[str, Name]
     frame: pd.DataFrame
+    occasion: np.ndarray | None = None
     warnings: tuple[Mistake, ...] = ()
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
     unused: tuple[str, ...] = ()
     place: str = "row"
+
+    @property
+    def occasions(self) -> int:
+        """Of the subject who has the most; 1 where nothing tells them apart."""
+        return 1 if self.occasion is None else int(self.occasion.max()) + 1
+
+    @property
+    def occasions_of_subjects(self) -> Int[np.ndarray, " subjects"]:
+        """How many each has."""
+        result = np.ones(len(self.subjects), int)
+        if self.occasion is not None:
+            np.maximum.at(result, self.records.columns.patient, self.occasion + 1)
+        return result
 
     @property
     def notes(self) -> list[str]:
@@ -157,6 +173,7 @@ class PatientData:
             measured=Measured(*(array[:longest, kept] for array in self.measured)),
             covariates={name: values[kept] for name, values in self.covariates.items()},
             frame=frame,
+            occasion=None if self.occasion is None else self.occasion[rows],
         )
 
     def summary(self) -> Summary:

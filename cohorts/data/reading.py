@@ -22,6 +22,7 @@ from cohorts.data.files import of_frame, open_table
 from cohorts.data.formats import NONMEM, settled, with_units
 from cohorts.data.measuring import Measurements, read_measurements
 from cohorts.data.mistakes import DataError, Findings, Mistake
+from cohorts.data.occasions import read_occasions
 from cohorts.data.patients import Kind, PatientData
 from cohorts.data.table import Table
 from insilico.config import Document, Name, Path, did_you_mean
@@ -126,6 +127,7 @@ def _read(
     measurements = read_measurements(model, spec, table, events.event, findings)
     found = read_characteristics(model, spec, table, wanted, events, findings)
     _check_repeats(spec, table, events, measurements, findings)
+    occasion = read_occasions(spec, table, events, findings)
     records = read_event_table(model, spec, table, events, found.followed, findings)
     findings.raise_any()
     assert records is not None
@@ -140,6 +142,7 @@ def _read(
         covariates=found.constant,
         vocabulary=found.vocabulary,
         frame=records.data,
+        occasion=occasion,
         warnings=tuple(sorted(findings.warnings, key=lambda each: (each.line, each.column))),
         left_out=dict(table.left_out),
         unused=tuple(name for name in table.names if name not in used),

@@ -34,7 +34,7 @@ from cohorts.diagnosis import (
 )
 from cohorts.fits.fit import Fit
 from cohorts.inference.joint import Joint
-from cohorts.inference.patients import Data
+from cohorts.inference.patients import Data, records_of
 from cohorts.inference.predictive import Outputs, Predictive
 from insilico.randomness import address, purpose_key
 from insilico.solve.records import also_at
@@ -124,6 +124,16 @@ def groups(fit: Fit, joint: Joint, data: Data, posterior: xr.Dataset) -> dict[st
     return result
 
 
+def axes(fit: Fit, joint: Joint) -> dict[str, Any]:
+    """Coordinates, and names of the axes that no plate gives, for the sampler's groups."""
+    varying = joint.population.between_occasion
+    names = [f"kappa_{name}" for name in varying] + [f"{name}_by_occasion" for name in varying]
+    coords: dict[str, Any] = {"subject": list(fit.patients.subjects)}
+    if varying:
+        coords["occasion"] = list(range(1, joint.occasions + 1))
+    return {"coords": coords, "dims": {name: ["occasion", "subject"] for name in names}}
+
+
 def thinned(posterior: xr.Dataset, count: int) -> dict[str, np.ndarray]:
     """Draws of the posterior's sites, (draws, …): `count` of them, evenly spaced, or all."""
     stacked = posterior.stack(sample=("chain", "draw")).transpose("sample", ...)
@@ -161,7 +171,7 @@ def curves(
 
     Empty where a reset turns some patient's clock back.
     """
-    table = fit.patients.records
+    table = records_of(joint.population, fit.patients)
     times = np.unique(np.linspace(table.columns.time.min(), table.columns.time.max(), CURVE_POINTS))
     try:
         records = also_at(table, times)

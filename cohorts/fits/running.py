@@ -99,7 +99,7 @@ def run(
             seed=fit.config.seed,
             checkpoint=begun.make(),
             progress=_told(stages),
-            coords={"subject": list(fit.patients.subjects)},
+            **results.axes(fit, joint),
         )
         stages("checks", 0, 1)
         posterior = drawn.tree["posterior"].to_dataset()

@@ -10,6 +10,7 @@ from cohorts._faults import Faults, raise_any, unknown
 from cohorts.hierarchy.effects import Effect, read_effect
 from cohorts.hierarchy.individuals import Mixture, Parameter, Structure
 from cohorts.hierarchy.numbers import Reader, Uncertain
+from cohorts.hierarchy.occasions import read_between_occasion
 from cohorts.hierarchy.specs import (
     DirichletSpec,
     HierarchySpec,
@@ -50,9 +51,10 @@ def population_of(
     - `document`, `path`: the config that `spec` was parsed from and where it stands there.
 
     Its typical values are `typical_<parameter>`, `<covariate>_on_<parameter>`, `sd_<parameter>`,
-    `correlation_<one>_<other>`, `residual_sd_<output>` and so on. A subject's random effects are
-    sites of x, `log_<parameter>` for instance, in the plate `subject`; `eta_<parameter>` and the
-    subject's own `<parameter>` are deterministic.
+    `occasion_sd_<parameter>`, `correlation_<one>_<other>`, `residual_sd_<output>` and so on. A
+    subject's random effects are sites of x, `log_<parameter>` for instance, in the plate `subject`;
+    `eta_<parameter>` and the subject's own `<parameter>` are deterministic. Those of its occasions
+    are `kappa_<parameter>_1` and so on; `kappa_<parameter>` and `<parameter>_by_occasion` have all.
 
     Raises `ConfigError` (without a document `CohortError`) with everything that is wrong.
     """
@@ -111,6 +113,7 @@ def population_of(
         Options=NoOptions,
         typical_values=structure.typical_values,
         individual=structure.individual,
+        between_occasion=structure.between_occasion,
         residual={output: error.residual for output, error in residual.items()},
         numbers=_stated(numbers),
         assumptions=_assumptions(structure, residual),
@@ -152,6 +155,8 @@ def _parameter(
 ) -> Parameter:
     path = ("population", name)
     kind = None if spec.between_subject is None else spec.between_subject.kind
+    if kind is None and spec.between_occasion is not None:
+        kind = spec.between_occasion.kind or "log_normal"
     typical = reader.number(
         spec.typical, unit, (*path, "typical"), positive=kind in ("log_normal", "box_cox")
     )
@@ -159,18 +164,21 @@ def _parameter(
     if spec.between_subject is not None:
         place = (*path, "between_subject")
         variability = read_variability(spec.between_subject, name, unit, place, reader)
-        lower, upper = variability.bounds
+    between_occasion = None
+    if spec.between_occasion is not None:
+        place = (*path, "between_occasion")
+        between_occasion = read_between_occasion(
+            spec.between_occasion, name, unit, variability, place, reader
+        )
+    scale = between_occasion.scale if between_occasion is not None else variability
+    if scale is not None and kind == "logit_normal":
+        lower, upper = scale.bounds
         value = typical.arguments.get("value", 0.5 * (lower + upper))
-        if kind == "logit_normal" and not lower < value < upper:
+        if not lower < value < upper:
             reader.add(
                 (*path, "typical"), "must lie between the bounds of its variability",
                 typical.words, f"more than {lower:g}, less than {upper:g}",
             )  # fmt: skip
-    if spec.between_occasion is not None:
-        reader.add(
-            (*path, "between_occasion"), "variability between occasions is not supported", None,
-            None, "a solve keeps a subject's parameters as they are throughout; leave it out",
-        )  # fmt: skip
     effects: list[Effect] = []
     for covariate, effect in spec.covariates.items():
         place = (*path, "covariates", covariate)
@@ -180,11 +188,11 @@ def _parameter(
         if covariate in mixtures and kind == "logit_normal":
             reader.add(
                 place, "a mixture cannot act on a parameter between two bounds", None, None,
-                "its factor would lead beyond them; choose another kind of between_subject",
+                "its factor would lead beyond them; choose another kind of variability",
             )  # fmt: skip
     observed = tuple(effect for effect in effects if effect.covariate not in mixtures)
     hidden = tuple(effect for effect in effects if effect.covariate in mixtures)
-    return Parameter(name, typical, observed, hidden, variability)
+    return Parameter(name, typical, observed, hidden, variability, between_occasion)
 
 
 def _mixture(

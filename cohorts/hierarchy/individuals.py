@@ -9,6 +9,7 @@ from typing import Any
 from cohorts import sites
 from cohorts.hierarchy.effects import Effect
 from cohorts.hierarchy.numbers import Uncertain
+from cohorts.hierarchy.occasions import BetweenOccasion
 from cohorts.hierarchy.variability import Block, Variability
 from cohorts.population import Values
 from insilico.config import Name
@@ -30,6 +31,7 @@ class Parameter:
     effects: tuple[Effect, ...]
     hidden: tuple[Effect, ...]
     variability: Variability | None
+    between_occasion: BetweenOccasion | None = None
 
     @property
     def numbers(self) -> dict[str, Uncertain]:
@@ -39,6 +41,8 @@ class Parameter:
             result |= effect.numbers
         if self.variability is not None:
             result |= self.variability.numbers
+        if self.between_occasion is not None:
+            result |= self.between_occasion.numbers
         return result
 
     def typical_value(self, typical: Any, covariates: Values) -> Value:
@@ -51,7 +55,8 @@ class Parameter:
     @property
     def words(self) -> str:
         factors = "".join(f" × {effect.words}" for effect in (*self.effects, *self.hidden))
-        varying = "the same for all" if self.variability is None else self.variability.words
+        parts = [of.words for of in (self.variability, self.between_occasion) if of is not None]
+        varying = "; ".join(parts) or "the same for all"
         return f"{self.name}: {self.typical.words}{factors}; {varying}"
 
 
@@ -118,8 +123,17 @@ class Structure:
             values[mixture.field] = mixture.shares()
         return self.TypicalValues(**values)
 
-    def individual(self, typical: Any, covariates: Values, options: Any) -> Any:
-        """NumPyro model of one subject's parameters, elementwise over subjects in a plate."""
+    @property
+    def between_occasion(self) -> tuple[str, ...]:
+        """The parameters that vary between occasions."""
+        every = self.parameters.items()
+        return tuple(name for name, each in every if each.between_occasion is not None)
+
+    def individual(self, typical: Any, covariates: Values, options: Any, occasions: int = 1) -> Any:
+        """NumPyro model of one subject's parameters, elementwise over subjects in a plate.
+
+        Those that vary between occasions have a first axis of so many.
+        """
         import numpyro
 
         belongs = {
@@ -130,18 +144,28 @@ class Structure:
             name: parameter.typical_value(typical, covariates)
             for name, parameter in self.parameters.items()
         }
-        values = {**typicals, **self._varied(typical, typicals)}
+        x = self._varied(typical, typicals)
+        values = dict(typicals)
         for name, parameter in self.parameters.items():
+            factor: Value = 1.0
             for effect in parameter.hidden:
-                values[name] = values[name] * effect.factor(typical, belongs[effect.covariate])
-            variability = parameter.variability
+                factor = factor * effect.factor(typical, belongs[effect.covariate])
+            variability, occasional = parameter.variability, parameter.between_occasion
+            if variability is not None:
+                location = variability.location(typicals[name])
+                values[name] = variability.value(x[name], location, typical)
+            if parameter.hidden:
+                values[name] = values[name] * factor
             # A normal parameter is its own site, unless a mixture has changed it since.
             if variability is not None and variability.site != name:
                 values[name] = numpyro.deterministic(name, values[name])
+            if occasional is not None:
+                own = occasional.values(typical, typicals[name], x.get(name), occasions) * factor
+                values[name] = numpyro.deterministic(f"{name}_by_occasion", own)
         return self.model.Parameters(**values)
 
     def _varied(self, typical: Any, typicals: Mapping[str, Value]) -> dict[str, Value]:
-        """Values of the parameters that vary, with the sites of their random effects."""
+        """x of the parameters that vary between subjects, with the sites of the random effects."""
         import numpyro
 
         correlated = {name: block for block in self.blocks for name in block.parameters}
@@ -162,5 +186,5 @@ class Structure:
             x = sites.normal(variability.site, location + sd * mean, sd * share)
             eta = numpyro.deterministic(f"eta_{name}", x - location)
             standardised[name] = eta / sd
-            result[name] = variability.value(x, location, typical)
+            result[name] = x
         return result

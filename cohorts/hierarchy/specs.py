@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from cohorts.hierarchy.effects import EffectSpec
 from cohorts.hierarchy.numbers import NumberSpec, Positive
+from cohorts.hierarchy.occasions import BetweenOccasionSpec
 from cohorts.hierarchy.variability import CorrelationSpec, VariabilitySpec
 from insilico.config import Spec, quantity
 
@@ -24,8 +25,10 @@ class ParameterSpec(Spec):
     between_subject: VariabilitySpec | None = Field(
         default=None, description="variability between subjects; without it, all have the same"
     )
-    between_occasion: dict[str, Any] | None = Field(
-        default=None, description="variability between occasions of one subject; not supported"
+    between_occasion: BetweenOccasionSpec | None = Field(
+        default=None,
+        description="variability between occasions of one subject, kappa; without it, a subject's "
+        "own stays",
     )
 
 

@@ -155,17 +155,25 @@ def read_variability(
         numbers[f"shape_{parameter}"] = reader.number(spec.shape, "1", (*path, "shape"))
     bounds = (0.0, 1.0)
     if isinstance(spec, LogitNormalSpec):
-        lower, upper = (
-            # Zero is zero in every unit.
-            0.0 if bound == 0.0 else reader.quantity(bound, unit, (*path, name))
-            for name, bound in (("lower", spec.lower), ("upper", spec.upper))
-        )
-        if lower is not None and upper is not None:
-            bounds = (lower, upper)
-            if lower >= upper:
-                reader.add((*path, "upper"), "must be more than lower", shown(spec.upper))
-                bounds = (0.0, 1.0)
+        bounds = read_bounds(spec.lower, spec.upper, unit, path, reader)
     return Variability(spec.kind, parameter, numbers, bounds)
+
+
+def read_bounds(
+    lower: Stated, upper: Stated, unit: str, path: tuple[str | int, ...], reader: Reader
+) -> tuple[float, float]:
+    """The bounds of a parameter in its unit, and faults."""
+    low, high = (
+        # Zero is zero in every unit.
+        0.0 if bound == 0.0 else reader.quantity(bound, unit, (*path, name))
+        for name, bound in (("lower", lower), ("upper", upper))
+    )
+    if low is None or high is None:
+        return 0.0, 1.0
+    if low >= high:
+        reader.add((*path, "upper"), "must be more than lower", shown(upper))
+        return 0.0, 1.0
+    return low, high
 
 
 class LkjSpec(Spec):

@@ -26,14 +26,14 @@ from cohorts.inference.coordinates import (
     sampled,
 )
 from cohorts.inference.likelihood import Predicted, log_likelihood, membership, observed
-from cohorts.inference.patients import Data, check_patients, values_before
+from cohorts.inference.patients import Data, check_patients, records_of, values_before
 from cohorts.population import Population
 from cohorts.residual import Residual
 from insilico import devices as _devices  # noqa: F401  (float64 before anything is drawn)
 from insilico.config import Spec
 from insilico.model import Model
 from insilico.solve import Tolerances, solve_traced
-from insilico.solve.records import Layout, RecordTable
+from insilico.solve.records import Layout, RecordTable, in_occasions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,7 +45,8 @@ class Joint:
     - `population`, `options`: a published population, or one of a config.
     - `model`, `layout`: the structural model, and the layout of the subjects' event tables.
     - `outputs`: the measured outputs, in the order of their numbers.
-    - `subjects`: how many.
+    - `subjects`: how many. `occasions`: of the subject who has the most, where the population
+      varies between them; what others lack has the population's density, and touches no data.
     - `method`, `tolerances`: of the solves; default: the model's method, the engine's tolerances.
 
     All functions are pure in `theta`, the population's unconstrained coordinates (P,), in `x`, the
@@ -63,6 +64,7 @@ class Joint:
     subjects: int
     method: str | None = None
     tolerances: Tolerances | None = None
+    occasions: int = 1
 
     @classmethod
     def of(
@@ -78,19 +80,21 @@ class Joint:
 
         Raises `CohortError` with everything that does not fit: another structural model, an output
         without residual error, covariates that lack or have other units or categories, values
-        that the residual error cannot give.
+        that the residual error cannot give, occasions that the data do not tell.
         """
         check_patients(population, patients)
-        table, layout = patients.records.laid_out()
+        records = records_of(population, patients)
+        table, layout = records.laid_out()
         joint = cls(
             population=population,
             options=population.Options() if options is None else options,
-            model=patients.model,
+            model=records.model,
             layout=layout,
             outputs=tuple(patients.outputs),
             subjects=table.time.shape[1],
             method=method,
             tolerances=tolerances,
+            occasions=patients.occasions if population.between_occasion else 1,
         )
         return joint, joint._data(patients, table)
 
@@ -99,7 +103,7 @@ class Joint:
 
         Raises `ValueError` where their event tables have another layout than those of this density.
         """
-        table, layout = patients.records.laid_out()
+        table, layout = records_of(self.population, patients).laid_out()
         subjects = table.time.shape[1]
         if (layout, subjects) != (self.layout, self.subjects):
             raise ValueError(
@@ -155,11 +159,15 @@ class Joint:
     def _individual(
         self, typical: Any, covariates: Mapping[str, Array], given: Any
     ) -> tuple[Any, dict[str, Any]]:
-        """Likewise the subjects' parameters, each (subjects,)."""
+        """Likewise the subjects' parameters, as `parameters` gives them."""
         with handlers.block(), handlers.trace() as sites, given, self.plate:
-            parameters = self.population.individual(typical, covariates, self.options)
+            parameters = self.population.parameters(
+                typical, covariates, self.options, self.occasions
+            )
         everyone = (self.subjects,)
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, everyone), parameters), sites
+        return jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (*jnp.shape(leaf)[:-1], *everyone)), parameters
+        ), sites
 
     @property
     def plate(self) -> Any:
@@ -243,7 +251,8 @@ class Joint:
         data: Data,
         component: int = 0,
     ) -> Any:
-        """The structural model's `Parameters` of each subject, (subjects,) each.
+        """The structural model's `Parameters` of each subject, (subjects,) each; those that vary
+        between occasions (occasions, subjects).
 
         Of a mixture, those that it has if it belongs to the `component`.
         """
@@ -284,8 +293,9 @@ class Joint:
         ]
 
         def observe(parameters: Any) -> Predicted:
+            own, table = in_occasions(self.model, parameters, data.table)
             solution = solve_traced(
-                self.model, parameters, data.table, self.layout, derivative=derivative,
+                self.model, own, table, self.layout, derivative=derivative,
                 method=self.method, tolerances=self.tolerances,
             )  # fmt: skip
             outputs = tuple(getattr(solution.outputs, name).T for name in self.outputs)
@@ -340,7 +350,7 @@ class Joint:
             handlers.substitute(data=self._belonging(hidden)),
             self.plate,
         ):
-            self.population.individual(typical, data.covariates, self.options)
+            self.population.parameters(typical, data.covariates, self.options, self.occasions)
         return {site.name: sites[site.name]["value"] for site in self._parts.individual}
 
     def _belonging(self, component: Mapping[str, int]) -> dict[str, Array]:

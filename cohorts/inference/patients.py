@@ -10,7 +10,7 @@ from cohorts._faults import Fault, raise_any
 from cohorts.data import Kind, PatientData
 from cohorts.population import Population
 from insilico.config.problems import listed
-from insilico.solve.records import RecordTable
+from insilico.solve.records import Records, RecordTable
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int
@@ -47,6 +47,15 @@ def values_before(output: np.ndarray, kind: np.ndarray) -> np.ndarray:
     return result
 
 
+def records_of(population: Population, patients: PatientData) -> Records:
+    """The patients' event table as a population's solves take it: with their occasions, where its
+    parameters vary between them."""
+    if not population.between_occasion:
+        return patients.records
+    assert patients.occasion is not None, "check_patients says so"
+    return patients.records.by_occasion(population.between_occasion, patients.occasion)
+
+
 def check_patients(population: Population, patients: PatientData) -> None:
     """Raise `CohortError` with everything by which the patients' data do not fit the population."""
     faults: list[Fault] = []
@@ -62,9 +71,29 @@ def check_patients(population: Population, patients: PatientData) -> None:
             faults.append(
                 Fault(("covariates", name), "must be known of every subject", "missing values")
             )
+    faults += _occasion_faults(population, patients)
     for number, output in enumerate(patients.outputs):
         faults += _output_faults(population, patients, number, output)
     raise_any(faults)
+
+
+def _occasion_faults(population: Population, patients: PatientData) -> list[Fault]:
+    if not population.between_occasion:
+        return []
+    varying = listed(population.between_occasion)
+    if patients.occasion is None:
+        return [
+            Fault(("data", "columns"), "must say which occasion a record belongs to: the "
+                  f"population varies between them ({varying})", "no column `occasion`", None,
+                  "write `columns: {occasion: OCC}` with its name, or state `occasions`")
+        ]  # fmt: skip
+    if patients.occasions < 2:
+        return [
+            Fault(("data",), "must have a second occasion of some subject, or nothing tells "
+                  f"variability between occasions ({varying}) from that between subjects",
+                  "one occasion of each subject", None, "leave `between_occasion` out")
+        ]  # fmt: skip
+    return []
 
 
 def _output_faults(

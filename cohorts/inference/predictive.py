@@ -27,7 +27,7 @@ from insilico.programs import shared
 from insilico.randomness import address, name_hash, purpose_key
 from insilico.solve import Status, solve_traced
 from insilico.solve.blocks import compiler_options
-from insilico.solve.records import Records
+from insilico.solve.records import Records, in_occasions
 
 LANES_AT_ONCE = 4096
 """Draws times subjects of one call of a compiled program."""
@@ -62,7 +62,8 @@ class Predictive:
     **Arguments:**
 
     - `joint`, `data`: from `Joint.of`.
-    - `records`: event tables to predict at; default: those of the data.
+    - `records`: event tables to predict at, as `records_of` makes them for the population; default:
+      those of the data.
     """
 
     joint: Joint
@@ -138,9 +139,13 @@ class Predictive:
                     stack.enter_context(handler)
                 typical = joint.population.typical_values(joint.options)
                 with plate("subject", joint.subjects):
-                    parameters = joint.population.individual(typical, covariates, joint.options)
+                    parameters = joint.population.parameters(
+                        typical, covariates, joint.options, joint.occasions
+                    )
             everyone = (joint.subjects,)
-            return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, everyone), parameters)
+            return jax.tree.map(
+                lambda leaf: jnp.broadcast_to(leaf, (*jnp.shape(leaf)[:-1], *everyone)), parameters
+            )
 
         # Apart from the solve, which takes long to compile and is the same for whoever is drawn.
         draw = jax.jit(jax.vmap(drawn, in_axes=(0, 0, None)), compiler_options=QUICKLY)
@@ -164,8 +169,9 @@ class Predictive:
         layout = self.records.laid_out()[1] if self.records else joint.layout
 
         def one(parameters: Any, table: Any) -> tuple[Any, Any]:
+            own, table = in_occasions(joint.model, parameters, table)
             solution = solve_traced(
-                joint.model, parameters, table, layout, derivative=None,
+                joint.model, own, table, layout, derivative=None,
                 method=joint.method, tolerances=joint.tolerances,
             )  # fmt: skip
             outputs = jnp.stack([getattr(solution.outputs, name).T for name in joint.outputs])

@@ -100,10 +100,12 @@ class Shown(NamedTuple):
 
 def shown_by(course: Course) -> tuple[int, ...]:
     """The components of the state that the outputs depend on."""
-    position = course.start().position
+    now = course.start()
+    position = now.position
 
     def outputs(time: Array, *state: Array) -> list[Array]:
-        return jax.tree.leaves(course.outputs(position._replace(time=time, state=state)))
+        at = position._replace(time=time, state=state)
+        return jax.tree.leaves(course.outputs(at, now.inputs))
 
     found = fields.traced(outputs, position.time, *position.state).dependencies()
     return tuple(sorted({index - 1 for each in found for index in each if index}))
@@ -215,7 +217,7 @@ def walk_ahead(
         at = beginning.position._replace(time=time, state=tuple(state))
         return [
             jnp.where(jnp.isnan(values[0]), jnp.nan, leaf)
-            for leaf in jax.tree.leaves(course.outputs(at))
+            for leaf in jax.tree.leaves(course.outputs(at, beginning.inputs))
         ]
 
     times = times if times.ndim == 2 else jnp.broadcast_to(times[:, None], (*times.shape, lanes))

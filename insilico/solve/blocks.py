@@ -107,7 +107,8 @@ def solve_block(
             )
             take = walking.walk if backwards else walking.plain
             return take(given, tolerances)
-        passing = shape.between and rule is None and model.triggers is None
+        # What passes over rows is read off the state alone, with the first inputs.
+        passing = shape.between and rule is None and model.triggers is None and not model.varying
         passing = passing and jax.default_backend() == "cpu"
         if passing and derivative is None and name in methods.ADAPTIVE:
             course = Course(model, parameters, shape)

@@ -115,12 +115,13 @@ class Course:
     def dtype(self) -> Any:
         return jax.tree.leaves(self.parameters)[0].dtype
 
-    def start(self) -> Condition:
-        """Before anything has happened."""
+    def start(self, inputs: Components | None = None) -> Condition:
+        """Before anything has happened; `inputs` are for parameters that vary by them."""
         zero = jnp.zeros(self.lanes, self.dtype)
+        own = self.parameters if inputs is None else self.in_force(inputs)
         state = tuple(
             jnp.broadcast_to(leaf, self.lanes).astype(self.dtype)
-            for leaf in jax.tree.leaves(self.model.initial(self.parameters))
+            for leaf in jax.tree.leaves(self.model.initial(own))
         )
         finite = jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in state]), axis=0)
         watch, occurred = nothing_yet(self.model, zero)
@@ -145,9 +146,14 @@ class Course:
         structure = jax.tree.structure(self.model.initial(self.parameters))
         return jax.tree.unflatten(structure, components)
 
-    def outputs(self, position: Position) -> Any:
-        """The model's outputs at each lane's time."""
-        return self.model.outputs(position.time, self.named(position.state), self.parameters)
+    def in_force(self, inputs: Components) -> Any:
+        """The parameters under these inputs."""
+        return self.model.in_force(self.parameters, inputs)
+
+    def outputs(self, position: Position, inputs: Components) -> Any:
+        """The model's outputs at each lane's time, under its inputs."""
+        own = self.in_force(inputs)
+        return self.model.outputs(position.time, self.named(position.state), own)
 
     def prepare(self, start: Condition | None = None) -> _Equations:
         """The equations, with what depends on the parameters alone computed here and now.
@@ -243,7 +249,9 @@ class Course:
             due = due & ~condition.watch.stopped
         late = due & (planned < now)
         record, after = self.rule.visit(
-            Visit(now, self.outputs(condition.position)), condition.plan, self.subject
+            Visit(now, self.outputs(condition.position, condition.inputs)),
+            condition.plan,
+            self.subject,
         )
         plan = jax.tree.map(lambda new, old: jnp.where(due, new, old), after, condition.plan)
         status = jnp.where(late, Status.LATE_VISIT, condition.status).astype(jnp.int32)
@@ -308,7 +316,7 @@ class Course:
     def _reset(self, condition: Condition, row: Events) -> Condition:
         # A failed lane keeps the time at which it stopped.
         hit = (row.kind == Kind.RESET) & (condition.status == Status.OK)
-        initial = self.start()
+        initial = self.start(condition.inputs)
         position = condition.position
 
         def renewed(new: Array, old: Array) -> Array:

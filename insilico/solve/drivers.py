@@ -129,6 +129,8 @@ def _words_of_kernel(
     name = methods.known(method or model.method)
     if name not in methods.ADAPTIVE:
         raise Unsuitable(f"{name}, whose steps are not adaptive")
+    if model.varying:
+        raise Unsuitable("parameters that vary between occasions")
     chosen = methods.get(name)
 
     def column(leaf: Any) -> jax.ShapeDtypeStruct:

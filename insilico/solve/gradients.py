@@ -500,9 +500,10 @@ class _OpenedRule:
     @classmethod
     def of(cls, rule: Rule, course: Course, subject: Any) -> tuple[_OpenedRule, Any]:
         """The opened rule and what it had in it; `course` is one without a rule."""
-        position = course.start().position
+        now = course.start()
+        position = now.position
         plan = jax.eval_shape(rule.start, subject)
-        visit = Visit(position.time, course.outputs(position))
+        visit = Visit(position.time, course.outputs(position, now.inputs))
         start, of_start = explicit(rule.start, subject)
         visited, of_visit = explicit(rule.visit, visit, plan, subject)
         administer, of_administer = explicit(rule.administer, position.time, plan, subject)

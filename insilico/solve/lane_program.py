@@ -121,12 +121,13 @@ class Decisions:
         start, subject = jax.tree.map(alike, (start, course.subject))
         own = dataclasses.replace(course, parameters=jax.tree.map(alike, course.parameters))
         visit = jax.eval_shape(
-            lambda parameters, position: Visit(
+            lambda parameters, position, inputs: Visit(
                 position.time,
-                dataclasses.replace(own, parameters=parameters).outputs(position),
+                dataclasses.replace(own, parameters=parameters).outputs(position, inputs),
             ),
             own.parameters,
             start.position,
+            start.inputs,
         )
         return cls(
             Operations.of(rule.visit, lanes, visit, start.plan, subject),
@@ -403,7 +404,7 @@ class Program:
         def write(place: Any, leaf: Array) -> None:
             self._write(place, jnp.where(solved, leaf, jnp.nan), number, here & (number >= 0))
 
-        jax.tree.map(write, self.walk.outputs, self.course.outputs(now.position))
+        jax.tree.map(write, self.walk.outputs, self.course.outputs(now.position, now.inputs))
 
     def _hold_visits(self, now: Condition, row: Events, index: Array, here: Array) -> Condition:
         number = self.given.slot.at_row(index, self.patient)

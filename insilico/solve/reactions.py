@@ -24,13 +24,13 @@ FARTHEST = 0.1
 wrong, and less than a trigger that hardly crosses zero would ask for."""
 
 
-def signals(course: Course, start: Condition | None = None) -> Signals:
-    """The model's triggers on lanes; `start` as for `Course.prepare`."""
-    position = (course.start() if start is None else start).position
+def signals(course: Course, now: Condition) -> Signals:
+    """The model's triggers on lanes, under the inputs of a condition."""
+    position, own = now.position, course.in_force(now.inputs)
 
     def values(time: Array, state: Components) -> Components:
         assert course.model.triggers is not None
-        named = course.model.triggers(time, course.named(state), course.parameters)
+        named = course.model.triggers(time, course.named(state), own)
         return tuple(jnp.broadcast_to(value, course.lanes).astype(course.dtype) for value in named)
 
     found = traced(values, position.time, position.state).dependencies()
@@ -51,7 +51,7 @@ def watching(course: Course, condition: Condition, pause: Array | None) -> dict[
             f"for this model"
         )
     able = condition.status == Status.OK
-    return {"watching": Watching(condition.watch, signals(course), pause, able)}
+    return {"watching": Watching(condition.watch, signals(course, condition), pause, able)}
 
 
 def notice(course: Course, condition: Condition, pause: Array | None) -> Condition:
@@ -74,7 +74,7 @@ def react(course: Course, condition: Condition, row: Events) -> Condition:
     reactions = {}
     if course.model.react is not None:
         named = course.named(position.state)
-        reactions = course.model.react(position.time, named, course.parameters)
+        reactions = course.model.react(position.time, named, course.in_force(condition.inputs))
     state, status = position.state, condition.status
     above, occurred = list(watch.above), list(condition.occurred)
     for index, (name, trigger) in enumerate(course.model.trigger_fields().items()):

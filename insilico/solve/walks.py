@@ -160,7 +160,8 @@ def leave(course: Course, now: Condition, this: Row) -> tuple[Condition, Seen]:
     now = reactions.notice(course, now, this.pause)
     solved = now.status == Status.OK
     outputs = [
-        jnp.where(solved, leaf, jnp.nan) for leaf in jax.tree.leaves(course.outputs(now.position))
+        jnp.where(solved, leaf, jnp.nan)
+        for leaf in jax.tree.leaves(course.outputs(now.position, now.inputs))
     ]
     if course.rule is None:
         return course.act(_reacted(course, now, row), row), Seen(outputs, (), ())
@@ -206,7 +207,7 @@ def result(
     slots = np.flatnonzero(pattern.slots)
     if len(slots):
         end = course.finish(end, jnp.asarray(events.time)[slots[-1]])
-    structure = jax.tree.structure(course.outputs(end.position))
+    structure = jax.tree.structure(course.outputs(end.position, end.inputs))
     return Walk(
         outputs=jax.tree.unflatten(structure, [at_observations(leaf) for leaf in seen.outputs]),
         visit_time=(

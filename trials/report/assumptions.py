@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from insilico.config import ConfigError, Path, dotted, load
+from insilico.config.problems import listed
 from insilico.config.tree import Mapping, Node, Sequence
 from insilico.pages.blocks import Block, Bullets, Cell, Column, Row, Section, Table, absent
 from trials.report.view import View
@@ -15,8 +16,7 @@ MARK = "ASSUMED"
 
 WASHED_OUT = (
     "Each period begins from the model's initial state: nothing of the period before is left, "
-    "neither drug nor effect, and subjects have not changed in between.",
-    "Parameters of a subject are the same in all periods, but for stated effects of periods.",
+    "neither drug nor effect."
 )
 
 
@@ -139,10 +139,24 @@ def section(view: View) -> Section:
     else:
         blocks.append(absent("No line of the config is marked ASSUMED, or it could not be read."))
     if view.config.trial.crossover is not None:
-        blocks.append(Bullets(WASHED_OUT, lead="The crossover rests on this too:"))
+        rests_on = (WASHED_OUT, _between_periods(view))
+        blocks.append(Bullets(rests_on, lead="The crossover rests on this too:"))
     if view.config.assumptions:
         blocks.append(Bullets(view.config.assumptions, lead="The config states further:"))
     return Section("assumptions", "Assumptions", blocks)
+
+
+def _between_periods(view: View) -> str:
+    """What changes in a subject from one period to the next."""
+    varying = view.study.protocol.cohort.population.between_occasion
+    rest = "of a subject are the same in all periods, but for stated effects of periods."
+    if not varying:
+        return f"Parameters {rest}"
+    return (
+        f"Each period is an occasion of its subject, whatever the arm: from one to the next "
+        f"{listed(view.words(name) for name in varying)} vary as the population has it. Other "
+        f"parameters {rest}"
+    )
 
 
 def _table(view: View, entries: list[Assumption]) -> Table:

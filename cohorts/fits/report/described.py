@@ -18,6 +18,8 @@ def data(view: View) -> Section:
         ("Doses", f"{summary.doses:,}"),
         ("Time", f"{plain(first)} to {plain(last)} {view.fit.model.time_unit}"),
     ]
+    if patients.occasion is not None:
+        rows.append(("Occasions", f"{int(patients.occasions_of_subjects.sum()):,}"))
     for output, count in summary.observations.items():
         below = summary.censored[output]
         also = f", {below:,} below the limit of quantification" if below else ""

@@ -19,7 +19,8 @@ GRID = 160
 
 def section(view: View) -> Section:
     """Table and densities."""
-    return Section("parameters", "The population", [_table(view), _effects(view), _figure(view)])
+    blocks = [_table(view), _effects(view), *_occasions(view), _figure(view)]
+    return Section("parameters", "The population", blocks)
 
 
 def _table(view: View) -> Table:
@@ -94,6 +95,51 @@ def _effects(view: View) -> Block:
         "subjects' posterior means over the population's variance; near 100 % the data say little "
         "of the subjects themselves.",
     )
+
+
+def _occasions(view: View) -> list[Block]:
+    """Spread of what differs between a subject's occasions, and how much of it the data show."""
+    varying = view.fit.population.between_occasion
+    if not varying:
+        return []
+    posterior, counts = view.group("posterior"), view.fit.patients.occasions_of_subjects
+    rows = []
+    for name in varying:
+        means = posterior[f"kappa_{name}"].mean(("chain", "draw")).transpose("occasion", "subject")
+        sd = float(np.median(posterior[f"occasion_sd_{name}"]))
+        # Of occasions that a subject does not have, nothing is there to shrink.
+        there = np.arange(len(means))[:, None] < counts
+        (shrunk,) = shrinkage(means.values[there][None], np.array([sd])).of_variance
+        rows.append(
+            Row(
+                (
+                    name.replace("_", " "),
+                    significant(sd, 3),
+                    fixed(100 * np.sqrt(np.expm1(sd**2)), 1),
+                    fixed(100 * shrunk, 1),
+                )
+            )
+        )
+    table = Table(
+        "Variability between occasions",
+        (
+            Column("Parameter"),
+            Column("sd between occasions", number=True),
+            Column("as CV", "%", number=True),
+            Column("Shrinkage", "%", number=True),
+        ),
+        rows,
+        "/posterior",
+        f"Of {int(counts.sum()):,} occasions of {len(counts):,} subjects, who have "
+        f"{_range(counts)} each. What differs between them adds to what differs between subjects. "
+        "CV and shrinkage as above.",
+    )
+    return [table]
+
+
+def _range(counts: np.ndarray) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _figure(view: View) -> Figure:

@@ -136,6 +136,7 @@ def labelled(name: str) -> str:
     for prefix, words in (
         ("residual_sd_", "Residual error of"),
         ("typical_", "Typical"),
+        ("occasion_sd_", "Between-occasion sd of"),
         ("sd_", "Between-subject sd of"),
     ):
         if name.startswith(prefix):

@@ -61,19 +61,22 @@ class Taylor:
 def without_rule(model: Model) -> tuple[str, ...]:
     """Operations of a model's equations that have no series here, by name.
 
-    Those on parameters alone need none; those on inputs do, since an input may slope.
+    Those on parameters alone need none, nor do those on parameters that vary between occasions;
+    those on other inputs do, since an input may slope.
     """
     found: list[str] = []
 
     def look(time: Array, parameters: Any, inputs: Any) -> None:
         flat, structure = jax.tree.flatten(model.initial(parameters))
 
-        def field(time: Array, state: Components, inputs: Any) -> list[Any]:
+        def field(time: Array, state: Components, sloping: Any) -> list[Any]:
             named = jax.tree.unflatten(structure, state)
-            return jax.tree.leaves(model.derivative(time, named, parameters, inputs))
+            own = model.Inputs(*sloping, *inputs[len(sloping) :])
+            return jax.tree.leaves(model.derivative(time, named, parameters, own))
 
         state = tuple(time * 0.0 + component for component in flat)
-        found.extend(_without_rule(traced(field, time, state, inputs)))
+        sloping = inputs[: len(inputs) - len(model.varying)]
+        found.extend(_without_rule(traced(field, time, state, sloping)))
 
     lane = jax.ShapeDtypeStruct((1,), jnp.float64)
     sizes = [quantity.size for quantity in model.quantities("Parameters").values()]

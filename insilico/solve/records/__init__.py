@@ -15,6 +15,7 @@ from insilico.solve.records.table import Layout, RecordTable, Role, Row
 
 if TYPE_CHECKING:
     from insilico.solve.records.expansion import Expanded, expand, overlaps
+    from insilico.solve.records.occasions import in_occasions
 
 __all__ = [
     "Covariate",
@@ -28,6 +29,7 @@ __all__ = [
     "Row",
     "also_at",
     "expand",
+    "in_occasions",
     "overlaps",
     "read_records",
 ]
@@ -37,4 +39,6 @@ def __getattr__(name: str) -> Any:
     # What computes needs JAX, which reading a table should not wait for.
     if name in ("Expanded", "expand", "overlaps"):
         return getattr(importlib.import_module(f"{__name__}.expansion"), name)
+    if name == "in_occasions":
+        return importlib.import_module(f"{__name__}.occasions").in_occasions
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

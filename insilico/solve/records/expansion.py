@@ -307,14 +307,17 @@ def _rows(
     place = jnp.clip(place, 0, states.shape[0] - 1)
     value = jnp.where(are(Role.STATE), jnp.take_along_axis(states, place, axis=0), value)
     for index, (after, slope) in enumerate(zip(table.after, table.slopes, strict=True)):
-        value = jnp.where(are(Role.INPUT) & (repeat == index), of_record(after), value)
+        value = jnp.where(
+            are(Role.OCCASION, Role.INPUT) & (repeat == index), of_record(after), value
+        )
         value = jnp.where(are(Role.RAMP) & (repeat == index), of_record(slope), value)
 
     absent = are(Role.PENDING, Role.PENDING_END) & (number > pending)
     absent |= are(Role.ENDING) & (number >= under_way)
     kind = jnp.where(absent, Kind.NONE, kind)
     time = jnp.where(absent, at, time)
-    target = jnp.where(are(Role.STATE, Role.INPUT, Role.RAMP), repeat, of_record(table.compartment))
+    numbered = are(Role.OCCASION, Role.STATE, Role.INPUT, Role.RAMP)
+    target = jnp.where(numbered, repeat, of_record(table.compartment))
     moved = are(Role.ENDING, Role.PENDING, Role.PENDING_END, Role.DOSE, Role.INFUSION)
     own = ~(moved | are(Role.INFUSION_END)) | absent
     return kind, target, time, value, own

@@ -17,6 +17,8 @@ from insilico.solve.records.table import Interpolation, Layout, RecordTable, Rol
 KINDS: dict[Role, Kind | None] = {
     Role.START: Kind.RESET,
     Role.RESET: Kind.RESET,
+    Role.OCCASION: Kind.INPUT,
+    Role.RESTART: Kind.RESET,
     Role.STATE: Kind.SET,
     Role.UNDER_WAY: Kind.RATE,
     Role.ENDING: Kind.RATE,
@@ -236,13 +238,21 @@ def _rows(
     add(Role.INFUSION_END, given & infusions, times)
     add(Role.REPLACEMENT, columns.event == 8)
     watched = np.zeros(len(everything), bool)
+    renewed = np.zeros(len(everything), bool)
+    of_occasions = len(columns.values) - len(model.varying)
     for number, (at, values, slope) in enumerate(zip(columns.values, after, slopes, strict=True)):
         # A value that stays as it was needs no row; the first record's holds from the start.
         old = np.where(first, at, np.roll(values, 1))
         changes = (values != old) | (slope != 0) | (~first & (np.roll(slope, 1) != 0))
+        if number >= of_occasions:
+            # A record belongs to its occasion with all that happens at it, and so does its output.
+            add(Role.OCCASION, changes, 1, start=number)
+            renewed |= changes & columns.resets
+            continue
         add(Role.INPUT, changes, 1, start=number)
         add(Role.RAMP, slope != 0, 1, start=number)
         watched |= changes
+    add(Role.RESTART, renewed)
     add(Role.OBSERVATION, ~watched)
 
     role = np.concatenate([np.full(len(record), part) for part, record, _ in parts])

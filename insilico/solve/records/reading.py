@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from insilico.model import Dosing, Model
+from insilico.occasions import by_occasion
 from insilico.solve.records.laying_out import Columns, lay_out
 from insilico.solve.records.table import Interpolation, Layout, RecordTable
 
@@ -110,6 +111,23 @@ class Records:
         steady-state records whose infusions, or lags, are longer than II.
         """
         return lay_out(self.model, self.columns, overlaps)
+
+    def by_occasion(self, names: tuple[str, ...], occasion: np.ndarray) -> Records:
+        """The same table for a model whose parameters of these `names` change between occasions.
+
+        `occasion`: number of each record's, from 0, in the order of the table. It holds from the
+        record on, up to the next record of another occasion. `in_occasions` puts the parameters in
+        its place.
+        """
+        columns, own = self.columns, np.asarray(occasion, float)
+        return dataclasses.replace(
+            self,
+            model=by_occasion(self.model, names),
+            columns=columns._replace(
+                values=(*columns.values, *(own for _ in names)),
+                interpolations=(*columns.interpolations, *("locf" for _ in names)),
+            ),
+        )
 
     def by_record(self, values: Any) -> np.ndarray:
         """`values` (patients, records) as one column in the order of the table."""

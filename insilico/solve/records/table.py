@@ -24,25 +24,30 @@ class Role(enum.IntEnum):
     START = 0
     """The patient's first row: its initial state holds at the time of its first record."""
     RESET = 1
-    STATE = 2
+    OCCASION = 2
+    """From the record on, an input that has a parameter's value in the occasion, number `repeat`,
+    has another one."""
+    RESTART = 3
+    """After a reset to another occasion, the initial state under that one's parameters."""
+    STATE = 4
     """Component number `repeat` of the steady state."""
-    UNDER_WAY = 3
+    UNDER_WAY = 5
     """Infusions that implied doses before the record have under way, at steady state."""
-    ENDING = 4
+    ENDING = 6
     """The end of one of them, number `repeat`."""
-    PENDING = 5
+    PENDING = 7
     """An implied dose before the record that arrives after it: the record's own is number 0."""
-    PENDING_END = 6
-    DOSE = 7
+    PENDING_END = 8
+    DOSE = 9
     """The record's dose, or its additional dose number `repeat`."""
-    INFUSION = 8
-    INFUSION_END = 9
-    REPLACEMENT = 10
-    INPUT = 11
+    INFUSION = 10
+    INFUSION_END = 11
+    REPLACEMENT = 12
+    INPUT = 13
     """From the record on, input number `repeat` has another value."""
-    RAMP = 12
-    OBSERVATION = 13
-    UNUSED = 14
+    RAMP = 14
+    OBSERVATION = 15
+    UNUSED = 16
 
 
 class Row(NamedTuple):

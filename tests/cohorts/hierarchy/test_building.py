@@ -101,9 +101,9 @@ def put(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             "allowed: more than 0, less than 10",
         ),
         (
-            {f"{CLEARANCE}.between_occasion": {"kind": "log_normal", "sd": 0.1}},
-            f"{CLEARANCE}.between_occasion: variability between occasions is not supported; a "
-            "solve keeps a subject's parameters as they are throughout",
+            {f"{CLEARANCE}.between_occasion": {"kind": "normal", "sd": 0.1}},
+            f"{CLEARANCE}.between_occasion.kind: must be that of between_subject, to whose eta "
+            'kappa is added; found "normal"; allowed: log_normal; leave it out',
         ),
         (
             {f"{CLEARANCE}.covariates.wieght": POWER},

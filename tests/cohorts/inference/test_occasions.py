@@ -1,0 +1,253 @@
+"""Variability between occasions: marginal likelihoods in closed form, and what occasions are."""
+
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import multivariate_normal
+
+from cohorts import CohortError
+from cohorts.data import DataSpec, PatientData, read_patients
+from cohorts.hierarchy import HierarchySpec, population_of
+from cohorts.inference import Joint, centring, marginal, model_of, scores
+from cohorts.population import Population
+from insilico import models
+
+MODEL = models.get("one_compartment")
+OCCASIONS = (2, 1, 3, 2)
+"""Of each subject."""
+
+
+def population(**parameters: Any) -> Population:
+    """Numbers that are known, but for these parameters."""
+    content = {
+        "population": {
+            "absorption_rate": {"typical": "1.5 1/h"},
+            "clearance": {"typical": "2.8 L/h"},
+            "central_volume": {"typical": "32 L"},
+            **parameters,
+        },
+        "residual": {
+            "concentration": {"kind": "log_additive", "sd": {"kind": "half_normal", "scale": 0.5}}
+        },
+    }
+    spec = HierarchySpec.model_validate_json(json.dumps(content))
+    return population_of(spec, MODEL, {})
+
+
+def patients(frame: pd.DataFrame, occasion: str | None = "OCC") -> PatientData:
+    columns = {"subject": "ID", "time": "TIME", "measured": "DV", "amount": "AMT", "event": "EVID",
+               "compartment": "CMT", "occasion": occasion}  # fmt: skip
+    spec = {
+        "file": "made up", "columns": columns, "units": {"time": "h", "amount": "mg"},
+        "outputs": {"concentration": {"unit": "mg/L"}},
+    }  # fmt: skip
+    return read_patients(MODEL, DataSpec.model_validate_json(json.dumps(spec)), frame)
+
+
+def measured(times: Any, values: Any, occasions: Any, compartment: int = 2) -> pd.DataFrame:
+    """A dose of 100 mg at the start of each occasion, before which nothing is left; `values`, of
+    subjects a list of those of their occasions, at `times` after it."""
+    rows = []
+    for subject, number in enumerate(occasions):
+        for occasion in range(number):
+            at = 24.0 * occasion
+            dose = 1 if occasion == 0 else 4
+            rows.append((subject + 1, at, np.nan, 100.0, dose, compartment, occasion + 1))
+            rows += [
+                (subject + 1, at + time, value, 0.0, 0, compartment, occasion + 1)
+                for time, value in zip(times, values[subject][occasion], strict=True)
+            ]
+    return pd.DataFrame(rows, columns=["ID", "TIME", "DV", "AMT", "EVID", "CMT", "OCC"])
+
+
+AT_ONCE = 1e-7 * np.arange(1, 4)
+"""So short a time after a dose that concentrations are the dose over the volume."""
+
+VOLUME = {
+    "typical": {"kind": "log_normal", "median": "32 L", "sd": 1.0},
+    "between_subject": {"kind": "log_normal", "sd": {"kind": "half_normal", "scale": 0.5}},
+    "between_occasion": {"sd": {"kind": "half_normal", "scale": 0.3}},
+}
+
+
+@pytest.fixture(scope="module")
+def linear() -> tuple[Joint, Any, np.ndarray]:
+    """Logarithms of concentrations that are linear in eta and kappa, and those logarithms."""
+    rng = np.random.default_rng(3)
+    logs = np.log(100 / 30) + rng.normal(0.0, 0.4, (len(OCCASIONS), max(OCCASIONS), len(AT_ONCE)))
+    frame = measured(AT_ONCE, np.exp(logs), OCCASIONS)
+    joint, data = Joint.of(population(central_volume=VOLUME), patients(frame))
+    return joint, data, logs
+
+
+def log_marginal(theta: np.ndarray, names: tuple[str, ...], logs: np.ndarray) -> np.ndarray:
+    """In closed form: all logarithms of a subject are normal together."""
+    value = dict(zip(names, np.exp(theta), strict=True))
+    result = []
+    for number, own in zip(OCCASIONS, logs, strict=True):
+        y = own[:number].ravel()
+        occasion = np.repeat(np.arange(number), len(AT_ONCE))
+        covariance = value["sd_central_volume"] ** 2 * np.ones((len(y), len(y)))
+        covariance += value["occasion_sd_central_volume"] ** 2 * (occasion[:, None] == occasion)
+        covariance += value["residual_sd_concentration"] ** 2 * np.eye(len(y))
+        mean = np.full(len(y), np.log(100.0 / value["typical_central_volume"]))
+        # The density of a value is that of its logarithm over the value.
+        result.append(multivariate_normal(mean, covariance).logpdf(y) - np.sum(y))
+    return np.array(result)
+
+
+THETA = {
+    "typical_central_volume": 30.0,
+    "sd_central_volume": 0.3,
+    "occasion_sd_central_volume": 0.2,
+    "residual_sd_concentration": 0.1,
+}
+
+
+def test_the_marginal_likelihood_of_a_linear_model_is_exact(linear, quickly):
+    joint, data, logs = linear
+    theta = joint.unconstrained(THETA)
+    found = quickly(lambda theta: marginal(joint, theta, data).value)(theta)
+    # What is left of 1e-7 h of elimination, and of the search for the modes.
+    exact = log_marginal(np.asarray(theta), joint.names, logs)
+    np.testing.assert_allclose(found, exact, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["laplace", "focei"])
+def test_so_is_its_gradient_by_either_method(linear, method, quickly):
+    joint, data, logs = linear
+    theta = joint.unconstrained(THETA)
+    found, gradient = quickly(lambda theta: scores(joint, theta, data, method=method))(theta)
+    exact = log_marginal(np.asarray(theta), joint.names, logs)
+    np.testing.assert_allclose(found.value, exact, atol=1e-6)
+    for place in range(len(theta)):
+        step = 1e-5 * np.eye(len(theta))[place]
+        there, back = (
+            log_marginal(np.asarray(theta) + move, joint.names, logs) for move in (step, -step)
+        )
+        np.testing.assert_allclose(gradient[place], (there - back) / 2e-5, atol=1e-5)
+
+
+def test_what_a_subject_lacks_touches_nothing(linear, quickly):
+    joint, data, _ = linear
+    assert joint.effects == (
+        "log_central_volume",
+        *(f"kappa_central_volume_{number}" for number in (1, 2, 3)),
+    )
+    theta, x = joint.unconstrained(THETA), 0.1 * jnp.ones((4, 4))
+
+    def likelihood(x: Any) -> Any:
+        return jnp.sum(joint.log_likelihood(joint.predicted(theta, x, data), data))
+
+    gradient = quickly(jax.grad(likelihood))(x)
+    there = np.arange(3)[:, None] < np.array(OCCASIONS)
+    np.testing.assert_array_equal(np.asarray(gradient[1:]) != 0.0, there)
+    # Such an effect has the population's density, and a sampler takes it for a standard normal.
+    shares = centring(joint, data, seed=1)
+    for number in range(3):
+        share = shares[f"kappa_central_volume_{number + 1}"]
+        assert np.all(share[there[number]] > 0.1)
+        np.testing.assert_allclose(share[~there[number]], 0.0, atol=1e-12)
+
+
+ORAL_TIMES = np.array([0.5, 1.0, 2.0, 5.0, 9.0, 20.0])
+
+
+@pytest.fixture(scope="module")
+def oral_values() -> np.ndarray:
+    """Made up of two subjects in two occasions each."""
+    rng = np.random.default_rng(5)
+    clearance = 2.8 * np.exp(rng.normal(0.0, 0.3, (2, 2, 1)))
+    k = clearance / 32.0
+    fall = np.exp(-k * ORAL_TIMES) - np.exp(-1.5 * ORAL_TIMES)
+    return 100 / 32 * 1.5 / (1.5 - k) * fall * np.exp(rng.normal(0.0, 0.1, (2, 2, 6)))
+
+
+@pytest.mark.parametrize("method", ["closed_form", pytest.param("tsit5", marks=pytest.mark.slow)])
+def test_occasions_of_a_subject_who_is_like_all_others_are_as_many_subjects(
+    oral_values, method, quickly
+):
+    """Without variability between subjects, nothing says whose occasions they are."""
+    typical = {"kind": "log_normal", "median": "2.8 L/h", "sd": 1.0}
+    sd = {"kind": "half_normal", "scale": 0.5}
+    frames = (
+        measured(ORAL_TIMES, oral_values, (2, 2), 1),
+        measured(ORAL_TIMES, oral_values.reshape(4, 1, 6), (1, 1, 1, 1), 1),
+    )
+    variability = (
+        {"between_occasion": {"sd": sd}},
+        {"between_subject": {"kind": "log_normal", "sd": sd}},
+    )
+    found = []
+    for frame, varying in zip(frames, variability, strict=True):
+        joint, data = Joint.of(
+            population(clearance={"typical": typical, **varying}), patients(frame), method=method
+        )
+        theta = jnp.log(jnp.array([2.5, 0.25, 0.12]))
+        assert [name.removeprefix("occasion_") for name in joint.names] == [
+            "typical_clearance", "sd_clearance", "residual_sd_concentration"
+        ]  # fmt: skip
+        found.append(
+            quickly(lambda theta, joint=joint, data=data: marginal(joint, theta, data))(theta).value
+        )
+    together, apart = found
+    np.testing.assert_allclose(together, apart.reshape(2, 2).sum(axis=1), rtol=1e-6)
+
+
+def test_gradients_of_the_joint_density_are_differences(oral_values, quickly):
+    varying = {
+        "clearance": {**VOLUME, "typical": {"kind": "log_normal", "median": "2.8 L/h", "sd": 1.0}},
+        "central_volume": VOLUME,
+    }
+    frame = measured(ORAL_TIMES, oral_values, (2, 1), 1)
+    joint, data = Joint.of(population(**varying), patients(frame))
+    theta, x = joint.draw(jax.random.key(2), data)
+    gradient = quickly(jax.grad(joint.log_density, (0, 1)))(theta, x, data)
+    value = quickly(joint.log_density)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        along = rng.normal(size=theta.shape), rng.normal(size=x.shape)
+        there, back = (
+            float(value(theta + step * along[0], x + step * along[1], data))
+            for step in (1e-5, -1e-5)
+        )
+        slope = sum(float(jnp.sum(g * a)) for g, a in zip(gradient, along, strict=True))
+        assert (there - back) / 2e-5 == pytest.approx(slope, rel=1e-6)
+
+
+def test_without_kappa_everything_is_as_without_occasions(oral_values, quickly):
+    between = {name: VOLUME[name] for name in ("typical", "between_subject")}
+    frame = measured(ORAL_TIMES, oral_values, (2, 2), 1)
+    found = []
+    for varying in (VOLUME, between):
+        joint, data = Joint.of(population(central_volume=varying), patients(frame))
+        theta = joint.unconstrained(THETA)
+        x = jnp.zeros((len(joint.effects), 2)).at[0].set(jnp.log(jnp.array([30.0, 40.0])))
+        found.append(quickly(lambda x, j=joint, t=theta, d=data: j.predicted(t, x, d).mean)(x))
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_a_numpyro_model_has_a_site_of_each_occasion(linear):
+    from numpyro import handlers
+
+    joint, data, _ = linear
+    sites = handlers.trace(handlers.seed(model_of(joint), 0)).get_trace(data)
+    kappa = sites["kappa_central_volume"]["value"]
+    assert kappa.shape == (3, 4)
+    np.testing.assert_array_equal(kappa[1], sites["kappa_central_volume_2"]["value"])
+    own, each = sites["central_volume"]["value"], sites["central_volume_by_occasion"]["value"]
+    np.testing.assert_allclose(each, own * np.exp(kappa), rtol=1e-12)
+
+
+def test_data_have_to_tell_occasions_apart():
+    frame = measured(AT_ONCE, np.ones((2, 2, 3)), (2, 2))
+    with pytest.raises(CohortError, match="population varies between them .central_volume."):
+        Joint.of(population(central_volume=VOLUME), patients(frame, occasion=None))
+    with pytest.raises(CohortError, match="second occasion of some subject"):
+        Joint.of(population(central_volume=VOLUME), patients(frame.assign(OCC=1)))
