@@ -50,7 +50,10 @@ def unfinished(fit: Fit, out: str | os.PathLike[str] | None = None) -> Unfinishe
     """Where this fit, run to `out`, keeps what it has done."""
     identity = {
         "config": fit.document.data,
-        "data": hashlib.sha256(fit.data_file.read_bytes()).hexdigest(),
+        **{
+            field: hashlib.sha256(file.read_bytes()).hexdigest()
+            for field, file in {"data": fit.data_file, **fit.estimate_files}.items()
+        },
         "versions": [jax.__version__, numpyro.__version__],
     }
     return Unfinished(out, Path(fit.document.file).stem, identity)
@@ -180,14 +183,15 @@ def _write(
     verdict: Verdict,
     stages: Stages,
 ) -> RunFolder:
-    file = fit.data_file
-    # The folder's own copy of the config reads the folder's own copy of the data.
-    changes = (*fit.overrides, f"data.file={file.name}")
+    files = {"data.file": fit.data_file, **fit.estimate_files}
+    # The folder's own copy of the config reads the folder's own copies of what it names.
+    changes = (*fit.overrides, *(f"{field}={file.name}" for field, file in files.items()))
     with new.writing("config.yaml") as path:
         text = resolved_text(load(fit.document.file, changes), changes)
         path.write_text(text, encoding="utf-8")
-    with new.writing(file.name) as path:
-        shutil.copyfile(file, path)
+    for file in files.values():
+        with new.writing(file.name) as path:
+            shutil.copyfile(file, path)
     stages("results", 0, 1)
     with new.writing("results.zarr") as path:
         write_tree(tree, path)
