@@ -22,6 +22,9 @@ FINAL, ERRORS, FIXED, STATUS = -1_000_000_000, -1_000_000_001, -1_000_000_006, -
 """Iterations whose rows are the final estimates, their standard errors, which are fixed, and how
 the estimation ended."""
 
+EVALUATION = "Objective Function Evaluation"
+"""How the name of a method begins that estimates nothing."""
+
 NO_ERROR = 1e10
 """The standard error of what has none."""
 
@@ -57,8 +60,8 @@ def read_ext(text: str, source: str, table: int | None = None) -> tuple[Estimate
     """
     blocks = _blocks(text, source, "ITERATION")
     block = _chosen(blocks, source, table)
-    names = block.columns[:-1]  # the last is the objective function
-    special = {int(row.label): row for row in block.rows if _is_result(row)}
+    names = block.columns[:-1]  # the last is the objective function, which may be infinite
+    special = _results(block)
     if FINAL not in special:
         others = [str(each.number) for each in blocks if _has_final(each)]
         hint = f"`table: {others[-1]}` has them" if others else "did the run come to its end?"
@@ -66,10 +69,11 @@ def read_ext(text: str, source: str, table: int | None = None) -> tuple[Estimate
         raise DataError(source, "line", [Mistake(block.line, "", message, hint)])
     mistakes: list[Mistake] = []
     found = {
-        what: _numbers(special[what], block.columns, mistakes)[:-1]
-        for what in (FINAL, ERRORS, FIXED, STATUS)
+        what: _numbers(special[what], block.columns, mistakes, used=len(names))
+        for what in (FINAL, ERRORS, FIXED)
         if what in special
     }
+    unfinished = _unfinished(blocks[: blocks.index(block) + 1], mistakes)
     if mistakes:
         raise DataError(source, "line", mistakes)
     values, errors = found[FINAL], found.get(ERRORS, np.full(len(names), NO_ERROR))
@@ -86,7 +90,6 @@ def read_ext(text: str, source: str, table: int | None = None) -> tuple[Estimate
             names, values.tolist(), errors.tolist(), fixed.tolist(), strict=True
         )
     }  # fmt: skip
-    unfinished = _unfinished(block.method, found[STATUS][0]) if STATUS in found else None
     return Estimates(source, block.method, estimates, unfinished), block.number
 
 
@@ -173,21 +176,26 @@ def _chosen(blocks: Sequence[_Block], source: str, table: int | None) -> _Block:
     return of_that_number[-1]
 
 
-def _is_result(row: _Row) -> bool:
-    return row.label.lstrip("-").isdigit() and int(row.label) <= FINAL
+def _results(block: _Block) -> dict[int, _Row]:
+    """The rows that are no iterations, by their numbers."""
+    numbered = {row.label: row for row in block.rows if row.label.lstrip("-").isdigit()}
+    return {int(label): row for label, row in numbered.items() if int(label) <= FINAL}
 
 
 def _has_final(block: _Block) -> bool:
-    return any(row.label == str(FINAL) for row in block.rows)
+    return FINAL in _results(block)
 
 
-def _numbers(row: _Row, columns: Sequence[str], mistakes: list[Mistake]) -> np.ndarray:
+def _numbers(
+    row: _Row, columns: Sequence[str], mistakes: list[Mistake], used: int | None = None
+) -> np.ndarray:
+    """The first `used` numbers of a row, NaN where one is none."""
     if len(row.cells) != len(columns):
         message = f"has {len(row.cells)} numbers, the header has {len(columns)} names"
         mistakes.append(Mistake(row.line, row.label, message, "was the file cut off?"))
-        return np.full(len(columns), np.nan)
-    values = [_number(cell) for cell in row.cells]
-    for cell, name, value in zip(row.cells, columns, values, strict=True):
+        return np.full(len(columns[:used]), np.nan)
+    values = [_number(cell) for cell in row.cells[:used]]
+    for cell, name, value in zip(row.cells[:used], columns[:used], values, strict=True):
         if value is None:
             message = f"is no number: {shown(cell)}"
             hint = "stars stand for a number that did not fit" if "*" in cell else None
@@ -213,13 +221,21 @@ def _role(name: str) -> tuple[Role, frozenset[str]]:
     return "covariance", frozenset(f"{matrix}({place},{place})" for place in (row, column))
 
 
-def _unfinished(method: str, status: float) -> str | None:
-    """Why an estimation does not count, by the first number of its row of the status.
+def _unfinished(blocks: Sequence[_Block], mistakes: list[Mistake]) -> str | None:
+    """Why the last of these estimations does not count, by the first number of its row of the
+    status; None where nothing is said against it.
 
     Of methods that minimise, 0 is success. Of expectation maximisation and Bayesian analysis 0 is
     completed and 2 was not tested for convergence; others were stopped, or have not come to rest.
+    Where the objective function alone is evaluated, at estimates of the table before, that one
+    says how they were found.
     """
-    minimises = method.startswith(("First Order", "Laplac"))
+    block = next((b for b in reversed(blocks) if not b.method.startswith(EVALUATION)), blocks[-1])
+    row = _results(block).get(STATUS)
+    if row is None:
+        return None
+    status = _numbers(row, block.columns, mistakes, used=1)[0]
+    minimises = block.method.startswith(("First Order", "Laplac"))
     if status in ((0.0,) if minimises else (0.0, 2.0)):
         return None
-    return f"{method or 'the estimation'} did not terminate successfully (status {status:g})"
+    return f"{block.method or 'the estimation'} did not terminate successfully (status {status:g})"

@@ -98,6 +98,19 @@ def test_an_analysis_without_a_test_of_convergence_is_no_failure(ext):
     assert read(f"{head}  -1000000007  1.00000E+00{rest}").unfinished is not None
 
 
+def test_an_evaluation_says_nothing_of_the_estimates_that_it_is_made_at(ext):
+    """As after SAEM: importance sampling whose estimates are those of the table before."""
+    evaluated = ext.replace(
+        "First Order Conditional Estimation with Interaction",
+        "Objective Function Evaluation by Importance Sampling",
+    )
+    head, _, rest = evaluated.rpartition("  -1000000007  0.00000E+00")
+    stopped = f"{head}  -1000000007  1.00000E+00{rest}"
+    assert read(stopped).unfinished is None
+    before = stopped.replace("  -1000000007  0.00000E+00", "  -1000000007  1.34000E+02")
+    assert read(before).unfinished == "First Order did not terminate successfully (status 134)"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
