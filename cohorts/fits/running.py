@@ -18,6 +18,7 @@ from cohorts.diagnosis import Verdict, judge
 from cohorts.fits import results
 from cohorts.fits.fit import Fit
 from cohorts.fits.report import render
+from cohorts.fits.sensitivity import warnings_of
 from cohorts.inference import Draws, Progress, sample
 from cohorts.inference.joint import Joint
 from cohorts.inference.numpyro_model import model_of
@@ -107,7 +108,7 @@ def run(
         stages("checks", 0, 1)
         posterior = drawn.tree["posterior"].to_dataset()
         found = results.groups(fit, joint, data, posterior)
-        verdict = judge(drawn.tree)
+        verdict = judge(drawn.tree)._replace(warnings=warnings_of(found))
         stages("checks", 1, 1)
         tree = xr.DataTree.from_dict(
             {
@@ -148,6 +149,7 @@ def _attributes(fit: Fit, verdict: Verdict) -> dict[str, Any]:
         "seed": fit.config.seed,
         "passed": int(verdict.passed),
         "reasons": list(verdict.reasons),
+        "warnings": list(verdict.warnings),
     }
 
 
