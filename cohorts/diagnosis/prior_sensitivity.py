@@ -25,14 +25,15 @@ Finding = Literal["", "conflict", "strong_prior"]
 
 
 class Sensitivity(NamedTuple):
-    """How a parameter's posterior changes as the prior, or the likelihood, counts more or less."""
+    """How fast a parameter's posterior changes as the prior, or the likelihood, counts more."""
 
     prior: float
     likelihood: float
 
     @property
     def finding(self) -> Finding:
-        """`conflict`: prior and data pull apart; `strong_prior`: the data hardly count."""
+        """`conflict`: prior and data both count, and may pull apart; `strong_prior`: the prior
+        counts, and the data hardly do."""
         if not self.prior >= SENSITIVE:
             return ""
         return "conflict" if self.likelihood >= SENSITIVE else "strong_prior"
@@ -102,16 +103,13 @@ def power_scaling(
 def warnings_of(found: Mapping[str, Sensitivity]) -> tuple[str, ...]:
     """What a verdict is to say of it: where prior and data conflict, or data hardly count."""
     words: dict[Finding, str] = {
-        "conflict": "prior and data pull apart (both sensitivities {at_least}): {names}; is the "
-        "prior meant so, and the model right?",
-        "strong_prior": "the prior decides, and the data hardly count (likelihood sensitivity "
-        "below {bound}): {names}",
+        "conflict": f"prior and data both move these parameters (sensitivities of {SENSITIVE} or "
+        "more), as where they conflict, or where a prior is meant to count",
+        "strong_prior": "the prior decides these parameters, and the data hardly count (likelihood "
+        f"sensitivity below {SENSITIVE})",
     }
     result = []
     for finding, text in words.items():
-        names = [name for name, each in found.items() if each.finding == finding]
-        if names:
-            at_least = f"at least {SENSITIVE}"
-            told = ", ".join(names)
-            result.append(text.format(at_least=at_least, bound=SENSITIVE, names=told))
+        if names := [name for name, each in found.items() if each.finding == finding]:
+            result.append(f"{text}: {', '.join(names)}")
     return tuple(result)

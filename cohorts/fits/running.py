@@ -208,6 +208,7 @@ def _write(
         failure=None if verdict.passed else "; ".join(verdict.reasons),
     )
     told["kind"] = "fit"
+    told["warnings"] = list(verdict.warnings)
     told["sampler"] = {
         **fit.config.sampling.model_dump(),
         "centred": {name: round(float(np.mean(of)), 2) for name, of in shares.items()},

@@ -55,6 +55,12 @@ class View:
         return [found] if isinstance(found, str) else [str(reason) for reason in found]
 
     @property
+    def warnings(self) -> list[str]:
+        """What is worth knowing before the results are used, and failed nothing."""
+        found = self.tree.attrs.get("warnings", [])
+        return [found] if isinstance(found, str) else [str(text) for text in found]
+
+    @property
     def interval(self) -> float:
         """Probability of the intervals shown."""
         return float(self.fit.config.checks.interval)
