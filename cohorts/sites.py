@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int
 
 
-def known(name: str, value: float) -> Float[Array, ""]:
+def known(name: str, value: Any) -> Float[Array, ""]:
     """A site whose value is given."""
     jnp, numpyro = _libraries()
     return jnp.asarray(numpyro.deterministic(name, jnp.asarray(value, float)))

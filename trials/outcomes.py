@@ -214,7 +214,7 @@ def _person(
     seen_at = nominal + jnp.asarray(protocol.visits.nominal)
     taken_at = nominal + jnp.arange(protocol.days, dtype=float) + drug.time_of_day / 24.0
     start = protocol.periods.starts[period]
-    shape = next(iter(values.values())).shape
+    shape = keys("dropout").shape
     noise = {
         name: _noise_at(keys("residual error"), name, seen_at, residual.get(name))
         for name in protocol.measured
@@ -238,7 +238,7 @@ def _person(
     return Person(
         values=values,
         start_dose=jnp.stack(
-            [_starting_doses(protocol, arm, values, unknown_until) for arm in protocol.arms]
+            [_starting_doses(protocol, arm, values, unknown_until, shape) for arm in protocol.arms]
         ),
         unknown_until=unknown_until,
         noise=noise,
@@ -278,7 +278,11 @@ def _arrival_day(keys: Array, group: str, spec: AvailabilitySpec) -> Array:
 
 
 def _starting_doses(
-    protocol: Protocol, arm: Arm, values: Mapping[str, Array], unknown_until: Mapping[str, Array]
+    protocol: Protocol,
+    arm: Arm,
+    values: Mapping[str, Array],
+    unknown_until: Mapping[str, Array],
+    subjects: tuple[int, ...],
 ) -> Array:
     """The dose of each day while no visit has changed it, (days, subjects), in mg."""
     day = jnp.arange(1, protocol.days + 1)[:, None]
@@ -289,7 +293,6 @@ def _starting_doses(
     for number, expression in arm.loading.items():
         loaded = jnp.asarray(expression.evaluate(known, protocol.vocabulary), float)
         dose = jnp.where(day == number, loaded, dose)
-    subjects = next(iter(values.values())).shape
     dose = jnp.broadcast_to(dose, (protocol.days, *subjects))
     # A loading dose of 0 omits the day's, as a factor of 0 on the next dose does.
     omitted = jnp.isin(day, jnp.array([*arm.loading, 0])) & (dose == 0.0)

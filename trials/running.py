@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
+from insilico.config import load
 from insilico.pages import provenance
 from insilico.runs import NewRun, RunFolder, RunFolderError, Stages, manifest, resolved_text
 from insilico.runs.store import write_tree
@@ -70,8 +72,15 @@ def page(tree: xr.DataTree, study: Study, told: Mapping[str, Any]) -> str:
 def _write(
     new: NewRun, study: Study, tree: xr.DataTree, stages: Stages, failure: str | None
 ) -> RunFolder:
+    files = study.estimate_files
+    # The folder's own copy of the config reads the folder's own copies of what it names.
+    changes = (*study.overrides, *(f"{field}={file.name}" for field, file in files.items()))
+    document = load(study.document.file, changes) if files else study.document
     with new.writing("config.yaml") as path:
-        path.write_text(resolved_text(study.document, study.overrides), encoding="utf-8")
+        path.write_text(resolved_text(document, changes), encoding="utf-8")
+    for file in files.values():
+        with new.writing(file.name) as path:
+            shutil.copyfile(file, path)
     stages("results", 0, 1)
     with new.writing("results.zarr") as path:
         write_tree(tree, path)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,16 @@ class Study:
         protocol = self.protocol
         shape = sizes(self.config, protocol.cohort, protocol.model, protocol.most_visits)
         return total(self.config, shape)
+
+    @property
+    def estimate_files(self) -> dict[str, FilePath]:
+        """The files of estimates that the population is imported from, by the paths of their
+        fields."""
+        described = self.config.cohort.described
+        if described is None or described.estimates is None:
+            return {}
+        found = described.estimates.files(FilePath(self.document.file).parent)
+        return {f"cohort.described.estimates.{field}": file for field, file in found.items()}
 
     def check(self) -> None:
         """Try the config, and each of its sensitivity scenarios, on sample candidates.

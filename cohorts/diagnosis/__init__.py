@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from cohorts.diagnosis.binning import time_bins
 from cohorts.diagnosis.convergence import Verdict, judge
+from cohorts.diagnosis.leave_one_out import LeaveOneOut, leave_one_out
 from cohorts.diagnosis.npde import NormalityTest, PredictionErrors, normality, prediction_errors
 from cohorts.diagnosis.predictive_checks import (
     INTERVAL,
@@ -13,6 +14,7 @@ from cohorts.diagnosis.predictive_checks import (
     prediction_corrected,
     visual_predictive_check,
 )
+from cohorts.diagnosis.prior_sensitivity import Sensitivity, overlap, power_scaling
 
 if TYPE_CHECKING:
     from cohorts.diagnosis.individual_fits import (
@@ -32,15 +34,20 @@ _COMPUTING = (
 __all__ = [
     "INTERVAL",
     "PERCENTILES",
+    "LeaveOneOut",
     "NormalityTest",
     "PredictionErrors",
     "PredictiveCheck",
+    "Sensitivity",
     "Shrinkage",
     "Verdict",
     "conditional_weighted_residuals",
     "individual_weighted_residuals",
     "judge",
+    "leave_one_out",
     "normality",
+    "overlap",
+    "power_scaling",
     "prediction_corrected",
     "prediction_errors",
     "shrinkage",

@@ -40,11 +40,13 @@ class Verdict(NamedTuple):
     - `reasons`: every reason, worst parameters first, in words.
     - `table`: along `parameter`, mean, sd, `mcse_mean`, `mcse_sd`, `r_hat`, `ess_bulk`, `ess_tail`;
       along `chain`, `divergences`, `e_bfmi` and `saturated`, a share.
+    - `warnings`: what is worth knowing and no reason against the draws.
     """
 
     passed: bool
     reasons: tuple[str, ...]
     table: xr.Dataset
+    warnings: tuple[str, ...] = ()
 
 
 def judge(tree: xr.DataTree) -> Verdict:

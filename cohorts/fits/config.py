@@ -38,6 +38,11 @@ class ChecksSpec(Spec):
     prior_draws: Annotated[int, Field(ge=100)] = Field(
         default=1000, description="Draws of the prior, shown beside the posterior"
     )
+    marginal_draws: Annotated[int, Field(ge=0)] = Field(
+        default=500,
+        description="Draws of the posterior at which each subject's random effects are integrated "
+        "out, for leaving subjects out and for the sensitivity to priors; 0: neither is looked at",
+    )
     interval: Probability = Field(
         default=0.95, description="Probability of the intervals that tables and figures show"
     )

@@ -36,6 +36,13 @@ class Fit:
         """The table that the patients were read from."""
         return Path(self.document.file).parent / self.config.data.file
 
+    @property
+    def estimate_files(self) -> dict[str, Path]:
+        """The files of estimates that numbers are imported from, by the paths of their fields."""
+        spec = self.config.estimates
+        found = {} if spec is None else spec.files(Path(self.document.file).parent)
+        return {f"estimates.{field}": file for field, file in found.items()}
+
 
 def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> Fit:
     """Read a fit's config and its data. Does not import JAX.

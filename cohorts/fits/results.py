@@ -10,6 +10,9 @@ Groups, besides the sampler's own (`posterior`, `sample_stats`, `warmup_sample_s
   have, and how far off that was.
 - `curves`: between the observations, by subject and time.
 - `predictive_check`: by output, percentiles of the observed beside those of simulated data sets.
+- `leave_one_out`: by subject, how well it is predicted by a fit to the others.
+- `prior_sensitivity`: by parameter, what prior and posterior have in common, and how the posterior
+  changes as the prior, or the likelihood, counts more. Both only where the config asks for them.
 
 Intervals have the probability that the config states; `interval` in the attributes says it.
 """
@@ -33,6 +36,7 @@ from cohorts.diagnosis import (
     visual_predictive_check,
 )
 from cohorts.fits.fit import Fit
+from cohorts.fits.sensitivity import sensitivity
 from cohorts.inference.joint import Joint
 from cohorts.inference.patients import Data, records_of
 from cohorts.inference.predictive import Outputs, Predictive
@@ -98,8 +102,9 @@ def groups(fit: Fit, joint: Joint, data: Data, posterior: xr.Dataset) -> dict[st
     lower, upper = np.nanquantile(individual, tails, axis=0)
     usable = np.isfinite(simulated).all(axis=1)
     errors = _errors(fit, observations, simulated[usable])
+    before = prior(joint, checks.prior_draws, fit.config.seed)
     result = {
-        "prior": prior(joint, checks.prior_draws, fit.config.seed),
+        "prior": before,
         "observed_data": _observed(fit.patients, observations),
         "constant_data": _covariates(fit.patients),
         "predictions": xr.Dataset(
@@ -121,6 +126,10 @@ def groups(fit: Fit, joint: Joint, data: Data, posterior: xr.Dataset) -> dict[st
         result[f"predictive_check/{name}"] = _predictive_check(
             part, simulated[usable][:, of], np.nanmean(typical, axis=0)[of]
         )
+    if checks.marginal_draws:
+        some = thinned(posterior, checks.marginal_draws)
+        subjects = fit.patients.subjects
+        result |= sensitivity(joint, data, some, posterior, before, subjects)
     return result
 
 

@@ -18,6 +18,7 @@ from cohorts.diagnosis import Verdict, judge
 from cohorts.fits import results
 from cohorts.fits.fit import Fit
 from cohorts.fits.report import render
+from cohorts.fits.sensitivity import warnings_of
 from cohorts.inference import Draws, Progress, sample
 from cohorts.inference.joint import Joint
 from cohorts.inference.numpyro_model import model_of
@@ -50,7 +51,10 @@ def unfinished(fit: Fit, out: str | os.PathLike[str] | None = None) -> Unfinishe
     """Where this fit, run to `out`, keeps what it has done."""
     identity = {
         "config": fit.document.data,
-        "data": hashlib.sha256(fit.data_file.read_bytes()).hexdigest(),
+        **{
+            field: hashlib.sha256(file.read_bytes()).hexdigest()
+            for field, file in {"data": fit.data_file, **fit.estimate_files}.items()
+        },
         "versions": [jax.__version__, numpyro.__version__],
     }
     return Unfinished(out, Path(fit.document.file).stem, identity)
@@ -104,7 +108,7 @@ def run(
         stages("checks", 0, 1)
         posterior = drawn.tree["posterior"].to_dataset()
         found = results.groups(fit, joint, data, posterior)
-        verdict = judge(drawn.tree)
+        verdict = judge(drawn.tree)._replace(warnings=warnings_of(found))
         stages("checks", 1, 1)
         tree = xr.DataTree.from_dict(
             {
@@ -145,6 +149,7 @@ def _attributes(fit: Fit, verdict: Verdict) -> dict[str, Any]:
         "seed": fit.config.seed,
         "passed": int(verdict.passed),
         "reasons": list(verdict.reasons),
+        "warnings": list(verdict.warnings),
     }
 
 
@@ -180,14 +185,15 @@ def _write(
     verdict: Verdict,
     stages: Stages,
 ) -> RunFolder:
-    file = fit.data_file
-    # The folder's own copy of the config reads the folder's own copy of the data.
-    changes = (*fit.overrides, f"data.file={file.name}")
+    files = {"data.file": fit.data_file, **fit.estimate_files}
+    # The folder's own copy of the config reads the folder's own copies of what it names.
+    changes = (*fit.overrides, *(f"{field}={file.name}" for field, file in files.items()))
     with new.writing("config.yaml") as path:
         text = resolved_text(load(fit.document.file, changes), changes)
         path.write_text(text, encoding="utf-8")
-    with new.writing(file.name) as path:
-        shutil.copyfile(file, path)
+    for file in files.values():
+        with new.writing(file.name) as path:
+            shutil.copyfile(file, path)
     stages("results", 0, 1)
     with new.writing("results.zarr") as path:
         write_tree(tree, path)
@@ -202,6 +208,7 @@ def _write(
         failure=None if verdict.passed else "; ".join(verdict.reasons),
     )
     told["kind"] = "fit"
+    told["warnings"] = list(verdict.warnings)
     told["sampler"] = {
         **fit.config.sampling.model_dump(),
         "centred": {name: round(float(np.mean(of)), 2) for name, of in shares.items()},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import os
 from collections.abc import Mapping
+from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from cohorts._faults import Faults, raise_any, unknown
@@ -40,6 +42,7 @@ def population_of(
     citation: str = "",
     document: Document | None = None,
     path: Path = (),
+    folder: str | os.PathLike[str] = ".",
 ) -> Population:
     """The population that a config describes, to be fitted or drawn from.
 
@@ -49,6 +52,7 @@ def population_of(
     - `vocabulary`: the covariates that there are, by name: those of the data, or of a cohort.
     - `name`, `title`, `citation`: what reports call it, and where it was published, if it was.
     - `document`, `path`: the config that `spec` was parsed from and where it stands there.
+    - `folder`: that a file of estimates is relative to, where there is no `document`.
 
     Its typical values are `typical_<parameter>`, `<covariate>_on_<parameter>`, `sd_<parameter>`,
     `occasion_sd_<parameter>`, `correlation_<one>_<other>`, `residual_sd_<output>` and so on. A
@@ -58,7 +62,8 @@ def population_of(
 
     Raises `ConfigError` (without a document `CohortError`) with everything that is wrong.
     """
-    reader = Reader()
+    base = FilePath(document.file).parent if document else FilePath(folder)
+    reader = Reader(spec.estimates, base)
     mixtures = {
         each: mixture
         for each, of in spec.mixtures.items()
@@ -78,12 +83,17 @@ def population_of(
         )  # fmt: skip
     blocks = read_correlations(
         spec.correlations,
-        [each for each, parameter in parameters.items() if parameter.variability is not None],
+        {
+            each: parameter.variability
+            for each, parameter in parameters.items()
+            if parameter.variability is not None
+        },
         list(units),
         ("correlations",),
         reader,
     )
     residual = _residual(spec.residual, model, reader)
+    estimates = reader.imports.joint()
     faults = Faults(document, path)
     with faults.at():
         raise_any(reader.faults)
@@ -102,6 +112,7 @@ def population_of(
         mixtures=mixtures,
         numbers=numbers,
         TypicalValues=_typical_values_class(numbers, blocks, mixtures),
+        estimates=estimates,
     )
     used = {effect.covariate for p in parameters.values() for effect in p.effects}
     return Population(
@@ -115,8 +126,8 @@ def population_of(
         individual=structure.individual,
         between_occasion=structure.between_occasion,
         residual={output: error.residual for output, error in residual.items()},
-        numbers=_stated(numbers),
-        assumptions=_assumptions(structure, residual),
+        numbers=(*_stated(numbers), *_correlations(blocks)),
+        assumptions=(*_assumptions(structure, residual), *reader.imports.words),
     )
 
 
@@ -263,12 +274,23 @@ def _residual(
 
 
 def _stated(numbers: Mapping[str, Uncertain]) -> tuple[Number, ...]:
-    """Those that are known or estimates: one transcription of what stands elsewhere."""
+    """Those that are known or estimates: one transcription of what stands elsewhere, or, from a
+    file of estimates, what stands there."""
     return tuple(
-        Number(field, number.centre, number.unit, field.replace("_", " "), "the config",
-               "unverified", number.error)
+        Number(field, number.centre, number.unit, field.replace("_", " "), number.source,
+               "unverified" if number.imported is None else "verified", number.error)
         for field, number in numbers.items()
-        if number.kind == "known" or number.error is not None
+        if number.kind in ("known", "imported") or number.error is not None
+    )  # fmt: skip
+
+
+def _correlations(blocks: tuple[Block, ...]) -> tuple[Number, ...]:
+    """The correlations that a file of estimates has."""
+    return tuple(
+        Number(field, block.imported.matrix[row][column], "1", field.replace("_", " "),
+               block.imported.source, "verified")
+        for block in blocks if block.imported is not None
+        for (row, column), field in block.pairs.items()
     )  # fmt: skip
 
 

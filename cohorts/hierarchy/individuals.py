@@ -8,6 +8,7 @@ from typing import Any
 
 from cohorts import sites
 from cohorts.hierarchy.effects import Effect
+from cohorts.hierarchy.imported import JointEstimates
 from cohorts.hierarchy.numbers import Uncertain
 from cohorts.hierarchy.occasions import BetweenOccasion
 from cohorts.hierarchy.variability import Block, Variability
@@ -104,7 +105,7 @@ class Structure:
     """A population's parts, and the two NumPyro functions that they make.
 
     `parameters` are in the order of the model's; `numbers` all scalar typical values but
-    correlations, by name.
+    correlations, by name. `estimates`: of a file, where numbers that are imported are uncertain.
     """
 
     model: Model
@@ -113,12 +114,16 @@ class Structure:
     mixtures: Mapping[str, Mixture]
     numbers: Mapping[str, Uncertain]
     TypicalValues: type[Any]
+    estimates: JointEstimates | None = None
 
     def typical_values(self, options: Any) -> Any:
         """NumPyro model of the population's parameters: a site for each field."""
-        values: dict[str, Any] = {name: number.site(name) for name, number in self.numbers.items()}
+        drawn = None if self.estimates is None else self.estimates.site()
+        values: dict[str, Any] = {
+            name: number.site(name, drawn) for name, number in self.numbers.items()
+        }
         for block in self.blocks:
-            values |= block.sites()
+            values |= block.sites(drawn)
         for mixture in self.mixtures.values():
             values[mixture.field] = mixture.shares()
         return self.TypicalValues(**values)

@@ -11,12 +11,15 @@ import dataclasses
 import importlib
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from cohorts import sites
 from cohorts._faults import Fault
+from cohorts.hierarchy.imported import EstimatesSpec, Imported, Scale
+from cohorts.hierarchy.imports import Imports
 from insilico.config import Spec, SpecError, quantity, shown
 
 if TYPE_CHECKING:
@@ -113,6 +116,21 @@ class EstimateSpec(Distribution):
     relative_standard_error: Positive = Field(description="standard error over the value's size")
 
 
+class ImportedSpec(Distribution):
+    """An estimate from the file that `estimates` names, with its uncertainty."""
+
+    kind: Literal["imported"]
+    name: str = Field(description="of the parameter in the file: THETA1, OMEGA(1,1), tcl")
+    scale: Scale = Field(
+        default="natural",
+        description="what it is of the number: itself, its logarithm or logit, its square (a "
+        "variance), or its change from 1",
+    )
+    unit: str | None = Field(
+        default=None, description="of the number in the file; of a variance, that of its root"
+    )
+
+
 type NumberSpec = (
     float
     | str
@@ -124,7 +142,8 @@ type NumberSpec = (
         | ExponentialSpec
         | UniformSpec
         | BetaSpec
-        | EstimateSpec,
+        | EstimateSpec
+        | ImportedSpec,
         Field(discriminator="kind"),
     ]
 )
@@ -134,20 +153,31 @@ type NumberSpec = (
 class Uncertain:
     """A number of a population in a unit of its own: known, or a distribution.
 
-    - `kind`: `known`, or that of a distribution; of an estimate, that which it is taken for.
+    - `kind`: `known`, or that of a distribution; of an estimate, that which it is taken for;
+      `imported` of one that is drawn together with others of its file.
     - `arguments`: by the names of the distribution's spec, in `unit` where they have one.
     - `error`: relative standard error of an estimate.
+    - `imported`: the estimate in a file that it comes from, known or not; `source`: where it
+      stands, in words.
     """
 
     kind: str
     arguments: Mapping[str, float]
     unit: str
     error: float | None = None
+    imported: Imported | None = None
+    source: str = "the config"
 
-    def site(self, name: str) -> Float[Array, ""]:
-        """NumPyro site of the number: deterministic if it is known."""
+    def site(self, name: str, estimates: Mapping[str, Any] | None = None) -> Float[Array, ""]:
+        """NumPyro site of the number: deterministic if it is known.
+
+        `estimates`: by name, those of the file that numbers are imported from.
+        """
         if self.kind == "known":
             return sites.known(name, self.arguments["value"])
+        if self.kind == "imported":
+            assert self.imported is not None and estimates is not None
+            return sites.known(name, self.imported.number(estimates[self.imported.name]))
         importlib.import_module("insilico.devices")  # float64 before anything is drawn
         import jax.numpy as jnp
         import numpyro
@@ -180,7 +210,7 @@ class Uncertain:
         match self.kind:
             case "known":
                 return given["value"], given["value"]
-            case "normal":
+            case "normal" | "imported":
                 return -math.inf, math.inf
             case "uniform":
                 return given["low"], given["high"]
@@ -202,10 +232,11 @@ class Uncertain:
     @property
     def words(self) -> str:
         """`2.8 L/h`, `log-normal (median 2.8 L/h, sd 1)`."""
-        if self.kind == "known":
-            return self._with_unit(self.centre)
-        if self.error is not None:
-            return f"{self._with_unit(self.centre)} (relative standard error {self.error:.3g})"
+        if self.kind in ("known", "imported") or self.error is not None:
+            asides = [] if self.imported is None else [self.source]
+            if self.error is not None:
+                asides.append(f"relative standard error {self.error:.3g}")
+            return self._with_unit(self.centre) + (f" ({', '.join(asides)})" if asides else "")
         own = _SPECS[self.kind].stated
         parts = [
             f"{name} {self._with_unit(value) if name in own else format(value, '.4g')}"
@@ -232,10 +263,14 @@ STAND_IN = Uncertain("known", {"value": 1.0}, "1")
 
 
 class Reader:
-    """Reads numbers into their units, and notes what is wrong with them."""
+    """Reads numbers into their units, and notes what is wrong with them.
 
-    def __init__(self) -> None:
+    `estimates` names the file that numbers are imported from, relative to `folder`.
+    """
+
+    def __init__(self, estimates: EstimatesSpec | None = None, folder: Path = Path()) -> None:
         self.faults: list[Fault] = []
+        self.imports = Imports(estimates, folder, self.faults)
 
     def add(self, path: tuple[str | int, ...], message: str, *details: str | None) -> None:
         """Note a fault: what was found, what is allowed, a hint."""
@@ -264,6 +299,8 @@ class Reader:
         if isinstance(spec, int | float | str):
             value = self.quantity(spec, unit, path, gt=0.0 if positive else None)
             return STAND_IN if value is None else Uncertain("known", {"value": value}, unit)
+        if isinstance(spec, ImportedSpec):
+            return self._imported(spec, unit, path, positive)
         found = {
             name: self.quantity(
                 getattr(spec, name), unit, (*path, name), gt=0.0 if name in spec.positive else None
@@ -291,6 +328,27 @@ class Reader:
                 "or uniform with low at least 0",
             )
         return result
+
+    def _imported(
+        self, spec: ImportedSpec, unit: str, path: tuple[str | int, ...], positive: bool
+    ) -> Uncertain:
+        factor: float | None = 1.0
+        stated = unit not in ("", "1")
+        if spec.scale in ("logit", "change") and stated:
+            self.add((*path, "scale"), f"is for numbers without dimension, but this is in {unit}",
+                     shown(spec.scale))  # fmt: skip
+        elif spec.unit is not None:
+            factor = self.quantity(f"1 {spec.unit}", unit, (*path, "unit"))
+        elif stated:
+            self.add(path, "the unit of the number in the file is missing", None, None,
+                     f"write for example `unit: {unit}`")  # fmt: skip
+            factor = None
+        found = self.imports.number(spec.name, spec.scale, factor or 1.0, path, positive=positive)
+        if found is None or factor is None:
+            return STAND_IN
+        kind = "imported" if found.uncertain else "known"
+        value = float(found.imported.number(found.value))
+        return Uncertain(kind, {"value": value}, unit, found.error, found.imported, found.source)
 
     def _estimate(
         self,

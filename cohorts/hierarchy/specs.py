@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cohorts.hierarchy.effects import EffectSpec
+from cohorts.hierarchy.imported import EstimatesSpec
 from cohorts.hierarchy.numbers import NumberSpec, Positive
 from cohorts.hierarchy.occasions import BetweenOccasionSpec
 from cohorts.hierarchy.variability import CorrelationSpec, VariabilitySpec
@@ -108,6 +109,9 @@ type MixtureSpec = Annotated[KnownSharesSpec | DirichletSpec, Field(discriminato
 class HierarchySpec(Spec):
     """A population: how subjects differ in the parameters of one structural model."""
 
+    estimates: EstimatesSpec | None = Field(
+        default=None, description="file of estimates that numbers of kind `imported` come from"
+    )
     population: dict[str, ParameterSpec] = Field(description="every parameter of the model")
     correlations: tuple[CorrelationSpec, ...] = Field(
         default=(), description="of random effects; others are independent"

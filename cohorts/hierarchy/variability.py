@@ -19,6 +19,7 @@ from pydantic import Field
 from cohorts import sites
 from cohorts._faults import unknown
 from cohorts.hierarchy.effects import SMALLEST
+from cohorts.hierarchy.imports import Correlations
 from cohorts.hierarchy.numbers import NumberSpec, Positive, Reader, Stated, Uncertain
 from insilico.config import Spec
 from insilico.config.problems import listed, shown
@@ -198,16 +199,32 @@ class KnownCorrelationSpec(Spec):
     matrix: tuple[tuple[float, ...], ...] = Field(description="row by row, ones on the diagonal")
 
 
-type CorrelationSpec = Annotated[LkjSpec | KnownCorrelationSpec, Field(discriminator="kind")]
+class ImportedCorrelationSpec(Spec):
+    """Correlations from the file that `estimates` names, with the variances' uncertainty."""
+
+    kind: Literal["imported"]
+    of: tuple[str, ...] = Field(
+        description="two or more parameters whose sds are imported as variances of that file"
+    )
+
+
+type CorrelationSpec = Annotated[
+    LkjSpec | KnownCorrelationSpec | ImportedCorrelationSpec, Field(discriminator="kind")
+]
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Parameters whose random effects are correlated: by a known matrix, or a prior for it."""
+    """Parameters whose random effects are correlated: by a known matrix, or a prior for it.
+
+    `imported`: where both come from a file, the matrix at the estimates and the names of the
+    uncertain ones.
+    """
 
     parameters: tuple[str, ...]
     matrix: tuple[tuple[float, ...], ...] | None
     concentration: float = 1.0
+    imported: Correlations | None = None
 
     @property
     def pairs(self) -> dict[tuple[int, int], str]:
@@ -218,8 +235,19 @@ class Block:
             for column in range(row)
         }
 
-    def sites(self) -> dict[str, Any]:
-        """NumPyro sites of the correlations, one a pair."""
+    def sites(self, estimates: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """NumPyro sites of the correlations, one a pair.
+
+        `estimates`: by name, those of the file that numbers are imported from.
+        """
+        if self.imported is not None and self.imported.names:
+            assert estimates is not None
+            names = self.imported.names
+            sd = [sqrt(estimates[row[-1]]) for row in names]
+            return {
+                name: sites.known(name, estimates[names[row][column]] / (sd[row] * sd[column]))
+                for (row, column), name in self.pairs.items()
+            }
         if self.matrix is not None:
             return {
                 name: sites.known(name, self.matrix[row][column])
@@ -273,10 +301,11 @@ class Block:
                 f"concentration {self.concentration:g}."
             )
         known = ", ".join(
-            f"{self.parameters[column]} and {self.parameters[row]} {self.matrix[row][column]:g}"
+            f"{self.parameters[column]} and {self.parameters[row]} {self.matrix[row][column]:.4g}"
             for row, column in self.pairs
         )
-        return f"Correlations of random effects: {known}."
+        source = "" if self.imported is None else f" ({self.imported.source})"
+        return f"Correlations of random effects: {known}{source}."
 
 
 def _dot(left: Sequence[Value], right: Sequence[Value]) -> Value:
@@ -285,12 +314,12 @@ def _dot(left: Sequence[Value], right: Sequence[Value]) -> Value:
 
 def read_correlations(
     specs: Sequence[CorrelationSpec],
-    varying: Sequence[str],
+    varying: Mapping[str, Variability],
     parameters: Sequence[str],
     path: tuple[str | int, ...],
     reader: Reader,
 ) -> tuple[Block, ...]:
-    """The blocks that a config describes, and faults. `varying`: parameters with variability."""
+    """The blocks that a config describes, and faults. `varying`: those of the parameters."""
     blocks: list[Block] = []
     taken: set[str] = set()
     for index, spec in enumerate(specs):
@@ -315,12 +344,37 @@ def read_correlations(
             taken.add(name)
         if isinstance(spec, KnownCorrelationSpec):
             _check_matrix(spec, (*here, "matrix"), reader)
-        if len(reader.faults) == known:
-            lkj = isinstance(spec, LkjSpec)
-            blocks.append(
-                Block(spec.of, None, spec.concentration) if lkj else Block(spec.of, spec.matrix)
-            )
+        if len(reader.faults) > known:
+            continue
+        if isinstance(spec, LkjSpec):
+            blocks.append(Block(spec.of, None, spec.concentration))
+        elif isinstance(spec, KnownCorrelationSpec):
+            blocks.append(Block(spec.of, spec.matrix))
+        elif (found := _imported_correlations(spec, varying, here, reader)) is not None:
+            blocks.append(Block(spec.of, found.matrix, imported=found))
     return tuple(blocks)
+
+
+def _imported_correlations(
+    spec: ImportedCorrelationSpec,
+    varying: Mapping[str, Variability],
+    path: tuple[str | int, ...],
+    reader: Reader,
+) -> Correlations | None:
+    names: list[str] = []
+    for number, parameter in enumerate(spec.of):
+        imported = varying[parameter].numbers[f"sd_{parameter}"].imported
+        if imported is not None and imported.scale == "variance":
+            names.append(imported.name)
+        elif reader.imports.readable:
+            reader.add(
+                (*path, "of", number), "has no sd that is imported as a variance",
+                shown(parameter), None,
+                "write sd: {kind: imported, name: ..., scale: variance}, or kind: known here",
+            )  # fmt: skip
+    if len(names) < len(spec.of):
+        return None
+    return reader.imports.correlations(names, path)
 
 
 def _check_matrix(spec: KnownCorrelationSpec, path: tuple[str | int, ...], reader: Reader) -> None:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from cohorts.inference.individual_posteriors import Individuals, individuals
     from cohorts.inference.joint import Joint
     from cohorts.inference.likelihood import Predicted
+    from cohorts.inference.marginal_draws import (
+        coordinates_of_draws,
+        log_prior_of_draws,
+        marginal_of_draws,
+    )
     from cohorts.inference.marginal_likelihood import (
         Marginal,
         marginal,
@@ -52,12 +57,15 @@ __all__ = [
     "Search",
     "calibrate",
     "centring",
+    "coordinates_of_draws",
     "covariance",
     "importance",
     "individual_modes",
     "individuals",
     "linearised",
+    "log_prior_of_draws",
     "marginal",
+    "marginal_of_draws",
     "maximise",
     "model_of",
     "objective_function_value",
@@ -76,6 +84,7 @@ _COMPUTING = {
     "individual_posteriors": ("Individuals", "individuals"),
     "joint": ("Joint",),
     "likelihood": ("Predicted",),
+    "marginal_draws": ("coordinates_of_draws", "log_prior_of_draws", "marginal_of_draws"),
     "marginal_likelihood": ("Marginal", "marginal", "objective_function_value", "scores"),
     "maximum_likelihood": ("Maximum", "covariance", "maximise", "standard_errors"),
     "modes": ("Modes", "ModeStatus", "Search", "individual_modes"),

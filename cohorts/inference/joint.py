@@ -181,6 +181,11 @@ class Joint:
         return tuple(name for site in self._parts.population for name in site.names)
 
     @property
+    def sites(self) -> tuple[str, ...]:
+        """The population's sampled sites."""
+        return tuple(site.name for site in self._parts.population)
+
+    @property
     def effects(self) -> tuple[str, ...]:
         """Of the subjects' coordinates, (K,): the sites of their random effects."""
         return tuple(name for site in self._parts.individual for name in site.names)
@@ -210,10 +215,15 @@ class Joint:
         ]
         return jnp.concatenate([jnp.zeros(0), *parts])
 
-    def log_prior(self, theta: Float[Array, " P"]) -> Float[Array, ""]:
-        """Log density of the population's parameters, of their unconstrained coordinates."""
+    def log_prior(
+        self, theta: Float[Array, " P"], *, of_coordinates: bool = True
+    ) -> Float[Array, ""]:
+        """Log density of the population's parameters, of their unconstrained coordinates.
+
+        If not `of_coordinates`, of the parameters themselves.
+        """
         _, sites, log_jacobian = self._population(theta)
-        return log_jacobian + sum(
+        return of_coordinates * log_jacobian + sum(
             (jnp.sum(site["fn"].log_prob(site["value"])) for site in sampled(sites)), start=0.0
         )
 

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from insilico.cli.check import check
+from insilico.cli.estimates import estimates
 from insilico.cli.fit import fit
 from insilico.cli.init import init
 from insilico.cli.models import models
@@ -45,6 +46,7 @@ app.command()(fit)
 app.command()(check)
 app.command()(report)
 app.command()(init)
+app.command()(estimates)
 app.command()(schema)
 app.add_typer(models, name="models")
 

@@ -58,6 +58,8 @@ def fit(
         except fits.NotTrusted as error:
             folder, failure = error.folder, error
         typer.echo(f"Report: {folder.path / 'report.html'}")
+        for text in folder.manifest.get("warnings", []):
+            say(f"worth knowing: {text}")
         if failure is not None:
             say("the fit failed its diagnostics:")
             for reason in failure.verdict.reasons:

@@ -160,13 +160,7 @@ class Journey(NamedTuple):
             if isinstance(moving, Watched):
                 # The place of a crossing is told by the size of the step that it was found on.
                 going = going & (moving.watch.phase == GOING)
-            found = stability.follow(
-                probe, stepper, at.time, at.state, self.limits.relative, self.limits.floors
-            )
-            size = stability.bounded(self.method, found, at.size)
-            # A lane that is idle for a while learns nothing: others do not matter to it.
-            probe = jax.tree.map(lambda new, old: jnp.where(going, new, old), found, probe)
-            at = at._replace(size=jnp.where(going, size, at.size))
+            at, probe = stability.bounded(probe, self.method, stepper, at, going, self.limits)
         if isinstance(moving, Watched):
             after, tried = self._watched.attempt(moving._replace(moving=at))
         else:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from insilico.solve.adaptive import Limits, Moving
 from insilico.solve.fields import Components
 from insilico.solve.methods import Method, Stepper
 from insilico.solve.stiffness import BOUNDARIES, length, pattern
@@ -56,21 +57,30 @@ def begin(method: Method, state: Components) -> Probe | None:
     return Probe((zero,) * len(state), zero, zero)
 
 
-def follow(
-    probe: Probe,
-    stepper: Stepper,
-    time: Array,
-    state: Components,
-    relative: Array,
-    floors: Components,
-) -> Probe:
-    """The probe one step on, with the lanes at these times and states; constant to derivatives."""
-    pairs = zip(floors, state, strict=True)
-    units = tuple(floor + relative * jnp.abs(entry) for floor, entry in pairs)
+def bounded(
+    probe: Probe, method: Method, stepper: Stepper, moving: Moving, going: Array, limits: Limits
+) -> tuple[Moving, Probe]:
+    """Lanes with a next step that the method is stable for, and the probe one step on.
+
+    Lanes that are not `going` stay as they are. Steps and probe are constants to derivatives.
+    """
+    found = _followed(probe, stepper, moving, limits)
+    rate = found.rate
+    longest = SHARE * BOUNDARIES[method.name] / jnp.where(rate > 0.0, rate, 1.0)
+    size = jnp.where(going & (rate > 0.0), jnp.minimum(moving.size, longest), moving.size)
+    # A lane that is idle for a while learns nothing: others do not matter to it.
+    probe = jax.tree.map(lambda new, old: jnp.where(going, new, old), found, probe)
+    return moving._replace(size=size), probe
+
+
+def _followed(probe: Probe, stepper: Stepper, moving: Moving, limits: Limits) -> Probe:
+    """The probe one step on."""
+    pairs = zip(limits.floors, moving.state, strict=True)
+    units = tuple(floor + limits.relative * jnp.abs(entry) for floor, entry in pairs)
     share = jnp.where(probe.growth > 0.0, MIXED, 1.0)
     directions = zip(probe.direction, units, pattern(units), strict=True)
     mixed = tuple(entry * unit + share * other for entry, unit, other in directions)
-    _, after = jax.jvp(lambda state: stepper.rates(time, state), (state,), (mixed,))
+    _, after = jax.jvp(lambda y: stepper.rates(moving.time, y), (moving.state,), (mixed,))
     size = length(after, units)
     growth = size / length(mixed, units)
     known = (growth > 0.0) & (growth < jnp.inf)
@@ -80,10 +90,3 @@ def follow(
         for entry, unit in zip(after, units, strict=True)
     )
     return lax.stop_gradient(Probe(direction, jnp.where(known, growth, 0.0), probe.growth))
-
-
-def bounded(method: Method, probe: Probe, size: Array) -> Array:
-    """Step sizes that are no longer than the method is stable for."""
-    rate = probe.rate
-    longest = SHARE * BOUNDARIES[method.name] / jnp.where(rate > 0.0, rate, 1.0)
-    return jnp.where(rate > 0.0, jnp.minimum(size, longest), size)

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from cohorts.fits.fit import Fit
-from cohorts.fits.report import chains, described, individuals, parameters, predictive
+from cohorts.fits.report import chains, described, individuals, parameters, predictive, sensitivity
 from cohorts.fits.report.view import View
 from insilico import pages
 from insilico.pages.blocks import Block, Section, Tile, facts
@@ -36,6 +36,7 @@ def render(tree: xr.DataTree, fit: Fit, manifest: Mapping[str, Any] | None = Non
         parameters.section(view),
         individuals.section(view),
         predictive.section(view),
+        sensitivity.section(view),
         chains.section(view, manifest),
         described.data(view),
         described.model(view),
@@ -49,7 +50,7 @@ def render(tree: xr.DataTree, fit: Fit, manifest: Mapping[str, Any] | None = Non
         lead=_lead(view),
         answer=fit.config.description,
         tiles=_tiles(view),
-        warnings=[] if view.passed else view.reasons,
+        warnings=[*([] if view.passed else view.reasons), *view.warnings],
     )
 
 

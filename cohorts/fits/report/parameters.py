@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cohorts.diagnosis import shrinkage
+from cohorts.fits.report.sensitivity import priors
 from cohorts.fits.report.view import INDIVIDUAL, PRIOR, Parameter, View
 from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table
 from insilico.pages.numbers import decimals_for, fixed, interval, significant, whole
@@ -19,7 +20,7 @@ GRID = 160
 
 def section(view: View) -> Section:
     """Table and densities."""
-    blocks = [_table(view), _effects(view), *_occasions(view), _figure(view)]
+    blocks = [_table(view), *priors(view), _effects(view), *_occasions(view), _figure(view)]
     return Section("parameters", "The population", blocks)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from cohorts.fits.fit import Fit
+from cohorts.hierarchy.imported import SITE as ESTIMATES
 from insilico.pages.words import readable
 
 OBSERVED = "#1c2733"
@@ -54,6 +55,12 @@ class View:
         return [found] if isinstance(found, str) else [str(reason) for reason in found]
 
     @property
+    def warnings(self) -> list[str]:
+        """What is worth knowing before the results are used, and failed nothing."""
+        found = self.tree.attrs.get("warnings", [])
+        return [found] if isinstance(found, str) else [str(text) for text in found]
+
+    @property
     def interval(self) -> float:
         """Probability of the intervals shown."""
         return float(self.fit.config.checks.interval)
@@ -86,13 +93,16 @@ class View:
 
     @functools.cached_property
     def parameters(self) -> list[Parameter]:
-        """The population's parameters that were learned, as scalars."""
+        """The population's parameters that were learned, as scalars.
+
+        Coordinates of imported estimates are left out: the parameters are functions of them.
+        """
         posterior, prior = self.group("posterior"), self.group("prior")
         units = {number.name: number.unit for number in self.fit.population.numbers}
         ordered = [*units, *(str(name) for name in prior if name not in units)]
         found = []
         for name in ordered:
-            if name not in posterior or name not in prior:
+            if name not in posterior or name not in prior or name == ESTIMATES:
                 continue
             values = posterior[name]
             own = np.moveaxis(values.values, (0, 1), (-2, -1)).reshape(-1, *values.shape[:2])

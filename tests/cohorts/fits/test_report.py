@@ -19,7 +19,8 @@ def test_the_verdict_comes_first(page):
 
 
 def test_every_section_is_there(page):
-    for key in ("parameters", "individuals", "predictive", "chains", "data", "model", "provenance"):
+    for key in ("parameters", "individuals", "predictive", "left_out", "chains", "data", "model",
+                "provenance"):  # fmt: skip
         assert f'<section id="{key}"' in page
 
 

@@ -18,6 +18,8 @@ GROUPS = {
     "predictions",
     "curves",
     "predictive_check",
+    "leave_one_out",
+    "prior_sensitivity",
     "diagnostics",
 }
 

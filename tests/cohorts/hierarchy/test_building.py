@@ -369,4 +369,5 @@ residual:
 
 def test_editors_get_a_schema_of_it():
     schema = json_schema(HierarchySpec)
-    assert {"population", "correlations", "mixtures", "residual"} == schema["properties"].keys()
+    sections = {"estimates", "population", "correlations", "mixtures", "residual"}
+    assert sections == schema["properties"].keys()

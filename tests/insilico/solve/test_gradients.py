@@ -23,6 +23,7 @@ from insilico.solve import (
     schedule,
     solve,
     solve_traced,
+    stability,
     value_and_gradient,
     walk,
 )
@@ -129,15 +130,19 @@ def test_the_gradient_is_that_of_the_steps_taken(course, patients):
     given = (parameters, jax.tree.map(jnp.asarray, events))
     tolerances = Tolerances(1e-3, 1e-3)
     lengths: list = []
+    probes: list = []
 
     def taking(method, field, position, target, fresh, tolerances, negligible):
         limits = Limits.of(target, tolerances, negligible)
         stepper = method.prepare(field, position.time, position.state)
         moving = start(method, stepper, position, fresh, limits)
+        probe = probes[-1] if probes else stability.begin(method, position.state)
         lengths.append([])
-        while bool(jnp.any(limits.allow(moving, target))):
+        while bool(jnp.any(going := limits.allow(moving, target))):
+            moving, probe = stability.bounded(probe, method, stepper, moving, going, limits)
             moving, tried = attempt(method, stepper, moving, target, limits)
             lengths[-1].append(jnp.where(tried.taken, tried.length, 0.0))
+        probes.append(probe)
         return limits.judge(moving, target)
 
     def repeating(way, method, field, position, target, fresh, tolerances, negligible):
