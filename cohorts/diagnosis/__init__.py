@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from cohorts.diagnosis.approximations import condition_number, judge_approximation
 from cohorts.diagnosis.binning import time_bins
 from cohorts.diagnosis.convergence import Verdict, judge
 from cohorts.diagnosis.npde import NormalityTest, PredictionErrors, normality, prediction_errors
@@ -37,9 +38,11 @@ __all__ = [
     "PredictiveCheck",
     "Shrinkage",
     "Verdict",
+    "condition_number",
     "conditional_weighted_residuals",
     "individual_weighted_residuals",
     "judge",
+    "judge_approximation",
     "normality",
     "prediction_corrected",
     "prediction_errors",

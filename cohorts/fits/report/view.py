@@ -63,6 +63,27 @@ class View:
         """The same in percent."""
         return f"{100 * self.interval:g} %"
 
+    def bounds(self, draws: np.ndarray) -> tuple[float, float]:
+        """The ends of the equal-tailed interval of draws."""
+        tails = (0.5 - self.interval / 2, 0.5 + self.interval / 2)
+        low, high = np.quantile(draws, tails)
+        return float(low), float(high)
+
+    @property
+    def approximate(self) -> bool:
+        """Whether the posterior was approximated, not sampled."""
+        return self.fit.config.method != "nuts"
+
+    @property
+    def label(self) -> str:
+        """What an approximation is to be called wherever it is shown."""
+        return f"Approximation: {self.fit.label}; not a sampled posterior"
+
+    @property
+    def priors_count(self) -> bool:
+        """Whether what was learned rests on priors, too."""
+        return not self.approximate or self.fit.config.approximation.priors
+
     @property
     def subjects(self) -> list[str]:
         """IDs of the subjects."""
