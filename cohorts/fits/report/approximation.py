@@ -128,7 +128,7 @@ def _fit(view: View) -> Block:
         "correlations of the estimates."
     )
     if view.fit.config.approximation.priors:
-        note += " All is at the maximum of the posterior, which is near that of the likelihood, not at it."
+        note += " All is at the maximum of the posterior, which is near that of the likelihood."
     return facts("How well the data are fitted", rows, "/diagnostics", note)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from cohorts.diagnosis.convergence import by_draw, varying
 from cohorts.fits.fit import Fit
 from insilico.pages.words import readable
 
@@ -18,6 +19,9 @@ INDIVIDUAL = "#3f5d87"
 TYPICAL = "#b3541e"
 PRIOR = "#8a949e"
 WRONG = "#a3262a"
+
+FACTOR = "cholesky_"
+"""How the sites begin that correlations are made of."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,27 +115,20 @@ class View:
         posterior, prior = self.group("posterior"), self.group("prior")
         units = {number.name: number.unit for number in self.fit.population.numbers}
         ordered = [*units, *(str(name) for name in prior if name not in units)]
+        # Of correlations the factor that they are made of is not shown as well.
+        shown = [n for n in ordered if n in posterior and n in prior and not n.startswith(FACTOR)]
         found = []
-        for name in ordered:
-            if name not in posterior or name not in prior:
-                continue
-            values = posterior[name]
-            own = np.moveaxis(values.values, (0, 1), (-2, -1)).reshape(-1, *values.shape[:2])
-            before = np.moveaxis(prior[name].values, (0, 1), (-2, -1)).reshape(len(own), -1)
-            for index, (draws, drawn) in enumerate(zip(own, before, strict=True)):
-                if np.ptp(draws) == 0:  # known
-                    continue
-                suffix = f"[{index}]" if len(own) > 1 else ""
-                unit = units.get(name, "1")
-                found.append(
-                    Parameter(
-                        name=name + suffix,
-                        label=labelled(name) + suffix,
-                        unit="" if unit == "1" else unit,
-                        draws=draws,
-                        prior=drawn,
-                    )
+        for label, name, index in varying(posterior[shown]):
+            unit = units.get(name, "1")
+            found.append(
+                Parameter(
+                    name=label,
+                    label=labelled(name) + label.removeprefix(name),
+                    unit="" if unit == "1" else unit,
+                    draws=by_draw(posterior[name])[:, :, *index],
+                    prior=by_draw(prior[name])[:, :, *index].ravel(),
                 )
+            )
         return found
 
     @property
