@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from cohorts.diagnosis.approximations import condition_number, judge_approximation
 from cohorts.diagnosis.binning import time_bins
 from cohorts.diagnosis.convergence import Verdict, judge
 from cohorts.diagnosis.leave_one_out import LeaveOneOut, leave_one_out
@@ -41,9 +42,11 @@ __all__ = [
     "Sensitivity",
     "Shrinkage",
     "Verdict",
+    "condition_number",
     "conditional_weighted_residuals",
     "individual_weighted_residuals",
     "judge",
+    "judge_approximation",
     "leave_one_out",
     "normality",
     "overlap",

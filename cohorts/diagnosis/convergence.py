@@ -38,8 +38,9 @@ class Verdict(NamedTuple):
 
     - `passed`: whether there is no reason against the draws.
     - `reasons`: every reason, worst parameters first, in words.
-    - `table`: along `parameter`, mean, sd, `mcse_mean`, `mcse_sd`, `r_hat`, `ess_bulk`, `ess_tail`;
-      along `chain`, `divergences`, `e_bfmi` and `saturated`, a share.
+    - `table`: of a sampled posterior along `parameter`, mean, sd, `mcse_mean`, `mcse_sd`, `r_hat`,
+      `ess_bulk`, `ess_tail`; along `chain`, `divergences`, `e_bfmi` and `saturated`, a share. Of an
+      approximated one see `cohorts.diagnosis.approximations`.
     - `warnings`: what is worth knowing and no reason against the draws.
     """
 
@@ -103,22 +104,33 @@ def _of_parameters(tree: xr.DataTree) -> xr.Dataset:
 def _scalars(posterior: xr.Dataset) -> tuple[list[str], np.ndarray]:
     """All numbers that vary: their names, and (parameter, chain, draw)."""
     names, columns = [], []
+    for label, name, index in varying(posterior):
+        column = by_draw(posterior[name])[:, :, *index]
+        # Infinite draws have ranks, but are no better than those that are no number.
+        names.append(label)
+        columns.append(np.where(np.isfinite(column), column, np.nan))
+    return names, np.stack(columns)
+
+
+def varying(posterior: xr.Dataset) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Every number of a posterior that varies: its label, its variable, its index in that."""
     for name, values in posterior.items():
+        array = by_draw(values)
         inner = [dim for dim in values.dims if dim not in ("chain", "draw")]
-        array = values.transpose("chain", "draw", *inner).to_numpy()
         for index in np.ndindex(array.shape[2:]):
-            column = array[:, :, *index]
-            if np.ptp(column) == 0:
+            if np.ptp(array[:, :, *index]) == 0:
                 continue
             labels = [
                 str(posterior[dim].to_numpy()[i]) if dim in posterior.coords else str(i)
                 for dim, i in zip(inner, index, strict=True)
             ]
-            # Infinite draws have ranks, but are no better than those that are no number.
-            column = np.where(np.isfinite(column), column, np.nan)
-            names.append(f"{name}[{', '.join(labels)}]" if labels else str(name))
-            columns.append(column)
-    return names, np.stack(columns)
+            yield f"{name}[{', '.join(labels)}]" if labels else str(name), str(name), index
+
+
+def by_draw(values: xr.DataArray) -> np.ndarray:
+    """A variable's draws, (chain, draw, …)."""
+    inner = [dim for dim in values.dims if dim not in ("chain", "draw")]
+    return values.transpose("chain", "draw", *inner).to_numpy()
 
 
 def _of_chains(tree: xr.DataTree) -> xr.Dataset:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cohorts.data import DataSpec
 from cohorts.hierarchy import HierarchySpec
-from cohorts.inference.settings import Sampling
+from cohorts.inference.settings import Approximation, Method, Sampling
 from insilico.config import SolverSpec, Spec
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -56,7 +56,16 @@ class FitConfig(HierarchySpec):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     model: str = Field(description="Structural model, a name in insilico/models")
     data: DataSpec
-    sampling: Sampling = Sampling()
+    method: Method = Field(
+        default="nuts",
+        description="How the posterior is found: sampled by nuts, or approximated in seconds by "
+        "focei or laplace (normal about the maximum of the marginal posterior) or svi (normal, by "
+        "variational inference); approximations are checked and labelled",
+    )
+    sampling: Sampling = Field(default=Sampling(), description="For nuts")
+    approximation: Approximation = Field(
+        default=Approximation(), description="For focei, laplace and svi"
+    )
     parameterisation: Literal["auto", "centred", "non_centred"] = Field(
         default="auto",
         description="How random effects are sampled: as themselves, which suits subjects with many "

@@ -7,11 +7,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cohorts._faults import Faults
+from cohorts._faults import Fault, Faults, raise_any
 from cohorts.data import PatientData, read_patients
 from cohorts.fits.config import FitConfig
 from cohorts.hierarchy import population_of
 from cohorts.inference.patients import check_patients
+from cohorts.inference.settings import LABELS, USED, Approximation
 from cohorts.population import Population
 from insilico import models
 from insilico.config import ConfigError, Document, did_you_mean, load
@@ -22,7 +23,10 @@ from insilico.solve.methods import CLOSED_FORM, REVERSIBLE
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
-    """One fit, as its config describes it."""
+    """One fit, as its config describes it.
+
+    `notes`: what the config says that its method has no use for.
+    """
 
     document: Document
     config: FitConfig
@@ -30,6 +34,12 @@ class Fit:
     patients: PatientData
     population: Population
     overrides: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The method by which the posterior is found, in words."""
+        return LABELS[self.config.method]
 
     @property
     def data_file(self) -> Path:
@@ -71,8 +81,44 @@ def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> F
     faults = Faults(document, ())
     with faults.at():
         check_patients(population, patients)
+    with faults.at("approximation"):
+        raise_any(_misfits(config))
     faults.raise_if_any()
-    return Fit(document, config, model, patients, population, changes)
+    return Fit(document, config, model, patients, population, changes, _unused(config))
+
+
+def _misfits(config: FitConfig) -> list[Fault]:
+    """Settings of an approximation that its method cannot have, by their place in it."""
+    given, faults = config.approximation, list[Fault]()
+    if config.method == "svi" and not given.priors:
+        faults.append(
+            Fault(("priors",), "svi approximates a posterior, which has priors", "no", "yes",
+                  "choose focei or laplace for maximum likelihood")
+        )  # fmt: skip
+    if config.method in ("focei", "laplace") and given.priors and given.covariance != "hessian":
+        faults.append(
+            Fault(("covariance",), "is one of maximum likelihood, but priors count here",
+                  f'"{given.covariance}"', '"hessian"', "state `priors: no` beside it")
+        )  # fmt: skip
+    return faults
+
+
+def _unused(config: FitConfig) -> tuple[str, ...]:
+    """What the config states and its method has no use for, a sentence each."""
+    given, method = config.model_fields_set, config.method
+    unused = ["sampling"] if method != "nuts" and "sampling" in given else []
+    if method in ("focei", "laplace") and "parameterisation" in given:
+        unused.append("parameterisation")
+    if method == "nuts" and "approximation" in given:
+        unused.append("approximation")
+    elif "approximation" in given:
+        stated = config.approximation.model_fields_set
+        unused += [
+            f"approximation.{name}"
+            for name in Approximation.model_fields
+            if name in stated and name not in USED[method]
+        ]
+    return tuple(f"{name} is not used by method {method}" for name in unused)
 
 
 def _model(config: FitConfig, document: Document) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -66,8 +67,15 @@ def learned(folder: str | os.PathLike[str], *, untrusted: bool = False) -> Learn
     stacked = posterior.stack(sample=("chain", "draw")).transpose("sample", ...)
     patients = fit.patients
     name = fit.population.name
+    population = fit.population
+    if fit.config.method != "nuts":
+        told = (
+            f"Parameters of the population are drawn from an approximation of their posterior "
+            f"({fit.label}), not from the posterior itself."
+        )
+        population = dataclasses.replace(population, assumptions=(*population.assumptions, told))
     return Learned(
-        population=fit.population,
+        population=population,
         draws={
             str(site): values.values
             for site, values in stacked.items()

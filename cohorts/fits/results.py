@@ -1,7 +1,7 @@
 """What a fit found, as an ArviZ `DataTree` that says everything its report needs.
 
-Groups, besides the sampler's own (`posterior`, `sample_stats`, `warmup_sample_stats`,
-`log_likelihood`):
+Groups, besides those of the sampler (`posterior`, `sample_stats`, `warmup_sample_stats`,
+`log_likelihood`) or of an approximation (`cohorts.fits.approximating`), and the `diagnostics`:
 
 - `prior`: draws of the population's parameters before any data.
 - `observed_data`: every measured value, by `observation`: whose, when, which output.

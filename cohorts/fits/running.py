@@ -1,13 +1,16 @@
-"""A fit into a folder: sampled, checked, written, reported; gone on with after a kill."""
+"""A fit into a folder: sampled or approximated, checked, written, reported.
+
+One that is sampled is gone on with after a kill; an approximation takes seconds and begins anew.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,10 +19,11 @@ import xarray as xr
 
 from cohorts.diagnosis import Verdict, judge
 from cohorts.fits import results
+from cohorts.fits.approximating import Approximated, approximated
 from cohorts.fits.fit import Fit
 from cohorts.fits.report import render
 from cohorts.fits.sensitivity import warnings_of
-from cohorts.inference import Draws, Progress, sample
+from cohorts.inference import Progress, sample
 from cohorts.inference.joint import Joint
 from cohorts.inference.numpyro_model import model_of
 from cohorts.inference.parameterisation import centring
@@ -76,7 +80,8 @@ def run(
 
     - `fit`: as `cohorts.fits.read` gives it, which has checked it.
     - `out`, `force`: as for `trials.run`.
-    - `progress`: called as work goes on, with a stage, and how much of how much of it is done.
+    - `progress`: called as work goes on, with a stage, and how much of how much of it is done; a
+      `Stages` is told, too, where the search of an approximation stands.
     - `restart`: whether what an interrupted run of this fit has left is put aside. If it is not,
       sampling goes on from there, and gives the draws of a run that was not interrupted.
 
@@ -95,34 +100,72 @@ def run(
             method=fit.config.solver.method,
             tolerances=_tolerances(fit),
         )
-        shares = _centring(fit, joint, data)
-        drawn = sample(
-            model_of(joint, shares),
-            {"data": data},
-            fit.config.sampling,
-            seed=fit.config.seed,
-            checkpoint=begun.make(),
-            progress=_told(stages),
-            **results.axes(fit, joint),
-        )
+        if fit.config.method == "nuts":
+            found = _sampled(fit, joint, data, begun, stages)
+        else:
+            shares = _centring(fit, joint, data) if fit.config.method == "svi" else None
+            stages("search", 0, 1)
+            found = approximated(
+                fit, joint, data, shares, lambda words: stages("search", 0, 1, words)
+            )
+            stages("search", 1, 1, _where_it_ended(found))
         stages("checks", 0, 1)
-        posterior = drawn.tree["posterior"].to_dataset()
-        found = results.groups(fit, joint, data, posterior)
-        verdict = judge(drawn.tree)._replace(warnings=warnings_of(found))
+        posterior = found.tree["posterior"].to_dataset()
+        others = results.groups(fit, joint, data, posterior)
+        verdict = judge(found.tree) if found.verdict is None else found.verdict
+        verdict = verdict._replace(warnings=warnings_of(others))
         stages("checks", 1, 1)
         tree = xr.DataTree.from_dict(
             {
                 "/": xr.Dataset(attrs=_attributes(fit, verdict)),
-                **{name: node.to_dataset() for name, node in drawn.tree.children.items()},
-                **found,
+                **{name: node.to_dataset() for name, node in found.tree.children.items()},
+                **others,
                 "diagnostics": verdict.table,
             }
         )
-        folder = _write(new, fit, tree, drawn, shares, verdict, stages)
+        folder = _write(new, fit, tree, found, verdict, begun, stages)
     begun.discard()
     if not verdict.passed:
         raise NotTrusted(folder, verdict)
     return folder
+
+
+def _where_it_ended(found: Approximated) -> str:
+    table = found.verdict.table
+    rest = "came to rest" if table["converged"].item() else "did not come to rest"
+    return (
+        f"{rest} at {found.tree['search'].to_dataset()['objective'].values[-1]:.4f}, Pareto k "
+        f"{table['pareto_k'].item():.2f}"
+    )
+
+
+class _Sampled(NamedTuple):
+    """What sampling found, in the form in which `Approximated` has what an approximation did."""
+
+    tree: xr.DataTree
+    verdict: None
+    counts: dict[str, Any]
+    told: dict[str, Any]
+
+
+def _sampled(fit: Fit, joint: Joint, data: Data, begun: Unfinished, stages: Stages) -> _Sampled:
+    shares = _centring(fit, joint, data)
+    drawn = sample(
+        model_of(joint, shares),
+        {"data": data},
+        fit.config.sampling,
+        seed=fit.config.seed,
+        checkpoint=begun.make(),
+        progress=_told(stages),
+        **results.axes(fit, joint),
+    )
+    drawn.tree["posterior"].attrs.update(method="nuts", approximate=0)
+    told = {
+        **fit.config.sampling.model_dump(),
+        "centred": {name: round(float(np.mean(of)), 2) for name, of in shares.items()},
+        "told": [*drawn.told, *fit.notes],
+    }
+    return _Sampled(drawn.tree, None, drawn.counts._asdict(), told)
 
 
 def _centring(fit: Fit, joint: Joint, data: Data) -> dict[str, np.ndarray]:
@@ -147,6 +190,8 @@ def _attributes(fit: Fit, verdict: Verdict) -> dict[str, Any]:
         "title": fit.config.title,
         "model": fit.config.model,
         "seed": fit.config.seed,
+        "method": fit.config.method,
+        "approximate": int(fit.config.method != "nuts"),
         "passed": int(verdict.passed),
         "reasons": list(verdict.reasons),
         "warnings": list(verdict.warnings),
@@ -180,9 +225,9 @@ def _write(
     new: NewRun,
     fit: Fit,
     tree: xr.DataTree,
-    drawn: Draws,
-    shares: Mapping[str, np.ndarray],
+    found: _Sampled | Approximated,
     verdict: Verdict,
+    begun: Unfinished,
     stages: Stages,
 ) -> RunFolder:
     files = {"data.file": fit.data_file, **fit.estimate_files}
@@ -204,16 +249,12 @@ def _write(
         overrides=fit.overrides,
         started=stages.started,
         seconds=stages.seconds,
-        counts={**_sizes(fit), **drawn.counts._asdict()},
+        counts={**_sizes(fit), **found.counts},
         failure=None if verdict.passed else "; ".join(verdict.reasons),
     )
     told["kind"] = "fit"
     told["warnings"] = list(verdict.warnings)
-    told["sampler"] = {
-        **fit.config.sampling.model_dump(),
-        "centred": {name: round(float(np.mean(of)), 2) for name, of in shares.items()},
-        "told": list(drawn.told),
-    }
+    told["sampler" if fit.config.method == "nuts" else "approximation"] = found.told
     with new.writing("report.html") as path:
         path.write_text(render(tree, fit, told), encoding="utf-8")
     stages("report", 1, 1)
@@ -221,4 +262,5 @@ def _write(
     try:
         return new.finish(told)
     except RunFolderError as error:
-        raise RunFolderError(f"{error}\nthe draws are kept: run the same command again") from error
+        kept = "\nthe draws are kept: run the same command again"
+        raise RunFolderError(f"{error}{kept if begun.begun else ''}") from error

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from cohorts.inference.settings import TARGETS, Sampling
+from cohorts.inference.settings import TARGETS, Approximation, Sampling
 
 if TYPE_CHECKING:
     from cohorts.inference.calibration import Calibration, calibrate, simulator
@@ -27,15 +27,22 @@ if TYPE_CHECKING:
     )
     from cohorts.inference.maximum_likelihood import Maximum, covariance, maximise, standard_errors
     from cohorts.inference.modes import Modes, ModeStatus, Search, individual_modes
+    from cohorts.inference.normal_approximations import (
+        NormalApproximation,
+        normal_approximation,
+    )
     from cohorts.inference.numpyro_model import model_of
     from cohorts.inference.parameterisation import centring
+    from cohorts.inference.pareto_smoothing import Weights
     from cohorts.inference.patients import Data
     from cohorts.inference.posterior import Counts, Draws, sample
     from cohorts.inference.predictive import Predictive
     from cohorts.inference.run import Progress
+    from cohorts.inference.variational_inference import VariationalApproximation, variational
 
 __all__ = [
     "TARGETS",
+    "Approximation",
     "Calibration",
     "CheckpointError",
     "Counts",
@@ -50,11 +57,14 @@ __all__ = [
     "ModeStatus",
     "ModelError",
     "Modes",
+    "NormalApproximation",
     "Predicted",
     "Predictive",
     "Progress",
     "Sampling",
     "Search",
+    "VariationalApproximation",
+    "Weights",
     "calibrate",
     "centring",
     "coordinates_of_draws",
@@ -68,11 +78,13 @@ __all__ = [
     "marginal_of_draws",
     "maximise",
     "model_of",
+    "normal_approximation",
     "objective_function_value",
     "sample",
     "scores",
     "simulator",
     "standard_errors",
+    "variational",
 ]
 
 _COMPUTING = {
@@ -88,12 +100,15 @@ _COMPUTING = {
     "marginal_likelihood": ("Marginal", "marginal", "objective_function_value", "scores"),
     "maximum_likelihood": ("Maximum", "covariance", "maximise", "standard_errors"),
     "modes": ("Modes", "ModeStatus", "Search", "individual_modes"),
+    "normal_approximations": ("NormalApproximation", "normal_approximation"),
     "numpyro_model": ("model_of",),
     "parameterisation": ("centring",),
+    "pareto_smoothing": ("Weights",),
     "patients": ("Data",),
     "posterior": ("Counts", "Draws", "sample"),
     "predictive": ("Predictive",),
     "run": ("Progress",),
+    "variational_inference": ("VariationalApproximation", "variational"),
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from numpyro.distributions import biject_to
+from numpyro.distributions.transforms import IdentityTransform
 
 
 class Coordinates(NamedTuple):
@@ -26,6 +27,11 @@ class Coordinates(NamedTuple):
     def stop(self) -> int:
         """The place after its last coordinate."""
         return self.start + math.prod(self.shape)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the site's value has a bound, at infinity of the coordinates."""
+        return not isinstance(self.transform, IdentityTransform)
 
     @property
     def names(self) -> list[str]:

@@ -18,15 +18,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from cohorts.inference.expansions import JointDensity, cholesky, log_density, spread_by
-from cohorts.inference.marginal_likelihood import Method, marginal
+from cohorts.inference.marginal_likelihood import Marginal, Method, marginal
 from cohorts.inference.modes import ROUGH, Search
+from cohorts.inference.pareto_smoothing import smoothed
 from cohorts.inference.subject_blocks import for_block, in_blocks
+from insilico.arrays import library_of
 from insilico.randomness import address
 
 DEGREES_OF_FREEDOM = 5.0
 """Of the proposals: tails that are heavier than those of most posteriors, at little cost."""
-RELIABLE = 0.7
-"""The largest k at which estimates of some thousand draws can be trusted (Vehtari et al. 2024)."""
 
 
 class Importance(NamedTuple):
@@ -34,7 +34,7 @@ class Importance(NamedTuple):
 
     - `log_marginal`: (subjects,), log of the marginal likelihood of its data; -inf where no place
       of finite density was found. `standard_error`: (subjects,), its Monte Carlo error.
-    - `pareto_k`: (subjects,); above `RELIABLE` neither can be trusted.
+    - `pareto_k`: (subjects,); above `pareto_smoothing.RELIABLE` neither can be trusted.
     - `mode`: (K, subjects), about which proposals lie.
     - `x`: (draws, K, subjects), the proposals, and `log_weights`: (draws, subjects), theirs,
       smoothed and normalised: together they stand for the posterior of the subject's effects.
@@ -68,40 +68,18 @@ def importance(
     program = _program(joint, draws, method, search)
     numbers = np.arange(joint.subjects)
     mode, x, log_weights, status = program((jnp.asarray(theta, float), key), (data, numbers))
-    possible = np.any(np.isfinite(log_weights), axis=0)
-    usable = np.where(possible, log_weights, 0.0)
-    largest = np.max(usable, axis=0)
-    weights = np.exp(usable - largest)
-    mean = np.mean(weights, axis=0)
-    error = np.std(weights, axis=0, ddof=1) / (mean * math.sqrt(draws))
-    smoothed, k = _smoothed(usable)
+    log_marginal, error = log_mean(log_weights)
+    possible = np.isfinite(log_marginal)
+    log_weights, k = smoothed(np.where(possible, log_weights, 0.0))
     return Importance(
-        log_marginal=np.where(possible, largest + np.log(mean), -np.inf),
-        standard_error=np.where(possible, error, np.inf),
+        log_marginal=log_marginal,
+        standard_error=error,
         pareto_k=np.where(possible, k, np.inf),
         mode=mode,
         x=x,
-        log_weights=smoothed,
+        log_weights=log_weights,
         status=status,
     )
-
-
-def _smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log weights (draws, subjects), smoothed by Pareto's distribution and normalised, and its k.
-
-    Of weights that are all the same there is nothing to smooth: k is then minus infinity.
-    """
-    # It brings pandas and xarray along, for which nothing else here waits.
-    from arviz_stats.base.array import BaseArray
-
-    draws, subjects = log_weights.shape
-    smoothed, k = np.full((draws, subjects), -math.log(draws)), np.full(subjects, -np.inf)
-    varying = np.ptp(log_weights, axis=0) > 0.0
-    if np.any(varying):
-        # It takes log likelihoods, and weights are their inverses.
-        found, k[varying] = BaseArray().psislw(-log_weights[:, varying].T)
-        smoothed[:, varying] = np.asarray(found).T
-    return smoothed, k
 
 
 @functools.lru_cache(maxsize=16)
@@ -111,21 +89,53 @@ def _program(joint: JointDensity, draws: int, method: Method, search: Search) ->
     def one_block(common: Any, own: Any) -> tuple[Array, ...]:
         (theta, key), (data, numbers) = common, own
         found = marginal(block, theta, data, method=method, search=search)
-        factor, _ = cholesky(found.information)
         keys = jax.vmap(address, in_axes=(None, 0))(key, numbers)
-        standard = jax.vmap(lambda key: _standard_draws(key, draws, found.modes.x.shape[0]))(keys)
-        x = found.modes.x + spread_by(factor, standard)
-        root = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
-        proposed = _log_density_of_t(standard).T + root
-        density = jax.lax.map(lambda x: log_density(block, theta, x, data, None), x)
-        density = jnp.where(jnp.isfinite(density), density, -jnp.inf)
-        return found.modes.x, x, density - proposed, found.modes.status
+        standard = jax.vmap(lambda key: standard_draws(key, draws, len(block.effects)))(keys)
+        x, log_weights = weighed(block, theta, data, found, standard)
+        return found.modes.x, x, log_weights, found.modes.status
 
     return in_blocks(one_block)
 
 
-def _standard_draws(key: Array, draws: int, effects: int) -> Array:
-    """(draws, K), of a multivariate t distribution of unit scale."""
+def weighed(
+    joint: JointDensity,
+    theta: Float[Array, " P"],
+    data: Any,
+    about: Marginal,
+    standard: Float[Array, "subjects draws K"],
+) -> tuple[Float[Array, "draws K subjects"], Float[Array, "draws subjects"]]:
+    """Proposals about the modes by `standard_draws`, and the logarithms of their weights."""
+    factor, _ = cholesky(about.information)
+    x = about.modes.x + spread_by(factor, standard)
+    root = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
+    proposed = _log_density_of_t(standard).T + root
+    density = jax.lax.map(lambda x: log_density(joint, theta, x, data, None), x)
+    return x, jnp.where(jnp.isfinite(density), density, -jnp.inf) - proposed
+
+
+def log_mean(
+    log_weights: Float[Array, "draws ..."] | np.ndarray,
+) -> tuple[Any, Any]:
+    """The logarithm of the weights' mean, and its Monte Carlo error; -inf and infinite without any.
+
+    Works on NumPy's arrays and on JAX's.
+    """
+    numbers = library_of(log_weights)
+    draws = log_weights.shape[0]
+    largest = numbers.max(log_weights, axis=0)
+    possible = numbers.isfinite(largest)
+    largest = numbers.where(possible, largest, 0.0)
+    weights = numbers.exp(log_weights - largest)
+    mean = numbers.where(possible, numbers.mean(weights, axis=0), 1.0)
+    error = numbers.std(weights, axis=0, ddof=1) / (mean * math.sqrt(draws))
+    return (
+        numbers.where(possible, largest + numbers.log(mean), -numbers.inf),
+        numbers.where(possible, error, numbers.inf),
+    )
+
+
+def standard_draws(key: Key[Array, ""], draws: int, effects: int) -> Float[Array, "draws K"]:
+    """Of a multivariate t distribution of unit scale."""
     of_normal, of_scale = jax.random.split(key)
     normal = jax.random.normal(of_normal, (draws, effects))
     scale = jax.random.chisquare(of_scale, DEGREES_OF_FREEDOM, (draws, 1)) / DEGREES_OF_FREEDOM

@@ -215,6 +215,25 @@ class Joint:
         ]
         return jnp.concatenate([jnp.zeros(0), *parts])
 
+    def position(
+        self, theta: Float[Array, " P"], x: Float[Array, "K subjects"]
+    ) -> dict[str, Array]:
+        """The same coordinates by site, as samplers of `model_of` have them, centred."""
+        parts = self._parts
+        found = {s.name: theta[s.start : s.stop].reshape(s.shape) for s in parts.population}
+        for site in parts.individual:
+            own = x[site.start : site.stop].T
+            found[site.name] = own.reshape(self.subjects, *site.shape)
+        return found
+
+    @property
+    def bounded(self) -> np.ndarray:
+        """Of each coordinate of the population, (P,), whether what it stands for has a bound."""
+        parts = self._parts.population
+        return np.concatenate(
+            [np.zeros(0, bool), *(np.full(s.stop - s.start, s.bounded) for s in parts)]
+        )
+
     def log_prior(
         self, theta: Float[Array, " P"], *, of_coordinates: bool = True
     ) -> Float[Array, ""]:

@@ -40,23 +40,39 @@ def tree(
             not kept.
         coords, dims: names for axes, beside those that plates give.
     """
-    import arviz_base
-
     warmup = plan.warmup
     kept = {name: np.swapaxes(part[warmup:], 0, 1) for name, part in position.items()}
-    chains, draws = next(iter(kept.values())).shape[:2]
-    flat = jax.tree.map(lambda part: part.reshape(chains * draws, *part.shape[2:]), kept)
+    of_iterations = {n: np.swapaxes(part, 0, 1) for n, part in statistics._asdict().items()}
+    deepest = of_iterations["tree_depth"] >= plan.max_tree_depth
+    of_iterations["reached_max_treedepth"] = deepest  # ArviZ's name, which its tools look for
+    others = {
+        "sample_stats": {n: part[:, warmup:] for n, part in of_iterations.items()},
+        "warmup_sample_stats": {n: part[:, :warmup] for n, part in of_iterations.items()},
+    }
+    return tree_of(density, data, kept, others, coords, dims)
+
+
+def tree_of(
+    density: Density,
+    data: Data,
+    position: Mapping[str, Any],
+    others: Mapping[str, Mapping[str, Any]],
+    coords: Mapping[str, Any] | None = None,
+    dims: Mapping[str, Any] | None = None,
+) -> xr.DataTree:
+    """Groups `posterior` and `log_likelihood` of draws, arrays (chains, draws, …), and `others`."""
+    import arviz_base
+
+    chains, draws = next(iter(position.values())).shape[:2]
+    flat = jax.tree.map(lambda part: part.reshape(chains * draws, *part.shape[2:]), position)
     sites = jax.tree.map(
         lambda part: np.asarray(part).reshape(chains, draws, *part.shape[1:]),
-        _program(density)(flat, data),
+        _program(density)(dict(flat), data),
     )
     posterior = dict(sites.values)
     likelihood = dict(sites.log_likelihood)
     if LIKELIHOOD in posterior:
         likelihood[LIKELIHOOD] = posterior.pop(LIKELIHOOD)
-    of_iterations = {n: np.swapaxes(part, 0, 1) for n, part in statistics._asdict().items()}
-    deepest = of_iterations["tree_depth"] >= plan.max_tree_depth
-    of_iterations["reached_max_treedepth"] = deepest  # ArviZ's name, which its tools look for
     named = {
         name: [axis or f"{name}_dim_{number}" for number, axis in enumerate(axes)]
         for name, axes in density.dims.items()
@@ -64,8 +80,7 @@ def tree(
     return arviz_base.from_dict(
         {
             "posterior": posterior,
-            "sample_stats": {n: part[:, warmup:] for n, part in of_iterations.items()},
-            "warmup_sample_stats": {n: part[:, :warmup] for n, part in of_iterations.items()},
+            **others,
             **({"log_likelihood": likelihood} if likelihood else {}),
         },
         save_warmup=True,

@@ -74,7 +74,8 @@ def maximise(
 
     - `prior`: with the density of the population's prior on the unconstrained coordinates.
     - `tolerance`: gain of log likelihood that one more step promises where the search ends.
-    - `watch`: called after each iteration with its number and the log likelihood.
+    - `watch`: called after each iteration with its number, from 0 at the start, and what is
+      maximised there.
 
     Raises `ValueError` where `theta` leaves a subject without a place of finite density.
     """
@@ -87,6 +88,8 @@ def maximise(
             f"at the start the log likelihood of {len(impossible)} subjects is not finite (numbers "
             f"{', '.join(map(str, impossible[:10]))}): start from other population parameters"
         )
+    if watch is not None:
+        watch(0, now.value)
     begin, remember = _memory()
     state = begin(jnp.asarray(theta))
     evaluations, iteration, converged = 1, 0, False
@@ -169,13 +172,14 @@ def covariance(
     method: Method = "focei",
     prior: bool = False,
     search: Search = SEARCH,
+    curvature: Float[np.ndarray, "P P"] | None = None,
 ) -> Float[np.ndarray, "P P"]:
     """Covariance of the estimates in the unconstrained coordinates.
 
     With R, minus the second derivatives of the log likelihood (central differences of its exact
     gradient), and S, the sum over subjects of products of their scores, as in NONMEM: `sandwich` is
     R⁻¹ S R⁻¹, `hessian` R⁻¹, `scores` S⁻¹. With a prior, `hessian` alone has a meaning, as the
-    covariance of Laplace's approximation of the posterior.
+    covariance of Laplace's approximation of the posterior. `curvature`: R, if it is known already.
 
     Raises `ValueError` where R, or S, is not positive definite: then some of the parameters are not
     determined by the data, or `at` is no maximum.
@@ -184,16 +188,31 @@ def covariance(
     start = at.marginal.modes.x
     if kind == "scores":
         return _inverse(_products_of_scores(evaluate(at.theta, start)), "S")
-    steps = DIFFERENCE * np.eye(len(at.theta))
-    differences = [
-        evaluate(at.theta - step, start).gradient - evaluate(at.theta + step, start).gradient
-        for step in steps
-    ]
-    curvature = np.stack(differences) / (2.0 * DIFFERENCE)
-    inverse = _inverse(0.5 * (curvature + curvature.T), "R")
+    if curvature is None:
+        curvature = curvature_at(joint, data, at, method=method, prior=prior, search=search)
+    inverse = _inverse(curvature, "R")
     if kind == "hessian":
         return inverse
     return inverse @ _products_of_scores(evaluate(at.theta, start)) @ inverse
+
+
+def curvature_at(
+    joint: JointDensity,
+    data: Any,
+    at: Maximum,
+    *,
+    method: Method = "focei",
+    prior: bool = False,
+    search: Search = SEARCH,
+) -> Float[np.ndarray, "P P"]:
+    """Minus the second derivatives of what is maximised: R, by differences of its gradient."""
+    evaluate, start = _evaluator(joint, data, method, prior, search), at.marginal.modes.x
+    differences = [
+        evaluate(at.theta - step, start).gradient - evaluate(at.theta + step, start).gradient
+        for step in DIFFERENCE * np.eye(len(at.theta))
+    ]
+    curvature = np.stack(differences) / (2.0 * DIFFERENCE)
+    return 0.5 * (curvature + curvature.T)
 
 
 def _products_of_scores(at: _Evaluation) -> np.ndarray:

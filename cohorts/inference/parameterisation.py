@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from cohorts.inference.expansions import at_centre, expand_expected
 from cohorts.inference.joint import Joint
@@ -24,11 +25,9 @@ def centring(joint: Joint, data: Data, seed: int) -> dict[str, np.ndarray]:
     2007;22:59-73): 1 where data tell all, so that effects and their population's mean are not
     correlated given the data; 0 where they tell nothing and the prior's funnel is sampled.
     """
-    root = purpose_key(seed, "parameterisation")
-    keys = jax.vmap(lambda draw: address(root, draw))(jnp.arange(PRIOR_DRAWS))
 
     def shares(data: Data) -> jax.Array:
-        theta = jnp.median(jax.vmap(lambda key: joint.draw(key, data)[0])(keys), axis=0)
+        theta = jnp.median(prior_draws(joint, data, seed), axis=0)
         centre, precision = at_centre(joint, theta, data)
         information = expand_expected(joint, theta, centre, data).information
         return 1.0 - _variances(information) / _variances(precision)
@@ -37,6 +36,13 @@ def centring(joint: Joint, data: Data, seed: int) -> dict[str, np.ndarray]:
     # Where a solve fails at the centre nothing is known: such subjects are taken for informative.
     found = np.where(np.isfinite(found), np.clip(found, 0.0, 1.0), 1.0)
     return dict(zip(joint.effects, found, strict=True))
+
+
+def prior_draws(joint: Joint, data: Data, seed: int) -> Float[Array, "draws P"]:
+    """Draws of the population's coordinates from their prior; their median is its middle."""
+    root = purpose_key(seed, "parameterisation")
+    keys = jax.vmap(lambda draw: address(root, draw))(jnp.arange(PRIOR_DRAWS))
+    return jax.vmap(lambda key: joint.draw(key, data)[0])(keys)
 
 
 def _variances(precision: jax.Array) -> jax.Array:

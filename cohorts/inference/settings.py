@@ -1,4 +1,4 @@
-"""How a posterior is sampled: the settings that a config or a caller may state."""
+"""How a posterior is sampled, or approximated: the settings that a config or a caller may state."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from pydantic import Field
 from insilico.config import Spec
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
+
+Method = Literal["nuts", "focei", "laplace", "svi"]
+"""How a posterior is found: sampled by `nuts`, or approximated by one of the others."""
+
+LABELS: dict[Method, str] = {
+    "nuts": "NUTS",
+    "focei": "FOCEI",
+    "laplace": "Laplace",
+    "svi": "Variational inference",
+}
 
 
 class Sampling(Spec):
@@ -36,3 +46,55 @@ class Sampling(Spec):
 TARGETS = (0.9, 0.95, 0.99)
 """Acceptance rates that `auto` goes through. Stan's default is 0.8; a longer step misses narrow
 regions and far tails, which a small posterior can afford to look for."""
+
+
+class Approximation(Spec):
+    """Settings of the approximations; `USED` says which method looks at which."""
+
+    draws: Annotated[int, Field(ge=100)] = Field(
+        default=1000, description="Draws of the population and its subjects"
+    )
+    priors: bool = Field(
+        default=True, description="Whether priors count; `no` is maximum likelihood. Not for svi"
+    )
+    covariance: Literal["hessian", "sandwich", "scores"] = Field(
+        default="hessian",
+        description="From second derivatives (NONMEM's R), from those and the scores (NONMEM's "
+        "default), or from the scores (S); the last two need `priors: no`. Not for svi",
+    )
+    importance_samples: Annotated[int, Field(ge=0)] = Field(
+        default=100,
+        description="Of each subject's effects, by which draws are checked; 0: they are checked "
+        "against the expansion itself. Not for svi",
+    )
+    iterations: Annotated[int, Field(ge=1)] = Field(
+        default=200, description="Of the search for the maximum, at most. Not for svi"
+    )
+    tolerance: Annotated[float, Field(gt=0)] = Field(
+        default=1e-6, description="Gain of log density at which the search ends. Not for svi"
+    )
+    steps: Annotated[int, Field(ge=100)] = Field(
+        default=20_000, description="Steps of the variational search, at most. For svi"
+    )
+    particles: Annotated[int, Field(ge=1)] = Field(
+        default=8, description="Draws by which each of its steps is estimated. For svi"
+    )
+    rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.03, description="Length of its first steps, in standard deviations. For svi"
+    )
+    guide: Literal["auto", "multivariate_normal", "low_rank", "diagonal"] = Field(
+        default="auto",
+        description="Normal distribution with all covariances, with some, or with none. For svi",
+    )
+
+
+_OF_EXPANSIONS = (
+    "draws", "priors", "covariance", "importance_samples", "iterations", "tolerance",
+)  # fmt: skip
+USED: dict[Method, tuple[str, ...]] = {
+    "nuts": (),
+    "focei": _OF_EXPANSIONS,
+    "laplace": _OF_EXPANSIONS,
+    "svi": ("draws", "steps", "particles", "rate", "guide"),
+}
+"""The fields of `Approximation` that a method looks at."""

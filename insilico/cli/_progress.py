@@ -12,6 +12,9 @@ from insilico.cli._errors import say
 LINE_EVERY = 60.0
 """Seconds between the lines of a long stage where there is no terminal."""
 
+WORDS_EVERY = 1.0
+"""Seconds between two lines of where a search stands."""
+
 Watch = Callable[[str, int, int], None]
 
 
@@ -47,6 +50,23 @@ def lines(clock: Callable[[], float] = time.monotonic) -> Watch:
             say(f"{stage}: {done:,} of {total:,}, about {left:.0f} s left")
 
     return watch
+
+
+def spoken(clock: Callable[[], float] = time.monotonic) -> Callable[[str, str, bool], None]:
+    """What to call with a stage, where it stands in words, and whether it is done.
+
+    A line when it is, and at most one a second before.
+    """
+    spoke = -WORDS_EVERY
+
+    def speak(stage: str, words: str, done: bool) -> None:
+        nonlocal spoke
+        now = clock()
+        if done or now - spoke >= WORDS_EVERY:
+            spoke = now
+            say(f"{stage}: {words}")
+
+    return speak
 
 
 @contextlib.contextmanager

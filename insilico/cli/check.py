@@ -2,7 +2,7 @@
 
 import typer
 
-from insilico.cli._errors import reported
+from insilico.cli._errors import reported, say
 from insilico.cli._options import Config, Debug, Overrides
 
 
@@ -13,12 +13,16 @@ def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> 
         from insilico.pages.numbers import counted
 
         if is_fit(config):
-            summary = prepare_fit(config, overrides or ()).patients.summary()
+            fit = prepare_fit(config, overrides or ())
+            summary = fit.patients.summary()
             values = sum(summary.observations.values())
+            approximate = "" if fit.config.method == "nuts" else ", an approximation"
             typer.echo(
                 f"{config}: ok: {counted(summary.subjects, 'subject')} with "
-                f"{counted(values, 'measured value')} to be fitted"
+                f"{counted(values, 'measured value')} to be fitted by {fit.label}{approximate}"
             )
+            for note in fit.notes:
+                say(f"note: {note}")
             return
         study = prepare(config, overrides or ())
 

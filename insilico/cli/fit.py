@@ -25,20 +25,23 @@ def fit(
 ) -> None:
     """Learn a population from patient data; leave posterior, checks and a report in a folder.
 
-    An interrupted fit goes on where it was when the same command is given again.
+    An interrupted fit goes on where it was when the same command is given again; one by an
+    approximation (`method: focei`, `laplace` or `svi`), which takes seconds, begins anew.
 
     Exit code 0: done. 1: the run failed. 2: a mistake in the config or the data, or a folder that
     cannot be written. 3: the fit was written, but failed its diagnostics.
     """
-    with reported(debug, left="the same command goes on from what was drawn"):
+    with reported(debug, left="the same command goes on from what was drawn, if anything was"):
         from cohorts import fits
         from insilico.cli._prepare import prepare_devices, prepare_fit
-        from insilico.cli._progress import progress
+        from insilico.cli._progress import progress, spoken
 
         changes = (*(overrides or ()), *([f"seed={seed}"] if seed is not None else ()))
         read = prepare_fit(config, changes)
-        from insilico.runs import RunFolderError
+        from insilico.runs import RunFolderError, Stages
 
+        for note in read.notes:
+            say(f"note: {note}")
         prepare_devices(cache=cache)
         from cohorts.inference import CheckpointError, ModelError
 
@@ -50,13 +53,16 @@ def fit(
         failure = None
         try:
             with progress() as watch:
-                folder = fits.run(read, out, progress=watch, force=force, restart=restart)
+                stages = Stages(watch, words=spoken())
+                folder = fits.run(read, out, progress=stages, force=force, restart=restart)
         except RunFolderError as error:
             raise BadInput(str(error)) from None
         except (CheckpointError, ModelError) as error:
             raise Failed(str(error)) from None
         except fits.NotTrusted as error:
             folder, failure = error.folder, error
+        if read.config.method != "nuts":
+            typer.echo(f"Approximation: {read.label}; not a sampled posterior")
         typer.echo(f"Report: {folder.path / 'report.html'}")
         for text in folder.manifest.get("warnings", []):
             say(f"worth knowing: {text}")

@@ -10,7 +10,15 @@ import numpy as np
 import xarray as xr
 
 from cohorts.fits.fit import Fit
-from cohorts.fits.report import chains, described, individuals, parameters, predictive, sensitivity
+from cohorts.fits.report import (
+    approximation,
+    chains,
+    described,
+    individuals,
+    parameters,
+    predictive,
+    sensitivity,
+)
 from cohorts.fits.report.view import View
 from insilico import pages
 from insilico.pages.blocks import Block, Section, Tile, facts
@@ -37,7 +45,7 @@ def render(tree: xr.DataTree, fit: Fit, manifest: Mapping[str, Any] | None = Non
         individuals.section(view),
         predictive.section(view),
         sensitivity.section(view),
-        chains.section(view, manifest),
+        (approximation if view.approximate else chains).section(view, manifest),
         described.data(view),
         described.model(view),
         _provenance(view, manifest),
@@ -55,6 +63,14 @@ def render(tree: xr.DataTree, fit: Fit, manifest: Mapping[str, Any] | None = Non
 
 
 def _lead(view: View) -> str:
+    if view.approximate:
+        k = fixed(view.group("diagnostics")["pareto_k"].item(), 2)
+        if view.passed:
+            return (
+                f"{view.label}. It passed its checks: the search came to rest, and its draws can "
+                f"stand for the posterior (Pareto k {k})."
+            )
+        return f"{view.label}. It failed its checks: do not use it before you know why."
     if view.passed:
         return "The fit passed its diagnostics: the chains agree and explored the posterior."
     return "The fit failed its diagnostics: do not use it before you know why."
@@ -66,8 +82,7 @@ def _tiles(view: View) -> list[Tile]:
     for parameter in view.parameters:
         if not parameter.name.startswith("typical_") or len(found) == MOST_TILES:
             continue
-        tails = (0.5 - view.interval / 2, 0.5 + view.interval / 2)
-        low, high = np.quantile(parameter.draws, tails)
+        low, high = view.bounds(parameter.draws)
         value = fixed(float(np.median(parameter.draws)), decimals_for(float(high - low) / 4) + 1)
         note = f"{view.percent} interval {interval(low, high)}"
         found.append(Tile(parameter.label, Measured(value), parameter.unit, note))

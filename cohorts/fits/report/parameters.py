@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cohorts.diagnosis import shrinkage
+from cohorts.fits.report import approximation
 from cohorts.fits.report.sensitivity import priors
 from cohorts.fits.report.view import INDIVIDUAL, PRIOR, Parameter, View
 from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table
@@ -20,7 +21,8 @@ GRID = 160
 
 def section(view: View) -> Section:
     """Table and densities."""
-    blocks = [_table(view), *priors(view), _effects(view), *_occasions(view), _figure(view)]
+    table = approximation.estimates(view) if view.approximate else _table(view)
+    blocks = [table, *priors(view), _effects(view), *_occasions(view), _figure(view)]
     return Section("parameters", "The population", blocks)
 
 
@@ -28,8 +30,8 @@ def _table(view: View) -> Table:
     summary = view.group("diagnostics")
     rows = []
     for parameter in view.parameters:
-        low, high = np.quantile(parameter.draws, _tails(view.interval))
-        prior = np.quantile(parameter.prior, _tails(view.interval))
+        low, high = view.bounds(parameter.draws)
+        prior = view.bounds(parameter.prior)
         at = summary.sel(parameter=parameter.name)
         rows.append(
             Row(
@@ -146,15 +148,15 @@ def _range(counts: np.ndarray) -> str:
 def _figure(view: View) -> Figure:
     parameters = view.parameters
     panels = Panels([parameter.label for parameter in parameters], across=3, height=150)
-    traces = []
+    traces, shown = [], "approximation" if view.approximate else "posterior"
     for number, parameter in enumerate(parameters):
         low, high = np.quantile(parameter.draws, [0.0005, 0.9995])
         grid = np.linspace(low - 0.15 * (high - low), high + 0.15 * (high - low), GRID)
-        for draws, colour, name in (
-            (parameter.prior, PRIOR, "prior"),
-            (parameter.draws.ravel(), INDIVIDUAL, "posterior"),
-        ):
-            look: dict[str, Any] = {"fill": "tozeroy"} if name == "posterior" else {}
+        both = [(parameter.draws.ravel(), INDIVIDUAL, shown)]
+        if view.priors_count:
+            both.insert(0, (parameter.prior, PRIOR, "prior"))
+        for draws, colour, name in both:
+            look: dict[str, Any] = {"fill": "tozeroy"} if name == shown else {}
             look |= {"showlegend": number == 0, "hoverinfo": "skip", **panels.on(number)}
             traces.append(curve(grid, _density(draws, grid), colour, name=name, **look))
     labels = [parameter.unit or " " for parameter in parameters]
@@ -162,9 +164,11 @@ def _figure(view: View) -> Figure:
     layout = panels.layout(labels, "", of_y=bare, showlegend=True)
     return Figure(
         "densities",
-        "What the data have added: posterior beside prior",
-        "Densities of the population's parameters, prior and posterior.",
-        "Where both curves agree the data said nothing.",
+        f"What the data have added: {shown} beside prior"
+        if view.priors_count
+        else "What the data say: draws about the estimates",
+        f"Densities of the population's parameters, {'prior and ' * view.priors_count}{shown}.",
+        "Where both curves agree the data said nothing." if view.priors_count else "",
         "/posterior, /prior",
         {"data": traces, "layout": layout},
         panels.total_height,
@@ -184,10 +188,6 @@ def _density(draws: np.ndarray, grid: np.ndarray) -> np.ndarray:
 def _spread(parameter: Parameter) -> float:
     mean = float(np.mean(parameter.draws))
     return float(np.std(parameter.draws)) / abs(mean) if mean else float("nan")
-
-
-def _tails(probability: float) -> tuple[float, float]:
-    return 0.5 - probability / 2, 0.5 + probability / 2
 
 
 def _rounded(value: float, low: float, high: float) -> str:

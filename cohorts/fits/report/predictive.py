@@ -116,7 +116,7 @@ def _against(view: View, output: str) -> Figure:
         f"against-{output}",
         f"{label}: measured against predicted",
         "Measured values against those of the typical subject and of the subject's own curve.",
-        "On the line both are the same. Predictions are means over the posterior.",
+        "On the line both are the same. Predictions are means over draws.",
         "/predictions",
         {
             "data": traces,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from cohorts.diagnosis.convergence import by_draw, varying
 from cohorts.fits.fit import Fit
 from cohorts.hierarchy.imported import SITE as ESTIMATES
 from insilico.pages.words import readable
@@ -19,6 +20,9 @@ INDIVIDUAL = "#3f5d87"
 TYPICAL = "#b3541e"
 PRIOR = "#8a949e"
 WRONG = "#a3262a"
+
+FACTOR = "cholesky_"
+"""How the sites begin that correlations are made of."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +74,27 @@ class View:
         """The same in percent."""
         return f"{100 * self.interval:g} %"
 
+    def bounds(self, draws: np.ndarray) -> tuple[float, float]:
+        """The ends of the equal-tailed interval of draws."""
+        tails = (0.5 - self.interval / 2, 0.5 + self.interval / 2)
+        low, high = np.quantile(draws, tails)
+        return float(low), float(high)
+
+    @property
+    def approximate(self) -> bool:
+        """Whether the posterior was approximated, not sampled."""
+        return self.fit.config.method != "nuts"
+
+    @property
+    def label(self) -> str:
+        """What an approximation is to be called wherever it is shown."""
+        return f"Approximation: {self.fit.label}; not a sampled posterior"
+
+    @property
+    def priors_count(self) -> bool:
+        """Whether what was learned rests on priors, too."""
+        return not self.approximate or self.fit.config.approximation.priors
+
     @property
     def subjects(self) -> list[str]:
         """IDs of the subjects."""
@@ -100,27 +125,28 @@ class View:
         posterior, prior = self.group("posterior"), self.group("prior")
         units = {number.name: number.unit for number in self.fit.population.numbers}
         ordered = [*units, *(str(name) for name in prior if name not in units)]
+        # What parameters are made of is not shown as well: the factor of correlations, and the
+        # errors of imported estimates.
+        shown = [
+            name
+            for name in ordered
+            if name in posterior
+            and name in prior
+            and not name.startswith(FACTOR)
+            and name != ESTIMATES
+        ]
         found = []
-        for name in ordered:
-            if name not in posterior or name not in prior or name == ESTIMATES:
-                continue
-            values = posterior[name]
-            own = np.moveaxis(values.values, (0, 1), (-2, -1)).reshape(-1, *values.shape[:2])
-            before = np.moveaxis(prior[name].values, (0, 1), (-2, -1)).reshape(len(own), -1)
-            for index, (draws, drawn) in enumerate(zip(own, before, strict=True)):
-                if np.ptp(draws) == 0:  # known
-                    continue
-                suffix = f"[{index}]" if len(own) > 1 else ""
-                unit = units.get(name, "1")
-                found.append(
-                    Parameter(
-                        name=name + suffix,
-                        label=labelled(name) + suffix,
-                        unit="" if unit == "1" else unit,
-                        draws=draws,
-                        prior=drawn,
-                    )
+        for label, name, index in varying(posterior[shown]):
+            unit = units.get(name, "1")
+            found.append(
+                Parameter(
+                    name=label,
+                    label=labelled(name) + label.removeprefix(name),
+                    unit="" if unit == "1" else unit,
+                    draws=by_draw(posterior[name])[:, :, *index],
+                    prior=by_draw(prior[name])[:, :, *index].ravel(),
                 )
+            )
         return found
 
     @property

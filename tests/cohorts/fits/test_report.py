@@ -2,9 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from cohorts import fits
+from cohorts.diagnosis import judge_approximation
+from cohorts.inference import Weights
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +49,59 @@ def test_a_fit_that_failed_says_so_before_anything_else(fitted):
     page = fits.render(tree, fits.read(fitted.path / "config.yaml"))
     assert page.index("R-hat of typical_clearance is 1.2") < page.index('id="answer"')
     assert "failed its diagnostics" in page
+
+
+@pytest.fixture(scope="module")
+def as_focei(fitted):
+    """The sampled fit's results with the groups of an approximation, and its fit read as one."""
+    tree = fitted.results()
+    posterior = tree["posterior"].to_dataset()
+    names = [name for name in tree["prior"].to_dataset() if name in posterior]
+    even = np.zeros(posterior.sizes["chain"] * posterior.sizes["draw"])
+    found = judge_approximation(posterior[names], Weights.of(even, even)).table.assign(
+        converged=1, iterations=17, evaluations=19, parameters=7,
+        minus_two_log_likelihood=359.5, objective_function_value=116.9, aic=373.5, bic=393.7,
+        condition_number=1.6, importance_minus_two_log_likelihood=360.8,
+        importance_standard_error=0.3,
+    )  # fmt: skip
+    tree["diagnostics"] = xr.DataTree(found)
+    objective = ("iteration", np.linspace(180.0, 130.0, 17))
+    tree["search"] = xr.DataTree(xr.Dataset({"objective": objective}, {"iteration": range(17)}))
+    return tree, fits.read(fitted.path / "config.yaml", "method=focei")
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_the_page_of_an_approximation_says_so_first(as_focei):
+    tree, fit = as_focei
+    tree.attrs.update(passed=1, reasons=[])
+    page = text_of(fits.render(tree, fit))
+    label = "Approximation: FOCEI; not a sampled posterior"
+    assert page.index(label) < page.index('id="answer"')
+    lead = page.index('class="lead"')
+    assert label in page[lead : lead + 100]
+    assert "passed its checks" in page[lead : lead + 200]
+
+
+def test_it_has_estimates_and_the_search_in_place_of_chains(as_focei):
+    page = text_of(fits.render(*as_focei))
+    assert '<section id="approximation"' in page and '<section id="chains"' not in page
+    assert "R-hat" not in page and " chains" not in page[: page.index('id="answer"')]
+    for words in (
+        "Standard error", "RSE", "Pareto k", "AIC", "BIC", "Objective function value",
+        "360.80 ± 0.30", "The search by its objective", "Typical clearance",
+    ):  # fmt: skip
+        assert words in page
+
+
+def test_an_approximation_that_failed_says_so_before_anything_else(as_focei):
+    tree, fit = as_focei
+    tree.attrs.update(passed=0, reasons=["Pareto k is 1.20"])
+    page = fits.render(tree, fit)
+    assert page.index("Pareto k is 1.20") < page.index('id="answer"')
+    assert "failed its checks" in page
 
 
 def test_it_needs_nothing_from_anywhere(page):

@@ -38,6 +38,14 @@ def test_a_trial_s_command_says_which_a_fit_s_is(tmp_path):
     assert "insilico fit" in found.stderr
 
 
+def test_a_check_says_what_the_method_has_no_use_for(cli):
+    found = cli("check", CONFIG, "--set", "method=laplace", "--set", "approximation.steps=500")
+    assert found.code == 0
+    assert "to be fitted by Laplace, an approximation" in found.output
+    assert "note: sampling is not used by method laplace" in found.errors
+    assert "note: approximation.steps is not used by method laplace" in found.errors
+
+
 @pytest.mark.slow
 def test_a_fit_that_is_terminated_goes_on_when_asked_again(tmp_path):
     command = [sys.executable, "-m", "insilico.cli", "fit", str(CONFIG), *SMALL]

@@ -137,6 +137,7 @@ def test_the_gradient_is_that_of_the_steps_taken(course, patients):
         stepper = method.prepare(field, position.time, position.state)
         moving = start(method, stepper, position, fresh, limits)
         probe = probes[-1] if probes else stability.begin(method, position.state)
+        assert probe is not None
         lengths.append([])
         while bool(jnp.any(going := limits.allow(moving, target))):
             moving, probe = stability.bounded(probe, method, stepper, moving, going, limits)

@@ -1,0 +1,244 @@
+"""The posterior of a population's parameters as a normal distribution about its maximum.
+
+The marginal posterior, random effects integrated out by FOCEI or Laplace's method, is searched for
+its maximum in the unconstrained coordinates; its curvature there gives their covariance. The random
+effects of a draw of the population are drawn from each subject's normal approximation about its
+mode, found anew for that draw: so that they go with it, and vary as much as the population says.
+
+How far the draws stand for the posterior, weights say: its density over the normal one at each of
+them, subjects' effects integrated out by importance sampling (Vehtari et al., J Mach Learn Res
+2024; 25:72).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from cohorts.inference.density import ModelError
+from cohorts.inference.expansions import JointDensity, cholesky, spread_by
+from cohorts.inference.importance_sampling import log_mean, standard_draws, weighed
+from cohorts.inference.marginal_likelihood import Method, marginal
+from cohorts.inference.maximum_likelihood import Maximum, covariance, curvature_at, maximise
+from cohorts.inference.modes import ROUGH, ModeStatus
+from cohorts.inference.pareto_smoothing import Weights
+from cohorts.inference.settings import Approximation
+from insilico.randomness import address, purpose_key
+from insilico.solve import over_devices
+
+LANES_AT_ONCE = 1024
+"""Draws times subjects whose modes are looked for side by side."""
+
+AT_REST = 0.01
+"""Distance from the maximum, in standard errors, at which a search has found it even where it could
+not come closer: the error of a solve keeps it from doing so."""
+
+FLAT = 0.1
+"""Curvature of a coordinate with a bound below which the data do not keep it from there: its
+standard error is more than three, as a logarithm a factor of twenty."""
+
+WIDEST = 1.0
+"""Standard deviation of draws along what is not determined, where the covariance is none."""
+
+
+class NormalApproximation(NamedTuple):
+    """A normal distribution in the place of the posterior, draws of it, and their weights.
+
+    - `maximum`: where it is centred. `objective`: (iterations + 1,), what was maximised, at the
+      start and after each iteration. `converged`: whether it was found.
+    - `curvature`: (P, P), there; `covariance`: (P, P), of the unconstrained coordinates;
+      `indefinite`: why that is none, in words, in which case draws are those of a substitute.
+    - `free`: the numbers of coordinates that have a bound and nothing that keeps them from it.
+    - `theta`: (draws, P), `x`: (draws, K, subjects). `failed`: (draws,), how many subjects' modes
+      were not found.
+    - `log_target`, `log_proposal`: (draws,), and the `weights` that follow.
+    - `log_likelihood`, `standard_error`: of all data at the maximum, by importance sampling, with
+      its Monte Carlo error; NaN without.
+    """
+
+    maximum: Maximum
+    objective: Float[np.ndarray, " points"]
+    converged: bool
+    curvature: Float[np.ndarray, "P P"]
+    covariance: Float[np.ndarray, "P P"]
+    indefinite: str | None
+    free: tuple[int, ...]
+    theta: Float[np.ndarray, "draws P"]
+    x: Float[np.ndarray, "draws K subjects"]
+    failed: Int[np.ndarray, " draws"]
+    log_target: Float[np.ndarray, " draws"]
+    log_proposal: Float[np.ndarray, " draws"]
+    weights: Weights
+    log_likelihood: float
+    standard_error: float
+
+
+def normal_approximation(
+    joint: JointDensity,
+    data: Any,
+    starts: Float[np.ndarray, "starts P"],
+    settings: Approximation | None = None,
+    *,
+    method: Method = "focei",
+    seed: int,
+    bounded: np.ndarray | None = None,
+    watch: Callable[[int, float], None] | None = None,
+) -> NormalApproximation:
+    """Approximate the posterior, or without priors the likelihood, of a population's parameters.
+
+    **Arguments:**
+
+    - `starts`: where the search sets out: the first of these at which all subjects are possible.
+    - `settings`: `draws`, `priors`, `covariance`, `importance_samples`, `iterations`, `tolerance`.
+    - `bounded`: (P,), which coordinates stand for something that has a bound; default: none.
+    - `watch`: called after each iteration of the search with its number and what is maximised.
+
+    Raises `ModelError` where some subject is impossible at every start.
+    """
+    settings = settings or Approximation()
+    objective: list[float] = []
+
+    def note(iteration: int, value: float) -> None:
+        objective.append(value)
+        if watch is not None:
+            watch(iteration, value)
+
+    found = _search(joint, data, starts, settings, method, note)
+    of = {"method": method, "prior": settings.priors}
+    curvature = curvature_at(joint, data, found, **of)
+    try:
+        spread = covariance(
+            joint, data, found, kind=settings.covariance, curvature=curvature, **of
+        )  # fmt: skip
+        indefinite = None
+    except ValueError as error:
+        spread, indefinite = _substitute(curvature), str(error)
+    distance = float(np.sqrt(found.gradient @ spread @ found.gradient))
+    free = np.flatnonzero((np.diag(curvature) < FLAT) & (False if bounded is None else bounded))
+    root = purpose_key(seed, "normal approximation")
+    factor = np.linalg.cholesky(spread)
+    standard = np.asarray(jax.random.normal(address(root, 0), (settings.draws, len(found.theta))))
+    theta = found.theta + standard @ factor.T
+    log_proposal = -0.5 * np.sum(np.square(standard), axis=1)
+    about = _about(joint, data, found, theta, settings.importance_samples, method, address(root, 1))
+    log_prior = _log_prior(joint)(theta) if settings.priors else np.zeros(len(theta))
+    log_target = about.log_likelihood[1:] + np.asarray(log_prior)
+    sampled = settings.importance_samples > 0
+    return NormalApproximation(
+        maximum=found,
+        objective=np.array(objective),
+        converged=found.converged or (indefinite is None and distance < AT_REST),
+        curvature=curvature,
+        covariance=spread,
+        indefinite=indefinite,
+        free=tuple(map(int, free)),
+        theta=theta,
+        x=about.x[1:],
+        failed=about.failed[1:],
+        log_target=log_target,
+        log_proposal=log_proposal,
+        weights=Weights.of(log_target, log_proposal),
+        log_likelihood=float(about.log_likelihood[0]) if sampled else np.nan,
+        standard_error=float(about.standard_error[0]) if sampled else np.nan,
+    )
+
+
+def _search(
+    joint: JointDensity,
+    data: Any,
+    starts: np.ndarray,
+    settings: Approximation,
+    method: Method,
+    watch: Callable[[int, float], None],
+) -> Maximum:
+    why = "there is no start"
+    for start in np.atleast_2d(starts):
+        try:
+            return maximise(
+                joint, data, start, method=method, prior=settings.priors,
+                iterations=settings.iterations, tolerance=settings.tolerance, watch=watch,
+            )  # fmt: skip
+        except ValueError as error:
+            why = str(error)
+    raise ModelError(f"the search for the maximum finds nowhere to set out: {why}")
+
+
+def _substitute(curvature: np.ndarray) -> np.ndarray:
+    """A covariance in the place of the inverse that an indefinite curvature does not have."""
+    sizes, axes = np.linalg.eigh(curvature)
+    return (axes / np.maximum(sizes, WIDEST**-2)) @ axes.T
+
+
+class _About(NamedTuple):
+    """Of each draw of the population: its subjects' effects, and all their data's likelihood."""
+
+    x: np.ndarray
+    failed: np.ndarray
+    log_likelihood: np.ndarray
+    standard_error: np.ndarray
+
+
+def _about(
+    joint: JointDensity,
+    data: Any,
+    maximum: Maximum,
+    theta: np.ndarray,
+    proposals: int,
+    method: Method,
+    key: Any,
+) -> _About:
+    """Of the maximum itself, and of each of the draws `theta`."""
+    rows = np.concatenate([maximum.theta[None], theta])
+    at_once = max(1, LANES_AT_ONCE // joint.subjects)
+    devices = jax.local_device_count()
+    # Evenly on all devices, in batches as full as can be.
+    blocks = devices * -(-len(rows) // (at_once * devices))
+    at_once = -(-len(rows) // blocks)
+    numbers = np.minimum(np.arange(blocks * at_once), len(rows) - 1)
+    program = _program(joint, proposals, method)
+    own = (rows[numbers], numbers)
+    cut = jax.tree.map(lambda leaf: leaf.reshape(blocks, at_once, *leaf.shape[1:]), own)
+    found = program((data, maximum.marginal.modes.x, key), cut)
+    return jax.tree.map(
+        lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[: len(rows)], _About(*found)
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def _program(joint: JointDensity, proposals: int, method: Method) -> Callable[..., Any]:
+    def batch(common: Any, own: Any) -> tuple[Array, ...]:
+        data, start, key = common
+        effects, subjects = len(joint.effects), joint.subjects
+        # The same for all draws, so that the error of one draw's likelihood is nearly the others'.
+        keys = jax.vmap(address, in_axes=(None, None, 0))(key, 0, jnp.arange(subjects))
+        proposed = jax.vmap(lambda key: standard_draws(key, proposals, effects))(keys)
+
+        def one(theta: Array, number: Array) -> tuple[Array, ...]:
+            found = marginal(joint, theta, data, start, method=method, search=ROUGH)
+            factor, _ = cholesky(found.information)
+            own = jax.vmap(address, in_axes=(None, None, None, 0))(
+                key, 1, number, jnp.arange(subjects)
+            )
+            normal = jax.vmap(lambda key: jax.random.normal(key, (1, effects)))(own)
+            x = found.modes.x + spread_by(factor, normal)[0]
+            value, error = found.value, jnp.zeros(())
+            if proposals:
+                value, errors = log_mean(weighed(joint, theta, data, found, proposed)[1])
+                error = jnp.sqrt(jnp.sum(jnp.square(errors)))
+            failed = jnp.sum(found.modes.status != ModeStatus.FOUND)
+            return x, failed, jnp.sum(value), error
+
+        return jax.vmap(one)(*own)
+
+    return over_devices(batch, shared=1)
+
+
+@functools.lru_cache(maxsize=16)
+def _log_prior(joint: JointDensity) -> Callable[..., Any]:
+    return jax.jit(jax.vmap(joint.log_prior))
