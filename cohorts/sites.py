@@ -38,15 +38,20 @@ def category(name: str, shares: Any) -> Int[Array, ...]:
     return jnp.asarray(numpyro.sample(name, numpyro.distributions.Categorical(probs=shares)))
 
 
-def between_occasions(name: str, sd: Any, occasions: int) -> Float[Array, "occasions ..."]:
-    """Independent normal draws about 0, one an occasion, on a new first axis.
+def between_occasions(
+    name: str, mean: Any, sd: Any, occasions: int
+) -> Float[Array, "occasions ..."]:
+    """Independent normal draws about a subject's `mean`, one an occasion, on a new first axis.
 
     The sites are `<name>_1`, `<name>_2` and so on, so that a draw does not depend on how many
-    occasions there are; `<name>` has all of them.
+    occasions there are. They are what is drawn itself, not its difference from the subject's: where
+    data tell it, a sampler then finds occasions and their subject independent of each other.
     """
     jnp, numpyro = _libraries()
-    draws = [normal(f"{name}_{number + 1}", 0.0, sd) for number in range(occasions)]
-    return jnp.asarray(numpyro.deterministic(name, jnp.stack(draws)))
+    about = numpyro.distributions.Normal(mean, sd)
+    numbers = range(1, occasions + 1)
+    draws = [numpyro.sample(f"{name}_{n}", about, infer={"occasion": n}) for n in numbers]
+    return jnp.stack(draws)
 
 
 def _libraries() -> tuple[Any, Any]:

@@ -423,8 +423,16 @@ class _Builder:
             variables["period"] = ("failure", 1 + period)
         for name, column in patients.treated.state.items():
             variables[f"state_{name}"] = ("failure", column)
-        for name, column in patients.drawn["parameters"].items():
-            variables[f"parameter_{name}"] = ("failure", column[subject])
+        drawn = patients.drawn["parameters"]
+        for name in self.study.protocol.model.Parameters._fields:
+            # What varies between periods has a column in each.
+            periods = range(1, 1 + self.periods.number)
+            columns = [drawn[name if name in drawn else f"{name}_{each}"] for each in periods]
+            values = np.stack([column[subject] for column in columns])
+            variables[f"parameter_{name}"] = (
+                "failure",
+                np.take_along_axis(values, period[None], axis=0)[0],
+            )
         return xr.Dataset(variables)
 
     def counts(self) -> xr.Dataset:

@@ -293,9 +293,11 @@ def _by_period(parameters: Mapping[str, Any]) -> dict[str, Any]:
     one a period: `clearance_1`, `clearance_2`."""
     columns: dict[str, Any] = {}
     for name, leaf in parameters.items():
-        periods = leaf.shape[1] if leaf.ndim == 3 else 0
-        if not periods:
+        # A vector's components have no shape together, and do not vary.
+        if getattr(leaf, "ndim", 2) == 2:
             columns[name] = leaf
+            continue
+        periods = leaf.shape[1]
         for period in range(periods):
             columns[name if periods == 1 else f"{name}_{period + 1}"] = leaf[:, period]
     return columns

@@ -57,8 +57,8 @@ def population_of(
     Its typical values are `typical_<parameter>`, `<covariate>_on_<parameter>`, `sd_<parameter>`,
     `occasion_sd_<parameter>`, `correlation_<one>_<other>`, `residual_sd_<output>` and so on. A
     subject's random effects are sites of x, `log_<parameter>` for instance, in the plate `subject`;
-    `eta_<parameter>` and the subject's own `<parameter>` are deterministic. Those of its occasions
-    are `kappa_<parameter>_1` and so on; `kappa_<parameter>` and `<parameter>_by_occasion` have all.
+    `eta_<parameter>` and the subject's own `<parameter>` are deterministic. x of its occasions are
+    `log_<parameter>_1` and so on; `kappa_<parameter>` and `<parameter>_by_occasion` have all.
 
     Raises `ConfigError` (without a document `CohortError`) with everything that is wrong.
     """

@@ -57,17 +57,21 @@ class BetweenOccasion:
         return f"occasion_sd_{self.parameter}"
 
     def values(self, typical: Any, value: Value, x: Value | None, occasions: int) -> Value:
-        """The parameter in each occasion, occasions first, with the sites of kappa.
+        """The parameter in each occasion, occasions first, with the sites of its x there.
 
         `value` is the typical one, covariates included, and `x` the subject's; None where it does
         not vary between subjects.
         """
+        import numpyro
+
         from cohorts import sites
 
         location = self.scale.location(value)
+        usual = location if x is None else x
         sd = getattr(typical, self._sd)
-        kappa = sites.between_occasions(f"kappa_{self.parameter}", sd, occasions)
-        return self.scale.value((location if x is None else x) + kappa, location, typical)
+        own = sites.between_occasions(self.scale.site, usual, sd, occasions)
+        numpyro.deterministic(f"kappa_{self.parameter}", own - usual)
+        return self.scale.value(own, location, typical)
 
     @property
     def words(self) -> str:

@@ -15,13 +15,15 @@ from numpyro.distributions.transforms import IdentityTransform
 class Coordinates(NamedTuple):
     """Where the value of a site comes from in a vector of unconstrained coordinates.
 
-    `shape` is that of the site's unconstrained value, without the subjects' axis.
+    `shape` is that of the site's unconstrained value, without the subjects' axis; `occasion` the
+    number of the occasion that it is of, from 1, if it is of one.
     """
 
     name: str
     shape: tuple[int, ...]
     start: int
     transform: Any
+    occasion: int | None = None
 
     @property
     def stop(self) -> int:
@@ -63,7 +65,8 @@ def coordinates_of(sites: Iterable[Mapping[str, Any]], batch: int) -> list[Coord
     for site in sites:
         transform = biject_to(site["fn"].support)
         shape = jnp.shape(transform.inv(site["value"]))[batch:]
-        result.append(Coordinates(site["name"], shape, start, transform))
+        occasion = site["infer"].get("occasion")
+        result.append(Coordinates(site["name"], shape, start, transform, occasion))
         start = result[-1].stop
     return result
 

@@ -191,6 +191,12 @@ class Joint:
         return tuple(name for site in self._parts.individual for name in site.names)
 
     @property
+    def of_occasions(self) -> tuple[bool, ...]:
+        """Of the subjects' coordinates, (K,): whether each is of one occasion."""
+        sites = self._parts.individual
+        return tuple(site.occasion is not None for site in sites for _ in site.names)
+
+    @property
     def components(self) -> int:
         """How many subpopulations the population is a mixture of."""
         return len(self._parts.components)

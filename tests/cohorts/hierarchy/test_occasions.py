@@ -137,9 +137,9 @@ def test_a_population_that_is_written_in_code_may_vary_alike(read):
     plain = read(config({"typical": "2.8 L/h"}))
 
     def individual(typical: Any, covariates: Any, options: Any, occasions: int) -> Any:
-        kappa = between_occasions("kappa_clearance", 0.2, occasions)
         own = plain.individual(typical, covariates, options)
-        return own._replace(clearance=own.clearance * jnp.exp(kappa))
+        x = between_occasions("log_clearance", jnp.log(own.clearance), 0.2, occasions)
+        return own._replace(clearance=jnp.exp(x))
 
     population = dataclasses.replace(plain, individual=individual, between_occasion=("clearance",))
     model = handlers.seed(population.hierarchical, 1)

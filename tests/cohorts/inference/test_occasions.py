@@ -138,7 +138,7 @@ def test_what_a_subject_lacks_touches_nothing(linear, quickly):
     joint, data, _ = linear
     assert joint.effects == (
         "log_central_volume",
-        *(f"kappa_central_volume_{number}" for number in (1, 2, 3)),
+        *(f"log_central_volume_{number}" for number in (1, 2, 3)),
     )
     theta, x = joint.unconstrained(THETA), 0.1 * jnp.ones((4, 4))
 
@@ -148,11 +148,13 @@ def test_what_a_subject_lacks_touches_nothing(linear, quickly):
     gradient = quickly(jax.grad(likelihood))(x)
     there = np.arange(3)[:, None] < np.array(OCCASIONS)
     np.testing.assert_array_equal(np.asarray(gradient[1:]) != 0.0, there)
-    # Such an effect has the population's density, and a sampler takes it for a standard normal.
+    # What is the subject's own is seen in its occasions alone.
+    np.testing.assert_array_equal(gradient[0], 0.0)
+    # What nothing is known of is sampled as a standard normal number.
     shares = centring(joint, data, seed=1)
     for number in range(3):
-        share = shares[f"kappa_central_volume_{number + 1}"]
-        assert np.all(share[there[number]] > 0.1)
+        share = shares[f"log_central_volume_{number + 1}"]
+        assert np.all(share[there[number]] > 0.5)
         np.testing.assert_allclose(share[~there[number]], 0.0, atol=1e-12)
 
 
@@ -228,7 +230,7 @@ def test_without_kappa_everything_is_as_without_occasions(oral_values, quickly):
     for varying in (VOLUME, between):
         joint, data = Joint.of(population(central_volume=varying), patients(frame))
         theta = joint.unconstrained(THETA)
-        x = jnp.zeros((len(joint.effects), 2)).at[0].set(jnp.log(jnp.array([30.0, 40.0])))
+        x = jnp.tile(jnp.log(jnp.array([30.0, 40.0])), (len(joint.effects), 1))
         found.append(quickly(lambda x, j=joint, t=theta, d=data: j.predicted(t, x, d).mean)(x))
     np.testing.assert_allclose(*found, rtol=1e-12)
 
@@ -240,7 +242,8 @@ def test_a_numpyro_model_has_a_site_of_each_occasion(linear):
     sites = handlers.trace(handlers.seed(model_of(joint), 0)).get_trace(data)
     kappa = sites["kappa_central_volume"]["value"]
     assert kappa.shape == (3, 4)
-    np.testing.assert_array_equal(kappa[1], sites["kappa_central_volume_2"]["value"])
+    x, second = (sites[f"log_central_volume{which}"]["value"] for which in ("", "_2"))
+    np.testing.assert_allclose(kappa[1], second - x, rtol=1e-12)
     own, each = sites["central_volume"]["value"], sites["central_volume_by_occasion"]["value"]
     np.testing.assert_allclose(each, own * np.exp(kappa), rtol=1e-12)
 
