@@ -15,6 +15,7 @@ from trials.dosing import library
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 COAG = CONFIGS / "warfarin_coag.yaml"
+ESTIMATES = Path(__file__).parents[1] / "cohorts" / "estimates" / "files"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def changed(config, sections):
 
 
 def test_its_example_of_a_crossover_is_a_config(examples, bioequivalence):
-    _, sections, _ = examples
+    _, sections, *_ = examples
     study = changed(bioequivalence, {**sections, "trial.replicates": 20})
     assert study.protocol.periods.number == 2
     assert list(study.config.endpoints) == ["auc", "cmax"]
@@ -89,8 +90,18 @@ def test_its_example_of_arms_is_a_config(examples):
 
 
 def test_its_example_of_a_population_is_a_cohort(examples, bioequivalence):
-    *_, sections = examples
+    *_, sections, _ = examples
     study = changed(bioequivalence, {"cohort": sections["cohort"], "trial.replicates": 20})
     population = study.protocol.cohort.population
     assert population.residual["concentration"].kind == "proportional"
     assert set(population.covariates) == {"weight"}
+
+
+def test_its_example_of_imported_estimates_is_a_cohort(examples, bioequivalence):
+    *_, sections = examples
+    described = sections["cohort"]["described"]
+    for field, name in described["estimates"].items():
+        described["estimates"][field] = str(ESTIMATES / name)
+    study = changed(bioequivalence, {"cohort": sections["cohort"], "trial.replicates": 20})
+    sources = {number.name: number.source for number in study.protocol.cohort.population.numbers}
+    assert sources["typical_clearance"] == "THETA1 of run12.ext"

@@ -420,6 +420,32 @@ def test_a_mistake_in_a_file_is_told_with_its_line(in_folder, changes, said):
     assert said in line
 
 
+def test_a_matrix_that_lacks_an_estimate_is_told(tmp_path):
+    (tmp_path / "run12.ext").write_text((FILES / "run12.ext").read_text())
+    title, header, *rows = (FILES / "run12.cov").read_text().splitlines()
+    place = header.split().index("THETA3")
+    kept = [header, *(row for row in rows if row.split()[0] != "THETA3")]
+    lines = [" ".join(row.split()[:place] + row.split()[place + 1 :]) for row in kept]
+    (tmp_path / "run12.cov").write_text("\n".join([title, *lines]))
+    with pytest.raises(CohortError) as caught:
+        read(CONFIG, tmp_path)
+    assert str(caught.value) == (
+        "population.absorption_rate.typical: run12.cov lacks THETA3, which run12.ext has with a "
+        "standard error; are they of the same run?"
+    )
+
+
+def test_correlations_of_which_some_are_fixed_are_told(in_folder):
+    fixed = ("0.00000E+00  0.00000E+00  0.00000E+00  1.00000E+00  1.00000E+00",
+             "0.00000E+00  1.00000E+00  0.00000E+00  1.00000E+00  1.00000E+00")  # fmt: skip
+    with pytest.raises(CohortError) as caught:
+        in_folder(CONFIG, ext=fixed)
+    assert str(caught.value) == (
+        "correlations.0: some of these have an uncertainty, and others are fixed or have none; "
+        "found OMEGA(2,1); list together what was estimated as one block, or write kind: known"
+    )
+
+
 def test_a_matrix_that_is_none_is_told(tmp_path):
     (tmp_path / "run12.ext").write_text((FILES / "run12.ext").read_text())
     # A covariance larger than its two variances allow, in both places.
