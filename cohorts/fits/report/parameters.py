@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from cohorts.diagnosis import shrinkage
-from cohorts.fits.report.view import INDIVIDUAL, PRIOR, Parameter, View
+from cohorts.fits.report.view import INDIVIDUAL, PRIOR, Parameter, PosteriorView, View
 from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table
 from insilico.pages.numbers import decimals_for, fixed, interval, significant, whole
 from insilico.pages.panels import Panels, curve
@@ -19,10 +20,11 @@ GRID = 160
 
 def section(view: View) -> Section:
     """Table and densities."""
-    return Section("parameters", "The population", [_table(view), _effects(view), _figure(view)])
+    return Section("parameters", "The population", [table(view), _effects(view), densities(view)])
 
 
-def _table(view: View) -> Table:
+def table(view: PosteriorView) -> Table:
+    """Medians and intervals after and before, and how well they are known."""
     summary = view.group("diagnostics")
     rows = []
     for parameter in view.parameters:
@@ -96,18 +98,31 @@ def _effects(view: View) -> Block:
     )
 
 
-def _figure(view: View) -> Figure:
-    parameters = view.parameters
+def densities(view: PosteriorView) -> Figure:
+    """Densities of all parameters, after and before."""
+    return density_figure(
+        view.parameters,
+        "What the data have added: posterior beside prior",
+        "Where both curves agree the data said nothing.",
+        ("prior", "posterior"),
+        "/posterior, /prior",
+    )
+
+
+def density_figure(
+    parameters: Sequence[Parameter], caption: str, note: str, names: tuple[str, str], source: str
+) -> Figure:
+    """Densities of parameters; `names` of those before and after."""
     panels = Panels([parameter.label for parameter in parameters], across=3, height=150)
     traces = []
     for number, parameter in enumerate(parameters):
         low, high = np.quantile(parameter.draws, [0.0005, 0.9995])
         grid = np.linspace(low - 0.15 * (high - low), high + 0.15 * (high - low), GRID)
         for draws, colour, name in (
-            (parameter.prior, PRIOR, "prior"),
-            (parameter.draws.ravel(), INDIVIDUAL, "posterior"),
+            (parameter.prior, PRIOR, names[0]),
+            (parameter.draws.ravel(), INDIVIDUAL, names[1]),
         ):
-            look: dict[str, Any] = {"fill": "tozeroy"} if name == "posterior" else {}
+            look: dict[str, Any] = {"fill": "tozeroy"} if name == names[1] else {}
             look |= {"showlegend": number == 0, "hoverinfo": "skip", **panels.on(number)}
             traces.append(curve(grid, _density(draws, grid), colour, name=name, **look))
     labels = [parameter.unit or " " for parameter in parameters]
@@ -115,10 +130,10 @@ def _figure(view: View) -> Figure:
     layout = panels.layout(labels, "", of_y=bare, showlegend=True)
     return Figure(
         "densities",
-        "What the data have added: posterior beside prior",
-        "Densities of the population's parameters, prior and posterior.",
-        "Where both curves agree the data said nothing.",
-        "/posterior, /prior",
+        caption,
+        f"Densities of parameters, {names[0]} and {names[1]}.",
+        note,
+        source,
         {"data": traces, "layout": layout},
         panels.total_height,
     )

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from cohorts.fits.config import FitConfig
 from cohorts.fits.fit import Fit
+from cohorts.population import Population
 from insilico.pages.words import readable
 
 OBSERVED = "#1c2733"
@@ -31,12 +33,20 @@ class Parameter:
     prior: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class View:
-    """A fit and its results."""
+class PosteriorView:
+    """What every report of a sampled population reads: its results, config and population."""
 
     tree: xr.DataTree
-    fit: Fit
+
+    @property
+    def config(self) -> Any:
+        """Has `sampling`, and `checks.interval`."""
+        raise NotImplementedError
+
+    @property
+    def population(self) -> Population:
+        """As the config describes it."""
+        raise NotImplementedError
 
     def group(self, name: str) -> xr.Dataset:
         """A group of the results."""
@@ -44,7 +54,7 @@ class View:
 
     @property
     def passed(self) -> bool:
-        """Whether the fit passed its diagnostics."""
+        """Whether it passed its diagnostics."""
         return bool(self.tree.attrs["passed"])
 
     @property
@@ -56,39 +66,18 @@ class View:
     @property
     def interval(self) -> float:
         """Probability of the intervals shown."""
-        return float(self.fit.config.checks.interval)
+        return float(self.config.checks.interval)
 
     @property
     def percent(self) -> str:
         """The same in percent."""
         return f"{100 * self.interval:g} %"
 
-    @property
-    def subjects(self) -> list[str]:
-        """IDs of the subjects."""
-        return [str(subject) for subject in self.fit.patients.subjects]
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The measured outputs."""
-        return self.fit.patients.outputs
-
-    def output_label(self, name: str) -> str:
-        """An output's description with its unit."""
-        quantity = self.fit.model.quantities("Outputs")[name]
-        unit = "" if quantity.unit == "1" else f" ({quantity.unit})"
-        return f"{readable(name)}{unit}"
-
-    @property
-    def time_label(self) -> str:
-        """The axis of time."""
-        return f"Time ({self.fit.model.time_unit})"
-
     @functools.cached_property
     def parameters(self) -> list[Parameter]:
         """The population's parameters that were learned, as scalars."""
         posterior, prior = self.group("posterior"), self.group("prior")
-        units = {number.name: number.unit for number in self.fit.population.numbers}
+        units = {number.name: number.unit for number in self.population.numbers}
         ordered = [*units, *(str(name) for name in prior if name not in units)]
         found = []
         for name in ordered:
@@ -112,6 +101,45 @@ class View:
                     )
                 )
         return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View(PosteriorView):
+    """A fit and its results."""
+
+    tree: xr.DataTree
+    fit: Fit
+
+    @property
+    def config(self) -> FitConfig:
+        """The fit's."""
+        return self.fit.config
+
+    @property
+    def population(self) -> Population:
+        """The fit's."""
+        return self.fit.population
+
+    @property
+    def subjects(self) -> list[str]:
+        """IDs of the subjects."""
+        return [str(subject) for subject in self.fit.patients.subjects]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The measured outputs."""
+        return self.fit.patients.outputs
+
+    def output_label(self, name: str) -> str:
+        """An output's description with its unit."""
+        quantity = self.fit.model.quantities("Outputs")[name]
+        unit = "" if quantity.unit == "1" else f" ({quantity.unit})"
+        return f"{readable(name)}{unit}"
+
+    @property
+    def time_label(self) -> str:
+        """The axis of time."""
+        return f"Time ({self.fit.model.time_unit})"
 
     @property
     def effects(self) -> list[str]:
