@@ -149,6 +149,7 @@ class Cohort:
         path: Path = ("cohort",),
         *,
         model: Model | None = None,
+        described_at: Path | None = None,
     ) -> Cohort:
         """The cohort that a config describes.
 
@@ -157,6 +158,7 @@ class Cohort:
         - `document`, `path`: the config that `spec` was parsed from and where it stands there, for
           the places of problems.
         - `model`: the structural model of a population that is described there.
+        - `described_at`: where its description stands; default: `described`, below `path`.
 
         Raises `ConfigError` (without a document `CohortError`) with everything wrong: unknown
         names, wrong options, margins that cannot be, criteria on unknown covariates, a covariate
@@ -193,7 +195,8 @@ class Cohort:
                 with faults.at():
                     population = population_of(
                         spec.described, model, vocabulary,
-                        document=document, path=(*path, "described"),
+                        document=document,
+                        path=(*path, "described") if described_at is None else described_at,
                     )  # fmt: skip
             if population is not None:
                 with faults.at("covariates"):

@@ -6,10 +6,11 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from cohorts._faults import Fault, Faults, raise_any
 from cohorts.data import PatientData, read_patients
-from cohorts.fits.config import FitConfig
+from cohorts.fits.config import FitConfig, FitSolverSpec
 from cohorts.hierarchy import population_of
 from cohorts.inference.patients import check_patients
 from cohorts.inference.settings import LABELS, USED, Approximation
@@ -68,7 +69,7 @@ def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> F
     changes = (overrides,) if isinstance(overrides, str) else tuple(overrides)
     document = load(path, changes)
     config = document.parse(FitConfig)
-    model = _model(config, document)
+    model = structural_model(config, document)
     patients = read_patients(model, config.data, document=document)
     population = population_of(
         config,
@@ -121,7 +122,21 @@ def _unused(config: FitConfig) -> tuple[str, ...]:
     return tuple(f"{name} is not used by method {method}" for name in unused)
 
 
-def _model(config: FitConfig, document: Document) -> Model:
+class Solved(Protocol):
+    """A config that says what is solved, and how."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def solver(self) -> FitSolverSpec: ...
+
+
+def structural_model(config: Solved, document: Document) -> Model:
+    """The structural model of a config, if its method of integration has derivatives in reverse.
+
+    Raises `ConfigError`.
+    """
     names = models.names()
     if config.model not in names:
         near = did_you_mean(config.model, names)

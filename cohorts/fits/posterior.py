@@ -1,4 +1,5 @@
-"""A finished fit as a population to draw from: draws of its posterior in the place of priors."""
+"""A finished fit or calibration as a population to draw from: draws of its posterior in the place
+of priors, or its weighted patients."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from cohorts._faults import CohortError, Fault, raise_any
 from cohorts.covariates.observed import ObservedCovariates
@@ -18,11 +20,11 @@ from insilico.runs import RunFolder, RunFolderError
 
 
 class Learned(NamedTuple):
-    """What a fit has learned.
+    """What a fit or a calibration has learned.
 
-    - `population`: as the fit's config describes it.
+    - `population`: as its config describes it.
     - `draws`: of the population's sites, by name, (draws, …), chain after chain.
-    - `covariates`: of the subjects that it was fitted to.
+    - `covariates`: of the subjects that it was fitted to, or of virtual ones.
     """
 
     population: Population
@@ -31,42 +33,54 @@ class Learned(NamedTuple):
 
 
 def learned(folder: str | os.PathLike[str], *, untrusted: bool = False) -> Learned:
-    """What a finished fit has learned. Does not import JAX.
+    """What a finished fit or calibration has learned. Does not import JAX.
 
     **Arguments:**
 
-    - `folder`: that `insilico fit` left.
-    - `untrusted`: whether a fit that failed its diagnostics is taken all the same.
+    - `folder`: that `insilico fit` or `insilico calibrate` left.
+    - `untrusted`: whether one that failed its diagnostics is taken all the same.
 
-    Raises `CohortError` where there is no such fit, it is damaged, or it failed its diagnostics.
+    Raises `CohortError` where there is no such run, it is damaged, or it failed its diagnostics.
     """
     try:
         run = RunFolder.open(folder)
-        if run.manifest.get("kind") != "fit":
+        kind = run.manifest.get("kind")
+        if kind not in ("fit", "calibration"):
             raise_any([Fault((), "is the folder of a trial, not of a fit", str(folder))])
         run.check({"report.html"})
-        posterior = run.results("posterior")["posterior"].to_dataset()
     except RunFolderError as error:
-        hint = "run `insilico fit` first; folders are relative to where the command is given"
+        hint = (
+            "run `insilico fit` or `insilico calibrate` first; folders are relative to where the "
+            "command is given"
+        )
         raise CohortError([Fault((), str(error), hint=hint)]) from None
     if run.manifest["failure"] is not None and not untrusted:
         raise CohortError(
             [
                 Fault(
                     (),
-                    f"this fit failed its diagnostics: {run.manifest['failure']}",
+                    f"this {kind} failed its diagnostics: {run.manifest['failure']}",
                     str(folder),
-                    hint="mend the fit, or state `untrusted: yes` beside it",
+                    hint=f"mend the {kind}, or state `untrusted: yes` beside it",
                 )
             ]
         )
     try:
-        fit = read(run.path / "config.yaml")
+        if kind == "fit":
+            return _of_fit(run)
+        # A calibration knows of fits, and not the other way round but for this.
+        from cohorts.summaries.learning import of_calibration
+
+        return of_calibration(run)
     except ConfigError as error:
         raise CohortError([Fault((), f"its config cannot be read: {error}", str(folder))]) from None
-    stacked = posterior.stack(sample=("chain", "draw")).transpose("sample", ...)
+    except RunFolderError as error:
+        raise CohortError([Fault((), str(error))]) from None
+
+
+def _of_fit(run: RunFolder) -> Learned:
+    fit = read(run.path / "config.yaml")
     patients = fit.patients
-    name = fit.population.name
     population = fit.population
     if fit.config.method != "nuts":
         told = (
@@ -76,16 +90,22 @@ def learned(folder: str | os.PathLike[str], *, untrusted: bool = False) -> Learn
         population = dataclasses.replace(population, assumptions=(*population.assumptions, told))
     return Learned(
         population=population,
-        draws={
-            str(site): values.values
-            for site, values in stacked.items()
-            if "subject" not in values.dims
-        },
+        draws=draws_of(run.results("posterior")["posterior"].to_dataset()),
         covariates=ObservedCovariates(
             "observed",
             f"the {len(patients.subjects)} subjects of {fit.config.title}",
-            f"{name}, {fit.config.data.file}",
+            f"{fit.population.name}, {fit.config.data.file}",
             patients.vocabulary,
             patients.covariates,
         ),
     )
+
+
+def draws_of(posterior: xr.Dataset) -> dict[str, np.ndarray]:
+    """A posterior's draws of the population's sites by name, (draws, …), chain after chain."""
+    stacked = posterior.stack(sample=("chain", "draw")).transpose("sample", ...)
+    return {
+        str(site): values.values
+        for site, values in stacked.items()
+        if not {"subject", "target"} & set(values.dims)
+    }

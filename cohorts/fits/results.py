@@ -20,7 +20,7 @@ Intervals have the probability that the config states; `interval` in the attribu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -40,6 +40,8 @@ from cohorts.fits.sensitivity import sensitivity
 from cohorts.inference.joint import Joint
 from cohorts.inference.patients import Data, records_of
 from cohorts.inference.predictive import Outputs, Predictive
+from cohorts.population import Population
+from insilico.config import Spec
 from insilico.randomness import address, purpose_key
 from insilico.solve.records import also_at
 
@@ -151,7 +153,17 @@ def thinned(posterior: xr.Dataset, count: int) -> dict[str, np.ndarray]:
     return {str(name): stacked[name].values[index] for name in stacked.data_vars}
 
 
-def prior(joint: Joint, draws: int, seed: int) -> xr.Dataset:
+class Uncertain(Protocol):
+    """What has a population, and its options."""
+
+    @property
+    def population(self) -> Population: ...
+
+    @property
+    def options(self) -> Spec: ...
+
+
+def prior(of: Uncertain, draws: int, seed: int) -> xr.Dataset:
     """Draws of the population's parameters from their prior, one chain."""
     root = purpose_key(seed, "prior")
 
@@ -161,14 +173,14 @@ def prior(joint: Joint, draws: int, seed: int) -> xr.Dataset:
             handlers.trace() as sites,
             handlers.seed(rng_seed=address(root, draw)),
         ):
-            joint.population.typical_values(joint.options)
+            of.population.typical_values(of.options)
         return {name: site["value"] for name, site in sites.items() if "value" in site}
 
     drawn = jax.jit(jax.vmap(one))(np.arange(draws))
     variables = {
-        name: (("chain", "draw", *(f"{name}_dim_{n}" for n in range(np.ndim(of) - 1))),
-               np.asarray(of)[None])
-        for name, of in drawn.items()
+        name: (("chain", "draw", *(f"{name}_dim_{n}" for n in range(np.ndim(values) - 1))),
+               np.asarray(values)[None])
+        for name, values in drawn.items()
     }  # fmt: skip
     return xr.Dataset(variables, coords={"chain": [0], "draw": np.arange(draws)})
 

@@ -20,6 +20,7 @@ import xarray as xr
 from cohorts.diagnosis import Verdict, judge
 from cohorts.fits import results
 from cohorts.fits.approximating import Approximated, approximated
+from cohorts.fits.config import FitSolverSpec
 from cohorts.fits.fit import Fit
 from cohorts.fits.report import render
 from cohorts.fits.sensitivity import warnings_of
@@ -98,7 +99,7 @@ def run(
             fit.population,
             fit.patients,
             method=fit.config.solver.method,
-            tolerances=_tolerances(fit),
+            tolerances=tolerances_of(fit.config.solver),
         )
         if fit.config.method == "nuts":
             found = _sampled(fit, joint, data, begun, stages)
@@ -156,7 +157,7 @@ def _sampled(fit: Fit, joint: Joint, data: Data, begun: Unfinished, stages: Stag
         fit.config.sampling,
         seed=fit.config.seed,
         checkpoint=begun.make(),
-        progress=_told(stages),
+        progress=told_by_stages(stages),
         **results.axes(fit, joint),
     )
     drawn.tree["posterior"].attrs.update(method="nuts", approximate=0)
@@ -176,8 +177,8 @@ def _centring(fit: Fit, joint: Joint, data: Data) -> dict[str, np.ndarray]:
     return {name: np.full(joint.subjects, share) for name in joint.effects}
 
 
-def _tolerances(fit: Fit) -> Tolerances:
-    solver = fit.config.solver
+def tolerances_of(solver: FitSolverSpec) -> Tolerances:
+    """How exactly a config asks for solves."""
     return Tolerances(
         relative=solver.relative_tolerance,
         absolute=solver.absolute_tolerance,
@@ -207,7 +208,7 @@ def _sizes(fit: Fit) -> dict[str, Any]:
     }
 
 
-def _told(stages: Stages) -> Callable[[Progress], None]:
+def told_by_stages(stages: Stages) -> Callable[[Progress], None]:
     """Progress of the sampler as that of stages: warming up, then drawing."""
 
     def tell(now: Progress) -> None:

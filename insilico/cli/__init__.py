@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from insilico.cli.calibrate import calibrate
 from insilico.cli.check import check
 from insilico.cli.estimates import estimates
 from insilico.cli.fit import fit
@@ -43,6 +44,7 @@ def _options(
 
 app.command()(run)
 app.command()(fit)
+app.command()(calibrate)
 app.command()(check)
 app.command()(report)
 app.command()(init)

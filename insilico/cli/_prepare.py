@@ -9,12 +9,13 @@ import platform
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from insilico.cli._errors import BadInput
 
 if TYPE_CHECKING:
     from cohorts.fits import Fit
+    from cohorts.summaries import Calibration
     from trials import Study
 
 
@@ -28,25 +29,42 @@ def prepare(config: Path, overrides: Sequence[str]) -> Study:
 
     Raises:
         ConfigError: with every problem found.
-        BadInput: it is the config of a fit.
+        BadInput: it is the config of a fit or a calibration.
     """
     import trials
 
-    if is_fit(config):
-        raise BadInput(f"{config}: this is the config of a fit; use `insilico fit`")
+    if (kind := kind_of(config)) != "trial":
+        command = {"fit": "fit", "calibration": "calibrate"}[kind]
+        raise BadInput(f"{config}: this is the config of a {kind}; use `insilico {command}`")
 
     return trials.read(config, tuple(overrides))
 
 
-def is_fit(config: Path) -> bool:
-    """Whether a config is that of a fit: it has data, and no trial. What is no config is none."""
+def kind_of(config: Path) -> Literal["trial", "fit", "calibration"]:
+    """What a config is of: a fit has data and no trial, a calibration targets.
+
+    What is no config is one of a trial, whose reader says what is wrong with it.
+    """
     from insilico.config import ConfigError, load
 
     try:
         given = load(config).data
     except ConfigError:
-        return False
-    return "data" in given and "trial" not in given
+        return "trial"
+    if "trial" in given:
+        return "trial"
+    return "fit" if "data" in given else "calibration" if "targets" in given else "trial"
+
+
+def prepare_calibration(config: Path, overrides: Sequence[str]) -> Calibration:
+    """Read the config of a calibration.
+
+    Raises:
+        ConfigError: with every problem of the config.
+    """
+    from cohorts import summaries
+
+    return summaries.read(config, tuple(overrides))
 
 
 def prepare_fit(config: Path, overrides: Sequence[str]) -> Fit:

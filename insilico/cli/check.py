@@ -7,12 +7,24 @@ from insilico.cli._options import Config, Debug, Overrides
 
 
 def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> None:
-    """Find every mistake in the config of a trial or a fit. Exit code 2 if there is one."""
+    """Find every mistake in the config of a trial, a fit or a calibration.
+
+    Exit code 2 if there is one.
+    """
     with reported(debug):
-        from insilico.cli._prepare import is_fit, prepare, prepare_fit
+        from insilico.cli._prepare import kind_of, prepare, prepare_calibration, prepare_fit
         from insilico.pages.numbers import counted
 
-        if is_fit(config):
+        kind = kind_of(config)
+        if kind == "calibration":
+            calibration = prepare_calibration(config, overrides or ())
+            typer.echo(
+                f"{config}: ok: {counted(len(calibration.targets), 'target')} in "
+                f"{counted(len(calibration.arms), 'arm')} to be met by "
+                f"{counted(calibration.config.virtual_patients, 'virtual patient')}"
+            )
+            return
+        if kind == "fit":
             fit = prepare_fit(config, overrides or ())
             summary = fit.patients.summary()
             values = sum(summary.observations.values())

@@ -33,6 +33,10 @@ def report(
             from cohorts import fits
 
             text = fits.render(folder.results(), fits.read(config), folder.manifest)
+        elif folder.manifest.get("kind") == "calibration":
+            from cohorts import summaries
+
+            text = summaries.render(folder.results(), summaries.read(config), folder.manifest)
         else:
             import trials
             from trials.running import page

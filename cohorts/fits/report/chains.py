@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cohorts.fits.report.view import View
+from cohorts.fits.report.view import PosteriorView
 from insilico.pages.blocks import Block, Bullets, Details, Figure, Section, facts
 from insilico.pages.numbers import counted, fixed, significant, whole
 from insilico.pages.panels import Panels, curve
@@ -17,7 +17,7 @@ MOST_POINTS = 400
 """Of a trace, which is thinned to that."""
 
 
-def section(view: View, manifest: Mapping[str, Any] | None) -> Section:
+def section(view: PosteriorView, manifest: Mapping[str, Any] | None) -> Section:
     """The sampler's own numbers, and traces."""
     blocks: list[Block] = [_sampler(view, manifest)]
     told = (manifest or {}).get("sampler", {}).get("told", [])
@@ -27,11 +27,11 @@ def section(view: View, manifest: Mapping[str, Any] | None) -> Section:
     return Section("chains", "The chains", blocks)
 
 
-def _sampler(view: View, manifest: Mapping[str, Any] | None) -> Block:
+def _sampler(view: PosteriorView, manifest: Mapping[str, Any] | None) -> Block:
     stats = view.group("sample_stats")
     counts = (manifest or {}).get("counts", {})
     chains, draws = stats.sizes["chain"], stats.sizes["draw"]
-    warmup = view.fit.config.sampling.warmup
+    warmup = view.config.sampling.warmup
     sizes = ", ".join(significant(float(s), 3) for s in stats["step_size"].isel(draw=-1))
     rows = [
         ("Chains and draws", f"{chains} × {draws:,}, after {warmup:,} of warm-up"),
@@ -57,7 +57,7 @@ def _sampler(view: View, manifest: Mapping[str, Any] | None) -> Block:
     return facts("The sampler", rows, "/sample_stats, manifest")
 
 
-def _traces(view: View) -> Figure:
+def _traces(view: PosteriorView) -> Figure:
     panels = Panels([p.label for p in view.parameters], across=2, height=130)
     traces = []
     for number, parameter in enumerate(view.parameters):
@@ -79,7 +79,7 @@ def _traces(view: View) -> Figure:
     )
 
 
-def _ranks(view: View) -> Figure:
+def _ranks(view: PosteriorView) -> Figure:
     panels = Panels([p.label for p in view.parameters], across=3, height=120)
     bins = 20
     traces: list[dict[str, Any]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from cohorts.diagnosis import shrinkage
 from cohorts.fits.report import approximation
 from cohorts.fits.report.sensitivity import priors
-from cohorts.fits.report.view import INDIVIDUAL, PRIOR, Parameter, View
+from cohorts.fits.report.view import INDIVIDUAL, PRIOR, Parameter, PosteriorView, View
 from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table
 from insilico.pages.numbers import decimals_for, fixed, interval, significant, whole
 from insilico.pages.panels import Panels, curve
@@ -21,12 +22,13 @@ GRID = 160
 
 def section(view: View) -> Section:
     """Table and densities."""
-    table = approximation.estimates(view) if view.approximate else _table(view)
-    blocks = [table, *priors(view), _effects(view), *_occasions(view), _figure(view)]
+    of_all = approximation.estimates(view) if view.approximate else table(view)
+    blocks = [of_all, *priors(view), _effects(view), *_occasions(view), densities(view)]
     return Section("parameters", "The population", blocks)
 
 
-def _table(view: View) -> Table:
+def table(view: PosteriorView) -> Table:
+    """Medians and intervals after and before, and how well they are known."""
     summary = view.group("diagnostics")
     rows = []
     for parameter in view.parameters:
@@ -145,18 +147,45 @@ def _range(counts: np.ndarray) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def _figure(view: View) -> Figure:
-    parameters = view.parameters
+def densities(view: PosteriorView) -> Figure:
+    """Densities of all parameters, after the data and, if there was one, before."""
+    shown = "approximation" if view.approximate else "posterior"
+    if not view.priors_count:
+        return density_figure(
+            view.parameters,
+            "What the data say: draws about the estimates",
+            "",
+            (None, shown),
+            "/posterior",
+        )
+    return density_figure(
+        view.parameters,
+        f"What the data have added: {shown} beside prior",
+        "Where both curves agree the data said nothing.",
+        ("prior", shown),
+        "/posterior, /prior",
+    )
+
+
+def density_figure(
+    parameters: Sequence[Parameter],
+    caption: str,
+    note: str,
+    names: tuple[str | None, str],
+    source: str,
+) -> Figure:
+    """Densities of parameters; `names` of those before, None if there are none, and after."""
+    before, after = names
     panels = Panels([parameter.label for parameter in parameters], across=3, height=150)
-    traces, shown = [], "approximation" if view.approximate else "posterior"
+    traces = []
     for number, parameter in enumerate(parameters):
         low, high = np.quantile(parameter.draws, [0.0005, 0.9995])
         grid = np.linspace(low - 0.15 * (high - low), high + 0.15 * (high - low), GRID)
-        both = [(parameter.draws.ravel(), INDIVIDUAL, shown)]
-        if view.priors_count:
-            both.insert(0, (parameter.prior, PRIOR, "prior"))
+        both = [(parameter.draws.ravel(), INDIVIDUAL, after)]
+        if before is not None:
+            both.insert(0, (parameter.prior, PRIOR, before))
         for draws, colour, name in both:
-            look: dict[str, Any] = {"fill": "tozeroy"} if name == shown else {}
+            look: dict[str, Any] = {"fill": "tozeroy"} if name == after else {}
             look |= {"showlegend": number == 0, "hoverinfo": "skip", **panels.on(number)}
             traces.append(curve(grid, _density(draws, grid), colour, name=name, **look))
     labels = [parameter.unit or " " for parameter in parameters]
@@ -164,12 +193,10 @@ def _figure(view: View) -> Figure:
     layout = panels.layout(labels, "", of_y=bare, showlegend=True)
     return Figure(
         "densities",
-        f"What the data have added: {shown} beside prior"
-        if view.priors_count
-        else "What the data say: draws about the estimates",
-        f"Densities of the population's parameters, {'prior and ' * view.priors_count}{shown}.",
-        "Where both curves agree the data said nothing." if view.priors_count else "",
-        "/posterior, /prior",
+        caption,
+        f"Densities of parameters, {' and '.join(filter(None, names))}.",
+        note,
+        source,
         {"data": traces, "layout": layout},
         panels.total_height,
     )

@@ -11,8 +11,10 @@ import numpy as np
 import xarray as xr
 
 from cohorts.diagnosis.convergence import by_draw, varying
+from cohorts.fits.config import FitConfig
 from cohorts.fits.fit import Fit
 from cohorts.hierarchy.imported import SITE as ESTIMATES
+from cohorts.population import Population
 from insilico.pages.words import readable
 
 OBSERVED = "#1c2733"
@@ -36,12 +38,20 @@ class Parameter:
     prior: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class View:
-    """A fit and its results."""
+class PosteriorView:
+    """What every report of a sampled population reads: its results, config and population."""
 
     tree: xr.DataTree
-    fit: Fit
+
+    @property
+    def config(self) -> Any:
+        """Has `sampling`, and `checks.interval`."""
+        raise NotImplementedError
+
+    @property
+    def population(self) -> Population:
+        """As the config describes it."""
+        raise NotImplementedError
 
     def group(self, name: str) -> xr.Dataset:
         """A group of the results."""
@@ -49,7 +59,7 @@ class View:
 
     @property
     def passed(self) -> bool:
-        """Whether the fit passed its diagnostics."""
+        """Whether it passed its diagnostics."""
         return bool(self.tree.attrs["passed"])
 
     @property
@@ -67,7 +77,7 @@ class View:
     @property
     def interval(self) -> float:
         """Probability of the intervals shown."""
-        return float(self.fit.config.checks.interval)
+        return float(self.config.checks.interval)
 
     @property
     def percent(self) -> str:
@@ -83,38 +93,12 @@ class View:
     @property
     def approximate(self) -> bool:
         """Whether the posterior was approximated, not sampled."""
-        return self.fit.config.method != "nuts"
-
-    @property
-    def label(self) -> str:
-        """What an approximation is to be called wherever it is shown."""
-        return f"Approximation: {self.fit.label}; not a sampled posterior"
+        return False
 
     @property
     def priors_count(self) -> bool:
         """Whether what was learned rests on priors, too."""
-        return not self.approximate or self.fit.config.approximation.priors
-
-    @property
-    def subjects(self) -> list[str]:
-        """IDs of the subjects."""
-        return [str(subject) for subject in self.fit.patients.subjects]
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The measured outputs."""
-        return self.fit.patients.outputs
-
-    def output_label(self, name: str) -> str:
-        """An output's description with its unit."""
-        quantity = self.fit.model.quantities("Outputs")[name]
-        unit = "" if quantity.unit == "1" else f" ({quantity.unit})"
-        return f"{readable(name)}{unit}"
-
-    @property
-    def time_label(self) -> str:
-        """The axis of time."""
-        return f"Time ({self.fit.model.time_unit})"
+        return True
 
     @functools.cached_property
     def parameters(self) -> list[Parameter]:
@@ -123,7 +107,7 @@ class View:
         Coordinates of imported estimates are left out: the parameters are functions of them.
         """
         posterior, prior = self.group("posterior"), self.group("prior")
-        units = {number.name: number.unit for number in self.fit.population.numbers}
+        units = {number.name: number.unit for number in self.population.numbers}
         ordered = [*units, *(str(name) for name in prior if name not in units)]
         # What parameters are made of is not shown as well: the factor of correlations, and the
         # errors of imported estimates.
@@ -148,6 +132,58 @@ class View:
                 )
             )
         return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View(PosteriorView):
+    """A fit and its results."""
+
+    tree: xr.DataTree
+    fit: Fit
+
+    @property
+    def config(self) -> FitConfig:
+        """The fit's."""
+        return self.fit.config
+
+    @property
+    def population(self) -> Population:
+        """The fit's."""
+        return self.fit.population
+
+    @property
+    def approximate(self) -> bool:
+        return self.fit.config.method != "nuts"
+
+    @property
+    def label(self) -> str:
+        """What an approximation is to be called wherever it is shown."""
+        return f"Approximation: {self.fit.label}; not a sampled posterior"
+
+    @property
+    def priors_count(self) -> bool:
+        return not self.approximate or self.fit.config.approximation.priors
+
+    @property
+    def subjects(self) -> list[str]:
+        """IDs of the subjects."""
+        return [str(subject) for subject in self.fit.patients.subjects]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The measured outputs."""
+        return self.fit.patients.outputs
+
+    def output_label(self, name: str) -> str:
+        """An output's description with its unit."""
+        quantity = self.fit.model.quantities("Outputs")[name]
+        unit = "" if quantity.unit == "1" else f" ({quantity.unit})"
+        return f"{readable(name)}{unit}"
+
+    @property
+    def time_label(self) -> str:
+        """The axis of time."""
+        return f"Time ({self.fit.model.time_unit})"
 
     @property
     def effects(self) -> list[str]:

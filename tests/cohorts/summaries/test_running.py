@@ -1,0 +1,93 @@
+"""A calibration leaves all that it found, and trials draw their patients from it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from cohorts import Cohort, CohortError, CohortSpec, CovariatesSpec
+from cohorts.covariates import StatedSpec
+from cohorts.fits import learned
+from insilico import models
+from insilico.runs import RunFolder
+
+
+@pytest.fixture(scope="module")
+def patients(weighted):
+    return weighted.results("virtual_patients")["virtual_patients"].to_dataset()
+
+
+def test_its_folder_holds_everything(weighted):
+    files = {path.name for path in weighted.path.iterdir()}
+    assert files == {"config.yaml", "manifest.json", "report.html", "results.zarr"}
+    RunFolder.open(weighted.path).check()
+    groups = {"prior", "targets", "conflicts", "curves", "virtual_patients"}
+    assert set(weighted.results().children) == groups
+    assert weighted.manifest["kind"] == "calibration"
+
+
+def test_targets_are_met_within_their_errors(weighted):
+    targets = weighted.results("targets")["targets"].to_dataset()
+    assert np.all(np.abs(targets["mismatch"]) < 1.0)
+    # The plausible range was not where they are.
+    before = (targets["prior_value"] - targets["published"]) / targets["standard_error"]
+    assert np.max(np.abs(before[:2])) > 1.0
+
+
+def test_the_mean_that_is_reported_is_that_of_the_patients(weighted, patients):
+    """Of an area under a true course: the dose over clearance, less what is left after 12 h."""
+    targets = weighted.results("targets")["targets"].to_dataset()
+    clearance = patients["parameter_clearance"].to_numpy()
+    rate = clearance / patients["parameter_central_volume"].to_numpy()
+    infused = (1 - np.exp(-rate * 0.5)) / (rate * 0.5)  # mean of what is left of the infusion
+    area = 200 / clearance * (1 - infused * np.exp(-rate * 11.5))
+    weights = patients["weight"].to_numpy()
+    expected = np.exp(weights @ np.log(area))
+    # The trapezoids of a course with so many points are off by less than 0.2 %.
+    assert targets["value"].to_numpy()[-1] == pytest.approx(expected, rel=2e-3)
+
+
+def test_a_trial_draws_patients_by_their_weights(weighted, patients):
+    spec = CohortSpec(
+        posterior=str(weighted.path),
+        covariates=CovariatesSpec(stated={"centre": StatedSpec(value=1.0)}),
+    )
+    cohort = Cohort.from_spec(spec, model=models.get("one_compartment"))
+    import jax.numpy as jnp
+
+    number = jnp.arange(4000)
+    drawn, _ = cohort.sample(cohort.numbers(1), 1, 0 * number, 0 * number, number)
+    weights = patients["weight"].to_numpy()
+    for name in ("clearance", "central_volume"):
+        values = patients[f"parameter_{name}"].to_numpy()
+        mean = weights @ values
+        sd = np.sqrt(weights @ np.square(values - mean))
+        found = np.asarray(getattr(drawn.parameters, name))
+        assert np.mean(found) == pytest.approx(mean, abs=4 * sd / np.sqrt(4000)), name
+        assert set(found.tolist()) <= set(values.tolist())
+    # Parameters and covariates of one patient stay together.
+    place = {value: n for n, value in enumerate(patients["parameter_clearance"].values.tolist())}
+    rows = [place[value] for value in np.asarray(drawn.parameters.clearance).tolist()]
+    np.testing.assert_array_equal(np.asarray(drawn.covariates["sex"]), patients["sex"].values[rows])
+    assert np.all(np.asarray(drawn.covariates["centre"]) == 1.0)
+    sites = patients["population_residual_sd_concentration"].to_numpy()
+    assert np.isin(np.asarray(cohort.numbers(1, 5).typical.residual_sd_concentration), sites).all()
+
+
+def test_one_that_failed_is_refused_unless_the_config_says_otherwise(weighted, tmp_path):
+    copy = tmp_path / "calibration"
+    shutil.copytree(weighted.path, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "failure": "missed"}))
+    with pytest.raises(CohortError, match="this calibration failed its diagnostics: missed"):
+        learned(copy)
+    assert learned(copy, untrusted=True).population.model == "one_compartment"
+
+
+def test_its_report_says_first_whether_to_believe_it(weighted):
+    page = (weighted.path / "report.html").read_text(encoding="utf-8")
+    keys = ("answer", "targets", "conflicts", "courses", "parameters", "weights", "arms", "model")
+    places = [page.index(f'<section id="{key}"') for key in keys]
+    assert places == sorted(places)
+    assert "every target is met" in page[places[0] : places[1]]
