@@ -106,7 +106,7 @@ def walk_in_kernel(
         [] if decisions is None else [jnp.reshape(value, (1,)) for value in decisions.constants],
         None if order is None else order.astype(jnp.int32),
     )
-    observed = jax.eval_shape(course.outputs, start.position)
+    observed = jax.eval_shape(course.outputs, start.position, start.inputs)
     records = None if decisions is None else decisions.visit.results[0]
 
     def tabled(rows: int, leaf: Any) -> Any:
