@@ -14,7 +14,7 @@ SMALL = (
     "sampling.target_acceptance=0.9",
     "checks.replicates=200",
     "checks.prior_draws=200",
-    "checks.marginal_draws=100",
+    "checks.marginal_draws=0",
 )
 
 

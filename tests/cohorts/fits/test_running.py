@@ -18,8 +18,6 @@ GROUPS = {
     "predictions",
     "curves",
     "predictive_check",
-    "leave_one_out",
-    "prior_sensitivity",
     "diagnostics",
 }
 
