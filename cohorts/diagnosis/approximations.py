@@ -38,18 +38,18 @@ def judge_approximation(
     share), `mean` and `sd` of the draws, `weighted_mean` and `weighted_sd` by their weights; and
     `pareto_k` and `effective_sample_size`, of the weights.
     """
+    stated, errors = estimates or {}, standard_errors or {}
     columns: dict[str, list[float]] = {name: [] for name in _COLUMNS}
     labels = []
     for label, name, index in varying(posterior):
         draws = by_draw(posterior[name])[:, :, *index].ravel()
-        mean = float(weights.mean(draws))
-        given = estimates is not None and standard_errors is not None and name in estimates
-        estimate = float(estimates[name][index]) if given else float(np.median(draws))  # pyright: ignore
-        error = float(standard_errors[name][index]) if given else float(np.std(draws, ddof=1))  # pyright: ignore
+        mean, sd = float(np.mean(draws)), float(np.std(draws, ddof=1))
+        weighted = float(weights.mean(draws))
+        estimate = float(stated[name][index]) if name in stated else float(np.median(draws))
+        error = float(errors[name][index]) if name in errors else sd
         row = (
-            estimate, error, error / abs(estimate) if estimate else np.nan,
-            float(np.mean(draws)), float(np.std(draws, ddof=1)),
-            mean, float(np.sqrt(weights.mean(np.square(draws - mean)))),
+            estimate, error, error / abs(estimate) if estimate else np.nan, mean, sd,
+            weighted, float(np.sqrt(weights.mean(np.square(draws - weighted)))),
         )  # fmt: skip
         labels.append(label)
         for column, number in zip(columns.values(), row, strict=True):

@@ -58,7 +58,7 @@ class FitConfig(HierarchySpec):
     data: DataSpec
     method: Method = Field(
         default="nuts",
-        description="How the posterior is found: sampled by nuts, or approximated in seconds by "
+        description="How the posterior is found: sampled by nuts, or approximated, sooner, by "
         "focei or laplace (normal about the maximum of the marginal posterior) or svi (normal, by "
         "variational inference); approximations are checked and labelled",
     )

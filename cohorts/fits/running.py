@@ -1,6 +1,6 @@
 """A fit into a folder: sampled or approximated, checked, written, reported.
 
-One that is sampled is gone on with after a kill; an approximation takes seconds and begins anew.
+One that is sampled is gone on with after a kill; an approximation begins anew.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 Of the normal distributions of a family, on the unconstrained coordinates, the one with the largest
 evidence lower bound (ELBO), which is estimated by a few draws a step (Kucukelbir A, Tran D,
 Ranganath R, Gelman A, Blei DM. Automatic differentiation variational inference. J Mach Learn Res
-2017; 18:14). Families and bound are NumPyro's, the steps Adam's (Kingma and Ba, arXiv:1412.6980).
+2017; 18:14). The families are those of NumPyro's guides; the gradient is that of where the draws
+lie (Roeder, Wu and Duvenaud, Adv Neural Inf Process Syst 2017; 30:6925-6934), which has no noise
+where the posterior is one of the family; the steps are Adam's (Kingma and Ba, arXiv:1412.6980).
 
 Steps are as long as brings the bound further; where its own noise hides whether they do, shorter
 ones follow. The last ones' mean is the result (Dhaka et al., Adv Neural Inf Process Syst 2020;
@@ -23,12 +25,11 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
-from numpyro import distributions, handlers
-from numpyro.infer import SVI, Trace_ELBO, autoguide, init_to_value
+from jaxtyping import Array, Float, Key
+from numpyro.distributions import biject_to
+from numpyro.infer import autoguide
 
 from cohorts.inference import starts
 from cohorts.inference.density import Data, Density, NumpyroModel, Position
@@ -73,7 +74,6 @@ _GUIDES = {
     "low_rank": autoguide.AutoLowRankMultivariateNormal,
     "diagonal": autoguide.AutoDiagonalNormal,
 }
-_SITE = "coordinates"
 
 
 class VariationalApproximation(NamedTuple):
@@ -81,8 +81,8 @@ class VariationalApproximation(NamedTuple):
 
     - `family`: which, and `dimension`: of how many coordinates.
     - `position`: by site, (draws, …), unconstrained.
-    - `objective`: (blocks,), the mean ELBO of each `BLOCK` steps, without the constants that
-      NumPyro leaves out. `converged`: whether the shortest steps gained nothing any more.
+    - `objective`: (blocks,), the mean ELBO of each `BLOCK` steps. `converged`: whether the shortest
+      ones gained nothing any more.
     - `steps`: how many were taken; `skipped`: those without a finite gradient.
     - `log_target`, `log_proposal`: (draws,), and the `weights` that follow.
     """
@@ -124,52 +124,69 @@ def variational(
     root = purpose_key(seed, "variational inference")
     found = starts.find(density, data, 1, address(root, 0))
     first = jax.tree.map(lambda leaf: leaf[0], found.position)
-    location, unravel = ravel_pytree(first)
+    location, _ = ravel_pytree(first)
     scale = jnp.sqrt(ravel_pytree(found.variances)[0])
     family = _family(settings.guide, len(location))
-    given = (data, location, scale)
     program = _program(density, family, settings.particles)
-    state = program.begin()
-    objective: list[float] = []
-    tail: list[Any] = []
-    stage: list[_Block] = []
-    shortened, skipped, converged = 0, 0, False
-    while BLOCK * len(objective) < settings.steps:
-        rate = settings.rate / SHORTER**shortened
-        key = address(root, 1, len(objective))
-        state, losses, mean, lost = program.go_on(
-            state, jnp.asarray(rate), key, data, location, scale
-        )
-        losses = np.asarray(losses)
-        skipped += int(lost)
-        stage.append(_Block.of(-losses))
-        objective.append(stage[-1].mean)
-        if watch is not None:
-            watch(BLOCK * len(objective), objective[-1])
-        if shortened == TIMES:
-            tail.append(mean)
-        if _at_rest(stage):
-            if shortened == TIMES:
-                converged = True
-                break
-            shortened, stage = shortened + 1, []
-    last = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *tail) if tail else mean
-    draws, log_proposal, log_target = program.draw(
-        last, address(root, 2), *given, np.zeros(settings.draws)
+    given = (data, location, scale)
+    search = _search(program, settings, address(root, 1), given, watch)
+    position, log_proposal, log_target = program.draw(
+        search.parameters, address(root, 2), *given, np.zeros(settings.draws)
     )
     log_target, log_proposal = np.asarray(log_target), np.asarray(log_proposal)
     return VariationalApproximation(
         family=family,
         dimension=len(location),
-        position=jax.tree.map(np.asarray, jax.vmap(unravel)(draws)),
-        objective=np.array(objective),
-        converged=converged,
-        steps=BLOCK * len(objective),
-        skipped=skipped,
+        position=jax.tree.map(np.asarray, position),
+        objective=np.array([block.mean for block in search.blocks]),
+        converged=search.converged,
+        steps=BLOCK * len(search.blocks),
+        skipped=search.skipped,
         log_target=log_target,
         log_proposal=log_proposal,
         weights=Weights.of(log_target, log_proposal),
     )
+
+
+class _Search(NamedTuple):
+    """How a search went: the parameters that it ends with, and the bound of every block."""
+
+    parameters: Any
+    blocks: list[_Block]
+    converged: bool
+    skipped: int
+
+
+def _search(
+    program: _Program,
+    settings: Approximation,
+    key: Key[Array, ""],
+    given: tuple[Any, ...],
+    watch: Callable[[int, float], None] | None,
+) -> _Search:
+    """Steps, shorter and shorter ones, until the shortest gain nothing any more."""
+    state, mean = program.begin(), None
+    blocks: list[_Block] = []
+    last: list[Any] = []
+    skipped = since = shortened = 0
+    while BLOCK * len(blocks) < settings.steps:
+        rate = jnp.asarray(settings.rate / SHORTER**shortened)
+        state, bounds, mean, lost = program.go_on(
+            state, rate, address(key, len(blocks)), *given
+        )  # fmt: skip
+        blocks.append(_Block.of(np.asarray(bounds)))
+        skipped += int(lost)
+        if watch is not None:
+            watch(BLOCK * len(blocks), blocks[-1].mean)
+        if shortened == TIMES:
+            last.append(mean)
+        if not _at_rest(blocks[since:]):
+            continue
+        if shortened == TIMES:
+            average = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *last)
+            return _Search(average, blocks, True, skipped)
+        shortened, since = shortened + 1, len(blocks)
+    return _Search(mean, blocks, False, skipped)
 
 
 class _Block(NamedTuple):
@@ -210,10 +227,10 @@ class _Program(NamedTuple):
     """The compiled functions of one density and family.
 
     - `begin()`: the state before the first step.
-    - `go_on(state, rate, key, data, location, scale)`: the state `BLOCK` steps later, the loss of
+    - `go_on(state, rate, key, data, location, scale)`: the state `BLOCK` steps later, the bound of
       each, the mean of their parameters, and how many had no finite gradient.
-    - `draw(parameters, key, data, location, scale, like)`: as many draws (draws, D) as `like` has
-      numbers, their log density there, and that of the posterior.
+    - `draw(parameters, key, data, location, scale, like)`: as many draws as `like` has
+      numbers, by site, their log density there, and that of the posterior.
     """
 
     begin: Callable[[], Any]
@@ -225,74 +242,94 @@ class _Program(NamedTuple):
 def _program(density: Density, family: Family, particles: int) -> _Program:
     like = {name: jnp.zeros(shape) for name, shape in density.shapes.items()}
     zero, unravel = ravel_pytree(like)
-    guide, parameters, constrained = _guide(family, len(zero))
-    adam, bound = optax.scale_by_adam(), Trace_ELBO(num_particles=particles)
+    dimension, adam = len(zero), optax.scale_by_adam()
 
     def log_density(z: Array, data: Data, location: Array, scale: Array) -> Array:
-        with handlers.block():
-            position: Position = unravel(location + scale * z)
-            potential = density.potential(position, data)
-        return jnp.sum(jnp.log(scale)) - potential
+        return jnp.sum(jnp.log(scale)) - density.potential(unravel(location + scale * z), data)
 
-    def model(data: Data, location: Array, scale: Array) -> None:
-        improper = distributions.ImproperUniform(
-            distributions.constraints.real_vector, (), (len(zero),)
-        )
-        z = numpyro.sample(_SITE, improper)
-        found = log_density(jnp.asarray(z), data, location, scale)
-        numpyro.factor("density", jnp.where(jnp.isfinite(found), found, IMPOSSIBLE))
+    def bound(parameters: Any, key: Any, *given: Any) -> Array:
+        z = _distribution(family, parameters).sample(key, (particles,))
+        target = jax.vmap(lambda z: log_density(z, *given))(z)
+        target = jnp.where(jnp.isfinite(target), target, IMPOSSIBLE)
+        # Only by where the draws lie: that its own density changes, too, adds noise and no more.
+        held = _distribution(family, jax.lax.stop_gradient(parameters))
+        return jnp.mean(target - _log_prob(held, z))
 
     def begin() -> Any:
+        parameters = _first(family, dimension)
         return parameters, adam.init(parameters)
 
     def go_on(state: Any, rate: Array, key: Any, *given: Any) -> Any:
         def step(number: Array, carry: Any) -> Any:
-            parameters, moments, losses, total, lost = carry
-            loss, slopes = jax.value_and_grad(
-                lambda p: bound.loss(address(key, number), constrained(p), model, guide, *given)
-            )(parameters)
+            parameters, moments, bounds, total, lost = carry
+            value, slopes = jax.value_and_grad(bound)(parameters, address(key, number), *given)
             direction, after = adam.update(slopes, moments)
             finite = jnp.isfinite(ravel_pytree(slopes)[0]).all()
-            moved = jax.tree.map(lambda p, d: p - rate * d, parameters, direction)
+            moved = jax.tree.map(lambda p, d: p + rate * d, parameters, direction)
             parameters, moments = jax.tree.map(
                 lambda new, old: jnp.where(finite, new, old),
                 (moved, after),
                 (parameters, moments),
             )
             total = jax.tree.map(jnp.add, total, parameters)
-            return parameters, moments, losses.at[number].set(loss), total, lost + ~finite
+            return parameters, moments, bounds.at[number].set(value), total, lost + ~finite
 
         parameters, moments = state
         nothing = jax.tree.map(jnp.zeros_like, parameters)
         start = (parameters, moments, jnp.zeros(BLOCK), nothing, jnp.asarray(0))
-        parameters, moments, losses, total, lost = jax.lax.fori_loop(0, BLOCK, step, start)
+        parameters, moments, bounds, total, lost = jax.lax.fori_loop(0, BLOCK, step, start)
         mean = jax.tree.map(lambda leaf: leaf / BLOCK, total)
-        return (parameters, moments), losses, mean, lost
+        return (parameters, moments), bounds, mean, lost
 
-    def draw(parameters: Any, key: Any, data: Data, location: Array, scale: Array, like: Array):
-        distribution = guide.get_posterior(constrained(parameters))
+    def draw(
+        parameters: Any, key: Any, data: Data, location: Array, scale: Array, like: Array
+    ) -> tuple[Position, Array, Array]:
+        distribution = _distribution(family, parameters)
         z = distribution.sample(key, like.shape)
-        proposal = distribution.log_prob(z).reshape(len(like), -1).sum(1)
         target = jax.lax.map(lambda z: log_density(z, data, location, scale), z, batch_size=AT_ONCE)
-        return location + scale * z, proposal, target
+        return jax.vmap(unravel)(location + scale * z), _log_prob(distribution, z), target
 
     options = compiler_options()
     compiled = functools.partial(jax.jit, compiler_options=options)
-    return _Program(begin, shared(compiled(go_on), options), shared(compiled(draw), options))
+    return _Program(
+        jax.jit(begin), shared(compiled(go_on), options), shared(compiled(draw), options)
+    )
 
 
-@functools.lru_cache(maxsize=16)
-def _guide(family: Family, dimension: int) -> tuple[Any, Any, Any]:
-    """NumPyro's guide on that many coordinates, its unconstrained parameters at first, and what
-    makes them those that it takes."""
+def _first(family: Family, dimension: int) -> dict[str, Array]:
+    """The parameters of a family's first distribution, unconstrained, by NumPyro's names."""
+    first = {"auto_loc": jnp.zeros(dimension)}
+    even = jnp.full(dimension, FIRST_SCALE)
+    if family == "multivariate_normal":
+        return first | {"auto_scale_tril": _transform(family).inv(jnp.diag(even))}
+    if family == "low_rank":
+        # None of the covariances at first would be as good as any: a saddle, not to be set out at.
+        rank = round(math.sqrt(dimension))
+        factor = 0.1 * jax.random.normal(jax.random.key(0), (dimension, rank)) / math.sqrt(rank)
+        first |= {"auto_cov_factor": factor}
+    return first | {"auto_scale": _transform(family).inv(even)}
 
-    # It learns its dimension of a model; the real one would be computed for that.
-    def stand_in(*given: Any) -> None:
-        normal = distributions.Normal(jnp.zeros(dimension), 1.0)
-        numpyro.sample(_SITE, normal.to_event(1))
 
-    origin = init_to_value(values={_SITE: jnp.zeros(dimension)})
-    guide = _GUIDES[family](stand_in, init_loc_fn=origin, init_scale=FIRST_SCALE)
-    whole = SVI(stand_in, guide, optax.sgd(1.0), Trace_ELBO())
-    state = whole.init(jax.random.key(0))
-    return guide, whole.optim.get_params(state.optim_state), whole.constrain_fn
+def _distribution(family: Family, parameters: dict[str, Array]) -> Any:
+    """The family's distribution with these parameters."""
+    name = "auto_scale_tril" if family == "multivariate_normal" else "auto_scale"
+    given = {**parameters, name: _transform(family)(parameters[name])}
+    return _guide(family).get_posterior(given)
+
+
+def _log_prob(distribution: Any, z: Float[Array, "draws D"]) -> Float[Array, " draws"]:
+    """Of draws; NumPyro's diagonal family has a density for each coordinate."""
+    return distribution.log_prob(z).reshape(len(z), -1).sum(1)
+
+
+def _transform(family: Family) -> Any:
+    """What makes numbers without constraints the scales of a family."""
+    guide: Any = _guide(family)
+    matrix = family == "multivariate_normal"
+    return biject_to(guide.scale_tril_constraint if matrix else guide.scale_constraint)
+
+
+@functools.cache
+def _guide(family: Family) -> Any:
+    """NumPyro's guide. It is asked for distributions alone, for which it needs no model."""
+    return _GUIDES[family](lambda: None)

@@ -26,7 +26,7 @@ def fit(
     """Learn a population from patient data; leave posterior, checks and a report in a folder.
 
     An interrupted fit goes on where it was when the same command is given again; one by an
-    approximation (`method: focei`, `laplace` or `svi`), which takes seconds, begins anew.
+    approximation (`method: focei`, `laplace` or `svi`) begins anew.
 
     Exit code 0: done. 1: the run failed. 2: a mistake in the config or the data, or a folder that
     cannot be written. 3: the fit was written, but failed its diagnostics.

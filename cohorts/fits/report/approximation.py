@@ -151,7 +151,7 @@ def _search(view: View) -> Figure:
     if not view.fit.config.approximation.priors:
         note = "The objective function value. "
     if not expansion:
-        note = "The evidence lower bound, up to a constant, a mean over a hundred steps each. "
+        note = "The evidence lower bound, a mean over a hundred steps each. "
     return Figure(
         "search",
         "The search by its objective",
