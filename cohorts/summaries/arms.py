@@ -200,16 +200,15 @@ def course_times(
     """Times from `first` to `last` that follow a course: dense after each dose, then wider apart.
 
     About so many `points` over all, at least 8 from one dose to the next. The first one after a
-    dose is a thousandth of the way to the next, since an output at the time itself is of before.
+    dose is a millionth of the way to the next, since an output at the time itself is of before.
     """
     doses = {time for arm in arms for time in arm.dose_times if first <= time < last}
     begins = sorted({first, *doses})
     each = max(8, math.ceil(points / len(begins)))
-    # From a thousandth of the interval on in equal ratios, as courses change after a dose.
-    shares = np.concatenate([np.geomspace(1e-3, 1.0, each)])
+    after_dose = np.concatenate([[1e-6], np.geomspace(1e-3, 1.0, each - 1)])
+    evenly = np.linspace(0.0, 1.0, each)
     parts = [
-        begin + (end - begin) * (shares if begin in doses else np.linspace(0.0, 1.0, each))
+        begin + (end - begin) * (after_dose if begin in doses else evenly)
         for begin, end in zip(begins, [*begins[1:], last], strict=True)
     ]
-    return np.unique(np.concatenate([[first], *parts]) if first not in doses else
-                     np.concatenate(parts))  # fmt: skip
+    return np.unique(np.concatenate(parts))

@@ -30,7 +30,7 @@ def calibrate(
     Exit code 0: done. 1: the run failed. 2: a mistake in the config, or a folder that cannot be
     written. 3: the population was written, but failed its diagnostics.
     """
-    with reported(debug, left="the same command goes on from what was drawn"):
+    with reported(debug, left="the same command goes on from what was drawn, if anything"):
         from cohorts import fits, summaries
         from insilico.cli._prepare import prepare_calibration, prepare_devices
         from insilico.cli._progress import progress

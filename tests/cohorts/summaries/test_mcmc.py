@@ -107,6 +107,7 @@ def test_the_density_of_a_mean_is_that_of_a_normal_variable(of_mean):
     np.testing.assert_allclose(slope["typical_level"], by_typical, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_mean_of_the_same_subjects_twice_says_no_more_than_once(of_mean):
     later = Of("level", "value", (2.0,), None, 0.0, False, "1", "h")
     twice = [
@@ -147,6 +148,7 @@ def test_standard_errors_of_so_many_subjects_are_those_of_a_normal_sample():
     np.testing.assert_allclose(value, [-log_density], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_mixture_s_shares_weight_what_its_components_give():
     described = HierarchySpec.model_validate_json(
         json.dumps(

@@ -91,3 +91,85 @@ def test_its_report_says_first_whether_to_believe_it(weighted):
     places = [page.index(f'<section id="{key}"') for key in keys]
     assert places == sorted(places)
     assert "every target is met" in page[places[0] : places[1]]
+
+
+class _Killed(Exception):
+    pass
+
+
+SMALL = (
+    "virtual_patients=100",
+    "sampling.chains=2",
+    "sampling.warmup=150",
+    "sampling.draws=60",
+    "sampling.target_acceptance=0.9",
+    "checks.prior_draws=200",
+)
+
+
+def calibrated(read, out, **options) -> RunFolder:
+    """A run whose diagnostics need not pass, with so few draws."""
+    from cohorts import fits, summaries
+
+    try:
+        return summaries.run(read, out, **options)
+    except fits.NotTrusted as error:
+        return error.folder
+
+
+@pytest.fixture(scope="module")
+def sampled(config, tmp_path_factory) -> RunFolder:
+    """The theophylline example, small."""
+    from cohorts import summaries
+
+    return calibrated(
+        summaries.read(config, SMALL), tmp_path_factory.mktemp("summaries") / "sampled"
+    )
+
+
+@pytest.mark.slow
+def test_a_posterior_is_near_what_the_subjects_themselves_say(sampled):
+    """FOCEI of nlmixr2 on the subjects has KA 1.59 1/h, CL 2.75 L/h, V 31.8 L."""
+    posterior = sampled.results("posterior")["posterior"].to_dataset()
+    expected = {"absorption_rate": 1.59, "clearance": 2.75, "central_volume": 31.8}
+    for name, value in expected.items():
+        draws = posterior[f"typical_{name}"].values
+        # 100 virtual patients add a third of a standard error of twelve subjects.
+        assert abs(np.mean(draws) - value) < 1.5 * np.std(draws), name
+    targets = sampled.results("targets")["targets"].to_dataset()
+    np.testing.assert_allclose(targets["monte_carlo_error"], np.sqrt(12 / 100), rtol=1e-6)
+    # Another set of random numbers differs by about as much as theory says.
+    root = float(np.sqrt(np.mean(np.square(targets["repeated"]))))
+    assert 0.4 * np.sqrt(12 / 100) < root < 2.0 * np.sqrt(12 / 100)
+
+
+@pytest.mark.slow
+def test_a_trial_draws_patients_from_a_posterior(sampled):
+    cohort = Cohort.from_spec(
+        CohortSpec(posterior=str(sampled.path), untrusted=True), model=models.get("one_compartment")
+    )
+    numbers = cohort.numbers(1, 8)
+    posterior = sampled.results("posterior")["posterior"].to_dataset()
+    clearance = posterior["typical_clearance"].values.ravel().tolist()
+    assert set(np.asarray(numbers.typical.typical_clearance).tolist()) <= set(clearance)
+
+
+@pytest.mark.slow
+def test_a_calibration_that_was_interrupted_goes_on_and_finds_the_same(config, sampled, tmp_path):
+    from cohorts import summaries
+
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if stage == "draws" and done > 10:
+            raise _Killed
+
+    read = summaries.read(config, SMALL)
+    out = tmp_path / "again"
+    with pytest.raises(_Killed):
+        summaries.run(read, out, progress=interrupt)
+    assert not out.exists()
+    assert summaries.unfinished(read, out).begun
+    folder = calibrated(read, out)
+    expected, found = (run.results("posterior")["posterior"] for run in (sampled, folder))
+    for name in map(str, expected.data_vars):
+        np.testing.assert_array_equal(expected[name].values, found[name].values)
+    assert not summaries.unfinished(read, out).begun
