@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from insilico.solve.fields import Components, Field
@@ -55,27 +56,46 @@ def grown(rates: Field, time: Array, state: Components) -> Grown:
 
     A difference, because a kernel's compiler may lack what a derivative is made of.
     """
-    here = rates(time, state)
 
     def product(direction: Components) -> Components:
         moved = tuple(entry + step for entry, step in zip(state, direction, strict=True))
-        return tuple(new - old for new, old in zip(rates(time, moved), here, strict=True))
+        pairs = zip(rates(time, moved), rates(time, state), strict=True)
+        return tuple(new - old for new, old in pairs)
 
     return product
 
 
-def fastest(grown: Grown, units: Components) -> Array:
+def in_one(grown: Grown) -> Grown:
+    """The same for components that stand in one array, on its first axis."""
+
+    def product(direction: Components) -> Components:
+        (whole,) = direction
+        return (jnp.stack(grown(tuple(whole))),)
+
+    return product
+
+
+def fastest(grown: Grown, units: Components, lanes: tuple[int, ...]) -> Array:
     """An estimate of each lane's largest eigenvalue in size: the rate at which it changes fastest.
 
-    `units` are sizes in which the components count alike, such as their tolerances.
+    `units` are sizes in which the components count alike, such as their tolerances; arrays of shape
+    `lanes`, or one array in which they stand on the first axis: less to compile.
     """
-    zero = jnp.zeros_like(units[0])
+    zero = jnp.zeros_like(units[0], shape=lanes)
 
     def length(direction: Components) -> Array:
         total = zero
         for entry, unit in zip(direction, units, strict=True):
-            total = total + (entry / unit) * (entry / unit)
+            square = (entry / unit) * (entry / unit)
+            total = total + (square if square.shape == lanes else jnp.sum(square, axis=0))
         return jnp.sqrt(total)
+
+    def uneven(index: int, unit: Array) -> Array:
+        # Of unequal entries and signs, so that no model's symmetry makes one eigenvector missing.
+        if unit.shape == lanes:
+            return unit * (1.0 + 0.37 * index) * (-1.0) ** index
+        numbers = np.arange(unit.shape[0]).reshape(-1, *[1] * len(lanes))
+        return unit * ((1.0 + 0.37 * numbers) * (-1.0) ** numbers)
 
     def again(search: Search) -> Search:
         after = grown(search.direction)
@@ -84,8 +104,7 @@ def fastest(grown: Grown, units: Components) -> Array:
         direction = tuple(entry / safe for entry in after)
         return Search(search.number + 1, direction, growth, search.growth)
 
-    # Of unequal entries and signs, so that no model's symmetry makes one eigenvector missing.
-    first = tuple(unit * (1.0 + 0.37 * index) * (-1.0) ** index for index, unit in enumerate(units))
+    first = tuple(uneven(index, unit) for index, unit in enumerate(units))
     start = Search(jnp.int32(0), first, zero, zero)
     end = lax.while_loop(lambda search: search.number < ITERATIONS, again, start)
     # A pair of complex eigenvalues turns the direction; two growths together hardly notice.
@@ -102,10 +121,13 @@ def told(
     floors: Components,
 ) -> Array:
     """Lanes whose step of this size is as long as an explicit method's stability allows, and that
-    have many such steps to take in the time that is `left` before the next event."""
+    have many such steps to take in the time that is `left` before the next event.
+
+    Components stand apart, or in one array.
+    """
     pairs = zip(floors, state, strict=True)
     units = tuple(floor + relative * jnp.abs(entry) for floor, entry in pairs)
-    limited = fastest(grown, units) * size > SHARE * BOUNDARIES[method]
+    limited = fastest(grown, units, size.shape) * size > SHARE * BOUNDARIES[method]
     return limited & (left > MANY * size)
 
 
