@@ -273,5 +273,5 @@ def _gradient_of_block(
 
     step = 2 + len(model.negligible())
     dtype = jax.tree.leaves(parameters)[0].dtype
-    record = gradients.blank_record(step, (LANES,), dtype)
+    record = gradients.blank_record(step, (LANES,), dtype, again=again)
     return Chunks.of(model, parameters).scan(chunk, record, parameters, events, subject, data)

@@ -83,32 +83,42 @@ def fastest(grown: Grown, units: Components, lanes: tuple[int, ...]) -> Array:
     """
     zero = jnp.zeros_like(units[0], shape=lanes)
 
-    def length(direction: Components) -> Array:
-        total = zero
-        for entry, unit in zip(direction, units, strict=True):
-            square = (entry / unit) * (entry / unit)
-            total = total + (square if square.shape == lanes else jnp.sum(square, axis=0))
-        return jnp.sqrt(total)
+    def again(search: Search) -> Search:
+        after = grown(search.direction)
+        growth = length(after, units, lanes)
+        safe = jnp.where(growth > 0.0, growth, 1.0)
+        direction = tuple(entry / safe for entry in after)
+        return Search(search.number + 1, direction, growth, search.growth)
+
+    first = pattern(units, lanes)
+    start = Search(jnp.int32(0), first, zero, zero)
+    end = lax.while_loop(lambda search: search.number < ITERATIONS, again, start)
+    # A pair of complex eigenvalues turns the direction; two growths together hardly notice.
+    return jnp.sqrt(end.growth * end.before)
+
+
+def length(direction: Components, units: Components, lanes: tuple[int, ...] | None = None) -> Array:
+    """The length of each lane's direction in these units, which stand apart, or as in `fastest`."""
+    lanes = units[0].shape if lanes is None else lanes
+    total = jnp.zeros_like(units[0], shape=lanes)
+    for entry, unit in zip(direction, units, strict=True):
+        square = (entry / unit) * (entry / unit)
+        total = total + (square if square.shape == lanes else jnp.sum(square, axis=0))
+    return jnp.sqrt(total)
+
+
+def pattern(units: Components, lanes: tuple[int, ...] | None = None) -> Components:
+    """A direction of unequal entries and signs, so that no model's symmetry makes one eigenvector
+    missing; units as in `length`."""
+    lanes = units[0].shape if lanes is None else lanes
 
     def uneven(index: int, unit: Array) -> Array:
-        # Of unequal entries and signs, so that no model's symmetry makes one eigenvector missing.
         if unit.shape == lanes:
             return unit * (1.0 + 0.37 * index) * (-1.0) ** index
         numbers = np.arange(unit.shape[0]).reshape(-1, *[1] * len(lanes))
         return unit * ((1.0 + 0.37 * numbers) * (-1.0) ** numbers)
 
-    def again(search: Search) -> Search:
-        after = grown(search.direction)
-        growth = length(after)
-        safe = jnp.where(growth > 0.0, growth, 1.0)
-        direction = tuple(entry / safe for entry in after)
-        return Search(search.number + 1, direction, growth, search.growth)
-
-    first = tuple(uneven(index, unit) for index, unit in enumerate(units))
-    start = Search(jnp.int32(0), first, zero, zero)
-    end = lax.while_loop(lambda search: search.number < ITERATIONS, again, start)
-    # A pair of complex eigenvalues turns the direction; two growths together hardly notice.
-    return jnp.sqrt(end.growth * end.before)
+    return tuple(uneven(index, unit) for index, unit in enumerate(units))
 
 
 def told(
