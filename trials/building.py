@@ -6,15 +6,13 @@ nothing unmeasured), all at once, with the place in the file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from cohorts import Cohort
 from insilico import models
 from insilico.config import ConfigError, Document, Name
 from insilico.model import Model
-from insilico.solve import Tolerances
-from insilico.solve.methods import ADAPTIVE, CLOSED_FORM, EXPONENTIAL, FIXED_STEP, SERIES
+from insilico.time_units import counted_in
 from trials.config import ArmSpec, TrialConfig
 from trials.design import check_design
 from trials.dosing import (
@@ -28,6 +26,7 @@ from trials.periods import Periods
 from trials.protocol import Arm, Protocol, visit_names
 from trials.scheduling import Scheduling
 from trials.size import check_size, sizes
+from trials.solving import check_solver, tolerances_of
 
 MOST_VISITS = 128
 """Visits for which there is room at most where the config does not say; fewer where rechecks are
@@ -77,7 +76,7 @@ class _Builder(Scheduling):
             sizes=DoseSizes(
                 drug.rounding, drug.weekly_rounding, drug.lowest, drug.highest, drug.every
             ),
-            tolerances=self.tolerances(),
+            tolerances=tolerances_of(config.solver),
             vocabulary=vocabulary,
             late=late,
             quantities=quantities,
@@ -95,44 +94,9 @@ class _Builder(Scheduling):
     def model(self) -> Model | None:
         if not self.known(("model",), self.config.model, models.names(), "model"):
             return None
-        model, solver = models.get(self.config.model), self.config.solver
-        method = solver.method or model.method
-        if model.diffusion is not None:
-            self.note(("model",), "has noise, whose paths trials do not draw")
-        least = self.tolerances().relative
-        if "relative_tolerance" in solver.model_fields_set and solver.relative_tolerance < least:
-            hint = "leave it out, raise it, or choose `precision: double`"
-            message = f"single precision cannot do better than {least:g}"
-            self.note(("solver", "relative_tolerance"), message, hint=hint)
-        if method in FIXED_STEP and (solver.step or model.step) is None:
-            hint = "state solver.step, for example 0.01 h"
-            self.note(("solver", "method"), f"{method} needs a step", found="", hint=hint)
-        if method in EXPONENTIAL and not model.gates:
-            message = f"{method} is for models with gates, and {model.name} names none"
-            self.note(("solver", "method"), message, found="")
-        if method in CLOSED_FORM and model.propagate is None:
-            message = f"{method} is for models that have one, and {model.name} has none"
-            self.note(("solver", "method"), message, found="")
-        if solver.method in SERIES:
-            self._check_series(model)
+        model = counted_in(models.get(self.config.model), "h")
+        check_solver(self, model)
         return model
-
-    def _check_series(self, model: Model) -> None:
-        # Not on top: it takes JAX to look at a model's operations.
-        from insilico.solve.methods.taylor import without_rule
-
-        if unknown := without_rule(model):
-            message = f"has no rule for {', '.join(unknown)}, which {model.name} uses"
-            others = [json.dumps(each) for each in ADAPTIVE if each not in SERIES]
-            self.note(("solver", "method"), message, allowed=", ".join(others))
-
-    def tolerances(self) -> Tolerances:
-        """The solver's settings, as far as its precision can meet them."""
-        solver = self.config.solver
-        stated = Tolerances(
-            solver.relative_tolerance, solver.absolute_tolerance, solver.max_steps, solver.step
-        )
-        return stated.attainable(solver.precision)
 
     def cohort(self, model: Model | None) -> Cohort | None:
         try:

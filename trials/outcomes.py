@@ -3,8 +3,9 @@
 Nothing here knows of randomisation. Subjects are addressed by number; every random number that
 acts inside a patient (measurement noise, missed visits, doses not taken, dropout, the day a
 genotype arrives) is drawn beforehand by key and handed to the solver as a table by nominal time, so
-that it is part of the subject's potential outcomes and the same under every arm. In a crossover
-each period has its own; an arm in a period is a condition (`trials.periods`).
+that it is part of the subject's potential outcomes and the same under every arm. Of the paths of a
+model's own noise it is the keys that are handed on: a path is a function of key and time. In a
+crossover each period has its own; an arm in a period is a condition (`trials.periods`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from insilico.solve import (
     over_devices,
     solve_block,
 )
+from insilico.solve.brownian import words_of
 from insilico.solve.precision import tighter
 from trials.config import AvailabilitySpec, TrialConfig
 from trials.dispatching import Addresses, blocks_a_dispatch, dispatches
@@ -52,6 +54,8 @@ class Drawn(NamedTuple):
     - `attempts`: candidates it took to find an eligible one; 0 where there was none.
     - `parameters`: the model's; those that vary between occasions (period, …). `person`: what
       dosing needs, (period, …) each, with starting doses (period, arm, days, …).
+    - `noise`: the words of the key that addresses a subject's paths of the model's noise in each
+      period, (period, 2, subjects); None for a model without.
     """
 
     covariates: dict[str, Array]
@@ -61,6 +65,7 @@ class Drawn(NamedTuple):
     attempts: Array
     parameters: Any
     person: Person
+    noise: Array | None
 
 
 class Treated(NamedTuple):
@@ -192,7 +197,14 @@ def _draw(
         attempts=attempts,
         parameters=subjects.parameters,
         person=jax.tree.map(lambda *periods: jnp.stack(periods), *persons),
+        noise=None if protocol.model.diffusion is None else _paths(protocol, keys("noise")),
     )
+
+
+def _paths(protocol: Protocol, keys: Array) -> Array:
+    """The words of a key for each subject's paths in each period, (period, 2, subjects)."""
+    own = jax.vmap(address, (0, None))
+    return jnp.stack([words_of(own(keys, period)) for period in range(protocol.periods.number)])
 
 
 def _person(
@@ -318,6 +330,7 @@ def _treat(
             method=method,
             rule=protocol.rule(condition % len(protocol.arms)),
             subject=person,
+            noise=None if drawn.noise is None else drawn.noise[condition // len(protocol.arms)],
             precision=precision,
         )
         visits, used, overflow = _compact(walked.visit_time, walked.records, protocol.most_visits)

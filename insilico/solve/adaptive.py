@@ -224,10 +224,10 @@ def judge(
     time, size, state = lax.stop_gradient((moving.time, moving.size, moving.state))
 
     def named() -> Array:
-        product = stiffness.grown(stepper.rates, time, state)
+        product = stiffness.in_one(stiffness.grown(stepper.rates, time, state))
         stiff = stiffness.told(
-            method.name, product, size, lax.stop_gradient(target) - time, state,
-            limits.relative, limits.floors,
+            method.name, product, size, lax.stop_gradient(target) - time, (jnp.stack(state),),
+            limits.relative, (jnp.stack(limits.floors),),
         )  # fmt: skip
         return stiffness.named(status, stiff)
 

@@ -114,8 +114,10 @@ class Paths(NamedTuple):
         return lax.while_loop(lambda carry: jnp.any(carry[0] > 0), body, carry)[4]
 
 
-def words_of(keys: Key[Array, " lanes"]) -> UInt32[np.ndarray, "2 lanes"]:
+def words_of(keys: Key[Array, " lanes"]) -> UInt32[Array, "2 lanes"]:
     """The words of one key a lane, lanes last, as numbers that a compiled program takes.
+
+    Keys may be traced.
 
     Raises `ValueError` for what are no keys of one axis, and for keys that are not Threefry's.
     """
@@ -124,13 +126,13 @@ def words_of(keys: Key[Array, " lanes"]) -> UInt32[np.ndarray, "2 lanes"]:
             f"noise must be one random key a patient, as insilico.randomness.subject_keys makes "
             f"them; found {type(keys).__name__}"
         )
-    words = np.asarray(jax.random.key_data(keys))
+    words = jax.random.key_data(keys)
     if words.ndim != 2 or words.shape[1] != 2:
         raise ValueError(
             f"noise must be an array of Threefry keys, one a patient; "
             f"found keys of shape {keys.shape} with {words.shape[-1]} words each"
         )
-    return np.ascontiguousarray(words.T)
+    return words.T
 
 
 def _threefry(keys: tuple[Array, Array], first: Array, second: Array) -> tuple[Array, Array]:

@@ -155,7 +155,7 @@ class DifferentiableInClosedForm(gradients.Differentiable):
 
     def with_pullback(
         self, given: gradients.Given, tolerances: TolerancesAsNumbers, record: Array
-    ) -> tuple[Walk, gradients.Pullback, Array]:
+    ) -> tuple[Walk, gradients.Pullback, Array, Array]:
         def of(leaves: list[Array]) -> tuple[list[Array], Walk]:
             walk = self.plain(replaced(given, leaves), tolerances)
             return smooth(walk), walk
@@ -166,4 +166,4 @@ class DifferentiableInClosedForm(gradients.Differentiable):
             (leaves,) = back(smooth(gradients.without_failed(walk, cotangents)))
             return gradients.without_failed(walk, replaced(given, leaves))
 
-        return walk, pull, record
+        return walk, pull, record, jnp.bool_(True)

@@ -142,10 +142,37 @@ def value_and_gradient(
     """
     job = prepare(model, parameters, events, pattern, rule, subject, data)
     chosen = loops.reversible(model, method)
-    found = _program(model, job.pattern, chosen, rule, objective, job.layout)(
-        (tolerances or Tolerances()).numbers(), *job.blocks.arguments
-    )
+    program = _program(model, job.pattern, chosen, rule, objective, job.layout)
+    found = program((tolerances or Tolerances()).numbers(), *job.blocks.arguments)
     return Gradients(*jax.tree.map(job.blocks.joined, found))
+
+
+class _Program:
+    """The compiled program of an objective's gradient.
+
+    It keeps all steps of a chunk on record, and knows when they did not fit. Only then is a program
+    compiled that takes steps again, and used from then on.
+    """
+
+    def __init__(self, of_block: Callable[..., Any]):
+        self._of_block = of_block
+        self._again = False
+        self._compiled: dict[bool, Callable[..., Any]] = {}
+
+    def __call__(self, *arguments: Any) -> tuple[Array, Any, Array]:
+        *found, on_record = self._run(*arguments)
+        if not self._again and not np.all(on_record):
+            self._again = True
+            *found, _ = self._run(*arguments)
+        value, gradient, status = found
+        return value, gradient, status
+
+    def _run(self, *arguments: Any) -> Any:
+        again = self._again
+        if again not in self._compiled:
+            of_block = functools.partial(self._of_block, again=again)
+            self._compiled[again] = over_devices(of_block, shared=2)
+        return self._compiled[again](*arguments)
 
 
 @functools.lru_cache(maxsize=64)
@@ -156,18 +183,23 @@ def _program(
     rule: Rule | None,
     objective: Objective,
     layout: tuple[Any, tuple[bool, ...]],
-) -> Callable[..., tuple[Array, Any, Array]]:
+) -> _Program:
     def one_block(
-        tolerances: TolerancesAsNumbers, common: list, parameters: Any, columns: list, others: Any
-    ) -> tuple[Array, Any, Array]:
+        tolerances: TolerancesAsNumbers,
+        common: list,
+        parameters: Any,
+        columns: list,
+        others: Any,
+        again: bool,
+    ) -> tuple[Array, Any, Array, Array]:
         events = put_together(layout, common, columns)
         subject, data = others
-        return value_and_gradient_block(
+        return _gradient_of_block(
             model, parameters, events, pattern, tolerances, objective, data,
-            method=method, rule=rule, subject=subject,
+            method=method, rule=rule, subject=subject, again=again,
         )  # fmt: skip
 
-    return over_devices(one_block, shared=2)
+    return _Program(one_block)
 
 
 def value_and_gradient_block(
@@ -187,11 +219,33 @@ def value_and_gradient_block(
 
     Arrays have the patients' axis last. Returns values, gradient and status.
     """
+    return _gradient_of_block(
+        model, parameters, events, pattern, tolerances, objective, data,
+        method=method, rule=rule, subject=subject, again=True,
+    )[:3]  # fmt: skip
+
+
+def _gradient_of_block(
+    model: Model,
+    parameters: Any,
+    events: Schedule,
+    pattern: Shape,
+    tolerances: TolerancesAsNumbers,
+    objective: Objective,
+    data: Any,
+    *,
+    method: str | None,
+    rule: Rule | None,
+    subject: Any,
+    again: bool,
+) -> tuple[Array, Any, Array, Array]:
+    """The same and, of each patient, whether all steps of its chunk were on record, without which
+    the gradient is wrong where they are not taken `again`."""
     refuse_rule(pattern, rule)
     name = loops.reversible(model, method)
     advance = loops.advance_of(model, name)
 
-    def chunk(record: Array, own: tuple) -> tuple[Array, tuple[Array, Any, Array]]:
+    def chunk(record: Array, own: tuple) -> tuple[Array, tuple[Array, Any, Array, Array]]:
         parameters, events, subject, data = own
 
         def given_by(parameters: Any) -> gradients.Given:
@@ -204,18 +258,20 @@ def value_and_gradient_block(
             return loops.differentiable(name).of(
                 model, parameters, rows, shape, name, rule, subject, prior,
                 timed=rule is not None or prior is not None or model.triggers is not None,
+                again=again,
             )  # fmt: skip
 
         walking, given = walking_of(parameters)
-        walk, pull, record = walking.with_pullback(given, tolerances, record)
+        walk, pull, record, on_record = walking.with_pullback(given, tolerances, record)
         value, pull_value = jax.vjp(lambda outputs: objective(outputs, data), walk.outputs)
         (of_outputs,) = pull_value(jnp.ones_like(value))
         nothing = jax.tree.map(jnp.zeros_like, walk)
         of_given = pull(nothing._replace(outputs=of_outputs))
         (gradient,) = pullback(given_by, parameters)(smooth(of_given))
-        return record, (value, gradient, walk.status)
+        on_record = jnp.broadcast_to(on_record, walk.status.shape)
+        return record, (value, gradient, walk.status, on_record)
 
     step = 2 + len(model.negligible())
     dtype = jax.tree.leaves(parameters)[0].dtype
-    record = gradients.blank_record(step, (LANES,), dtype)
+    record = gradients.blank_record(step, (LANES,), dtype, again=again)
     return Chunks.of(model, parameters).scan(chunk, record, parameters, events, subject, data)

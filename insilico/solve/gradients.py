@@ -41,6 +41,7 @@ from insilico.solve.replays import (
     Sums,
     explicit,
     is_smooth,
+    opened_flow,
     plus,
     pullback,
     replaced,
@@ -55,6 +56,8 @@ from insilico.solve.walks import Prior, Row, Walk
 RECORD_BYTES = 2**23
 """Size of a chunk's record, which should stay in a cache until it is read."""
 
+WHOLE = 4
+"""A record that has to hold all steps is so many times as large: 4,000 of thirteen states."""
 
 STEPS_A_ROW = 8
 SMALL_RECORD = 2**17
@@ -105,6 +108,7 @@ class Differentiable:
 
     - `timed`: whether times of events, or of visits that a rule sets by what it measures, are
       differentiated too, which costs a little.
+    - `again`: see `insilico.solve.replays.Journey`.
     """
 
     model: Model
@@ -112,6 +116,7 @@ class Differentiable:
     method: str
     rule: _OpenedRule | None
     timed: bool = True
+    again: bool = True
 
     @classmethod
     def of(
@@ -125,6 +130,7 @@ class Differentiable:
         subject: Any = None,
         prior: Prior | None = None,
         timed: bool = True,
+        again: bool = True,
     ) -> tuple[Differentiable, Given]:
         """The walk of these, and what it depends on."""
         opened, constants = None, ()
@@ -132,7 +138,7 @@ class Differentiable:
             course = Course(model, parameters, pattern)
             opened, constants = _OpenedRule.of(rule, course, subject)
         given = Given(parameters, jax.tree.map(jnp.asarray, events), subject, constants, prior)
-        return cls(model, pattern, method, opened, timed), given
+        return cls(model, pattern, method, opened, timed, again), given
 
     def walk(self, given: Given, tolerances: TolerancesAsNumbers) -> Walk:
         """The walk, for `jax.grad`. For its derivative it is gone again, and recorded: until then
@@ -164,7 +170,7 @@ class Differentiable:
                 course.dtype,
                 rows=given.events.time.shape[0],
             )
-            walk, pull, _ = this.with_pullback(given, tolerances, record)
+            walk, pull, *_ = this.with_pullback(given, tolerances, record)
             of_given = pull(_instantiated(cotangents, walk))
             return jax.tree.map(lambda leaf: leaf if is_smooth(leaf) else None, of_given), None
 
@@ -197,8 +203,9 @@ class Differentiable:
 
     def with_pullback(
         self, given: Given, tolerances: TolerancesAsNumbers, record: Array
-    ) -> tuple[Walk, Pullback, Array]:
-        """The walk, the function that carries cotangents back through it, and the used record."""
+    ) -> tuple[Walk, Pullback, Array, Array]:
+        """The walk, the function that carries cotangents back through it, the used record, and
+        whether all steps are on it."""
         course = self.course(given)
         equations, constants = self._equations(given)
 
@@ -234,7 +241,7 @@ class Differentiable:
             of_given = self._back(given, tolerances, passed, of_end, of_seen, record, recorded_from)
             return without_failed(walk, of_given)
 
-        return walk, pull, record
+        return walk, pull, record, count <= record.shape[0]
 
     def _back(
         self,
@@ -277,7 +284,10 @@ class Differentiable:
 
             def flow_constants(constants: list[Any], set_by_events: Any) -> list[Any]:
                 now = before._replace(**set_by_events)
-                return self._opened(course, equations, constants, now)[1].flow
+                field = course.field(functools.partial(equations, constants), now)
+                time, state = now.position.time, now.position.state
+                stepper = methods.get(self.method).prepare(field, time, state)
+                return opened_flow(stepper, time, state)[1]
 
             set_by_events = {
                 name: getattr(before, name) for name in ("infusion", "inputs", "slopes")
@@ -391,9 +401,11 @@ class Differentiable:
         watching = reactions.watching(course, before, this.pause).get("watching")
         if watching is None:
             first = start(method, stepper, before.position, this.fresh, limits)
-            return Journey(method, opened, own, limits, target, first, probe)
+            return Journey(method, opened, own, limits, target, first, probe, again=self.again)
         watched = crossings.begin(method, stepper, before.position, this.fresh, limits, watching)
-        return Journey(method, opened, own, limits, target, watched, probe, watching.signals)
+        return Journey(
+            method, opened, own, limits, target, watched, probe, watching.signals, again=self.again
+        )
 
 
 def without_failed(walk: Walk, cotangents: Any) -> Any:
@@ -462,13 +474,21 @@ def advance(
     return Position(jnp.where(ahead, reached, position.time), size, end.state, steps), status
 
 
-def blank_record(width: int, lanes: tuple[int, ...], dtype: Any, rows: int | None = None) -> Array:
+def blank_record(
+    width: int,
+    lanes: tuple[int, ...],
+    dtype: Any,
+    rows: int | None = None,
+    *,
+    again: bool = True,
+) -> Array:
     """A record without steps, of `width` numbers each; one that was used before will do as well.
 
-    With `rows` it is for one walk over so many rows, and may be smaller.
+    With `rows` it is for one walk over so many rows, and may be smaller; it is larger where no
+    steps are to be taken `again`.
     """
     step = width * math.prod(lanes) * jnp.dtype(dtype).itemsize
-    room = RECORD_BYTES // step
+    room = (1 if again else WHOLE) * RECORD_BYTES // step
     if rows is not None:
         room = min(room, max(STEPS_A_ROW * rows, SMALL_RECORD // step))
     return jnp.zeros((max(room, 16), width, *lanes), dtype)

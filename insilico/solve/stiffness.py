@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from insilico.solve.fields import Components, Field
@@ -55,48 +56,69 @@ def grown(rates: Field, time: Array, state: Components) -> Grown:
 
     A difference, because a kernel's compiler may lack what a derivative is made of.
     """
-    here = rates(time, state)
 
     def product(direction: Components) -> Components:
         moved = tuple(entry + step for entry, step in zip(state, direction, strict=True))
-        return tuple(new - old for new, old in zip(rates(time, moved), here, strict=True))
+        pairs = zip(rates(time, moved), rates(time, state), strict=True)
+        return tuple(new - old for new, old in pairs)
 
     return product
 
 
-def fastest(grown: Grown, units: Components) -> Array:
+def in_one(grown: Grown) -> Grown:
+    """The same for components that stand in one array, on its first axis."""
+
+    def product(direction: Components) -> Components:
+        (whole,) = direction
+        return (jnp.stack(grown(tuple(whole))),)
+
+    return product
+
+
+def fastest(grown: Grown, units: Components, lanes: tuple[int, ...]) -> Array:
     """An estimate of each lane's largest eigenvalue in size: the rate at which it changes fastest.
 
-    `units` are sizes in which the components count alike, such as their tolerances.
+    `units` are sizes in which the components count alike, such as their tolerances; arrays of shape
+    `lanes`, or one array in which they stand on the first axis: less to compile.
     """
-    zero = jnp.zeros_like(units[0])
+    zero = jnp.zeros_like(units[0], shape=lanes)
 
     def again(search: Search) -> Search:
         after = grown(search.direction)
-        growth = length(after, units)
+        growth = length(after, units, lanes)
         safe = jnp.where(growth > 0.0, growth, 1.0)
         direction = tuple(entry / safe for entry in after)
         return Search(search.number + 1, direction, growth, search.growth)
 
-    first = pattern(units)
+    first = pattern(units, lanes)
     start = Search(jnp.int32(0), first, zero, zero)
     end = lax.while_loop(lambda search: search.number < ITERATIONS, again, start)
     # A pair of complex eigenvalues turns the direction; two growths together hardly notice.
     return jnp.sqrt(end.growth * end.before)
 
 
-def length(direction: Components, units: Components) -> Array:
-    """The length of each lane's direction in these units."""
-    total = jnp.zeros_like(units[0])
+def length(direction: Components, units: Components, lanes: tuple[int, ...] | None = None) -> Array:
+    """The length of each lane's direction in these units, which stand apart, or as in `fastest`."""
+    lanes = units[0].shape if lanes is None else lanes
+    total = jnp.zeros_like(units[0], shape=lanes)
     for entry, unit in zip(direction, units, strict=True):
-        total = total + (entry / unit) * (entry / unit)
+        square = (entry / unit) * (entry / unit)
+        total = total + (square if square.shape == lanes else jnp.sum(square, axis=0))
     return jnp.sqrt(total)
 
 
-def pattern(units: Components) -> Components:
+def pattern(units: Components, lanes: tuple[int, ...] | None = None) -> Components:
     """A direction of unequal entries and signs, so that no model's symmetry makes one eigenvector
-    missing."""
-    return tuple(unit * (1.0 + 0.37 * index) * (-1.0) ** index for index, unit in enumerate(units))
+    missing; units as in `length`."""
+    lanes = units[0].shape if lanes is None else lanes
+
+    def uneven(index: int, unit: Array) -> Array:
+        if unit.shape == lanes:
+            return unit * (1.0 + 0.37 * index) * (-1.0) ** index
+        numbers = np.arange(unit.shape[0]).reshape(-1, *[1] * len(lanes))
+        return unit * ((1.0 + 0.37 * numbers) * (-1.0) ** numbers)
+
+    return tuple(uneven(index, unit) for index, unit in enumerate(units))
 
 
 def told(
@@ -109,10 +131,13 @@ def told(
     floors: Components,
 ) -> Array:
     """Lanes whose step of this size is as long as an explicit method's stability allows, and that
-    have many such steps to take in the time that is `left` before the next event."""
+    have many such steps to take in the time that is `left` before the next event.
+
+    Components stand apart, or in one array.
+    """
     pairs = zip(floors, state, strict=True)
     units = tuple(floor + relative * jnp.abs(entry) for floor, entry in pairs)
-    limited = fastest(grown, units) * size > SHARE * BOUNDARIES[method]
+    limited = fastest(grown, units, size.shape) * size > SHARE * BOUNDARIES[method]
     return limited & (left > MANY * size)
 
 

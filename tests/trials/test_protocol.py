@@ -62,10 +62,10 @@ def test_coag_is_what_its_config_says():
     ("override", "said"),
     [
         ("model=warfarin_hamberg", 'there is no model "warfarin_hamberg"'),
-        ("model=gompertz_noise", "model: has noise, whose paths trials do not draw"),
+        ("solver.method=milstein", "is for models with noise, and warfarin_hamberg2010 has none"),
         ("solver.method=rk4", "rk4 needs a step; state solver.step, for example 0.01 h"),
         ("solver.method=rush_larsen", "is for models with gates, and warfarin_hamberg2010 names"),
-        ("solver.method=milstein", 'found "milstein"; allowed: "auto", "tsit5"'),
+        ("solver.method=milsten", 'found "milsten"; allowed: "auto", "tsit5"'),
         ("solver.step=0.1 mg", "solver.step: must be a time (in h)"),
         ("model=warfarin_hamberg", 'did you mean "warfarin_hamberg2010"'),
         ("cohort.population=hamberg2010", 'found "hamberg2010"'),

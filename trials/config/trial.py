@@ -48,6 +48,8 @@ class TrialSolverSpec(SolverSpec):
             "rk4",
             "rush_larsen",
             "rush_larsen2",
+            "euler_maruyama",
+            "milstein",
             "closed_form",
         ]
         | None
@@ -57,7 +59,8 @@ class TrialSolverSpec(SolverSpec):
     )
     step: Annotated[float, quantity("h", gt=0)] | None = Field(
         default=None,
-        description="Longest step of rk4, rush_larsen and rush_larsen2; the model's if left out",
+        description="Longest step of rk4, rush_larsen, rush_larsen2, euler_maruyama and milstein; "
+        "the model's if left out",
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from insilico.pages.blocks import Block, Bullets, Column, Row, Section, Table, facts
 from insilico.pages.numbers import plain, significant, whole
 from insilico.pages.words import readable
 from insilico.solve import Tolerances
+from insilico.solve.methods import FIXED_STEP, STOCHASTIC
 from trials.config import (
     AnalysisSpec,
     AreaUnderCurveSpec,
@@ -112,8 +115,24 @@ def section(view: View) -> Section:
         labels = ("Analysis", "Endpoint", "Estimator", "Contrast")
         columns = [Column(label) for label in labels]
         blocks.append(Table("Analyses", columns, analyses, "the config"))
-    blocks += [Bullets(SIMULATION, lead="Simulation and its errors:"), _solver(view)]
+    blocks += [Bullets(_simulation(view), lead="Simulation and its errors:"), _solver(view)]
     return Section("methods", "Methods", blocks)
+
+
+def _simulation(view: View) -> tuple[str, ...]:
+    """How patients and trials are simulated, with the noise of the model where it has some."""
+    processes = view.study.protocol.model.processes()
+    if not processes:
+        return SIMULATION
+    fluctuating = "; ".join(process.description for process in processes.values())
+    own = "one" if view.config.trial.crossover is None else "one in each period"
+    noise = (
+        f"The paths of the model's noise ({fluctuating}) are among them. Each subject has {own}, "
+        "a function of time that no arm, visit or step changes; equations are solved along it in "
+        "the sense of Itô."
+    )
+    shared, *others = SIMULATION
+    return (shared, noise, *others)
 
 
 def _analysed(config: TrialConfig, endpoint: str) -> list[str]:
@@ -206,15 +225,17 @@ def _solver(view: View) -> Table:
     solver, counts = view.config.solver, view.group("counts")
     stated = Tolerances(solver.relative_tolerance, solver.absolute_tolerance)
     least = stated.attainable(solver.precision)
+    model = view.study.protocol.model
     rows = [
         *_method(view),
         ("Precision", f"{solver.precision} ({BITS[solver.precision]} bits)"),
-        ("Relative tolerance", significant(least.relative, 1)),
-        ("Absolute tolerance", significant(least.absolute, 1)),
-        ("Steps at most", whole(solver.max_steps)),
     ]
-    if solver.step is not None:
-        rows.append(("Longest step (h)", significant(solver.step, 3)))
+    if (solver.method or model.method) in (*FIXED_STEP, *STOCHASTIC):
+        rows.append(("Longest step (h)", significant(solver.step or model.step or math.nan, 3)))
+    else:
+        rows.append(("Relative tolerance", significant(least.relative, 1)))
+        rows.append(("Absolute tolerance", significant(least.absolute, 1)))
+    rows.append(("Steps at most", whole(solver.max_steps)))
     wanted = {
         "subjects": "Subjects in trials",
         "solves": "Solves (a subject under an arm)",

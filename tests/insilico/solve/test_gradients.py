@@ -17,9 +17,11 @@ from insilico.solve import (
     Input,
     Status,
     Tolerances,
+    derivatives,
     gradients,
     hessian_vector_product,
     methods,
+    over_devices,
     schedule,
     solve,
     solve_traced,
@@ -240,6 +242,29 @@ def test_a_record_that_is_too_short_changes_nothing(many, monkeypatch):
         short = value_and_gradient(model, some, events, pattern, another)
         for mine, other in zip(short.gradient, found.gradient, strict=True):
             np.testing.assert_allclose(mine, other[:LANES], rtol=1e-13)
+
+
+def test_only_steps_that_do_not_fit_the_record_need_a_second_program(course, patients, monkeypatch):
+    model, events, pattern = course
+    parameters = patients(model, TYPICAL, 6)
+    programs = []
+
+    def counted(function, **options):
+        programs.append(function)
+        return over_devices(function, **options)
+
+    monkeypatch.setattr(derivatives, "over_devices", counted)
+    objectives = [lambda outputs, data: sum_of(outputs) for _ in range(2)]
+    found = value_and_gradient(model, parameters, events, pattern, objectives[0])
+    assert len(programs) == 1
+    monkeypatch.setattr(gradients, "RECORD_BYTES", 0)
+    short = value_and_gradient(model, parameters, events, pattern, objectives[1])
+    assert len(programs) == 3
+    # Steps and the order of sums are the same, instructions need not be.
+    for mine, other in zip(short.gradient, found.gradient, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-12)
+    value_and_gradient(model, parameters, events, pattern, objectives[1])
+    assert len(programs) == 3
 
 
 def test_a_patient_that_fails_has_no_gradient_and_spoils_no_other(course, patients):

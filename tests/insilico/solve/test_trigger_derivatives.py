@@ -10,9 +10,11 @@ import pytest
 
 from insilico.solve import (
     Tolerances,
+    derivatives,
     gradients,
     hessian_vector_product,
     methods,
+    over_devices,
     schedule,
     solve,
     solve_traced,
@@ -171,6 +173,13 @@ def test_gradients_agree_with_central_differences(rescue, gradient_of_rescue):
 def test_steps_that_are_no_more_on_record_are_taken_again(rescue, gradient_of_rescue, monkeypatch):
     monkeypatch.setattr(gradients, "RECORD_BYTES", 0)
     jax.clear_caches()
+    programs = []
+
+    def counted(function, **options):
+        programs.append(function)
+        return over_devices(function, **options)
+
+    monkeypatch.setattr(derivatives, "over_devices", counted)
 
     def another(outputs, data):
         return glucose(outputs, data)
@@ -181,6 +190,8 @@ def test_steps_that_are_no_more_on_record_are_taken_again(rescue, gradient_of_re
         tolerances=Tolerances(1e-10, 1e-10), method="tsit5",
     )  # fmt: skip
     close(short.gradient, gradient_of_rescue.gradient, rtol=1e-12)
+    # One that keeps all steps on record, and then one that need not.
+    assert len(programs) == 2
 
 
 def test_scenarios_are_vectorised_over():
