@@ -206,6 +206,7 @@ def _write(
         **fit.config.sampling.model_dump(),
         "centred": {name: round(float(np.mean(of)), 2) for name, of in shares.items()},
         "told": list(drawn.told),
+        "layout_chosen": drawn.layout.told,
     }
     with new.writing("report.html") as path:
         path.write_text(render(tree, fit, told), encoding="utf-8")
