@@ -165,6 +165,7 @@ def _sampled(fit: Fit, joint: Joint, data: Data, begun: Unfinished, stages: Stag
         **fit.config.sampling.model_dump(),
         "centred": {name: round(float(np.mean(of)), 2) for name, of in shares.items()},
         "told": [*drawn.told, *fit.notes],
+        "layout_chosen": drawn.layout.told,
     }
     return _Sampled(drawn.tree, None, drawn.counts._asdict(), told)
 

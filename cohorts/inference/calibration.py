@@ -115,7 +115,7 @@ def calibrate(
     below = {name: np.zeros(np.shape(values[name]), int) for name in density.shapes}
     divergences = 0
     drawn = jax.jit(jax.vmap(lambda z, data: density.sites(z, data).values))
-    run = nuts.program(density, plan, own_data=True)
+    run = nuts.together(density, plan, own_data=True)
     done = 0
     for kept in range(-1, draws):
         until = warmup + (kept + 1) * thin

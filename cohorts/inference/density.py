@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
-from numpyro.distributions import biject_to
+from numpyro.distributions import biject_to, constraints
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer import init_to_median
 from numpyro.infer.util import potential_energy
@@ -64,6 +64,25 @@ class Density:
         """Minus the log density. Where it has no value, as after a failed solve, infinity."""
         potential = potential_energy(self.model, (), dict(data), position)
         return jnp.where(jnp.isnan(potential), jnp.inf, potential)
+
+    def log_scales(self, position: Position, data: Data) -> Float[Array, ""]:
+        """Sum of the logarithms of the scales of all sites in plates that have a scale.
+
+        Added to the log density, it gives that of coordinates in which these sites are standard. A
+        density has no upper bound where the scale of a whole plate may vanish; this one has.
+        """
+        total = jnp.zeros(())
+        with trace() as found:
+            potential_energy(self.model, (), dict(data), position)
+        for name in self.in_plates:
+            site = found[name]
+            of = site["fn"]
+            while hasattr(of, "base_dist"):
+                of = of.base_dist
+            scale = getattr(of, "scale", None)
+            if scale is not None and of.support is constraints.real:
+                total += jnp.sum(jnp.broadcast_to(jnp.log(scale), jnp.shape(site["value"])))
+        return total
 
     def sites(self, position: Position, data: Data) -> Sites:
         """Everything that the model says at a point."""

@@ -1,9 +1,10 @@
-"""The No-U-Turn sampler on all chains at once, adaptation included, one block of iterations a call.
+"""The No-U-Turn sampler on all chains, adaptation included, one block of iterations a call.
 
-Trees, leapfrog steps and adaptation are NumPyro's; here they run for all chains side by side, in
-one program whose arguments are the state of the chains, the target acceptance and the data. So a
-run is a sequence of calls with nothing hidden between them, which can be stopped and gone on with
-anywhere, and a second run of the same model compiles nothing.
+Trees, leapfrog steps and adaptation are NumPyro's; here they run for all chains, side by side or
+each alone (`cohorts.inference.layout`), in one program whose arguments are the state of the chains,
+the target acceptance and the data. So a run is a sequence of calls with nothing hidden between
+them, which can be stopped and gone on with anywhere, and a second run of the same model compiles
+nothing.
 
 Hoffman MD, Gelman A. The No-U-Turn sampler. J Mach Learn Res. 2014;15:1593-1623; with multinomial
 sampling of Betancourt M. arXiv:1701.02434. Windows of warmup as Stan's.
@@ -17,7 +18,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float, Int, Key
 from numpyro.infer import hmc_util
 from numpyro.infer.hmc import momentum_generator
@@ -29,6 +32,14 @@ from insilico.solve.blocks import compiler_options
 
 BLOCK = 64
 """Iterations that one call can do; it holds their results."""
+
+
+EARLY_DEPTH = 7
+"""Largest depth of a tree before the metric is learned from draws: with a mere guess of it, long
+trajectories, which turn only late, cost more than they teach. PyMC has 8 for 200 iterations."""
+
+SETTLING = 50
+"""Iterations that a step size takes to adapt to a known metric; as many as end Stan's warmup."""
 
 
 class Plan(NamedTuple):
@@ -47,6 +58,17 @@ class Plan(NamedTuple):
     def blocks(self) -> Any:
         """Dense blocks of the metric, as NumPyro wants them."""
         return [self.dense] if self.dense else []
+
+    @property
+    def early(self) -> int:
+        """The iteration by which the metric is first learned from draws."""
+        schedule = hmc_util.build_adaptation_schedule(self.warmup)
+        return schedule[1].end + 1 if len(schedule) > 2 else 0
+
+    @property
+    def settling(self) -> int:
+        """The iteration from which the step size alone is adapted, once the metric is known."""
+        return max(0, self.warmup - SETTLING)
 
 
 class Chains(NamedTuple):
@@ -96,12 +118,14 @@ class Block(NamedTuple):
     statistics: Statistics
 
 
-def no_iterations(position: Position, room: int) -> Block:
-    """Room for the results of iterations, all zero; `position` is that of all chains."""
-    chains = jax.tree.leaves(position)[0].shape[0]
+def no_iterations(position: Position, room: int, chains: tuple[int, ...]) -> Block:
+    """Room for the results of iterations, all zero.
+
+    `position` is that of so many `chains`, or of one where there is no axis of them.
+    """
     return Block(
         jax.tree.map(lambda leaf: jnp.zeros((room, *leaf.shape)), position),
-        Statistics(*(jnp.zeros((room, chains), dtype) for dtype in _TYPES)),
+        Statistics(*(jnp.zeros((room, *chains), dtype) for dtype in _TYPES)),
     )
 
 
@@ -134,6 +158,23 @@ def begin(
     return jax.vmap(one)(position, potential, gradient, keys)
 
 
+@functools.partial(jax.jit, static_argnames="plan")
+def settle_again(plan: Plan, chains: Chains, keys: Key[Array, " chains"]) -> Chains:
+    """Chains that have warmed up, to go on from iteration `plan.settling` with other `keys`.
+
+    There they adapt the step size anew, as after a change of the metric, and keep the metric.
+    """
+    begin, _ = hmc_util.dual_averaging()
+    adapted = chains.adaptation
+    last = len(hmc_util.build_adaptation_schedule(plan.warmup)) - 1
+    again = adapted._replace(
+        ss_state=jax.vmap(lambda size: begin(jnp.log(10.0) + jnp.log(size)))(adapted.step_size),
+        window_idx=jnp.full_like(adapted.window_idx, last),
+    )
+    again = jax.tree.map(lambda new, old: new.astype(old.dtype), again, adapted)
+    return chains._replace(adaptation=again, key=keys)
+
+
 FIRST_STEP = 0.1
 """Step size of the very first iteration, from which the adaptation goes on."""
 
@@ -149,18 +190,22 @@ def _diagonal(plan: Plan, variances: Position) -> dict[tuple[str, ...], Array]:
     return blocks
 
 
+Program = Callable[[Chains, Array, Array, Array, Data], tuple[Chains, Block]]
+"""A block of iterations, `(chains, first, count, target, data)`.
+
+- `first`: number of its first iteration, from 0; those below `Plan.warmup` adapt.
+- `count`: how many, at most `BLOCK`.
+- `target`: acceptance rate to adapt to.
+
+Returns the chains after it, and its results.
+"""
+
+
 @functools.lru_cache(maxsize=32)
-def program(
-    density: Density, plan: Plan, own_data: bool = False
-) -> Callable[..., tuple[Chains, Block]]:
-    """The compiled function `(chains, first, count, target, data)` of a block of iterations.
+def together(density: Density, plan: Plan, own_data: bool = False) -> Program:
+    """The compiled program in which all chains go side by side.
 
-    - `first`: number of its first iteration, from 0; those below `plan.warmup` adapt.
-    - `count`: how many, at most `BLOCK`.
-    - `target`: acceptance rate to adapt to.
-    - `data`: of the model; with `own_data` its arrays have a leading axis (chains,).
-
-    Returns the chains after it, and its results.
+    With `own_data` the data's arrays have a leading axis (chains,).
     """
 
     def block(
@@ -171,17 +216,88 @@ def program(
 
         steps = jax.vmap(step, in_axes=(0, None, 0 if own_data else None))
 
-        def body(index: Array, carry: tuple[Chains, Block]) -> tuple[Chains, Block]:
-            chains, results = carry
-            chains, statistics = steps(chains, first + index, data)
-            new = Block(chains.position, statistics)
-            return chains, jax.tree.map(lambda r, v: r.at[index].set(v), results, new)
+        def all_chains(chains: Chains, iteration: Array) -> tuple[Chains, Statistics]:
+            return steps(chains, iteration, data)
 
-        nothing = no_iterations(chains.position, BLOCK)
-        return jax.lax.fori_loop(0, count, body, (chains, nothing))
+        return _iterated(all_chains, chains, first, count, chains.key.shape)
 
     options = compiler_options()
     return shared(jax.jit(block, compiler_options=options), options)
+
+
+@functools.lru_cache(maxsize=32)
+def apart(density: Density, plan: Plan, devices: int) -> Program:
+    """The compiled program in which each chain goes alone, and waits for no other.
+
+    The first `devices` of the host's have as many chains each, one after the other. A chain meets
+    the same instructions whatever their number.
+    """
+    mesh = jax.make_mesh(
+        (devices,), ("chains",), axis_types=(AxisType.Auto,), devices=jax.local_devices()[:devices]
+    )
+    split, whole = PartitionSpec("chains"), PartitionSpec()
+
+    def on_device(
+        chains: Chains, counts: Array, first: Array, target: Array, data: Data
+    ) -> tuple[Chains, Block]:
+        def block(own: tuple[Chains, Array]) -> tuple[Chains, Block]:
+            def step(chain: Chains, iteration: Array) -> tuple[Chains, Statistics]:
+                return _iteration(density, plan, chain, iteration, target, data)
+
+            chain, count = own
+            return _iterated(step, chain, first, count, ())
+
+        chains, results = jax.lax.map(block, (chains, counts))
+        return chains, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), results)
+
+    mapped = jax.shard_map(
+        on_device, mesh=mesh, in_specs=(split, split, whole, whole, whole),
+        out_specs=(split, PartitionSpec(None, "chains")), check_vma=False,
+    )  # fmt: skip
+    options = compiler_options()
+    compiled = shared(jax.jit(mapped, compiler_options=options), options)
+
+    def program(
+        chains: Chains, first: Array, count: Array, target: Array, data: Data
+    ) -> tuple[Chains, Block]:
+        (number,) = chains.key.shape
+        # Devices have as many each: what is missing are copies that do nothing.
+        filled = devices * -(-number // devices)
+        counts = np.where(np.arange(filled) < number, np.asarray(count), 0)
+        places = np.minimum(np.arange(filled), number - 1)
+        if filled != number:
+            chains = jax.tree.map(lambda leaf: leaf[places], chains)
+        mine, all_ = NamedSharding(mesh, split), NamedSharding(mesh, whole)
+        found = compiled(
+            *jax.device_put((chains, counts), mine), *jax.device_put((first, target, data), all_)
+        )
+        # All of it on one device again, where it is no matter how many others there are.
+        chains, results = jax.device_put(found, jax.local_devices()[0])
+        if filled != number:
+            chains = jax.tree.map(lambda leaf: leaf[:number], chains)
+            results = jax.tree.map(lambda leaf: leaf[:, :number], results)
+        return chains, results
+
+    return program
+
+
+def _iterated(
+    step: Callable[[Chains, Array], tuple[Chains, Statistics]],
+    chains: Chains,
+    first: Array,
+    count: Array,
+    shape: tuple[int, ...],
+) -> tuple[Chains, Block]:
+    """`count` iterations of chains of this shape, () for one."""
+
+    def body(index: Array, carry: tuple[Chains, Block]) -> tuple[Chains, Block]:
+        chains, results = carry
+        chains, statistics = step(chains, first + index)
+        new = Block(chains.position, statistics)
+        return chains, jax.tree.map(lambda r, v: r.at[index].set(v), results, new)
+
+    nothing = no_iterations(chains.position, BLOCK, shape)
+    return jax.lax.fori_loop(0, count, body, (chains, nothing))
 
 
 def _iteration(
@@ -203,6 +319,8 @@ def _iteration(
         )
         return new._replace(z_grad=gradient)
 
+    early = min(EARLY_DEPTH, plan.max_tree_depth)
+    deepest = jnp.where(iteration < plan.early, early, plan.max_tree_depth)
     tree = hmc_util.build_tree(
         marked,
         kinetic,
@@ -210,7 +328,7 @@ def _iteration(
         adapted.inverse_mass_matrix,
         adapted.step_size,
         key_tree,
-        max_tree_depth=plan.max_tree_depth,
+        max_tree_depth=(deepest, plan.max_tree_depth),
     )
     acceptance = tree.sum_accept_probs / tree.num_proposals
     ends = jax.tree.leaves((tree.z_left_grad, tree.z_right_grad))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from cohorts.inference import labels
 from cohorts.inference.compilations import counted
 from cohorts.inference.density import Data, Density, NumpyroModel
+from cohorts.inference.layout import Layout
 from cohorts.inference.run import Progress, Run
 from cohorts.inference.settings import Sampling
 
@@ -53,11 +54,13 @@ class Draws:
       `log_likelihood` of the observed sites and factors.
     - `counts`: what it cost.
     - `told`: what was done without being asked, in words.
+    - `layout`: how chains shared the machine.
     """
 
     tree: xr.DataTree
     counts: Counts
     told: tuple[str, ...]
+    layout: Layout
 
 
 def sample(
@@ -80,8 +83,8 @@ def sample(
         data: pytrees of arrays. They are arguments of the compiled program, so that the model may
             look at their shapes but not at their values.
         settings: see `Sampling`. With target acceptance `auto` a run whose steps turn out to have
-            been too long (`cohorts.diagnosis.convergence.steps_too_long`) is done again, warmup
-            included, from where it ended, with the next of `TARGETS`; `told` says so.
+            been too long (`cohorts.diagnosis.convergence.steps_too_long`) draws again from where it
+            ended, once its step size is adapted to the next of `TARGETS`; `told` says so.
         seed: of all randomness; the same seed gives the same draws on the same machine.
         checkpoint: folder in which the run is kept. A run that was stopped goes on there when it is
             called again in the same way, and gives the draws of one that was not.
@@ -114,4 +117,4 @@ def sample(
         sampling_seconds=run.spent.seconds,
         total_seconds=time.perf_counter() - begun,
     )
-    return Draws(tree, counts, tuple(run.told))
+    return Draws(tree, counts, tuple(run.told), run.layout)

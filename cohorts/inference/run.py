@@ -15,7 +15,7 @@ import numpy as np
 import numpyro
 
 from cohorts.diagnosis import convergence
-from cohorts.inference import nuts, starts
+from cohorts.inference import layout, nuts, starts
 from cohorts.inference.checkpoints import Checkpoint, CheckpointError, Saved
 from cohorts.inference.density import Data, Density, Position
 from cohorts.inference.settings import TARGETS, Sampling
@@ -65,7 +65,7 @@ class History(NamedTuple):
 
 @dataclasses.dataclass
 class Spent:
-    """What a run has taken so far, in all chains, runs that were done again included.
+    """What a run has taken so far, in all chains, draws that were done again included.
 
     - `starting`: gradients for finding starts. `steps`: leapfrog steps. `failed`: trajectories that
       ended where the density has no value. `seconds`: of iterations.
@@ -94,6 +94,12 @@ class Run:
         dense = sorted(set(density.shapes) - density.in_plates) if settings.dense else []
         self.plan = nuts.Plan(settings.warmup, settings.max_tree_depth, tuple(dense))
         self.total = settings.warmup + settings.draws
+        self.layout = layout.choose(density, data, settings)
+        self._program = (
+            nuts.apart(density, self.plan, self.layout.devices)
+            if self.layout.apart
+            else nuts.together(density, self.plan)
+        )
         self.checkpoint = None
         if folder is not None:
             self.checkpoint = Checkpoint(Path(folder), self._identity())
@@ -147,9 +153,10 @@ class Run:
             count = max(1, min(2 * count, int(count * BLOCK_SECONDS / (now - began))))
 
     def shorten_steps(self, tree: xr.DataTree) -> bool:
-        """Begin again with the next target acceptance if the draws ask for it; whether they do.
+        """Draw again with the next target acceptance if the draws ask for it; whether they do.
 
-        Chains go on from where they are, with the variances of their draws for a first metric.
+        Chains go on from where they are, with their metric, and adapt their step size before they
+        draw.
         """
         if self.settings.target_acceptance != "auto":
             return False
@@ -159,21 +166,13 @@ class Run:
             return False
         self.told.append(f"target acceptance raised from {self.target} to {higher[0]}: {why}")
         self.target = higher[0]
-        draws = {n: part[self.plan.warmup :] for n, part in self.history.position.items()}
-        self.chains = nuts.begin(
-            self.plan,
-            self.chains.position,
-            self.chains.potential,
-            self.chains.gradient,
-            jax.vmap(lambda key: address(key, self.total + len(self.told)))(self.chains.key),
-            {n: jnp.asarray(part.var(axis=(0, 1))) for n, part in draws.items()},
-        )
-        self.history = self._blank()
+        keys = jax.vmap(lambda key: address(key, self.total + len(self.told)))(self.chains.key)
+        self.chains = nuts.settle_again(self.plan, self.chains, keys)
+        self.history = jax.tree.map(lambda part: part[: self.plan.settling], self.history)
         return True
 
     def _block(self, count: int) -> tuple[nuts.Chains, nuts.Block]:
-        program = nuts.program(self.density, self.plan)
-        return program(
+        return self._program(
             self.chains,
             jnp.asarray(self.done),
             jnp.asarray(count),
@@ -198,7 +197,9 @@ class Run:
 
     def _blank(self) -> History:
         """No iterations."""
-        plain = jax.eval_shape(lambda: nuts.no_iterations(self._template().position, 0))
+        position = self._template().position
+        shape = (self.settings.chains,)
+        plain = jax.eval_shape(lambda: nuts.no_iterations(position, 0, shape))
         return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), History(*plain))
 
     def _identity(self) -> dict[str, Any]:

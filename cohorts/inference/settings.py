@@ -28,11 +28,13 @@ class Sampling(Spec):
     - `warmup`: iterations in which step size and metric are adapted; not kept.
     - `draws`: iterations of each chain that are kept.
     - `target_acceptance`: acceptance rate that the step size is adapted to. `auto` starts at
-      `TARGETS[0]` and starts over at the next one where the draws show that steps were too long;
+      `TARGETS[0]` and draws again at the next one where the draws show that steps were too long;
       see `cohorts.inference.sample`.
     - `max_tree_depth`: a trajectory has at most 2 ** this steps.
     - `dense`: whether the metric holds the covariances of sites outside plates (a population's
       parameters); those inside plates (random effects) have variances alone.
+    - `layout`: whether chains go side by side on one core (`together`) or each alone, on all cores
+      (`apart`). `auto` is by the size of the model; see `cohorts.inference.layout`.
     """
 
     chains: Annotated[int, Field(ge=2, le=64)] = 4
@@ -41,6 +43,7 @@ class Sampling(Spec):
     target_acceptance: Literal["auto"] | Probability = "auto"
     max_tree_depth: Annotated[int, Field(ge=1, le=15)] = 10
     dense: bool = True
+    layout: Literal["auto", "together", "apart"] = "auto"
 
 
 TARGETS = (0.9, 0.95, 0.99)

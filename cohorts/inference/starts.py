@@ -2,9 +2,13 @@
 
 A path starts at a draw from the prior and goes downhill by BFGS until, by the quadratic that it has
 found so far, it is no further above the mode than draws of the posterior are. It does not go on to
-the mode, which is no typical point and in hierarchical models may be none at all. From there it
-jumps by a draw of the normal distribution with that curvature, made wider, so that chains start
-further apart than the posterior is wide and R-hat means something.
+the mode, which is no typical point. From there it jumps by a draw of the normal distribution with
+that curvature, made wider, so that chains start further apart than the posterior is wide and R-hat
+means something.
+
+Hierarchical models may have no mode at all: where the scale of all random effects vanishes, their
+density grows without bounds, and a path would slide down there, where steps have to be tiny. So
+paths go by the density of standardised effects (`Density.log_scales`), in the same coordinates.
 """
 
 from __future__ import annotations
@@ -44,6 +48,12 @@ first, the curvature is known where the path is, and not only where it has been.
 WIDER = 2.0
 """Standard deviations of the jump at the end, in those of the curvature found."""
 
+PROBES = 8
+"""Gradients beside each start, from which the curvature along each coordinate is estimated."""
+
+NEAR = 0.01
+"""How far beside, in standard deviations of the curvature that its path has found."""
+
 SUFFICIENT = 1e-4
 """Share of the decrease expected by slope that a step has to bring (Armijo). Nocedal J, Wright SJ.
 Numerical Optimization. 2nd ed. Springer; 2006, section 3.1."""
@@ -64,6 +74,19 @@ class Starts(NamedTuple):
     gradients: int
 
 
+class _Value(NamedTuple):
+    """What a point is worth.
+
+    - `potential`, `gradient`: minus the log density that paths go by, its derivative.
+    - `scales`, `of_scales`: what minus the log density itself has more, its derivative.
+    """
+
+    potential: Float[Array, ""]
+    gradient: Float[Array, " d"]
+    scales: Float[Array, ""]
+    of_scales: Float[Array, " d"]
+
+
 class _Path(NamedTuple):
     """A point on its way down, and then at the end of its jump.
 
@@ -74,8 +97,7 @@ class _Path(NamedTuple):
     """
 
     point: Float[Array, " d"]
-    potential: Float[Array, ""]
-    gradient: Float[Array, " d"]
+    value: _Value
     covariance: Float[Array, "d d"]
     draw: Float[Array, " d"]
     size: Float[Array, ""]
@@ -108,15 +130,23 @@ def _program(density: Density, chains: int) -> Callable[..., Any]:
         draws = jax.vmap(lambda k: density.prior_point(k, data))(keys)
         _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], draws))
         points = jax.vmap(lambda draw: ravel_pytree(draw)[0])(draws)
-        paths, steps = _descend(
-            jax.value_and_grad(lambda z: density.potential(unravel(z), data)), points, key
-        )
+
+        def value(z: Array) -> _Value:
+            potential, gradient = jax.value_and_grad(lambda z: density.potential(unravel(z), data))(
+                z
+            )
+            scales, of_scales = jax.value_and_grad(lambda z: density.log_scales(unravel(z), data))(
+                z
+            )
+            return _Value(potential - scales, gradient - of_scales, scales, of_scales)
+
+        paths, curvatures, steps = _descend(value, points, key)
         chosen = _on_the_edge(paths, chains)
-        best = jax.tree.map(lambda leaf: leaf[chosen], paths)
-        variances = jnp.median(jax.vmap(jnp.diag)(best.covariance), axis=0)
-        back = jax.vmap(unravel)
+        best, curvatures = jax.tree.map(lambda leaf: leaf[chosen], (paths, curvatures))
+        back, found = jax.vmap(unravel), best.value
         return (
-            back(best.point), best.potential, back(best.gradient), unravel(variances)
+            back(best.point), found.potential + found.scales,
+            back(found.gradient + found.of_scales), unravel(_variances(best, curvatures)),
         ), steps  # fmt: skip
 
     options = compiler_options()
@@ -124,31 +154,35 @@ def _program(density: Density, chains: int) -> Callable[..., Any]:
 
 
 def _descend(
-    value: Callable[..., Any], points: Float[Array, "paths d"], key: Key[Array, ""]
-) -> tuple[_Path, Array]:
-    """Paths from these points to where chains may start, and how many steps they took."""
+    value: Callable[[Array], _Value], points: Float[Array, "paths d"], key: Key[Array, ""]
+) -> tuple[_Path, Float[Array, "paths d"], Array]:
+    """Paths from these points to where chains may start, the curvatures along coordinates there,
+    and how many gradients each took."""
     paths, dimension = points.shape
     centre = jnp.median(points, axis=0)
     low, high = jnp.quantile(points, jnp.array([0.25, 0.75]), axis=0)
     spread = jnp.maximum((high - low) / 1.35, 1e-3)  # the standard deviation, were it normal
 
-    def step(path: _Path, noise: Array) -> _Path:
-        direction = -path.covariance @ path.gradient
-        decrement = -path.gradient @ direction
+    def move(path: _Path) -> tuple[Array, Array]:
+        """The step that is tried, and the decrease of the potential that slope alone promises."""
+        direction = -path.covariance @ path.value.gradient
+        decrement = -path.value.gradient @ direction
         longest = REACH * jnp.sqrt(dimension / jnp.maximum(decrement, 1e-300))
         size = path.size * jnp.minimum(1.0, longest)
-        move = jnp.where(path.arrived, WIDER * path.size * path.draw, size * direction)
-        point = path.point + move
-        potential, gradient = value(point)
-        down = potential <= path.potential - SUFFICIENT * size * decrement
-        near = potential <= path.potential + _rise_of_jump(dimension)
-        good = jnp.isfinite(potential) & jnp.all(jnp.isfinite(gradient))
+        down = size * direction
+        return jnp.where(path.arrived, WIDER * path.size * path.draw, down), size * decrement
+
+    def step(path: _Path, moved: Array, promised: Array, there: _Value, noise: Array) -> _Path:
+        here = path.value
+        down = there.potential <= here.potential - SUFFICIENT * promised
+        near = there.potential <= here.potential + _rise_of_jump(dimension)
+        good = jnp.isfinite(there.potential) & jnp.all(jnp.isfinite(there.gradient))
         good &= jnp.where(path.arrived, near, down)
-        covariance, draw = _bfgs(path, move, gradient - path.gradient, noise)
+        decrement = here.gradient @ path.covariance @ here.gradient
+        covariance, draw = _bfgs(path, moved, there.gradient - here.gradient, noise)
         new = path._replace(
-            point=point,
-            potential=potential,
-            gradient=gradient,
+            point=path.point + moved,
+            value=there,
             covariance=jnp.where(path.arrived, path.covariance, covariance),
             draw=jnp.where(path.arrived, path.draw, draw),
             size=jnp.minimum(1.0, 4.0 * path.size),
@@ -156,43 +190,72 @@ def _descend(
             started=path.arrived,
         )
         # Where no density is known yet, the prior's centre is the way to go.
-        lost = ~jnp.isfinite(path.potential)
+        lost = ~jnp.isfinite(here.potential)
         old = path._replace(
             point=jnp.where(lost, (path.point + centre) / 2, path.point),
             size=jnp.where(lost, 1.0, path.size / 4),
         )
         path = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
         stuck = path.size < 1e-9
-        arrived = jnp.isfinite(path.potential) & ((path.calm >= CALM) | stuck)
+        arrived = jnp.isfinite(path.value.potential) & ((path.calm >= CALM) | stuck)
         return path._replace(
             size=jnp.where(arrived & ~path.arrived, 1.0, path.size),
             arrived=path.arrived | arrived,
             started=path.started | (path.arrived & stuck),
         )
 
-    def one(path: _Path, noise: Array) -> _Path:
-        return jax.tree.map(lambda n, o: jnp.where(path.started, o, n), step(path, noise), path)
+    def ended(path: _Path, number: Array) -> Array:
+        return (jnp.mean(path.started) >= ENOUGH) | (number >= MOST_STEPS)
 
-    def body(carry: tuple[_Path, Array]) -> tuple[_Path, Array]:
-        noise = jax.random.normal(jax.random.fold_in(key, carry[1]), (paths,))
-        return jax.vmap(one)(carry[0], noise), carry[1] + 1
+    def body(carry: tuple[_Path, Array, Array, Array]) -> tuple[_Path, Array, Array, Array]:
+        path, number, probes, curvature = carry
+        own = jax.random.fold_in(key, number + probes)
+        noise = jax.random.normal(own, (paths,))
+        # Density and gradient stand here once, for steps and probes: they are long to compile.
+        probing = ended(path, number)
+        sign = jax.random.rademacher(own, points.shape, points.dtype)
+        beside = NEAR * sign * jnp.sqrt(jax.vmap(jnp.diag)(path.covariance))
+        moved, promised = jax.vmap(move)(path)
+        there = jax.vmap(value)(path.point + jnp.where(probing, beside, moved))
+        after = jax.vmap(step)(path, moved, promised, there, noise)
+        stay = path.started | probing
+        new = jax.tree.map(
+            lambda n, o: jnp.where(stay.reshape(-1, *[1] * (n.ndim - 1)), o, n), after, path
+        )
+        turned = there.gradient + there.of_scales - path.value.gradient - path.value.of_scales
+        curvature = curvature + jnp.where(probing, turned / beside, 0.0) / PROBES
+        return new, number + ~probing, probes + probing, curvature
 
+    nothing = jnp.zeros_like(points)
     begin = _Path(
         point=points,
-        potential=jnp.full(paths, jnp.inf),
-        gradient=jnp.zeros_like(points),
+        value=_Value(jnp.full(paths, jnp.inf), nothing, jnp.zeros(paths), nothing),
         covariance=jnp.broadcast_to(jnp.diag(spread**2), (paths, dimension, dimension)),
-        draw=spread * jax.random.normal(jax.random.fold_in(key, MOST_STEPS), points.shape),
+        draw=spread * jax.random.normal(jax.random.fold_in(key, MOST_STEPS + PROBES), points.shape),
         size=jnp.ones(paths),
         calm=jnp.zeros(paths, int),
         arrived=jnp.zeros(paths, bool),
         started=jnp.zeros(paths, bool),
     )
+    path, number, probes, curvature = jax.lax.while_loop(
+        lambda carry: ~ended(carry[0], carry[1]) | (carry[2] < PROBES),
+        body,
+        (begin, jnp.asarray(0), jnp.asarray(0), nothing),
+    )
+    return path, curvature, number + probes
 
-    def unfinished(carry: tuple[_Path, Array]) -> Array:
-        return (jnp.mean(carry[0].started) < ENOUGH) & (carry[1] < MOST_STEPS)
 
-    return jax.lax.while_loop(unfinished, body, (begin, jnp.asarray(0)))
+def _variances(paths: _Path, curvatures: Float[Array, "chains d"]) -> Float[Array, " d"]:
+    """A first guess of the posterior's variances.
+
+    That of BFGS is too wide along what a path has hardly moved along, and one coordinate so guessed
+    makes steps short for all. The inverse of the curvature along a coordinate, found by random
+    signs (Bekas C, Kokiopoulou E, Saad Y. Appl Numer Math 2007;57:1214-29), is rather too narrow.
+    """
+    wide = jnp.median(jax.vmap(jnp.diag)(paths.covariance), axis=0)
+    curvature = jnp.median(curvatures, axis=0)
+    narrower = jnp.isfinite(curvature) & (curvature * wide > 1.0)
+    return jnp.where(narrower, 1.0 / jnp.where(narrower, curvature, 1.0), wide)
 
 
 def _bfgs(path: _Path, moved: Array, turned: Array, noise: Array) -> tuple[Array, Array]:
@@ -225,7 +288,7 @@ def _on_the_edge(paths: _Path, chains: int) -> Array:
     dimension = paths.point.shape[1]
     rise = dimension / 2 + 8 * math.sqrt(dimension / 2) + _rise_of_jump(dimension)
     ended = paths.started | ~jnp.any(paths.started)
-    bound = jnp.min(jnp.where(ended, paths.potential, jnp.inf)) + rise
-    plausible = ended & (paths.potential <= bound)
+    bound = jnp.min(jnp.where(ended, paths.value.potential, jnp.inf)) + rise
+    plausible = ended & (paths.value.potential <= bound)
     order = jnp.argsort(~plausible, stable=True)
     return order[jnp.arange(chains) % jnp.maximum(jnp.sum(plausible), 1)]

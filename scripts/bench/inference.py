@@ -23,9 +23,12 @@ import numpy as np
 import numpyro
 from numpyro import distributions as dist
 
+from cohorts import fits
 from cohorts.diagnosis import judge
-from cohorts.inference import Draws, Sampling, sample
+from cohorts.inference import Draws, Joint, Sampling, sample
 from cohorts.inference.density import Density
+from cohorts.inference.numpyro_model import model_of
+from cohorts.inference.parameterisation import centring
 from insilico import models
 from insilico.solve import Dose, Status, Tolerances, schedule, solve_traced
 from insilico.solve.blocks import compiler_options
@@ -70,7 +73,7 @@ class Case(NamedTuple):
     """A model and its data."""
 
     model: Callable[..., None]
-    data: dict[str, np.ndarray]
+    data: dict[str, Any]
 
 
 SCHOOLS = {
@@ -85,9 +88,21 @@ CONCENTRATIONS = np.array(
     10.5505145523917 10.1905539351877 12.2232270592821 11.7290653047821 12.2719396535996""".split(),
     float,
 )
-CASES = {
-    "eight_schools": Case(eight_schools, SCHOOLS),
-    "saturable_elimination": Case(saturable_elimination, {"concentration": CONCENTRATIONS}),
+THEOPHYLLINE = Path(__file__).resolve().parents[2] / "configs" / "fit_theophylline.yaml"
+
+
+def theophylline(method: str) -> Case:
+    """The population of `configs/fit_theophylline.yaml`: 12 subjects with 3 random effects each."""
+    fit = fits.read(THEOPHYLLINE)
+    joint, data = Joint.of(fit.population, fit.patients, method=method)
+    return Case(model_of(joint, centring(joint, data, fit.config.seed)), {"data": data})
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    "eight_schools": lambda: Case(eight_schools, SCHOOLS),
+    "saturable_elimination": lambda: Case(saturable_elimination, {"concentration": CONCENTRATIONS}),
+    "theophylline_taylor": lambda: theophylline("taylor"),
+    "theophylline_closed_form": lambda: theophylline("closed_form"),
 }
 
 
@@ -120,20 +135,20 @@ def gradient_microseconds(case: Case, draws: Draws, chains: int) -> float:
 
 def measure(name: str, settings: Sampling) -> dict[str, Any]:
     """One row."""
-    case = CASES[name]
+    case = CASES[name]()
     reached: list[float] = []
 
-    def fit(seed: int) -> tuple[Draws, float]:
+    def fit(seed: int) -> tuple[Draws, float, float]:
         reached.clear()
-        began = time.perf_counter()
+        began, computing = time.perf_counter(), time.process_time()
         draws = sample(
             case.model, case.data, settings, seed=seed,
             progress=lambda _: reached.append(time.perf_counter() - began),
         )  # fmt: skip
-        return draws, reached[0]
+        return draws, reached[0], time.process_time() - computing
 
-    first, to_first = fit(1)
-    second, to_second = fit(2)
+    first, to_first, _ = fit(1)
+    second, to_second, computing = fit(2)
     verdict = judge(second.tree)
     seconds = second.counts.sampling_seconds
     return {
@@ -145,6 +160,8 @@ def measure(name: str, settings: Sampling) -> dict[str, Any]:
         "compile s": first.counts.compile_seconds,
         "first fit samples after, s": to_first,
         "second fit samples after, s": to_second,
+        "second fit, processor s": computing,
+        "chains": second.layout.told,
         "compilations of the second": second.counts.compilations,
         "verdict": "passed" if verdict.passed else "; ".join(verdict.reasons),
     }
@@ -156,6 +173,7 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--warmup", type=int, default=500)
     parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--layout", default="auto", help="auto, together or apart")
     parser.add_argument("--target", type=float, default=0.9, help="target acceptance")
     parser.add_argument("--json", action="store_true", help="one object a case")
     options = parser.parse_args()
@@ -164,6 +182,7 @@ def main() -> None:
         warmup=options.warmup,
         draws=options.draws,
         target_acceptance=options.target,
+        layout=options.layout,
     )
     for name in options.cases.split(","):
         if name not in CASES:

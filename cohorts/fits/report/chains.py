@@ -40,8 +40,10 @@ def _sampler(view: PosteriorView, manifest: Mapping[str, Any] | None) -> Block:
         ("Step size", sizes),
         ("Steps a draw, mean", fixed(float(stats["n_steps"].mean()), 1)),
     ]  # fmt: skip
-    centred = (manifest or {}).get("sampler", {}).get("centred", {})
-    for name, share in centred.items():
+    sampler = (manifest or {}).get("sampler", {})
+    if "layout_chosen" in sampler:
+        rows.append(("Layout", sampler["layout_chosen"]))
+    for name, share in sampler.get("centred", {}).items():
         rows.append((f"Centred, mean over subjects: {name}", fixed(share, 2)))
     words = {
         "gradients": "Gradients of the density",

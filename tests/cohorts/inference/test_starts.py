@@ -76,3 +76,18 @@ def test_no_start_is_told_with_the_parameters():
 
     with pytest.raises(ModelError, match="no point of finite density.*clearance"):
         starts(impossible, {"y": 0.0})
+
+
+def test_scales_that_may_vanish_are_known_however_effects_are_written(schools_data: Any):
+    """Effects of a centred model, of one in between, of a standardised one."""
+
+    def model(y: Any, sigma: Any, share: float) -> None:
+        tau = numpyro.sample("tau", dist.LogNormal(0, 1))
+        with numpyro.plate("school", y.shape[0]):
+            numpyro.sample("theta", dist.Normal(0.0, tau**share))
+
+    for share in (1.0, 0.3, 0.0):
+        data = jax.tree.map(jnp.asarray, {**schools_data, "share": share})
+        at = {"tau": jnp.asarray(-0.7), "theta": jnp.ones(8)}
+        found = Density.of(model, data).log_scales(at, data)
+        np.testing.assert_allclose(found, 8 * share * -0.7, rtol=1e-12)

@@ -1,0 +1,102 @@
+"""Data sets simulated by others, fitted by NUTS: the parameters that made them are found.
+
+Schoemaker R, Fidler M, Laveille C, et al. Performance of the SAEM and FOCEI algorithms in the open-
+source, nonlinear mixed effect modeling tool nlmixr. CPT Pharmacometrics Syst Pharmacol. 2019;8:923:
+120 subjects at four doses; each row holds its subject's own true parameters. Every third subject is
+fitted: 40, of all four doses. The truth is what these subjects' own parameters give: a fit
+cannot know that others were meant.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cohorts.data import DataSpec, read_patients
+from cohorts.diagnosis import judge
+from cohorts.hierarchy import HierarchySpec, population_of
+from cohorts.inference import Joint, Sampling, sample
+from cohorts.inference.numpyro_model import model_of
+from cohorts.inference.parameterisation import centring
+from insilico import models
+
+FOLDER = Path(__file__).parents[3] / "shared" / "data" / "pkpd"
+EVERY = 3
+RESIDUAL = 0.2
+"""Standard deviation of the proportional error, which the paper states."""
+
+ORAL = {"absorption_rate": ("KA", "1 1/h"), "clearance": ("CL", "4 L/h"),
+        "central_volume": ("V", "70 L")}  # fmt: skip
+BOLUS = {
+    "clearance": ("CL", "4 L/h"),
+    "central_volume": ("V1", "70 L"),
+    "intercompartmental_clearance": ("Q", "4 L/h"),
+    "peripheral_volume": ("V2", "50 L"),
+}
+TABLE = {
+    "columns": {"subject": "ID", "time": "TIME", "event": "EVID", "amount": "AMT",
+                "measured": "DV", "missing": "MDV"},
+    "units": {"time": "h", "amount": "ug"},
+    "outputs": {"concentration": {"unit": "ug/L"}},
+}  # fmt: skip
+
+
+def population(columns: dict[str, tuple[str, str]]) -> HierarchySpec:
+    """Priors a factor of 2.7 wide either way, which know little of the truth."""
+    parameters: dict[str, Any] = {
+        name: {
+            "typical": {"kind": "log_normal", "median": median, "sd": 1.0},
+            "between_subject": {"kind": "log_normal", "sd": {"kind": "half_normal", "scale": 0.5}},
+        }
+        for name, (_, median) in columns.items()
+    }
+    if "absorption_rate" not in columns:
+        parameters["absorption_rate"] = {"typical": "1 1/h"}
+    residual = {"kind": "proportional", "sd": {"kind": "half_normal", "scale": 0.5}}
+    content = {"population": parameters, "residual": {"concentration": residual}}
+    return HierarchySpec.model_validate_json(json.dumps(content))
+
+
+def truth(frame: pd.DataFrame, columns: dict[str, tuple[str, str]]) -> dict[str, float]:
+    """Geometric mean, and standard deviation of the logarithm, of the subjects' own parameters."""
+    own = frame.groupby("ID").first()
+    found = {"residual_sd_concentration": RESIDUAL}
+    for name, (column, _) in columns.items():
+        logarithm = np.log(own[column])
+        found[f"typical_{name}"] = float(np.exp(logarithm.mean()))
+        found[f"sd_{name}"] = float(logarithm.std())
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "model", "into", "columns"),
+    [
+        ("Oral_1CPT_sim.csv", "one_compartment", "depot", ORAL),
+        ("Bolus_2CPT_sim.csv", "two_compartment", "central", BOLUS),
+    ],
+)
+def test_what_made_a_simulated_set_is_recovered(
+    file: str, model: str, into: str, columns: dict[str, tuple[str, str]]
+) -> None:
+    if not (FOLDER / file).exists():
+        pytest.skip(f"the simulated data are not there: {file} in ../shared/data/pkpd")
+    frame = pd.read_csv(FOLDER / file)
+    frame = frame[frame.ID % EVERY == 1]
+    assert frame.ID.nunique() == 40 and frame.DOSE.nunique() == 4
+    spec = DataSpec.model_validate_json(json.dumps({"file": file, "doses_into": into, **TABLE}))
+    structural = models.get(model)
+    patients = read_patients(structural, spec, frame)
+    joint, data = Joint.of(population_of(population(columns), structural, {}), patients)
+    shares = centring(joint, data, seed=1)
+    draws = sample(
+        model_of(joint, shares), {"data": data}, Sampling(warmup=300, draws=300), seed=1
+    )  # fmt: skip
+    assert judge(draws.tree).passed
+    found = draws.tree["posterior"].to_dataset()
+    for name, value in truth(frame, columns).items():
+        values = found[name].to_numpy()
+        assert abs(values.mean() - value) <= 3.5 * values.std(), name
