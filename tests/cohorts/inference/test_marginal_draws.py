@@ -20,8 +20,8 @@ def test_the_prior_of_draws_is_that_of_the_parameters_and_not_of_their_coordinat
     theta = coordinates_of_draws(joint, draws)
     np.testing.assert_allclose(np.exp(theta), np.stack([draws[n] for n in joint.sites], axis=1))
     # The half-normal prior's scale is that of `oral`, 1 mg/L.
-    expected = stats.lognorm(1.0, scale=2.8).logpdf(draws["typical_clearance"])
-    expected += stats.halfnorm(scale=1.0).logpdf(draws["residual_sd_concentration"])
+    expected = stats.lognorm.logpdf(draws["typical_clearance"], 1.0, scale=2.8)
+    expected += stats.halfnorm.logpdf(draws["residual_sd_concentration"], scale=1.0)
     np.testing.assert_allclose(log_prior_of_draws(joint, theta), expected, rtol=1e-10)
     jacobian = float(joint.log_prior(theta[0])) - expected[0]
     assert jacobian == pytest.approx(theta[0].sum())
