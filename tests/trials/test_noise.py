@@ -131,7 +131,8 @@ def test_arms_share_paths_and_decisions_change_doses_alone(tree):
 def test_a_subject_has_its_path_whoever_stands_beside_it(study, tree):
     """To the last bit, at another place of another block, under every arm."""
     some = np.random.default_rng(1).permutation(2000)
-    draw, treat = (make(study.config, study.protocol) for make in (make_draw, make_treat))
+    draw = make_draw(study.config, study.protocol)
+    treat = make_treat(study.config, study.protocol)
     addresses = Addresses(0 * some, some // 40, some % 40)
     ((batch, real),) = dispatches(addresses, blocks_a_dispatch(len(some)))
     found = np.moveaxis(np.asarray(treat(draw(batch)).values["level"]), 1, 0)

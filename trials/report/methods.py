@@ -127,9 +127,9 @@ def _simulation(view: View) -> tuple[str, ...]:
     fluctuating = "; ".join(process.description for process in processes.values())
     own = "one" if view.config.trial.crossover is None else "one in each period"
     noise = (
-        f"The paths of the model's noise ({fluctuating}) are among them. Each subject has {own}, "
-        "a function of time that no arm, visit or step changes; equations are solved along it in "
-        "the sense of Itô."
+        f"Among these numbers are the paths of the model's noise ({fluctuating}): each subject has "
+        f"{own}, a function of time that no arm, visit or step changes, and equations are solved "
+        "along it in the sense of Itô."
     )
     shared, *others = SIMULATION
     return (shared, noise, *others)
