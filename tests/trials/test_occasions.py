@@ -24,6 +24,7 @@ def crossover(bioequivalence):
     return simulated(bioequivalence)
 
 
+@pytest.mark.slow
 def test_periods_differ_by_what_varies_between_occasions(crossover):
     subjects = crossover["subjects"]
     clearance = np.stack([subjects[f"parameter_clearance_{period}"].values for period in (1, 2)])
@@ -41,6 +42,7 @@ def test_periods_differ_by_what_varies_between_occasions(crossover):
             np.testing.assert_allclose(found, 1.0, rtol=0.03)
 
 
+@pytest.mark.slow
 def test_the_residual_of_the_analysis_of_variance_is_what_was_put_in(crossover):
     estimates = crossover["estimates"].sel(analysis="auc_inf")
     residual = estimates["standard_error"].values ** 2 * SUBJECTS / 2

@@ -77,7 +77,7 @@ def observation(time: float) -> dict[str, float]:
     return {"TIME": time, "EVID": 0, "CMT": 0}
 
 
-@pytest.mark.parametrize("method", [pytest.param("closed_form", marks=pytest.mark.slow), "tsit5"])
+@pytest.mark.parametrize("method", ["closed_form", pytest.param("tsit5", marks=pytest.mark.slow)])
 def test_a_record_belongs_to_its_occasion_with_all_that_follows_it(method):
     into_central = {"CMT": 2, "AMT": 100.0}
     times = np.array([1.0, 3.0, 4.0, 6.0, 7.0])
@@ -164,7 +164,8 @@ def test_a_steady_state_is_that_of_its_occasion():
     np.testing.assert_allclose(found.outputs.central[0], own, rtol=1e-9)
 
 
-@pytest.mark.parametrize("method", ["closed_form", pytest.param("tsit5", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["closed_form", "tsit5"])
 def test_without_a_change_nothing_is_other_than_without_occasions(method):
     dose = {"TIME": 0.0, "AMT": 100.0}
     records = oral_table(dose, *map(observation, (1.0, 4.0, 9.0)), patients=2)
@@ -194,6 +195,7 @@ REFILLED = dataclasses.replace(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_triggers_see_the_parameters_of_the_occasion():
     rows = {"TIME": [0.0, 1.0, 2.0, 3.0], "EVID": [1, 0, 0, 0], "AMT": [20.0, 0, 0, 0], "CMT": 2}
     data = {name: np.broadcast_to(np.asarray(of, float), 4) for name, of in rows.items()}
@@ -236,7 +238,7 @@ def _objective(method: str, patients: int = 3) -> tuple[Any, Any]:
     return objective, jnp.asarray(at)
 
 
-@pytest.mark.parametrize("method", GRADIENTS)
+@pytest.mark.parametrize("method", [pytest.param("closed_form", marks=pytest.mark.slow), "tsit5"])
 def test_gradients_by_the_parameters_of_each_occasion_are_differences(method):
     objective, at = _objective(method)
     value = quickly(objective)
