@@ -128,8 +128,8 @@ def _table(view: View) -> Table:
         cells = [
             str(name) + (f", {unit}" if unit else ""),
             plain(float(at["published"])),
-            f"{100 * error:.1f} % of subjects" if share else significant(error, 2),
-            "stated" if math.isnan(subjects) else f"{subjects:.0f}",
+            (f"{100 * error:.1f} % of subjects" if share else significant(error, 2))
+            + ("" if math.isnan(subjects) else f" ({subjects:.0f})"),
             given,
             before,
             fixed(float(at["mismatch"]), 2),
@@ -141,8 +141,7 @@ def _table(view: View) -> Table:
     columns = [
         Column("Target"),
         Column("Value", number=True, group="Published"),
-        Column("Standard error", number=True, group="Published"),
-        Column("Subjects", number=True, group="Published"),
+        Column("SE (subjects)", number=True, group="Published"),
         Column(
             f"Calibrated ({view.percent})" if view.sampled else "Calibrated",
             number=True,
@@ -153,11 +152,9 @@ def _table(view: View) -> Table:
         Column("Monte-Carlo error", "SE", number=True, group="Population less published"),
     ]
     if view.sampled:
-        columns.append(
-            Column("the same, repeated", "SE", number=True, group="Population less published")
-        )
+        columns.append(Column("repeated", "SE", number=True, group="Population less published"))
     note = (
-        "SE: in standard errors of what was published. Where a number of subjects is given, the "
+        "SE: standard errors of what was published. Where a number of subjects is given, the "
         "standard error is the large-sample one of so many subjects of this population. A quantile "
         "of so many subjects is compared by the share of patients below it. Monte-Carlo error: of "
         f"the statistics, because there are {counted(view.config.virtual_patients, 'patient')}"
