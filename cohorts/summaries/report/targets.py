@@ -199,17 +199,17 @@ def _left_out(view: View) -> Table:
         "Each target left out in turn",
         (
             Column("Target left out"),
-            Column("Distance from what the others lead to", "SE", number=True),
+            Column("Distance", "SE", number=True),
             Column("with it", "SE", number=True, group="Its mismatch"),
             Column("without it", "SE", number=True, group="Its mismatch"),
-            Column("Fall of the others' squared mismatch", number=True),
+            Column("Others fall by", number=True),
             Column("Most improved"),
         ),
         rows,
         "/conflicts",
-        "Distance: root of twice the fall of the objective, in standard errors of the target "
-        "and of what the others and the plausible range lead to, together; about 1 is to be "
-        "expected. The "
+        "Distance: of the target from what the others and the plausible range lead to, in standard "
+        "errors of both together: the root of twice the fall of the objective. About 1 is to be "
+        "expected. Others fall by: the sum of their squared mismatches. The "
         + (
             "objective is taken where it is least, so that mismatches differ a little from those "
             "of the whole posterior above."
