@@ -144,6 +144,9 @@ def structural_model(config: Solved, document: Document) -> Model:
             [document.problem(("model",), "unknown model", allowed=listed(names), hint=near)]
         )
     model = models.get(config.model)
+    if model.diffusion is not None:
+        message = f"{model.name} has noise of its own, with which it cannot be fitted"
+        raise ConfigError([document.problem(("model",), message, found=config.model)])
     method = config.solver.method or model.method
     if method not in REVERSIBLE:
         message = f"{method}, the model's own method, has no derivative in reverse"

@@ -128,8 +128,8 @@ def _table(view: View) -> Table:
         cells = [
             str(name) + (f", {unit}" if unit else ""),
             plain(float(at["published"])),
-            f"{100 * error:.1f} % of subjects" if share else significant(error, 2),
-            "stated" if math.isnan(subjects) else f"{subjects:.0f}",
+            (f"{100 * error:.1f} % of subjects" if share else significant(error, 2))
+            + ("" if math.isnan(subjects) else f" ({subjects:.0f})"),
             given,
             before,
             fixed(float(at["mismatch"]), 2),
@@ -141,8 +141,7 @@ def _table(view: View) -> Table:
     columns = [
         Column("Target"),
         Column("Value", number=True, group="Published"),
-        Column("Standard error", number=True, group="Published"),
-        Column("Subjects", number=True, group="Published"),
+        Column("SE (subjects)", number=True, group="Published"),
         Column(
             f"Calibrated ({view.percent})" if view.sampled else "Calibrated",
             number=True,
@@ -153,11 +152,9 @@ def _table(view: View) -> Table:
         Column("Monte-Carlo error", "SE", number=True, group="Population less published"),
     ]
     if view.sampled:
-        columns.append(
-            Column("the same, repeated", "SE", number=True, group="Population less published")
-        )
+        columns.append(Column("repeated", "SE", number=True, group="Population less published"))
     note = (
-        "SE: in standard errors of what was published. Where a number of subjects is given, the "
+        "SE: standard errors of what was published. Where a number of subjects is given, the "
         "standard error is the large-sample one of so many subjects of this population. A quantile "
         "of so many subjects is compared by the share of patients below it. Monte-Carlo error: of "
         f"the statistics, because there are {counted(view.config.virtual_patients, 'patient')}"
@@ -202,17 +199,17 @@ def _left_out(view: View) -> Table:
         "Each target left out in turn",
         (
             Column("Target left out"),
-            Column("Distance from what the others lead to", "SE", number=True),
+            Column("Distance", "SE", number=True),
             Column("with it", "SE", number=True, group="Its mismatch"),
             Column("without it", "SE", number=True, group="Its mismatch"),
-            Column("Fall of the others' squared mismatch", number=True),
+            Column("Others fall by", number=True),
             Column("Most improved"),
         ),
         rows,
         "/conflicts",
-        "Distance: root of twice the fall of the objective, in standard errors of the target "
-        "and of what the others and the plausible range lead to, together; about 1 is to be "
-        "expected. The "
+        "Distance: of the target from what the others and the plausible range lead to, in standard "
+        "errors of both together: the root of twice the fall of the objective. About 1 is to be "
+        "expected. Others fall by: the sum of their squared mismatches. The "
         + (
             "objective is taken where it is least, so that mismatches differ a little from those "
             "of the whole posterior above."
