@@ -164,7 +164,7 @@ def settle_again(plan: Plan, chains: Chains, keys: Key[Array, " chains"]) -> Cha
 
     There they adapt the step size anew, as after a change of the metric, and keep the metric.
     """
-    begin, _ = hmc_util.dual_averaging()
+    begin: Callable[[Any], Any] = hmc_util.dual_averaging()[0]
     adapted = chains.adaptation
     last = len(hmc_util.build_adaptation_schedule(plan.warmup)) - 1
     again = adapted._replace(
@@ -320,7 +320,10 @@ def _iteration(
         return new._replace(z_grad=gradient)
 
     early = min(EARLY_DEPTH, plan.max_tree_depth)
-    deepest = jnp.where(iteration < plan.early, early, plan.max_tree_depth)
+    depths: Any = (
+        jnp.where(iteration < plan.early, early, plan.max_tree_depth),
+        plan.max_tree_depth,
+    )
     tree = hmc_util.build_tree(
         marked,
         kinetic,
@@ -328,7 +331,7 @@ def _iteration(
         adapted.inverse_mass_matrix,
         adapted.step_size,
         key_tree,
-        max_tree_depth=(deepest, plan.max_tree_depth),
+        max_tree_depth=depths,
     )
     acceptance = tree.sum_accept_probs / tree.num_proposals
     ends = jax.tree.leaves((tree.z_left_grad, tree.z_right_grad))
