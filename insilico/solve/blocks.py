@@ -101,11 +101,12 @@ def solve_block(
         rows, shape, prior = as_rows(
             model, parameters, events, pattern, tolerances, advance, derivative, name
         )
-        if backwards:
+        if backwards or (derivative is not None and name in methods.REVERSIBLE):
             walking, given = loops.differentiable(name).of(
                 model, parameters, rows, shape, name, rule, subject, prior
             )
-            return walking.walk(given, tolerances)
+            take = walking.walk if backwards else walking.plain
+            return take(given, tolerances)
         passing = shape.between and rule is None and model.triggers is None
         passing = passing and jax.default_backend() == "cpu"
         if passing and derivative is None and name in methods.ADAPTIVE:

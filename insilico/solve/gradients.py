@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from insilico.model import Model
-from insilico.solve import crossings, methods, reactions, walks
+from insilico.solve import crossings, methods, reactions, stability, walks
 from insilico.solve.adaptive import Limits, Position, start
 from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
 from insilico.solve.events import Events, Pattern
@@ -46,6 +46,7 @@ from insilico.solve.replays import (
     replaced,
     smooth,
 )
+from insilico.solve.stability import Probe
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.triggers import LOCATED, Watch
@@ -76,11 +77,12 @@ Pullback = Callable[[Walk], Given]
 
 
 class _Passed(NamedTuple):
-    """A row that was passed: the condition before it, where lanes arrived and how, the numbers of
-    the first step on the way there and of the first one after it, and what was remembered then of
-    triggers."""
+    """A row that was passed: the condition and the probe before it, where lanes arrived and how,
+    the numbers of the first step on the way there and of the first one after it, and what was
+    remembered then of triggers."""
 
     before: Condition
+    probe: Probe | None
     position: Position
     status: Array
     begun: Array
@@ -171,9 +173,27 @@ class Differentiable:
         return run(given, tolerances)
 
     def plain(self, given: Given, tolerances: TolerancesAsNumbers) -> Walk:
-        """The walk, remembering nothing."""
-        advance = functools.partial(crossings.advance, methods.get(self.method))
-        return walks.walk_course(self.course(given), given.events, tolerances, advance, given.prior)
+        """The walk, remembering nothing. It can be differentiated forwards."""
+        course = self.course(given)
+        equations, constants = self._equations(given)
+
+        def pass_row(carry: tuple[Condition, Probe | None], this: Row) -> tuple[Any, Any]:
+            before, probe = carry
+            journey = self._journey(course, equations, constants, before, probe, this, tolerances)
+            moving, probe = journey.taken()
+            arrived = course.arrive(before, tolerances, *journey.judge(moving))
+            after, seen = walks.leave(course, arrived, this)
+            return (after, probe), seen
+
+        (end, _), seen = lax.scan(
+            pass_row, self._started(course, given), walks.rows_of(given.events, self.pattern)
+        )
+        return walks.result(course, given.events, end, seen, given.prior)
+
+    def _started(self, course: Course, given: Given) -> tuple[Condition, Probe | None]:
+        """The condition before the first row, and the probe of the fastest rate."""
+        condition = walks.started(course, given.prior)
+        return condition, stability.begin(methods.get(self.method), condition.position.state)
 
     def with_pullback(
         self, given: Given, tolerances: TolerancesAsNumbers, record: Array
@@ -182,19 +202,23 @@ class Differentiable:
         course = self.course(given)
         equations, constants = self._equations(given)
 
-        def pass_row(carry: tuple[Condition, Array, Array], this: Row) -> tuple[Any, Any]:
-            before, begun, record = carry
-            journey = self._journey(course, equations, constants, before, this, tolerances)
-            moving, count, record = journey.recorded(journey.first, begun, record)
+        def pass_row(
+            carry: tuple[Condition, Probe | None, Array, Array], this: Row
+        ) -> tuple[Any, Any]:
+            before, probe, begun, record = carry
+            journey = self._journey(course, equations, constants, before, probe, this, tolerances)
+            moving, after_probe, count, record = journey.recorded(
+                journey.first, probe, begun, record
+            )
             position, status, *watch = journey.judge(moving)
             arrived = course.arrive(before, tolerances, position, status, *watch)
             after, seen = walks.leave(course, arrived, this)
-            passed = _Passed(before, position, arrived.status, begun, count, arrived.watch)
-            return (after, count, record), (seen, passed)
+            passed = _Passed(before, probe, position, arrived.status, begun, count, arrived.watch)
+            return (after, after_probe, count, record), (seen, passed)
 
-        (end, count, record), (seen, passed) = lax.scan(
+        (end, _, count, record), (seen, passed) = lax.scan(
             pass_row,
-            (walks.started(course, given.prior), jnp.int32(0), record),
+            (*self._started(course, given), jnp.int32(0), record),
             walks.rows_of(given.events, self.pattern),
         )
         walk = walks.result(course, given.events, end, seen, given.prior)
@@ -241,7 +265,9 @@ class Differentiable:
             of_lasting, of_before, of_event = pullback(leave, lasting, arrived, this.event)(
                 [*totals.condition, *smooth(of_seen)]
             )
-            journey = self._journey(course, equations, constants, before, this, tolerances)
+            journey = self._journey(
+                course, equations, constants, before, passed.probe, this, tolerances
+            )
             if passed.watch is not None:
                 journey = journey._replace(located=passed.watch.phase == LOCATED)
             sums, record = journey.replayed(
@@ -354,6 +380,7 @@ class Differentiable:
         equations: Callable[..., Components],
         constants: list[Any],
         before: Condition,
+        probe: Probe | None,
         this: Row,
         tolerances: TolerancesAsNumbers,
     ) -> Journey:
@@ -364,9 +391,9 @@ class Differentiable:
         watching = reactions.watching(course, before, this.pause).get("watching")
         if watching is None:
             first = start(method, stepper, before.position, this.fresh, limits)
-            return Journey(method, opened, own, limits, target, first)
+            return Journey(method, opened, own, limits, target, first, probe)
         watched = crossings.begin(method, stepper, before.position, this.fresh, limits, watching)
-        return Journey(method, opened, own, limits, target, watched, watching.signals)
+        return Journey(method, opened, own, limits, target, watched, probe, watching.signals)
 
 
 def without_failed(walk: Walk, cotangents: Any) -> Any:
@@ -404,11 +431,12 @@ def advance(
         here = Position(time, size, state, steps)
         stepper = opened.stepper(constants)
         first = start(method, stepper, here, fresh, limits)
-        return Journey(method, opened, constants, limits, target, first)
+        probe = stability.begin(method, state)
+        return Journey(method, opened, constants, limits, target, first, probe)
 
     def plain(constants: Constants, ends: Any, frozen: Any) -> tuple[Position, Array]:
         way = journey(constants, ends, frozen)
-        return way.judge(way.taken())
+        return way.judge(way.taken()[0])
 
     def forth(constants: Constants, ends: Any, frozen: Any) -> tuple[tuple[Position, Array], Any]:
         return plain(constants, ends, frozen), (constants, ends, frozen)
@@ -417,7 +445,7 @@ def advance(
         constants, ends, frozen = residuals
         way = journey(constants, ends, frozen)
         record = blank_record(2 + len(position.state), position.time.shape, position.time.dtype)
-        _, count, record = way.recorded(way.first, jnp.int32(0), record)
+        _, _, count, record = way.recorded(way.first, way.probe, jnp.int32(0), record)
         begin = jnp.maximum(count - record.shape[0], 0)
         sums = Sums.of(cotangents[0].state, constants, timed=True)
         sums, _ = way.replayed(sums, jnp.int32(0), count, record, begin)

@@ -17,12 +17,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.extend.core import jaxpr_as_fun
 
-from insilico.solve import crossings
+from insilico.solve import crossings, stability
 from insilico.solve.adaptive import Limits, Moving, Tried, any_of, attempt, judge
 from insilico.solve.crossings import Going, Watched
 from insilico.solve.fields import Components, Field
 from insilico.solve.methods import Method, Stepper, Trial
-from insilico.solve.triggers import Signals
+from insilico.solve.stability import Probe
+from insilico.solve.triggers import GOING, Signals
 
 
 class Constants(NamedTuple):
@@ -110,6 +111,8 @@ class Sums(NamedTuple):
 class Journey(NamedTuple):
     """The way of lanes to their `target`, from their `first` moment on.
 
+    - `probe`: of the fastest rate, at that moment, which bounds the steps; None for a method that
+      is stable with any.
     - `signals`: the triggers to look out for, if there are any; `located`: in a replay, the lanes
       whose way has ended where one crosses.
     """
@@ -120,15 +123,18 @@ class Journey(NamedTuple):
     limits: Limits
     target: Array
     first: Moving | Watched
+    probe: Probe | None
     signals: Signals | None = None
     located: Array | None = None
 
-    def taken(self) -> Any:
-        """Where lanes are at the end, without a record."""
+    def taken(self) -> tuple[Any, Probe | None]:
+        """Where lanes are at the end, without a record, and the probe there."""
+        if self.signals is not None:
+            return self._watched.take((self.first, self.probe), lambda *now: self._step(*now)[0])
         return lax.while_loop(
-            lambda moving: any_of(self.limits.allow(moving, self.target)),
-            lambda moving: self._step(moving)[0],
-            self.first,
+            lambda now: any_of(self.limits.allow(now[0], self.target)),
+            lambda now: self._step(*now)[0],
+            (self.first, self.probe),
         )
 
     def judge(self, moving: Any) -> tuple[Any, ...]:
@@ -143,42 +149,65 @@ class Journey(NamedTuple):
         stepper = self.opened.stepper(self.constants)
         return Going(self.method, stepper, self.target, self.limits, self.signals)
 
-    def _step(self, moving: Any) -> tuple[Any, Tried]:
-        if self.signals is not None:
-            return self._watched.attempt(moving)
+    def _step(
+        self, moving: Any, probe: Probe | None
+    ) -> tuple[tuple[Any, Probe | None], tuple[Moving, Tried]]:
+        """A step, and from where and how it was tried."""
         stepper = self.opened.stepper(self.constants)
-        return attempt(self.method, stepper, moving, self.target, self.limits)
+        at: Moving = moving.moving if isinstance(moving, Watched) else moving
+        if probe is not None:
+            going = self.limits.allow(at, self.target)
+            if isinstance(moving, Watched):
+                # The place of a crossing is told by the size of the step that it was found on.
+                going = going & (moving.watch.phase == GOING)
+            found = stability.follow(
+                probe, stepper, at.time, at.state, self.limits.relative, self.limits.floors
+            )
+            size = stability.bounded(self.method, found, at.size)
+            # A lane that is idle for a while learns nothing: others do not matter to it.
+            probe = jax.tree.map(lambda new, old: jnp.where(going, new, old), found, probe)
+            at = at._replace(size=jnp.where(going, size, at.size))
+        if isinstance(moving, Watched):
+            after, tried = self._watched.attempt(moving._replace(moving=at))
+        else:
+            after, tried = attempt(self.method, stepper, at, self.target, self.limits)
+        return (after, probe), (at, tried)
 
     def recorded(
-        self, moving: Any, number: Array, record: Array, until: Array | None = None
-    ) -> tuple[Any, Array, Array]:
+        self,
+        moving: Any,
+        probe: Probe | None,
+        number: Array,
+        record: Array,
+        until: Array | None = None,
+    ) -> tuple[Any, Probe | None, Array, Array]:
         """Steps until nobody has to go further, or up to step `until`.
 
-        `number` is that of the next step. Returns where lanes are then, the number of the step that
-        would come next, and the record.
+        `number` is that of the next step. Returns where lanes are then, the probe there, the number
+        of the step that would come next, and the record.
         """
-
+        carry = (moving, probe, number, record)
         if self.signals is not None:
-            within = None if until is None else lambda _, number, record: number < until
-            return self._watched.take((moving, number, record), self._recording, within)
+            within = None if until is None else lambda *carry: carry[2] < until
+            return self._watched.take(carry, self._recording, within)
 
-        def unfinished(carry: tuple[Any, Array, Array]) -> Array:
+        def unfinished(carry: tuple[Any, ...]) -> Array:
             if until is not None:
-                return carry[1] < until
+                return carry[2] < until
             return any_of(self.limits.allow(carry[0], self.target))
 
-        return lax.while_loop(
-            unfinished, lambda carry: self._recording(*carry), (moving, number, record)
-        )
+        return lax.while_loop(unfinished, lambda carry: self._recording(*carry), carry)
 
-    def _recording(self, moving: Any, number: Array, record: Array) -> tuple[Any, Array, Array]:
+    def _recording(
+        self, moving: Any, probe: Probe | None, number: Array, record: Array
+    ) -> tuple[Any, Probe | None, Array, Array]:
         """A step, and its length (0 where it was not taken), time and state before it on record."""
-        after, tried = self._step(moving)
-        moving = moving.moving if isinstance(moving, Watched) else moving
+        (after, probe), (at, tried) = self._step(moving, probe)
         length = jnp.where(tried.taken, tried.length, 0.0)
-        row = jnp.stack([length, moving.time, *moving.state])
+        row = jnp.stack([length, at.time, *at.state])
         place = number % record.shape[0]
-        return after, number + 1, lax.dynamic_update_index_in_dim(record, row, place, 0)
+        record = lax.dynamic_update_index_in_dim(record, row, place, 0)
+        return after, probe, number + 1, record
 
     def replayed(
         self, sums: Sums, begin: Array, end: Array, record: Array, recorded_from: Array
@@ -193,8 +222,8 @@ class Journey(NamedTuple):
         def part(carry: tuple[Array, Array, Sums]) -> tuple[Array, Array, Sums]:
             left, record, sums = carry
             known = left > recorded_from
-            _, _, record = self.recorded(
-                self.first, jnp.where(known, left, begin), record, until=left
+            _, _, _, record = self.recorded(
+                self.first, self.probe, jnp.where(known, left, begin), record, until=left
             )
             start = jnp.maximum(begin, jnp.where(known, recorded_from, left - room))
             _, sums = lax.while_loop(

@@ -71,25 +71,32 @@ def fastest(grown: Grown, units: Components) -> Array:
     """
     zero = jnp.zeros_like(units[0])
 
-    def length(direction: Components) -> Array:
-        total = zero
-        for entry, unit in zip(direction, units, strict=True):
-            total = total + (entry / unit) * (entry / unit)
-        return jnp.sqrt(total)
-
     def again(search: Search) -> Search:
         after = grown(search.direction)
-        growth = length(after)
+        growth = length(after, units)
         safe = jnp.where(growth > 0.0, growth, 1.0)
         direction = tuple(entry / safe for entry in after)
         return Search(search.number + 1, direction, growth, search.growth)
 
-    # Of unequal entries and signs, so that no model's symmetry makes one eigenvector missing.
-    first = tuple(unit * (1.0 + 0.37 * index) * (-1.0) ** index for index, unit in enumerate(units))
+    first = pattern(units)
     start = Search(jnp.int32(0), first, zero, zero)
     end = lax.while_loop(lambda search: search.number < ITERATIONS, again, start)
     # A pair of complex eigenvalues turns the direction; two growths together hardly notice.
     return jnp.sqrt(end.growth * end.before)
+
+
+def length(direction: Components, units: Components) -> Array:
+    """The length of each lane's direction in these units."""
+    total = jnp.zeros_like(units[0])
+    for entry, unit in zip(direction, units, strict=True):
+        total = total + (entry / unit) * (entry / unit)
+    return jnp.sqrt(total)
+
+
+def pattern(units: Components) -> Components:
+    """A direction of unequal entries and signs, so that no model's symmetry makes one eigenvector
+    missing."""
+    return tuple(unit * (1.0 + 0.37 * index) * (-1.0) ** index for index, unit in enumerate(units))
 
 
 def told(
