@@ -164,12 +164,13 @@ def settle_again(plan: Plan, chains: Chains, keys: Key[Array, " chains"]) -> Cha
 
     There they adapt the step size anew, as after a change of the metric, and keep the metric.
     """
-    begin: Callable[[Any], Any] = hmc_util.dual_averaging()[0]
+    begin, _ = hmc_util.dual_averaging()
     adapted = chains.adaptation
+    # As NumPyro does it: ten times the step size is what adaptation leans to at first.
+    centre: Any = jnp.log(10.0) + jnp.log(adapted.step_size)
     last = len(hmc_util.build_adaptation_schedule(plan.warmup)) - 1
     again = adapted._replace(
-        ss_state=jax.vmap(lambda size: begin(jnp.log(10.0) + jnp.log(size)))(adapted.step_size),
-        window_idx=jnp.full_like(adapted.window_idx, last),
+        ss_state=jax.vmap(begin)(centre), window_idx=jnp.full_like(adapted.window_idx, last)
     )
     again = jax.tree.map(lambda new, old: new.astype(old.dtype), again, adapted)
     return chains._replace(adaptation=again, key=keys)
