@@ -166,10 +166,11 @@ def settle_again(plan: Plan, chains: Chains, keys: Key[Array, " chains"]) -> Cha
     """
     begin, _ = hmc_util.dual_averaging()
     adapted = chains.adaptation
+    # As NumPyro does it: ten times the step size is what adaptation leans to at first.
+    centre: Any = jnp.log(10.0) + jnp.log(adapted.step_size)
     last = len(hmc_util.build_adaptation_schedule(plan.warmup)) - 1
     again = adapted._replace(
-        ss_state=jax.vmap(lambda size: begin(jnp.log(10.0) + jnp.log(size)))(adapted.step_size),
-        window_idx=jnp.full_like(adapted.window_idx, last),
+        ss_state=jax.vmap(begin)(centre), window_idx=jnp.full_like(adapted.window_idx, last)
     )
     again = jax.tree.map(lambda new, old: new.astype(old.dtype), again, adapted)
     return chains._replace(adaptation=again, key=keys)
@@ -320,7 +321,10 @@ def _iteration(
         return new._replace(z_grad=gradient)
 
     early = min(EARLY_DEPTH, plan.max_tree_depth)
-    deepest = jnp.where(iteration < plan.early, early, plan.max_tree_depth)
+    depths: Any = (
+        jnp.where(iteration < plan.early, early, plan.max_tree_depth),
+        plan.max_tree_depth,
+    )
     tree = hmc_util.build_tree(
         marked,
         kinetic,
@@ -328,7 +332,7 @@ def _iteration(
         adapted.inverse_mass_matrix,
         adapted.step_size,
         key_tree,
-        max_tree_depth=(deepest, plan.max_tree_depth),
+        max_tree_depth=depths,
     )
     acceptance = tree.sum_accept_probs / tree.num_proposals
     ends = jax.tree.leaves((tree.z_left_grad, tree.z_right_grad))

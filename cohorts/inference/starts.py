@@ -45,6 +45,10 @@ CALM = 3
 """Steps in a row before which so little must be left to go down that a path has arrived: after the
 first, the curvature is known where the path is, and not only where it has been."""
 
+LEFT = 0.1
+"""How little: this share of what draws of the posterior lie above the mode in the mean. The depth
+of the mode is known to as much then."""
+
 WIDER = 2.0
 """Standard deviations of the jump at the end, in those of the curvature found."""
 
@@ -93,7 +97,8 @@ class _Path(NamedTuple):
     - `covariance`: inverse of the curvature found so far; `draw`: from the normal distribution with
       that covariance. `size`: the part of a full step, or of the jump, that is tried next.
     - `calm`: steps in a row that had little left to go down. `arrived`: whether these were enough;
-      `started`: whether it has jumped as well.
+      `mode`: the potential at the end of the way down, foreseen then; `started`: whether it has
+      jumped as well.
     """
 
     point: Float[Array, " d"]
@@ -103,6 +108,7 @@ class _Path(NamedTuple):
     size: Float[Array, ""]
     calm: Int[Array, ""]
     arrived: Bool[Array, ""]
+    mode: Float[Array, ""]
     started: Bool[Array, ""]
 
 
@@ -186,7 +192,7 @@ def _descend(
             covariance=jnp.where(path.arrived, path.covariance, covariance),
             draw=jnp.where(path.arrived, path.draw, draw),
             size=jnp.minimum(1.0, 4.0 * path.size),
-            calm=jnp.where(decrement < dimension, path.calm + 1, 0),
+            calm=jnp.where(decrement < LEFT * dimension, path.calm + 1, 0),
             started=path.arrived,
         )
         # Where no density is known yet, the prior's centre is the way to go.
@@ -195,12 +201,14 @@ def _descend(
             point=jnp.where(lost, (path.point + centre) / 2, path.point),
             size=jnp.where(lost, 1.0, path.size / 4),
         )
+        foreseen = here.potential - decrement / 2
         path = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
         stuck = path.size < 1e-9
         arrived = jnp.isfinite(path.value.potential) & ((path.calm >= CALM) | stuck)
         return path._replace(
             size=jnp.where(arrived & ~path.arrived, 1.0, path.size),
             arrived=path.arrived | arrived,
+            mode=jnp.where(path.arrived, path.mode, foreseen),
             started=path.started | (path.arrived & stuck),
         )
 
@@ -235,6 +243,7 @@ def _descend(
         size=jnp.ones(paths),
         calm=jnp.zeros(paths, int),
         arrived=jnp.zeros(paths, bool),
+        mode=jnp.full(paths, jnp.inf),
         started=jnp.zeros(paths, bool),
     )
     path, number, probes, curvature = jax.lax.while_loop(
@@ -281,14 +290,19 @@ def _on_the_edge(paths: _Path, chains: int) -> Array:
     """The numbers of the paths that chains start at.
 
     Potentials of a normal posterior's draws lie about dimension / 2 above the mode, with standard
-    deviation sqrt(dimension / 2). Paths up to a jump and eight of these above the best are as good
-    as it, and are taken in their order, which is random; again from the first where there are too
-    few.
+    deviation sqrt(dimension / 2). A mode four of these above the deepest holds next to nothing of
+    the posterior, but a chain that starts there may not leave it for long. Of the others, paths up
+    to a jump and eight of these above the best are as good as it, and are taken in their order,
+    which is random; again from the first where there are too few.
     """
     dimension = paths.point.shape[1]
-    rise = dimension / 2 + 8 * math.sqrt(dimension / 2) + _rise_of_jump(dimension)
+    deviation = math.sqrt(dimension / 2)
+    rise = dimension / 2 + 8 * deviation + _rise_of_jump(dimension)
     ended = paths.started | ~jnp.any(paths.started)
-    bound = jnp.min(jnp.where(ended, paths.value.potential, jnp.inf)) + rise
-    plausible = ended & (paths.value.potential <= bound)
+    mode, potential = (
+        jnp.where(ended, leaf, jnp.inf) for leaf in (paths.mode, paths.value.potential)
+    )
+    plausible = ended & (mode <= jnp.min(mode) + 4 * deviation)
+    plausible &= potential <= jnp.min(jnp.where(plausible, potential, jnp.inf)) + rise
     order = jnp.argsort(~plausible, stable=True)
     return order[jnp.arange(chains) % jnp.maximum(jnp.sum(plausible), 1)]

@@ -91,3 +91,15 @@ def test_scales_that_may_vanish_are_known_however_effects_are_written(schools_da
         at = {"tau": jnp.asarray(-0.7), "theta": jnp.ones(8)}
         found = Density.of(model, data).log_scales(at, data)
         np.testing.assert_allclose(found, 8 * share * -0.7, rtol=1e-12)
+
+
+def test_modes_that_hold_next_to_nothing_are_left_out():
+    """Two regions of the same shape: one within reach of the prior, one 12 lower."""
+
+    def two(shift: Any) -> None:
+        x = numpyro.sample("x", dist.Normal(0, 4).expand([2]).to_event(1))
+        away = jnp.stack([jnp.sum((x - shift) ** 2), jnp.sum((x + shift) ** 2) + 6.0])
+        numpyro.factor("likelihood", jax.scipy.special.logsumexp(-2.0 * away))
+
+    found = starts(two, {"shift": jnp.array([3.0, 3.0])}, chains=8)
+    assert np.all(np.asarray(found.position["x"]) > 0.0)
