@@ -17,6 +17,7 @@ from insilico.config import ConfigError
         ("sampling.chains=1", "sampling.chains"),
         ("solver.method=rk4", "solver.method"),
         ("model=hodgkin_huxley1952", "no derivative in reverse"),
+        ("model=gompertz_noise", "noise"),
         ("data.file=data/nothing.csv", "no such file"),
         ("data.columns.measured=CONC", "CONC"),
     ],
