@@ -1,6 +1,6 @@
 """Progress in a log is short."""
 
-from insilico.cli._progress import lines
+from insilico.cli._progress import lines, spoken
 
 
 def logged(capsys, calls):
@@ -27,3 +27,15 @@ def test_a_long_stage_has_at_most_a_line_a_minute(capsys):
 def test_a_stage_of_one_piece_is_not_counted(capsys):
     said = logged(capsys, [(0, "report", 0, 1), (1, "report", 1, 1)])
     assert said == ["report: begun", "report: done in 1.0 s"]
+
+
+def test_where_a_search_stands_is_said_at_most_once_a_second_and_at_its_end(capsys):
+    now = [0.0]
+    speak = spoken(lambda: now[0])
+    for number in range(25):
+        now[0] = 0.1 * number
+        speak("search", f"iteration {number}", False)
+    speak("search", "came to rest", True)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "search: iteration 0" and said[-1] == "search: came to rest"
+    assert 4 <= len(said) <= 5
