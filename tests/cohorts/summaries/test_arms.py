@@ -1,6 +1,7 @@
 """Arms are rows of one schedule, and gradients of what patients come to under all are exact."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -83,7 +84,7 @@ def test_an_area_by_a_course_s_points_is_that_of_the_model(response):
     arm = Arm("one", "one", (Dose(0.0, "central", 100.0),), None, True)
     times = course_times([arm], 0.0, 200.0, 48)
     course = 100.0 / 30.0 * np.exp(-3.0 / 30.0 * times)
-    area = exposure("auc", times, course[:, None], smooth=False)
+    area = exposure("auc", times, jnp.asarray(course[:, None]), smooth=False)
     # Between its points, the course is exponential; a millionth of the time is missing.
     assert float(area[0]) == pytest.approx(100 / 3, rel=1e-4)
 

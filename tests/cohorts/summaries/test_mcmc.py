@@ -210,16 +210,22 @@ def test_targets_that_no_parameter_meets_are_named():
         target("mean", 0.9, 0.1, name="two", group=-2),
         target("sd", 1.0, 0.1, name="three", group=-3),
     ]
-    comparison, given, _ = calibrated(targets, {"kind": "half_normal", "scale": 3})
+    comparison, given, z = calibrated(targets, {"kind": "half_normal", "scale": 3})
     settings = Sampling(chains=2, warmup=200, draws=200)
     drawn = sample(mcmc.model_of(comparison), {"given": given}, settings, seed=5)
     posterior = drawn.tree["posterior"].to_dataset()
-    covariance = np.diag([0.01, 0.01, 0.01]) + 1.0 / N
+    covariance = np.diag([0.01, 0.01, 0.01])
     found = conflicts_of_posterior(
         comparison, given, posterior, covariance[None], np.full((1, 3), 0.1), Stages()
     )
     assert [(pair.first, pair.second) for pair in found.pairs] == [(0, 1)]
-    # 0.6 apart in the standard error of a difference, in which the patients' own mean cancels.
+    # 0.6 apart in the standard error of a difference; the prior of the mean adds next to nothing.
     assert found.distance[0] == pytest.approx(0.6 / (0.1 * np.sqrt(2)), rel=0.05)
-    assert found.distance[2] < 1.0
+    # The standard deviation has its prior against it, of its logarithm, and that of the typical
+    # level, which has to make up for the mean of the random numbers.
+    sds = np.linspace(0.5, 6.0, 100_001)
+    prior = sds**2 / 18 - np.log(sds) + 0.5 * (1.2 - sds * z.mean()) ** 2 / (4 + 0.1**2 / 2)
+    both = prior + 0.5 * ((sds * np.std(z) - 1.0) / 0.1) ** 2
+    expected = np.sqrt(2 * (both.min() - prior.min()))
+    assert found.distance[2] == pytest.approx(expected, rel=1e-3)
     assert "“one” and “two” cannot be met together" in in_words(found, ["one", "two", "three"])[0]
