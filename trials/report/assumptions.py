@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from insilico.config import ConfigError, Path, dotted, load
-from insilico.config.problems import listed
 from insilico.config.tree import Mapping, Node, Sequence
 from insilico.pages.blocks import Block, Bullets, Cell, Column, Row, Section, Table, absent
+from insilico.pages.words import inline
 from trials.report.view import View
 
 MARK = "ASSUMED"
@@ -152,10 +152,10 @@ def _between_periods(view: View) -> str:
     rest = "of a subject are the same in all periods, but for stated effects of periods."
     if not varying:
         return f"Parameters {rest}"
+    names = ", ".join(inline(view.words(name)) for name in varying)
     return (
-        f"Each period is an occasion of its subject, whatever the arm: from one to the next "
-        f"{listed(view.words(name) for name in varying)} vary as the population has it. Other "
-        f"parameters {rest}"
+        "Each period is an occasion of its subject, whatever the arm. What varies between "
+        f"occasions, as the population has it: {names}. Other parameters {rest}"
     )
 
 
