@@ -14,7 +14,13 @@ MARGINS = 106
 """Height of a figure beside its panels (pixels)."""
 
 GAP = 62
-"""Between two rows of panels, for a title and an axis."""
+"""Between two rows of panels, for a title of one line and an axis."""
+
+LETTERS = 118
+"""Of titles side by side, over the width of a figure."""
+
+LINE = 15
+"""Height of a further line of a title."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +51,23 @@ class Panels:
     @property
     def total_height(self) -> int:
         """Of the whole figure (pixels)."""
-        return self.rows * self.height + (self.rows - 1) * GAP + MARGINS
+        own = self.rows * self.height + (self.rows - 1) * self._gap
+        return own + MARGINS + self._further_lines
+
+    @property
+    def _wrapped(self) -> list[str]:
+        """The titles, in lines that do not run into the next panel."""
+        width = LETTERS // self.columns
+        return [f"<b>{plotting.wrapped(title, width)}</b>" for title in self.titles]
+
+    @property
+    def _further_lines(self) -> int:
+        """Height that titles of more than one line take."""
+        return LINE * max((title.count("<br>") for title in self._wrapped), default=0)
+
+    @property
+    def _gap(self) -> int:
+        return GAP + self._further_lines
 
     def on(self, panel: int) -> dict[str, Any]:
         """What puts a trace on a panel's axes."""
@@ -70,10 +92,10 @@ class Panels:
         """
         count = len(self.titles)
         wide = plotting.domains(self.columns, gap)
-        high = plotting.stacked([float(self.height)] * self.rows, GAP)
+        high = plotting.stacked([float(self.height)] * self.rows, self._gap)
         axes: dict[str, Any] = {}
         annotations = []
-        for panel, title in enumerate(self.titles):
+        for panel, title in enumerate(self._wrapped):
             column, row = panel % self.columns, panel // self.columns
             last = panel + self.columns >= count
             axes[plotting.numbered("xaxis", panel)] = plotting.axis(
@@ -88,10 +110,11 @@ class Panels:
                 anchor=plotting.numbered("x", panel),
                 **_own(of_y, panel),
             )
-            annotations.append(plotting.title(title, wide[column][0], high[row][1]))
+            annotations.append(plotting.title(title, wide[column][0], high[row][1], markup=True))
         if changes.get("showlegend"):
             # The legend stands above the titles of the first row.
-            changes = {"margin": {"l": 60, "r": 16, "t": 56, "b": 50}, **changes}
+            top = 56 + self._further_lines
+            changes = {"margin": {"l": 60, "r": 16, "t": top, "b": 50}, **changes}
         return plotting.layout(self.total_height, **{"annotations": annotations, **axes, **changes})
 
 
