@@ -75,6 +75,7 @@ def test_a_subject_is_the_same_in_any_company_to_the_last_bit(cohort, subjects, 
         np.testing.assert_array_equal(some, np.asarray(every)[chosen])
 
 
+@pytest.mark.slow
 def test_eligibility_chooses_among_candidates_and_changes_nothing_else(everybody, subjects):
     values, attempts = sample(everybody, 7, *addresses(np.arange(1500)))
     assert np.all(attempts == 1)
@@ -87,6 +88,7 @@ def test_eligibility_chooses_among_candidates_and_changes_nothing_else(everybody
     np.testing.assert_array_equal(*by_volume)
 
 
+@pytest.mark.slow
 def test_seed_population_trial_and_subject_each_give_other_people(everybody):
     population, trial, subject = np.zeros((3, 1500), np.int32)
     population[1] = trial[2] = subject[3] = 1

@@ -138,6 +138,7 @@ def test_the_vocabulary_describes_every_covariate(model, drawn):
             assert drawn[name].min() >= 0 and drawn[name].max() == count - 1
 
 
+@pytest.mark.slow
 def test_a_stated_covariate_leaves_all_others_as_they_were(model):
     keys = jax.random.split(jax.random.key(1), 1000)
     marginals = covariates.state_marginals(model)

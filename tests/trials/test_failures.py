@@ -49,6 +49,7 @@ def test_the_report_tells_of_it_and_of_the_truth_that_had_none(scenario_failed, 
     assert "THIS RUN FAILED" in page
 
 
+@pytest.mark.slow
 def test_failures_of_the_truth_alone_fail_the_run(scenario_failed, coag):
     """As many steps as the trials' few patients need are too few for some of a thousand others."""
     most = int(scenario_failed.results["endpoints"]["steps"].max())

@@ -90,7 +90,7 @@ def test_its_example_of_arms_is_a_config(examples):
 
 
 def test_its_example_of_a_population_is_a_cohort(examples, bioequivalence):
-    *_, sections, _ = examples
+    _, _, sections, *_ = examples
     study = changed(bioequivalence, {"cohort": sections["cohort"], "trial.replicates": 20})
     population = study.protocol.cohort.population
     assert population.residual["concentration"].kind == "proportional"
@@ -98,7 +98,7 @@ def test_its_example_of_a_population_is_a_cohort(examples, bioequivalence):
 
 
 def test_its_example_of_imported_estimates_is_a_cohort(examples, bioequivalence):
-    *_, sections = examples
+    _, _, _, sections, *_ = examples
     described = sections["cohort"]["described"]
     for field, name in described["estimates"].items():
         described["estimates"][field] = str(ESTIMATES / name)

@@ -95,6 +95,7 @@ TIMES = np.array([9.0, 33.0, 57.0, 81.0])
 """Of visits, in hours."""
 
 
+@pytest.mark.slow
 def test_levels_have_the_mean_and_variance_of_the_closed_form(tree):
     untreated = levels(tree)[:, 2].reshape(-1, 4)
     decay = np.exp(-REVERSION * TIMES)
@@ -107,6 +108,7 @@ def test_levels_have_the_mean_and_variance_of_the_closed_form(tree):
     np.testing.assert_allclose(spread, 1.0, atol=0.013 + 4.5 * np.sqrt(2.0 / len(untreated)))
 
 
+@pytest.mark.slow
 def test_the_truth_is_the_effect_of_the_doses_alone(tree):
     """Noise that all arms share is not in a paired difference."""
     ages = 81.0 - np.array([8.0, 32.0, 56.0, 80.0])
@@ -117,6 +119,7 @@ def test_the_truth_is_the_effect_of_the_doses_alone(tree):
     assert float(truth["mcse"]) < 1e-6
 
 
+@pytest.mark.slow
 def test_arms_share_paths_and_decisions_change_doses_alone(tree):
     found = levels(tree)
     titrated, fixed = found[:, 0], found[:, 1]
@@ -128,6 +131,7 @@ def test_arms_share_paths_and_decisions_change_doses_alone(tree):
     np.testing.assert_allclose(titrated[..., 2] - fixed[..., 2], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_subject_has_its_path_whoever_stands_beside_it(study, tree):
     """To the last bit, at another place of another block, under every arm."""
     some = np.random.default_rng(1).permutation(2000)
@@ -149,6 +153,7 @@ def test_a_subject_has_its_path_in_a_trial_of_another_size(library, tree):
     assert np.array_equal(levels(small), levels(tree)[:2, :, :10])
 
 
+@pytest.mark.slow
 def test_a_path_is_addressed_by_draw_trial_subject_and_period(study, tree):
     """As the solver has it from keys that are made by hand."""
     numbers = jnp.arange(5)
@@ -165,6 +170,7 @@ def test_a_path_is_addressed_by_draw_trial_subject_and_period(study, tree):
     np.testing.assert_allclose(alone.outputs.level, levels(tree)[3, 1, :5], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_periods_have_paths_of_their_own(library, study):
     crossover = trials.read(
         CONFIG,
@@ -180,6 +186,7 @@ def test_periods_have_paths_of_their_own(library, study):
     assert len(np.unique(words[:, 0])) == words[:, 0].size
 
 
+@pytest.mark.slow
 def test_the_report_says_that_arms_share_paths(study, tree):
     page = html.unescape(render(tree, study))
     assert "paths of the model's noise" in page

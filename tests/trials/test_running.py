@@ -47,6 +47,7 @@ def test_without_a_folder_it_is_the_config_s_name_and_numbered(simulated, coag_s
     assert places == [Path("runs/warfarin_coag"), Path("runs/warfarin_coag-2")]
 
 
+@pytest.mark.slow
 def test_an_earlier_run_is_replaced_only_when_asked(simulated, coag_study):
     first = trials.run(coag_study, "mine").manifest
     with pytest.raises(RunFolderError, match="the folder exists"):

@@ -184,6 +184,7 @@ def test_a_mixture_gives_each_its_share_and_its_own_typical_value(read):
     np.testing.assert_allclose(own, np.where(slow, 0.25, 1.0), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_trial_draws_its_subjects_from_the_population(read):
     source = covariates.get("iwpc2009")
     power = {"kind": "power", "centre": "70 kg", "coefficient": 0.75}

@@ -115,6 +115,7 @@ def cohort(read) -> Cohort:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_occasion_s_draw_is_what_its_address_says(cohort):
     zeros = jnp.zeros(500, int)
     numbers, subject = cohort.numbers(5), jnp.arange(500)

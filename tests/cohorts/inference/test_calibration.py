@@ -30,6 +30,7 @@ def overconfident(y: Any, x: Any) -> None:
 DATA = {"x": np.zeros(10), "y": np.zeros(10)}
 
 
+@pytest.mark.slow
 def test_ranks_are_uniform_where_the_model_made_the_data() -> None:
     found = calibrate(normal, simulator(normal, DATA, ["y"]), seed=1)
     assert found.uneven() == {}

@@ -51,6 +51,7 @@ def test_it_agrees_with_the_closed_form_of_linear_models():
     assert np.all(np.abs(away) < 4.0 * found.standard_error)
 
 
+@pytest.mark.slow
 def test_a_subjects_draws_do_not_depend_on_the_others():
     joint, theta, data = decay(3)
     found = importance(joint, theta, data, key=KEY, draws=50)
@@ -61,6 +62,7 @@ def test_a_subjects_draws_do_not_depend_on_the_others():
     assert alone.log_marginal[0] == pytest.approx(found.log_marginal[0], rel=1e-13)
 
 
+@pytest.mark.slow
 @dataclasses.dataclass(frozen=True, eq=False)
 class Heavy(Normal):
     """Effects whose density falls as slowly as a distribution's can, but with a sharp mode."""
@@ -81,6 +83,7 @@ def test_weights_that_cannot_be_trusted_are_told():
     assert np.all(found.pareto_k > 0.7)
 
 
+@pytest.mark.slow
 def test_subjects_without_a_solution_are_impossible():
     joint, theta, data = decay(2, highest=-np.inf)
     found = importance(joint, theta, data, key=KEY, draws=50)

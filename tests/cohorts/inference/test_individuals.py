@@ -55,6 +55,7 @@ def test_modes_alone_are_those_of_the_normal_approximation():
     assert normal.draws is not None and normal.draws.shape == (5, 2, 70)
 
 
+@pytest.mark.slow
 def test_it_is_averaged_over_draws_of_the_population():
     joint, theta, data = linear()
     thetas = np.stack([theta, theta + 0.4])

@@ -60,7 +60,9 @@ class Compiled(NamedTuple):
         return self.draw(jax.random.key(seed), self.data)
 
 
-@pytest.fixture(scope="module", params=["closed_form", "tsit5"])
+@pytest.fixture(
+    scope="module", params=[pytest.param("closed_form", marks=pytest.mark.slow), "tsit5"]
+)
 def compiled(request: Any, oral: Any, weighed: Any, quickly: Any) -> Compiled:
     joint, data = Joint.of(oral(correlations=LKJ), weighed(), method=request.param)
 
@@ -193,6 +195,7 @@ def test_a_density_that_is_first_met_in_a_compiled_program_serves_others(oral, w
     assert float(jax.jit(lambda theta: joint.log_prior(theta) + 1.0)(at)) == float(first) + 1.0
 
 
+@pytest.mark.slow
 def test_random_effects_can_be_centred_in_part(oral, weighed):
     joint, data = Joint.of(oral(), weighed())
     share = {"log_clearance": 0.0, "log_central_volume": np.array([0.2, 0.5, 0.9])}

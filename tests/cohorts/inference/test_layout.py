@@ -47,6 +47,7 @@ def test_a_chain_alone_is_the_same_on_any_number_of_devices(schools, schools_dat
     np.testing.assert_array_equal(block.position["mu"][:, 0], one[1].position["mu"][:, 2])
 
 
+@pytest.mark.slow
 def test_chains_apart_draw_what_chains_together_draw(schools, schools_data) -> None:
     """Until rounding, which depends on what XLA fuses, has grown; chaos is slow to come."""
     density = Density.of(schools, schools_data)

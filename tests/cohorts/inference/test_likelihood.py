@@ -54,6 +54,7 @@ def data(table, oral):
     return data
 
 
+@pytest.mark.slow
 def test_each_output_has_its_own_error_and_values_below_the_limit_their_probability(data):
     residuals = {
         "concentration": Residual("combined", "sd", "relative"),
@@ -98,6 +99,7 @@ def test_the_value_before_is_the_last_of_the_same_output_that_was_measured():
     np.testing.assert_array_equal(values_before(output, kind)[:, 0], [-1, -1, 0, 0, 1])
 
 
+@pytest.mark.slow
 def test_derivatives_with_autocorrelation_are_finite_differences(data):
     records = data(np.abs(VALUES))
     residuals = {
@@ -115,6 +117,7 @@ def test_derivatives_with_autocorrelation_are_finite_differences(data):
         assert gradient[index] == pytest.approx((there - back) / 2e-6, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_mixture_is_the_sum_over_its_components(oral, weighed, quickly):
     speed = {"kind": "categorical", "reference": "fast", "factors": {"slow": 0.25}}
     weight = {"kind": "power", "centre": "70 kg", "coefficient": 0.75}

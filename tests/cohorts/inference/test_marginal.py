@@ -27,6 +27,7 @@ def test_it_is_exact_for_linear_models(method):
     assert np.all(found.definite)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_scores_are_finite_differences(method):
     joint, theta, data = decay()
@@ -40,6 +41,7 @@ def test_scores_are_finite_differences(method):
         np.testing.assert_allclose(gradient[parameter], slope, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_it_is_differentiated_forwards_and_backwards():
     joint, theta, data = decay()
 

@@ -101,6 +101,7 @@ def test_a_second_fit_compiles_nothing(made, fitted, compilations):
     assert compilations.count == before
 
 
+@pytest.mark.slow
 def test_an_impossible_start_is_told(made):
     joint, theta, data = decay(2, highest=-np.inf)
     with pytest.raises(ValueError, match="the log likelihood of 2 subjects is not finite"):

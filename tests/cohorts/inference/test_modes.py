@@ -64,6 +64,7 @@ def test_a_subject_among_many_is_as_alone():
         assert its[0] == iterations[subject]
 
 
+@pytest.mark.slow
 def test_impossible_starts_are_left_and_impossible_subjects_are_told():
     # Without a solution above 0.9: the centre, at 1, is no place to set out from.
     joint, theta, data = decay(highest=0.9)

@@ -135,6 +135,7 @@ def test_importance_sampling_finds_the_same_for_a_linear_model(made, focei, meth
     assert found.weights.pareto_k < 0.7
 
 
+@pytest.mark.slow
 @dataclasses.dataclass(frozen=True, eq=False)
 class Skewed(Linear):
     """With a prior whose left tail is exponential, and far longer than the right one."""

@@ -110,6 +110,7 @@ THETA = {
 }
 
 
+@pytest.mark.slow
 def test_the_marginal_likelihood_of_a_linear_model_is_exact(linear, quickly):
     joint, data, logs = linear
     theta = joint.unconstrained(THETA)

@@ -16,6 +16,7 @@ def shares(oral, weighed):
     return shares
 
 
+@pytest.mark.slow
 def test_many_precise_data_are_sampled_centred_and_few_are_not(shares):
     rich, poor = shares(), shares(((8.2,), (7.1,), (5.2,)), (2.0,))
     for name in rich:

@@ -29,6 +29,7 @@ def test_normal_mean_has_the_posterior_of_the_textbook(conjugate) -> None:
     assert abs(mean.std() / variance**0.5 - 1) < 4 * 0.014
 
 
+@pytest.mark.slow
 def test_tree_has_arvizs_groups_with_plates_as_dims(schools, schools_data) -> None:
     draws = sample(schools, schools_data, SHORT, seed=1)
     assert group(draws, "posterior")["theta"].dims == ("chain", "draw", "school")
@@ -75,6 +76,7 @@ def test_counts_add_up(schools, schools_data) -> None:
     assert told[-1].done == told[-1].total == 400
 
 
+@pytest.mark.slow
 def test_trajectories_that_meet_no_density_are_counted_and_never_moved_to() -> None:
     def cut_off(bound: Any) -> None:
         x = numpyro.sample("x", dist.Normal(0, 1))
@@ -112,6 +114,7 @@ def centred_schools(y: Any, sigma: Any) -> None:
         numpyro.sample("y", dist.Normal(theta, sigma), obs=y)
 
 
+@pytest.mark.slow
 def test_steps_are_shortened_where_trajectories_diverge_and_it_is_told(
     schools_data, tmp_path, monkeypatch
 ) -> None:

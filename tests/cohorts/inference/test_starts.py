@@ -46,6 +46,7 @@ def test_starts_are_about_the_posterior_and_wider_than_it():
     assert found.gradients < 64 * 4 * 100
 
 
+@pytest.mark.slow
 def test_regions_without_density_are_left():
     def narrow(y: Any) -> None:
         x = numpyro.sample("x", dist.Normal(0, 10))
@@ -56,6 +57,7 @@ def test_regions_without_density_are_left():
     assert np.all(np.abs(np.asarray(found.position["x"]) - 1.0) <= 1.5)
 
 
+@pytest.mark.slow
 def test_starts_do_not_fall_into_the_funnel(schools: Any, schools_data: Any):
     def centred(y: Any, sigma: Any) -> None:
         mu = numpyro.sample("mu", dist.Normal(0, 5))
@@ -78,6 +80,7 @@ def test_no_start_is_told_with_the_parameters():
         starts(impossible, {"y": 0.0})
 
 
+@pytest.mark.slow
 def test_scales_that_may_vanish_are_known_however_effects_are_written(schools_data: Any):
     """Effects of a centred model, of one in between, of a standardised one."""
 
@@ -93,6 +96,7 @@ def test_scales_that_may_vanish_are_known_however_effects_are_written(schools_da
         np.testing.assert_allclose(found, 8 * share * -0.7, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_modes_that_hold_next_to_nothing_are_left_out():
     """Two regions of the same shape: one within reach of the prior, one 12 lower."""
 

@@ -27,7 +27,7 @@ from insilico.config import ConfigError
         ("targets.14.between=[0 h, 1 h]", "`between`.*or `samples`"),
         ("residual={}", ""),
         ("targets.0.name=mean of Cmax", "name of another target"),
-        ("model=gompertz_noise", "no derivative in reverse"),
+        ("model=gompertz_noise", "noise"),
         ("solver.method=rk4", "solver.method"),
     ],
 )

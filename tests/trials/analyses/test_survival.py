@@ -144,6 +144,7 @@ def test_median_rests_in_the_middle_of_a_flat_step():
     assert np.isnan(kaplan_meier(time, event, used, jnp.arange(4.0)).median[0])
 
 
+@pytest.mark.slow
 def test_restricted_mean_equals_lifelines_in_every_trial(data, arrays):
     found = restricted_mean_difference(*arrays, horizon=10.0)
     assert np.all(found.status == Status.OK)
