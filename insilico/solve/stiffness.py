@@ -116,7 +116,7 @@ def pattern(units: Components, lanes: tuple[int, ...] | None = None) -> Componen
         if unit.shape == lanes:
             return unit * (1.0 + 0.37 * index) * (-1.0) ** index
         numbers = np.arange(unit.shape[0]).reshape(-1, *[1] * len(lanes))
-        return unit * ((1.0 + 0.37 * numbers) * (-1.0) ** numbers)
+        return unit * jnp.asarray((1.0 + 0.37 * numbers) * (-1.0) ** numbers, unit.dtype)
 
     return tuple(uneven(index, unit) for index, unit in enumerate(units))
 
