@@ -8,6 +8,7 @@ import json
 from typing import Annotated, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -177,7 +178,8 @@ def test_a_mixture_s_shares_weight_what_its_components_give():
     typical = population.typical_values  # shares as they are put in
     from numpyro import handlers
 
-    with handlers.block(), handlers.substitute(data={"shares_kind_of": np.array([0.75, 0.25])}):
+    shares = {"shares_kind_of": jnp.array([0.75, 0.25])}
+    with handlers.block(), handlers.substitute(data=shares):
         parameters, weights = cohort.parameters(typical(population.Options()), patients)
     z = np.asarray(patients.effects["level"])
     np.testing.assert_allclose(np.sum(weights), 1.0, rtol=1e-12)
