@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from insilico.config import load
 from insilico.pages import provenance
-from insilico.runs import NewRun, RunFolder, RunFolderError, Stages, manifest, resolved_text
-from insilico.runs.store import write_tree
+from insilico.runs import NewRun, RunFolder, RunFolderError, Stages
+from insilico.runs.writing import finish, write_config, write_results
 from trials import adam, datasets
 from trials.report import render
 from trials.simulation import Progress, TooManyFailures, simulate
@@ -72,40 +70,24 @@ def page(tree: xr.DataTree, study: Study, told: Mapping[str, Any]) -> str:
 def _write(
     new: NewRun, study: Study, tree: xr.DataTree, stages: Stages, failure: str | None
 ) -> RunFolder:
-    files = study.estimate_files
-    # The folder's own copy of the config reads the folder's own copies of what it names.
-    changes = (*study.overrides, *(f"{field}={file.name}" for field, file in files.items()))
-    document = load(study.document.file, changes) if files else study.document
-    with new.writing("config.yaml") as path:
-        path.write_text(resolved_text(document, changes), encoding="utf-8")
-    for file in files.values():
-        with new.writing(file.name) as path:
-            shutil.copyfile(file, path)
-    stages("results", 0, 1)
-    with new.writing("results.zarr") as path:
-        write_tree(tree, path)
-    stages("results", 1, 1)
+    write_config(new, study.document, study.overrides, study.estimate_files)
+    write_results(new, tree, stages)
     tables = datasets.datasets(tree, study)
     stages("datasets", 0, len(tables))
     for number, (name, frame) in enumerate(tables.items(), start=1):
         with new.writing(f"{name}.parquet") as path:
             adam.write(frame, path)
         stages("datasets", number, len(tables))
-    stages("report", 0, 1)
-    told = manifest(
+    return finish(
+        new,
+        lambda told: page(tree, study, told),
+        stages,
         study.document,
         overrides=study.overrides,
-        started=stages.started,
-        seconds=stages.seconds,
         counts=_counts(tree),
         failure=failure,
+        solver=dict(tree["counts"]["steps_mean"].attrs),
     )
-    told["solver"] = dict(tree["counts"]["steps_mean"].attrs)
-    with new.writing("report.html") as path:
-        path.write_text(page(tree, study, told), encoding="utf-8")
-    stages("report", 1, 1)
-    told["seconds"] = {stage: round(value, 3) for stage, value in stages.seconds.items()}
-    return new.finish(told)
 
 
 def _counts(tree: xr.DataTree) -> dict[str, Any]:

@@ -43,16 +43,15 @@ class Fit:
         return LABELS[self.config.method]
 
     @property
-    def data_file(self) -> Path:
-        """The table that the patients were read from."""
-        return Path(self.document.file).parent / self.config.data.file
-
-    @property
-    def estimate_files(self) -> dict[str, Path]:
-        """The files of estimates that numbers are imported from, by the paths of their fields."""
-        spec = self.config.estimates
-        found = {} if spec is None else spec.files(Path(self.document.file).parent)
-        return {f"estimates.{field}": file for field, file in found.items()}
+    def files(self) -> dict[str, Path]:
+        """The files that the config names, by the paths of their fields: the patients' table, and
+        those of estimates that numbers are imported from."""
+        beside, spec = Path(self.document.file).parent, self.config.estimates
+        estimates = {} if spec is None else spec.files(beside)
+        return {
+            "data.file": beside / self.config.data.file,
+            **{f"estimates.{field}": file for field, file in estimates.items()},
+        }
 
 
 def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> Fit:

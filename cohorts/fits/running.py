@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,17 +28,8 @@ from cohorts.inference.joint import Joint
 from cohorts.inference.numpyro_model import model_of
 from cohorts.inference.parameterisation import centring
 from cohorts.inference.patients import Data
-from insilico.config import load
-from insilico.runs import (
-    NewRun,
-    RunFolder,
-    RunFolderError,
-    Stages,
-    Unfinished,
-    manifest,
-    resolved_text,
-)
-from insilico.runs.store import write_tree
+from insilico.runs import NewRun, RunFolder, RunFolderError, Stages, Unfinished
+from insilico.runs.writing import finish, write_config, write_results
 from insilico.solve import Tolerances
 
 
@@ -58,7 +48,7 @@ def unfinished(fit: Fit, out: str | os.PathLike[str] | None = None) -> Unfinishe
         "config": fit.document.data,
         **{
             field: hashlib.sha256(file.read_bytes()).hexdigest()
-            for field, file in {"data": fit.data_file, **fit.estimate_files}.items()
+            for field, file in fit.files.items()
         },
         "versions": [jax.__version__, numpyro.__version__],
     }
@@ -232,37 +222,22 @@ def _write(
     begun: Unfinished,
     stages: Stages,
 ) -> RunFolder:
-    files = {"data.file": fit.data_file, **fit.estimate_files}
-    # The folder's own copy of the config reads the folder's own copies of what it names.
-    changes = (*fit.overrides, *(f"{field}={file.name}" for field, file in files.items()))
-    with new.writing("config.yaml") as path:
-        text = resolved_text(load(fit.document.file, changes), changes)
-        path.write_text(text, encoding="utf-8")
-    for file in files.values():
-        with new.writing(file.name) as path:
-            shutil.copyfile(file, path)
-    stages("results", 0, 1)
-    with new.writing("results.zarr") as path:
-        write_tree(tree, path)
-    stages("results", 1, 1)
-    stages("report", 0, 1)
-    told = manifest(
-        fit.document,
-        overrides=fit.overrides,
-        started=stages.started,
-        seconds=stages.seconds,
-        counts={**_sizes(fit), **found.counts},
-        failure=None if verdict.passed else "; ".join(verdict.reasons),
-    )
-    told["kind"] = "fit"
-    told["warnings"] = list(verdict.warnings)
-    told["sampler" if fit.config.method == "nuts" else "approximation"] = found.told
-    with new.writing("report.html") as path:
-        path.write_text(render(tree, fit, told), encoding="utf-8")
-    stages("report", 1, 1)
-    told["seconds"] = {stage: round(value, 3) for stage, value in stages.seconds.items()}
+    write_config(new, fit.document, fit.overrides, fit.files)
+    write_results(new, tree, stages)
+    named = "sampler" if fit.config.method == "nuts" else "approximation"
     try:
-        return new.finish(told)
+        return finish(
+            new,
+            lambda told: render(tree, fit, told),
+            stages,
+            fit.document,
+            overrides=fit.overrides,
+            counts={**_sizes(fit), **found.counts},
+            failure=None if verdict.passed else "; ".join(verdict.reasons),
+            kind="fit",
+            warnings=list(verdict.warnings),
+            **{named: found.told},
+        )
     except RunFolderError as error:
         kept = "\nthe draws are kept: run the same command again"
         raise RunFolderError(f"{error}{kept if begun.begun else ''}") from error

@@ -28,16 +28,8 @@ from cohorts.summaries.judging import judged
 from cohorts.summaries.report import render
 from cohorts.summaries.reweighting import reweight
 from cohorts.summaries.virtual import Patients, VirtualCohort
-from insilico.runs import (
-    NewRun,
-    RunFolder,
-    RunFolderError,
-    Stages,
-    Unfinished,
-    manifest,
-    resolved_text,
-)
-from insilico.runs.store import write_tree
+from insilico.runs import NewRun, RunFolder, RunFolderError, Stages, Unfinished
+from insilico.runs.writing import finish, write_config, write_results
 from insilico.solve.blocks import compiler_options
 
 DRAWS_LOOKED_AT = 200
@@ -311,31 +303,24 @@ def _by_weights(calibration: Calibration, stages: Stages) -> Found:
 def _write(
     new: NewRun, calibration: Calibration, tree: xr.DataTree, found: Found, stages: Stages
 ) -> RunFolder:
-    with new.writing("config.yaml") as path:
-        text = resolved_text(calibration.document, calibration.overrides)
-        path.write_text(text, encoding="utf-8")
-    stages("results", 0, 1)
-    with new.writing("results.zarr") as path:
-        write_tree(tree, path)
-    stages("results", 1, 1)
-    stages("report", 0, 1)
-    told = manifest(
-        calibration.document,
-        overrides=calibration.overrides,
-        started=stages.started,
-        seconds=stages.seconds,
-        counts={"targets": len(calibration.targets), "arms": len(calibration.arms), **found.counts},
-        failure=None if found.verdict.passed else "; ".join(found.verdict.reasons),
-    )
-    told["kind"] = "calibration"
-    if found.sampler:
-        told["sampler"] = found.sampler
-    with new.writing("report.html") as path:
-        path.write_text(render(tree, calibration, told), encoding="utf-8")
-    stages("report", 1, 1)
-    told["seconds"] = {stage: round(value, 3) for stage, value in stages.seconds.items()}
+    write_config(new, calibration.document, calibration.overrides, {})
+    write_results(new, tree, stages)
     try:
-        return new.finish(told)
+        return finish(
+            new,
+            lambda told: render(tree, calibration, told),
+            stages,
+            calibration.document,
+            overrides=calibration.overrides,
+            counts={
+                "targets": len(calibration.targets),
+                "arms": len(calibration.arms),
+                **found.counts,
+            },
+            failure=None if found.verdict.passed else "; ".join(found.verdict.reasons),
+            kind="calibration",
+            **({"sampler": found.sampler} if found.sampler else {}),
+        )
     except RunFolderError as error:
         raise RunFolderError(
             f"{error}\nwhat was drawn is kept: run the same command again"

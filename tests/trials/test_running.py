@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import trials
-from insilico.runs import RunFolder, RunFolderError, Stages
+from insilico.runs import RunFolder, RunFolderError, Stages, writing
 from trials import running
 from trials.failures import Tally
 
@@ -90,7 +90,7 @@ def test_a_disk_that_is_full_leaves_nothing(simulated, coag_study, monkeypatch):
     def full(tree, path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(running, "write_tree", full)
+    monkeypatch.setattr(writing, "write_tree", full)
     with pytest.raises(RunFolderError, match="no space left on device"):
         trials.run(coag_study, "mine")
     assert list(Path().iterdir()) == []

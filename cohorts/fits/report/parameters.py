@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,32 +70,14 @@ def table(view: PosteriorView) -> Table:
 def _effects(view: View) -> Block:
     """Spread of the random effects, and how much of them the data show."""
     posterior = view.group("posterior")
-    rows = []
-    for name in view.effects:
-        eta = posterior[f"eta_{name}"]
-        sd = float(np.median(posterior[f"sd_{name}"]))
-        means = eta.mean(("chain", "draw")).values
-        (shrunk,) = shrinkage(means[None], np.array([sd])).of_variance
-        rows.append(
-            Row(
-                (
-                    name.replace("_", " "),
-                    significant(sd, 3),
-                    fixed(100 * np.sqrt(np.expm1(sd**2)), 1),
-                    fixed(100 * shrunk, 1),
-                )
-            )
-        )
-    return Table(
+    found = {
+        name: (posterior[f"sd_{name}"], posterior[f"eta_{name}"].mean(("chain", "draw")).values)
+        for name in view.effects
+    }
+    return _variability(
         "Variability between subjects",
-        (
-            Column("Parameter"),
-            Column("sd of the random effect", number=True),
-            Column("as CV", "%", number=True),
-            Column("Shrinkage", "%", number=True),
-        ),
-        rows,
-        "/posterior",
+        "sd of the random effect",
+        found,
         "CV: of a log-normal parameter with that sd. Shrinkage: 1 less the variance of the "
         "subjects' posterior means over the population's variance; near 100 % the data say little "
         "of the subjects themselves.",
@@ -108,13 +90,34 @@ def _occasions(view: View) -> list[Block]:
     if not varying:
         return []
     posterior, counts = view.group("posterior"), view.fit.patients.occasions_of_subjects
-    rows = []
+    # Of occasions that a subject does not have, nothing is there to shrink.
+    there = np.arange(posterior.sizes["occasion"])[:, None] < counts
+    found = {}
     for name in varying:
         means = posterior[f"kappa_{name}"].mean(("chain", "draw")).transpose("occasion", "subject")
-        sd = float(np.median(posterior[f"occasion_sd_{name}"]))
-        # Of occasions that a subject does not have, nothing is there to shrink.
-        there = np.arange(len(means))[:, None] < counts
-        (shrunk,) = shrinkage(means.values[there][None], np.array([sd])).of_variance
+        found[name] = posterior[f"occasion_sd_{name}"], means.values[there]
+    table = _variability(
+        "Variability between occasions",
+        "sd between occasions",
+        found,
+        f"Of {int(counts.sum()):,} occasions of {len(counts):,} subjects, who have "
+        f"{_range(counts)} each. What differs between them adds to what differs between subjects. "
+        "CV and shrinkage as above.",
+    )
+    return [table]
+
+
+def _variability(
+    caption: str, heading: str, found: Mapping[str, tuple[Any, np.ndarray]], note: str
+) -> Table:
+    """Standard deviations of random effects beside how far their posterior means have shrunk.
+
+    `found`: by parameter the draws of its sd, and the means, (effects,).
+    """
+    rows = []
+    for name, (draws, means) in found.items():
+        sd = float(np.median(draws))
+        (shrunk,) = shrinkage(means[None], np.array([sd])).of_variance
         rows.append(
             Row(
                 (
@@ -125,21 +128,13 @@ def _occasions(view: View) -> list[Block]:
                 )
             )
         )
-    table = Table(
-        "Variability between occasions",
-        (
-            Column("Parameter"),
-            Column("sd between occasions", number=True),
-            Column("as CV", "%", number=True),
-            Column("Shrinkage", "%", number=True),
-        ),
-        rows,
-        "/posterior",
-        f"Of {int(counts.sum()):,} occasions of {len(counts):,} subjects, who have "
-        f"{_range(counts)} each. What differs between them adds to what differs between subjects. "
-        "CV and shrinkage as above.",
+    columns = (
+        Column("Parameter"),
+        Column(heading, number=True),
+        Column("as CV", "%", number=True),
+        Column("Shrinkage", "%", number=True),
     )
-    return [table]
+    return Table(caption, columns, rows, "/posterior", note)
 
 
 def _range(counts: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -38,20 +39,20 @@ class Parameter:
     prior: np.ndarray
 
 
-class PosteriorView:
+class PosteriorView(abc.ABC):
     """What every report of a sampled population reads: its results, config and population."""
 
     tree: xr.DataTree
 
     @property
+    @abc.abstractmethod
     def config(self) -> Any:
         """Has `sampling`, and `checks.interval`."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def population(self) -> Population:
         """As the config describes it."""
-        raise NotImplementedError
 
     def group(self, name: str) -> xr.Dataset:
         """A group of the results."""

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import trials
-from insilico.runs import RunFolder, RunFolderError, folder
+from insilico.runs import RunFolder, RunFolderError, folder, writing
 from trials import running
 from trials.failures import Tally
 
@@ -144,7 +144,7 @@ def test_a_disk_that_fills_up_midway_leaves_nothing(cli, coag, changes, simulate
         (Path(path) / "outcomes").mkdir(parents=True)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(running, "write_tree", full)
+    monkeypatch.setattr(writing, "write_tree", full)
     answer = cli("run", coag, *changes)
     assert answer.code == 2
     assert "results.zarr cannot be written: no space left on device" in answer.errors
