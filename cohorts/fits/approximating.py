@@ -34,6 +34,7 @@ from cohorts.inference.variational_inference import (
     BLOCK,
     variational,
 )
+from insilico.devices import QUICKLY
 
 STARTS = 5
 """Places from which a search may set out: the prior's middle, then draws of it."""
@@ -71,7 +72,10 @@ def approximated(
         return _by_variation(fit, joint, data, shares, watch)
     settings = fit.config.approximation
     starts = np.asarray(
-        jax.jit(lambda data: prior_draws(joint, data, fit.config.seed))(data), float
+        jax.jit(
+            lambda data: prior_draws(joint, data, fit.config.seed), compiler_options=QUICKLY
+        )(data),
+        float,
     )
     measured = int(np.sum(data.kind == Kind.VALUE))
 

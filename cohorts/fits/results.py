@@ -42,6 +42,7 @@ from cohorts.inference.patients import Data, records_of
 from cohorts.inference.predictive import Outputs, Predictive
 from cohorts.population import Population
 from insilico.config import Spec
+from insilico.devices import QUICKLY
 from insilico.randomness import address, purpose_key
 from insilico.solve.records import also_at
 
@@ -176,7 +177,7 @@ def prior(of: Uncertain, draws: int, seed: int) -> xr.Dataset:
             of.population.typical_values(of.options)
         return {name: site["value"] for name, site in sites.items() if "value" in site}
 
-    drawn = jax.jit(jax.vmap(one))(np.arange(draws))
+    drawn = jax.jit(jax.vmap(one), compiler_options=QUICKLY)(np.arange(draws))
     variables = {
         name: (("chain", "draw", *(f"{name}_dim_{n}" for n in range(np.ndim(values) - 1))),
                np.asarray(values)[None])

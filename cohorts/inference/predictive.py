@@ -95,7 +95,7 @@ class Predictive:
         def one(draw: Array, sites: Sites, values: Array) -> Array:
             return self._scattered(sites, values, address(root, draw))
 
-        program = jax.jit(jax.vmap(one))
+        program = jax.jit(jax.vmap(one), compiler_options=QUICKLY)
         count = len(outputs.values)
         sites = self._of_population(draws)
         return np.asarray(program(jnp.arange(count), sites, outputs.values))

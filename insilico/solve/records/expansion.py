@@ -8,6 +8,8 @@ bioavailability, lag, duration and rate.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -168,11 +170,8 @@ def expand(
         )
         status, steps = found.status, found.steps
         states = found.states.reshape(-1, *steps.shape)
-    kind, target, time, amount, own = _rows(model, table, doses, phase, states)
-    record = table.row.record
-
-    def of_record(values: Any) -> Array:
-        return jnp.take_along_axis(jnp.asarray(values), record, axis=0)
+    of_record = _taken(jnp.asarray(table.row.record))
+    kind, target, time, amount, own = _rows(model, table, layout, doses, phase, states, of_record)
 
     # What happens at a time of no record comes before the records of that time.
     at_record = own | (time == of_record(table.time))
@@ -187,9 +186,7 @@ def expand(
     *_, last = lax.sort((epoch, lax.stop_gradient(time), last), dimension=0, num_keys=3)
     order = last % layout.rows
 
-    def sorted_(values: Array) -> Array:
-        return jnp.take_along_axis(values, order, axis=0)
-
+    sorted_ = _taken(order)
     # Unused rows are the last ones; nothing is to be integrated for them.
     time = jnp.where(unused, table.time[-1], time)
     events = Events(
@@ -200,7 +197,7 @@ def expand(
         order=jnp.full(order.shape, -1, jnp.int32),
     )
     places = jnp.argsort(order, axis=0)
-    found_at = jnp.take_along_axis(places, jnp.maximum(table.observing, 0), axis=0)
+    found_at = _taken(jnp.maximum(table.observing, 0))(places)
     observing = jnp.where(table.observing < 0, -1, found_at)
     inputs = tuple(jnp.asarray(values)[0] for values in table.values)
     expanded = Expanded(events, pattern, Prior(observing, status, steps, inputs))
@@ -250,10 +247,7 @@ def _with_pauses(expanded: Expanded, count: int) -> Expanded:
 def _cycles(table: RecordTable, doses: Given, phase: _Phase) -> Cycle:
     """Each steady-state record's cycle, arrays (steady-state records, lanes)."""
     places = jnp.maximum(jnp.asarray(table.steady_records), 0)
-    there = jnp.asarray(table.steady_records) >= 0
-
-    def of(values: Any) -> Array:
-        return jnp.take_along_axis(jnp.asarray(values), places, axis=0)
+    there, of = jnp.asarray(table.steady_records) >= 0, _taken(places)
 
     infused = of(table.rate) != 0
     return Cycle(
@@ -270,17 +264,43 @@ def _cycles(table: RecordTable, doses: Given, phase: _Phase) -> Cycle:
     )
 
 
+def _taken(places: Array) -> Callable[[Any], Array]:
+    """What takes each lane's values at these places, (rows, lanes), as `jnp.take_along_axis` does.
+
+    The places of all lanes are worked out once for all that is taken at them, and are not looked at
+    again for being there: every program that solves records has this in it a dozen times.
+    """
+    lanes = jnp.broadcast_to(jnp.arange(places.shape[1], dtype=places.dtype), places.shape)
+    index = jnp.stack([places, lanes], axis=-1)
+    dimensions = lax.GatherDimensionNumbers(
+        offset_dims=(), collapsed_slice_dims=(0, 1), start_index_map=(0, 1)
+    )
+
+    def take(values: Any) -> Array:
+        return lax.gather(
+            jnp.asarray(values), index, dimensions, (1, 1),
+            mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS,
+        )  # fmt: skip
+
+    return take
+
+
 def _rows(
-    model: Model, table: RecordTable, doses: Given, phase: _Phase, states: Array
+    model: Model,
+    table: RecordTable,
+    layout: Layout,
+    doses: Given,
+    phase: _Phase,
+    states: Array,
+    of_record: Callable[[Any], Array],
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Kind, target, time and amount of every row, and whether it acts in its record's own place."""
-    role, record, repeat = (jnp.asarray(column) for column in table.row)
-
-    def of_record(values: Any) -> Array:
-        return jnp.take_along_axis(jnp.asarray(values), record, axis=0)
+    role, _, repeat = (jnp.asarray(column) for column in table.row)
 
     def are(*roles: Role) -> Array:
-        return jnp.isin(role, jnp.array(roles))
+        """Rows of these roles, of which only those are looked for that the layout may have."""
+        there = [role == each for each in roles if _may_be(each, layout)]
+        return functools.reduce(jnp.logical_or, there, jnp.zeros(role.shape, bool))
 
     number = repeat.astype(doses.amount.dtype)
     at, interval = of_record(table.time), of_record(table.interval)
@@ -305,7 +325,7 @@ def _rows(
     components = len(model.components())
     place = of_record(table.steady_number) * components + repeat
     place = jnp.clip(place, 0, states.shape[0] - 1)
-    value = jnp.where(are(Role.STATE), jnp.take_along_axis(states, place, axis=0), value)
+    value = jnp.where(are(Role.STATE), _taken(place)(states), value)
     for index, (after, slope) in enumerate(zip(table.after, table.slopes, strict=True)):
         value = jnp.where(
             are(Role.OCCASION, Role.INPUT) & (repeat == index), of_record(after), value
@@ -321,3 +341,14 @@ def _rows(
     moved = are(Role.ENDING, Role.PENDING, Role.PENDING_END, Role.DOSE, Role.INFUSION)
     own = ~(moved | are(Role.INFUSION_END)) | absent
     return kind, target, time, value, own
+
+
+def _may_be(role: Role, layout: Layout) -> bool:
+    """Whether a table of this layout may have rows of this role."""
+    kind = KINDS[role]
+    if role in _AT_STEADY_STATE and not layout.steady:
+        return False
+    return kind is None or kind == Kind.NONE or kind in layout.kinds
+
+
+_AT_STEADY_STATE = (Role.STATE, Role.UNDER_WAY, Role.ENDING, Role.PENDING, Role.PENDING_END)
