@@ -72,9 +72,9 @@ def approximated(
         return _by_variation(fit, joint, data, shares, watch)
     settings = fit.config.approximation
     starts = np.asarray(
-        jax.jit(
-            lambda data: prior_draws(joint, data, fit.config.seed), compiler_options=QUICKLY
-        )(data),
+        jax.jit(lambda data: prior_draws(joint, data, fit.config.seed), compiler_options=QUICKLY)(
+            data
+        ),
         float,
     )
     measured = int(np.sum(data.kind == Kind.VALUE))

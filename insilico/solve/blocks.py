@@ -153,15 +153,11 @@ class Chunks(NamedTuple):
 
     def cut(self, leaf: Array) -> Array:
         """From (…, patients) to (chunks, …, lanes)."""
-        if self.order is None:
-            return leaf[None]
         chunks = leaf[..., self.order].reshape(*leaf.shape[:-1], -1, LANES)
         return jnp.moveaxis(chunks, -2, 0)
 
     def join(self, leaf: Array) -> Array:
         """Back again."""
-        if self.order is None:
-            return leaf[0]
         in_order = jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], self.patients)
         return in_order[..., jnp.argsort(self.order)]
 
@@ -177,6 +173,9 @@ class Chunks(NamedTuple):
 
         Arrays have the patients' axis last; events that all patients share go to every chunk whole.
         """
+        if self.order is None:
+            # One chunk: a loop around it would be gone through by every derivative in vain.
+            return function(start, (parameters, events, *others))[1]
         leaves, structure = jax.tree.flatten(events)
         shared = [jnp.ndim(leaf) < 2 for leaf in leaves]
         own = [leaf for leaf, same in zip(leaves, shared, strict=True) if not same]
