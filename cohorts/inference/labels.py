@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 
 from cohorts.inference.density import Data, Density, Position, Sites
 from cohorts.inference.nuts import Plan, Statistics
-from insilico.programs import shared
+from insilico.programs import Shared, shared
 from insilico.solve.blocks import compiler_options
 
 if TYPE_CHECKING:
@@ -90,8 +90,14 @@ def tree_of(
     )
 
 
+def ahead(density: Density, data: Data, draws: int) -> None:
+    """Begin to compile what `tree_of` takes long to, for so many draws in all."""
+    position = {name: np.zeros((draws, *shape)) for name, shape in density.shapes.items()}
+    _program(density).ahead(position, data)
+
+
 @functools.lru_cache(maxsize=32)
-def _program(density: Density) -> Callable[[Position, Data], Sites]:
+def _program(density: Density) -> Shared:
     def sites(positions: Position, data: Data) -> Sites:
         def batch(positions: Position) -> Sites:
             return jax.vmap(lambda z: density.sites(z, data))(positions)

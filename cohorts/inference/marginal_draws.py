@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -14,6 +13,7 @@ from cohorts.inference.expansions import JointDensity
 from cohorts.inference.marginal_likelihood import Method
 from cohorts.inference.modes import ROUGH, Search
 from cohorts.inference.side_by_side import marginals_at
+from insilico.programs import quickly
 
 if TYPE_CHECKING:
     from cohorts.inference.joint import Joint
@@ -37,13 +37,13 @@ def marginal_of_draws(
 
 def coordinates_of_draws(joint: Joint, draws: Mapping[str, Any]) -> Float[np.ndarray, "draws P"]:
     """The population's unconstrained coordinates at draws of its sites, each (draws, …)."""
-    sites = {name: jnp.asarray(draws[name]) for name in joint.sites}
-    return np.asarray(jax.jit(jax.vmap(joint.unconstrained))(sites))
+    sites = {name: np.asarray(draws[name]) for name in joint.sites}
+    return np.asarray(quickly(jax.vmap(joint.unconstrained))(sites))
 
 
 def log_prior_of_draws(
     joint: Joint, theta: Float[Array, "draws P"] | np.ndarray
 ) -> Float[np.ndarray, " draws"]:
     """Log density of the population's parameters themselves, not of their coordinates."""
-    program = jax.jit(jax.vmap(lambda each: joint.log_prior(each, of_coordinates=False)))
-    return np.asarray(program(jnp.asarray(theta)))
+    program = quickly(jax.vmap(lambda each: joint.log_prior(each, of_coordinates=False)))
+    return np.asarray(program(np.asarray(theta)))

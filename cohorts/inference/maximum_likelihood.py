@@ -19,9 +19,8 @@ from jaxtyping import Array, Float
 from cohorts.inference.expansions import JointDensity
 from cohorts.inference.marginal_likelihood import Marginal, Method, scored
 from cohorts.inference.modes import SEARCH, Modes, Search
-from cohorts.inference.side_by_side import modes_at
-from insilico.devices import QUICKLY
-from insilico.programs import shared
+from cohorts.inference.side_by_side import modes_ahead, modes_at
+from insilico.programs import quickly, shared
 from insilico.solve.blocks import compiler_options
 
 MEMORY = 20
@@ -122,6 +121,19 @@ def maximise(
     return Maximum(theta, now.gradient, total, now.found, converged, iteration, evaluations)
 
 
+def ahead(
+    joint: JointDensity,
+    coordinates: int,
+    data: Any,
+    method: Method = "focei",
+    search: Search = SEARCH,
+) -> None:
+    """Begin to compile what `maximise` takes long to."""
+    modes_ahead(joint, coordinates, data, search)
+    modes = Modes.blank(len(joint.effects), joint.subjects)
+    _programs(joint, method)[0].ahead(np.zeros(coordinates), modes, data)
+
+
 class _Evaluator(NamedTuple):
     """Log likelihood, with the prior's density if asked for, and its gradient at any `theta`."""
 
@@ -159,7 +171,7 @@ def _programs(joint: JointDensity, method: Method) -> tuple[Any, Any]:
     def likelihood(theta: Array, modes: Modes, data: Any) -> Any:
         return scored(joint, theta, modes, data, method)
 
-    return likelihood, jax.jit(jax.value_and_grad(joint.log_prior), compiler_options=QUICKLY)
+    return likelihood, quickly(jax.value_and_grad(joint.log_prior))
 
 
 @functools.cache
@@ -245,7 +257,7 @@ def standard_errors(
 
     `constrained` gives them at `theta`, whose covariance is given, as `Joint.constrained` does.
     """
-    slopes = jax.jacfwd(constrained)(jnp.asarray(theta))
+    slopes = quickly(jax.jacfwd(constrained))(np.asarray(theta))
     return {
         name: np.sqrt(np.einsum("...p,pq,...q->...", np.asarray(j), covariance, np.asarray(j)))
         for name, j in slopes.items()

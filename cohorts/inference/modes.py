@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from cohorts.inference.expansions import (
@@ -85,6 +86,13 @@ class Modes(NamedTuple):
     information: Float[Array, "K K subjects"]
     status: Int[Array, " subjects"]
     iterations: Int[Array, " subjects"]
+
+    @classmethod
+    def blank(cls, effects: int, subjects: int) -> Modes:
+        """Arrays of the shapes and types of those that are found, on the host."""
+        whole = np.zeros(subjects, np.int32)
+        x, square = np.zeros((effects, subjects)), np.zeros((effects, effects, subjects))
+        return cls(x, np.zeros(subjects), square, whole, whole)  # pyright: ignore[reportArgumentType]
 
 
 def individual_modes(

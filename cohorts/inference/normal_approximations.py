@@ -21,16 +21,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from cohorts.inference import maximum_likelihood
 from cohorts.inference.density import ModelError
 from cohorts.inference.expansions import JointDensity, cholesky, spread_by
 from cohorts.inference.importance_sampling import log_mean, standard_draws, weighed
 from cohorts.inference.marginal_likelihood import Method
 from cohorts.inference.maximum_likelihood import Maximum, covariance, curvature_at, maximise
-from cohorts.inference.modes import ModeStatus
+from cohorts.inference.modes import Modes, ModeStatus
 from cohorts.inference.pareto_smoothing import Weights
 from cohorts.inference.settings import Approximation
-from cohorts.inference.side_by_side import for_places, marginals_at, on_devices
-from insilico.devices import QUICKLY
+from cohorts.inference.side_by_side import (
+    for_places,
+    marginals_at,
+    on_devices,
+    on_devices_ahead,
+)
+from insilico.programs import Shared, quickly
 from insilico.randomness import address, purpose_key
 
 AT_REST = 0.01
@@ -107,6 +113,7 @@ def normal_approximation(
         if watch is not None:
             watch(iteration, value)
 
+    _ahead(joint, data, np.shape(starts)[-1], settings.importance_samples, method)
     found = _search(joint, data, starts, settings, method, note)
     of = {"method": method, "prior": settings.priors}
     curvature = curvature_at(joint, data, found, **of)
@@ -121,7 +128,8 @@ def normal_approximation(
     free = np.flatnonzero((np.diag(curvature) < FLAT) & (False if bounded is None else bounded))
     root = purpose_key(seed, "normal approximation")
     factor = np.linalg.cholesky(spread)
-    standard = np.asarray(jax.random.normal(address(root, 0), (settings.draws, len(found.theta))))
+    shape = (settings.draws, len(found.theta))
+    standard = np.asarray(quickly(lambda key: jax.random.normal(key, shape))(address(root, 0)))
     theta = found.theta + standard @ factor.T
     log_proposal = -0.5 * np.sum(np.square(standard), axis=1)
     about = _about(joint, data, found, theta, settings.importance_samples, method, address(root, 1))
@@ -173,6 +181,20 @@ def _substitute(curvature: np.ndarray) -> np.ndarray:
     return (axes / np.maximum(sizes, WIDEST**-2)) @ axes.T
 
 
+def _ahead(
+    joint: JointDensity, data: Any, coordinates: int, proposals: int, method: Method
+) -> None:
+    """Begin to compile what takes long to, so that the machine's cores do it side by side."""
+    maximum_likelihood.ahead(joint, coordinates, data, method)
+    blank = Modes.blank(len(joint.effects), joint.subjects)
+    effects, subjects = blank.x.shape
+    proposed = np.zeros((subjects, proposals, effects))
+    normal = np.zeros((subjects, 1, effects))
+    own = (np.zeros(coordinates), np.asarray(blank.x), np.asarray(blank.information), normal)
+    own = jax.tree.map(lambda leaf: leaf[None], own)
+    on_devices_ahead(_program(joint, proposals), joint, (data, proposed), own)
+
+
 class _About(NamedTuple):
     """Of each draw of the population: its subjects' effects, and all their data's likelihood."""
 
@@ -195,8 +217,9 @@ def _about(
     rows = np.concatenate([maximum.theta[None], theta])
     found = marginals_at(joint, rows, data, maximum.marginal.modes.x, method=method)
     effects, subjects = len(joint.effects), joint.subjects
-    normal, proposed = _standard(subjects, effects, proposals)(key, np.arange(len(rows)))
-    own = (rows, found.modes.x, found.information, np.asarray(normal))
+    drawn = _standard(subjects, effects, proposals)(key, np.arange(len(rows)))
+    normal, proposed = map(np.asarray, drawn)
+    own = (rows, found.modes.x, found.information, normal)
     x, *sampled = on_devices(_program(joint, proposals), joint, (data, proposed), own)
     failed = np.sum(found.modes.status != ModeStatus.FOUND, axis=1)
     value, error = sampled or (np.sum(found.value, axis=1), np.zeros(len(rows)))
@@ -217,11 +240,11 @@ def _standard(subjects: int, effects: int, proposals: int) -> Callable[..., Any]
         proposed = jax.vmap(lambda key: standard_draws(key, proposals, effects))(keys)
         return jax.vmap(of_row)(rows), proposed
 
-    return jax.jit(draw, compiler_options=QUICKLY)
+    return quickly(draw)
 
 
 @functools.lru_cache(maxsize=16)
-def _program(joint: JointDensity, proposals: int) -> Callable[..., Any]:
+def _program(joint: JointDensity, proposals: int) -> Shared:
     def of_place(data: Any, proposed: Array, own: tuple[Array, ...]) -> tuple[Array, ...]:
         theta, x, information, normal = own
         factor, _ = cholesky(information)
@@ -237,4 +260,4 @@ def _program(joint: JointDensity, proposals: int) -> Callable[..., Any]:
 
 @functools.lru_cache(maxsize=16)
 def _log_prior(joint: JointDensity) -> Callable[..., Any]:
-    return jax.jit(jax.vmap(joint.log_prior), compiler_options=QUICKLY)
+    return quickly(jax.vmap(joint.log_prior))

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from cohorts.inference.expansions import JointDensity
 from cohorts.inference.marginal_likelihood import Marginal, Method, about_modes
 from cohorts.inference.modes import ROUGH, Modes, Search, individual_modes
+from insilico.programs import Shared
 from insilico.solve import LANES, over_devices
 
 LANES_AT_ONCE = 2 * LANES
@@ -39,7 +40,8 @@ def modes_at(
     shape = (len(joint.effects), joint.subjects)
     outset = np.full(shape, np.nan) if start is None else np.asarray(start, float)
     program = _modes(joint, search.iterations, search.starts)
-    return on_devices(program, joint, (data, outset, np.asarray(search.tolerance)), theta)
+    common = (data, outset, np.asarray(search.tolerance))
+    return on_devices(program, joint, common, np.asarray(theta, float))
 
 
 def marginals_at(
@@ -56,32 +58,52 @@ def marginals_at(
     return on_devices(_marginals(joint, method), joint, (data,), (np.asarray(theta, float), modes))
 
 
-def on_devices(
-    program: Callable[..., Any], joint: JointDensity, common: tuple[Any, ...], own: Any
-) -> Any:
+def modes_ahead(joint: JointDensity, coordinates: int, data: Any, search: Search = ROUGH) -> None:
+    """Begin to compile `modes_at`, for places of so many coordinates."""
+    program = _modes(joint, search.iterations, search.starts)
+    outset = np.zeros((len(joint.effects), joint.subjects))
+    common = (data, outset, np.asarray(search.tolerance))
+    on_devices_ahead(program, joint, common, np.zeros((1, coordinates)))
+
+
+def on_devices(program: Shared, joint: JointDensity, common: tuple[Any, ...], own: Any) -> Any:
     """`program(common, own)` at all places, as many at once as there is room for.
 
     Arrays of `own` have the places' axis first, and so has the result, on the host. The program is
     one of `for_places`. Calls of any number of places have the same shapes.
     """
+    own = jax.tree.map(np.asarray, own)
+    (places,) = {len(leaf) for leaf in jax.tree.leaves(own)}
+    cut = _cut(joint, own)
+    blocks = len(jax.tree.leaves(cut)[0])
+    found = [program(common, jax.tree.map(lambda leaf, i=i: leaf[i], cut)) for i in range(blocks)]
+
+    def joined(*leaves: Any) -> np.ndarray:
+        parts = [np.asarray(part).reshape(-1, *part.shape[2:]) for part in leaves]
+        return np.concatenate(parts)[:places]
+
+    return jax.tree.map(joined, *found)
+
+
+def on_devices_ahead(
+    program: Shared, joint: JointDensity, common: tuple[Any, ...], own: Any
+) -> None:
+    """Begin to compile the program of `on_devices`; `own` may be of any one place."""
+    program.ahead(common, jax.tree.map(lambda leaf: leaf[0], _cut(joint, own)))
+
+
+def _cut(joint: JointDensity, own: Any) -> Any:
+    """Arrays (places, …) as (blocks, devices, places side by side, …)."""
     devices, beside = jax.local_device_count(), at_once(joint)
     places = len(jax.tree.leaves(own)[0])
     blocks = -(-places // (devices * beside))
     # Copies of the last place fill up what is left.
     numbers = np.minimum(np.arange(blocks * devices * beside), places - 1)
     numbers = numbers.reshape(blocks, devices, beside)
-    cut = jax.tree.map(lambda leaf: np.asarray(leaf)[numbers], own)
-    found = [program(common, jax.tree.map(lambda leaf, i=i: leaf[i], cut)) for i in range(blocks)]
-
-    def joined(*leaves: Any) -> np.ndarray:
-        return np.concatenate([np.asarray(part).reshape(-1, *part.shape[2:]) for part in leaves])[
-            :places
-        ]
-
-    return jax.tree.map(joined, *found)
+    return jax.tree.map(lambda leaf: leaf[numbers], own)
 
 
-def for_places(function: Callable[..., Any]) -> Callable[..., Any]:
+def for_places(function: Callable[..., Any]) -> Shared:
     """`function(*common, own)` of one place, compiled for `on_devices`."""
 
     def side_by_side(common: tuple[Any, ...], own: Any) -> Any:
@@ -96,7 +118,7 @@ def at_once(joint: JointDensity) -> int:
 
 
 @functools.lru_cache(maxsize=16)
-def _modes(joint: JointDensity, iterations: int, starts: int) -> Callable[..., Any]:
+def _modes(joint: JointDensity, iterations: int, starts: int) -> Shared:
     def of_place(data: Any, start: Array, tolerance: Array, theta: Array) -> Modes:
         # The tolerance is one of the program's numbers: rough searches are of the same program.
         search = Search(iterations, tolerance, starts)  # pyright: ignore[reportArgumentType]
@@ -106,7 +128,7 @@ def _modes(joint: JointDensity, iterations: int, starts: int) -> Callable[..., A
 
 
 @functools.lru_cache(maxsize=16)
-def _marginals(joint: JointDensity, method: Method) -> Callable[..., Any]:
+def _marginals(joint: JointDensity, method: Method) -> Shared:
     def of_place(data: Any, own: tuple[Array, Modes]) -> Marginal:
         theta, modes = own
         return about_modes(joint, theta, modes, data, method)

@@ -17,6 +17,7 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
+from insilico.programs import Shared
 from insilico.programs import shared as shared_program
 from insilico.solve import guards, loops, methods
 from insilico.solve.ahead import walk_ahead
@@ -158,6 +159,7 @@ class Chunks(NamedTuple):
 
     def join(self, leaf: Array) -> Array:
         """Back again."""
+        assert self.order is not None, "a single chunk is not cut"
         in_order = jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], self.patients)
         return in_order[..., jnp.argsort(self.order)]
 
@@ -197,7 +199,7 @@ class Chunks(NamedTuple):
         return self.scan(lambda _, own: ((), function(own)), (), parameters, *others)
 
 
-def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
+def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Shared:
     """Compile `function` of one block to run over many blocks on all devices of the machine.
 
     The result takes arrays with a leading axis of blocks, a multiple of the number of devices;
