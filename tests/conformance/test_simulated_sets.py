@@ -30,6 +30,9 @@ RESIDUAL = 0.2
 
 ORAL = {"absorption_rate": ("KA", "1 1/h"), "clearance": ("CL", "4 L/h"),
         "central_volume": ("V", "70 L")}  # fmt: skip
+BOLUS = {"clearance": ("CL", "4 L/h"), "central_volume": ("V1", "70 L"),
+         "intercompartmental_clearance": ("Q", "4 L/h"),
+         "peripheral_volume": ("V2", "40 L")}  # fmt: skip
 # SS and II are no data items of the simulation, and CMT says where the model's output was.
 TABLE = {
     "columns": {
@@ -50,6 +53,8 @@ def population(columns: dict[str, tuple[str, str]]) -> HierarchySpec:
         }
         for name, (_, median) in columns.items()
     }
+    # Nothing is ever in the depot of who is given boluses.
+    parameters = {"absorption_rate": {"typical": "1 1/h"}} | parameters
     residual = {"kind": "proportional", "sd": {"kind": "half_normal", "scale": 0.5}}
     content = {"population": parameters, "residual": {"concentration": residual}}
     return HierarchySpec.model_validate_json(json.dumps(content))
@@ -71,6 +76,7 @@ def truth(frame: pd.DataFrame, columns: dict[str, tuple[str, str]]) -> dict[str,
     ("file", "model", "into", "columns"),
     [
         ("Oral_1CPT_sim.csv", "one_compartment", "depot", ORAL),
+        ("Bolus_2CPT_sim.csv", "two_compartment", "central", BOLUS),
     ],
 )
 def test_what_made_a_simulated_set_is_recovered(
