@@ -93,11 +93,11 @@ Taken = tuple[int, ...]
 class Differences(NamedTuple):
     """Divided differences at several choices of the same points.
 
-    - `values`: (choices, …).
+    - `values`: of each of the `choices`.
     """
 
     choices: tuple[Taken, ...]
-    values: Array
+    values: tuple[Array, ...]
 
     @classmethod
     def of(cls, choices: Iterable[Taken], fixed: int, points: Sequence[Array]) -> Differences:
@@ -108,11 +108,30 @@ class Differences(NamedTuple):
         more.
         """
         chosen = tuple(sorted(set(choices), key=lambda taken: (len(taken), taken)))
-        return cls(chosen, _values(chosen, fixed, jnp.stack(points)))
+        return cls(chosen, _each(chosen, fixed, *points))
 
     def __call__(self, *taken: int) -> Array:
         """That at the points with these numbers, in any order."""
         return self.values[self.choices.index(tuple(sorted(taken)))]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _each(choices: tuple[Taken, ...], fixed: int, *points: Array) -> tuple[Array, ...]:
+    """One by one, which is more to compile and faster to run than side by side (measured: a
+    gradient of a population's density in a quarter of the time): for a few of them."""
+    return tuple(divided_difference(*(points[number] for number in taken)) for taken in choices)
+
+
+@_each.defjvp
+def _each_jvp(
+    choices: tuple[Taken, ...], fixed: int, primals: Sequence[Array], tangents: Sequence[Array]
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    values, change = jax.jvp(
+        lambda points: _values(choices, fixed, points),
+        (jnp.stack(primals),),
+        (jnp.stack(tangents),),
+    )
+    return tuple(values), tuple(change)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
