@@ -85,6 +85,7 @@ def test_gradients_by_parameters_data_and_table_are_those_of_a_solve(both):
     assert np.abs(np.asarray(both[0][1].time)).max() > 0.0
 
 
+@pytest.mark.slow
 def test_a_closed_form_has_them_too():
     ours = gradient(lambda *given: by_objective(*given, method="closed_form"))
     theirs = gradient(lambda *given: by_solve(*given, method="closed_form"))
@@ -94,6 +95,7 @@ def test_a_closed_form_has_them_too():
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_batch_shares_lanes_and_changes_nothing():
     """To rounding: a wider chunk may meet other instructions."""
     scales = jnp.array([0.9, 1.0, 1.2])
@@ -125,6 +127,7 @@ def test_who_fails_has_a_status_and_no_derivative():
         assert leaf[1] == 0.0 and np.all(leaf[[0, 2]] != 0.0)
 
 
+@pytest.mark.slow
 def test_steps_that_fell_off_the_record_are_taken_again(both, monkeypatch):
     monkeypatch.setattr(gradients, "RECORD_BYTES", 1)
     found = gradient(lambda *given: by_objective(*given))(PARAMETERS, TABLE, SD)
