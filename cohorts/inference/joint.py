@@ -349,7 +349,7 @@ class Joint:
         ]
         return predicted._replace(log_share=jnp.stack(shares))
 
-    def likely_by(
+    def log_likelihood_by(
         self, typical: Any, effects: Mapping[str, Array], data: Data
     ) -> tuple[Float[Array, " subjects"], Int[Array, " subjects"]]:
         """`log_likelihood` of what `predicted_by` gives, and each solve's status, for `jax.grad`.
@@ -448,7 +448,7 @@ class Joint:
     ) -> Float[Array, ""]:
         """Log density of everything: population, random effects and data."""
         if derivative == "reverse" and self.components == 1:
-            likelihood, _ = self.likely_by(self.typical(theta), self._effects(x)[0], data)
+            likelihood, _ = self.log_likelihood_by(self.typical(theta), self._effects(x)[0], data)
         else:
             likelihood = self.log_likelihood(self.predicted(theta, x, data, derivative), data)
         return self.log_prior(theta) + jnp.sum(self.log_effects(theta, x, data) + likelihood)

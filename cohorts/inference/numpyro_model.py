@@ -43,7 +43,7 @@ def model_of(
         effects = joint.sampled_effects(typical, data)
         membership: Mapping[str, Any] = {}
         if joint.components == 1:
-            likelihood, status = joint.likely_by(typical, effects, data)
+            likelihood, status = joint.log_likelihood_by(typical, effects, data)
         else:
             predicted = joint.predicted_by(typical, effects, data)
             likelihood, status = joint.log_likelihood(predicted, data), predicted.status
