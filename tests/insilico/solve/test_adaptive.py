@@ -55,6 +55,7 @@ def daily_doses():
     )
 
 
+@pytest.mark.slow
 def test_lanes_agree_with_diffrax(daily_doses, patients):
     """The lanes' Tsit5 and diffrax's Dopri8: other method, other controller, other step driver."""
     model, events, pattern = daily_doses

@@ -39,7 +39,9 @@ def test_a_few_patients_take_a_narrow_chunk():
     assert filled(1) == FEWEST and filled(LANES) == LANES
 
 
-@pytest.mark.parametrize("method", ["tsit5", "taylor", "rodas5p"])
+@pytest.mark.parametrize(
+    "method", ["tsit5", "rodas5p", pytest.param("taylor", marks=pytest.mark.slow)]
+)
 def test_width_of_the_chunk_changes_no_more_than_roundings(method: str):
     @jax.jit
     def of(factors: jax.Array) -> jax.Array:
@@ -74,6 +76,7 @@ def test_gradients_of_a_batch_are_those_of_its_members():
         np.testing.assert_allclose(found, by_differences, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_number_that_the_batch_shares_gets_the_sum_of_its_derivatives():
     def objective(scale: jax.Array, factors: jax.Array) -> jax.Array:
         return jnp.sum(concentrations(scale * factors))
