@@ -46,11 +46,11 @@ def test_tree_has_arvizs_groups_with_plates_as_dims(schools, schools_data) -> No
 def test_second_fit_of_other_data_compiles_nothing(schools, schools_data, compilations) -> None:
     sample(schools, schools_data, SHORT, seed=1)
     before, reached = compilations.count, []
-    begun = time.perf_counter()
+    begun = time.process_time()
     other = {**schools_data, "y": schools_data["y"] + 1.0}
     again = sample(
         schools, other, SHORT, seed=2,
-        progress=lambda _: reached.append(time.perf_counter() - begun),
+        progress=lambda _: reached.append(time.process_time() - begun),
     )  # fmt: skip
     assert compilations.count == before
     assert again.counts.compilations == 0

@@ -74,6 +74,7 @@ def test_benchmark_problems(problem, name, dose, every, times, expected):
     assert found.name == expected, found
 
 
+@pytest.mark.slow
 def test_the_order_of_a_batch_changes_nothing(one_compartment, patients):
     """More patients than the sample holds, each with a schedule of its own."""
     parameters = patients(one_compartment, (1.0, 3.0, 30.0), 300)

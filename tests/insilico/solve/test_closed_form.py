@@ -55,7 +55,7 @@ def drawn(model, number, seed=1):
     [
         ("one_compartment", "tsit5"),
         ("one_compartment", "rodas5p"),
-        ("two_compartment", "tsit5"),
+        pytest.param("two_compartment", "tsit5", marks=pytest.mark.slow),
         pytest.param("three_compartment", "tsit5", marks=pytest.mark.slow),
     ],
 )

@@ -40,7 +40,8 @@ def test_a_few_patients_take_a_narrow_chunk():
 
 
 @pytest.mark.parametrize(
-    "method", ["tsit5", "rodas5p", pytest.param("taylor", marks=pytest.mark.slow)]
+    "method",
+    ["tsit5", *(pytest.param(each, marks=pytest.mark.slow) for each in ("taylor", "rodas5p"))],
 )
 def test_width_of_the_chunk_changes_no_more_than_roundings(method: str):
     @jax.jit
@@ -87,6 +88,7 @@ def test_a_number_that_the_batch_shares_gets_the_sum_of_its_derivatives():
     np.testing.assert_allclose(together(one), alone, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_batches_of_batches_are_folded_too():
     nested = jnp.stack([FACTORS, 1.1 * FACTORS])
     found = jax.jit(jax.vmap(jax.vmap(concentrations)))(nested)

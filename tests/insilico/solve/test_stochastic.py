@@ -153,6 +153,7 @@ def test_strong_orders_on_geometric_brownian_motion(method: str, order: float):
     np.testing.assert_allclose(_order(errors), order, atol=0.07)
 
 
+@pytest.mark.slow
 def test_two_sources_for_one_state_commute_and_keep_the_order():
     model = _alone(
         _with_noise(
