@@ -8,6 +8,7 @@ its density (`cohorts.inference.Joint`).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -38,6 +39,14 @@ class Number(NamedTuple):
     """Of the published estimate; none for what was fixed or where none was found."""
 
 
+class Measure(NamedTuple):
+    """The unit of a scalar of a population, and the bounds that it lies between."""
+
+    unit: str
+    low: float = -math.inf
+    high: float = math.inf
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Population:
     """One published population of one structural model.
@@ -54,6 +63,8 @@ class Population:
       parameters a first axis of so many; `cohorts.sites.between_occasions` draws what they need.
     - `residual`: residual error of each measured output.
     - `numbers`: every published number used, with its place and status.
+    - `measures`: what the typical values are measured in, by name, in the order in which they are
+      to be shown: those that are learned as well as those that are known. May lack some.
     - `assumptions`, `validated`, `limits`: the evidence, one line each.
     """
 
@@ -68,6 +79,7 @@ class Population:
     residual: Mapping[str, Residual]
     numbers: tuple[Number, ...]
     between_occasion: tuple[str, ...] = ()
+    measures: Mapping[str, Measure] = dataclasses.field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
     validated: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()

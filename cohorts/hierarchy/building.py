@@ -21,7 +21,7 @@ from cohorts.hierarchy.specs import (
     ResidualErrorSpec,
 )
 from cohorts.hierarchy.variability import Block, read_correlations, read_variability
-from cohorts.population import Number, Population
+from cohorts.population import Measure, Number, Population
 from cohorts.residual import Residual
 from insilico.config import Document, Name, Path, Spec, is_name
 from insilico.config.problems import listed, shown
@@ -127,6 +127,7 @@ def population_of(
         between_occasion=structure.between_occasion,
         residual={output: error.residual for output, error in residual.items()},
         numbers=(*_stated(numbers), *_correlations(blocks)),
+        measures=_measures(structure, residual),
         assumptions=(*_assumptions(structure, residual), *reader.imports.words),
     )
 
@@ -270,6 +271,24 @@ def _residual(
             for role, of in given.items()
         }
         result[output] = _Error(Residual(spec.kind, **fields), numbers)
+    return result
+
+
+def _measures(structure: Structure, residual: Mapping[str, _Error]) -> dict[str, Measure]:
+    """Of all scalars: typical values first, then covariates, variability, residual error."""
+    parameters = structure.parameters.values()
+    found = {f"typical_{parameter.name}": parameter.typical for parameter in parameters}
+    for parts in ("effects", "variability", "between_occasion"):
+        for parameter in parameters:
+            part = getattr(parameter, parts)
+            for each in part if parts == "effects" else [part] if part else []:
+                found |= each.numbers
+    result = {name: Measure(number.unit, *number.range) for name, number in found.items()}
+    for block in structure.blocks:
+        result |= {pair: Measure("1", -1.0, 1.0) for pair in block.pairs.values()}
+    result |= {mixture.field: Measure("1", 0.0, 1.0) for mixture in structure.mixtures.values()}
+    for error in residual.values():
+        result |= {n: Measure(of.unit, *of.range) for n, of in error.numbers.items()}
     return result
 
 

@@ -104,10 +104,15 @@ def _of_component(residuals: Residuals, predicted: Predicted, data: Data) -> Arr
         mean, sd = _given_before(value, mean, sd, predicted.forgetting, data)
     # The density of a value is that of its logarithm over the value itself.
     of_value = log_density(value, mean, sd) - logarithm
-    of_limit = log_probability_below(limit, mean, sd)
-    found = jnp.where(
-        data.kind == Kind.VALUE, of_value, jnp.where(data.kind == Kind.CENSORED, of_limit, 0.0)
-    )
+    censored = data.kind == Kind.CENSORED
+    # Its derivative takes as long as a short solve, and most data have no such values.
+    of_limit = jax.lax.cond(
+        jnp.any(censored),
+        log_probability_below,
+        lambda limit, mean, sd: jnp.zeros_like(mean),
+        limit, mean, sd,
+    )  # fmt: skip
+    found = jnp.where(data.kind == Kind.VALUE, of_value, jnp.where(censored, of_limit, 0.0))
     solved = predicted.status == Status.OK
     return jnp.where(solved, jnp.sum(jnp.where(solved, found, 0.0), axis=0), -jnp.inf)
 

@@ -32,6 +32,11 @@ BLOCK_SECONDS = 1.0
 CHECKPOINT_SHARE = 0.05
 """Most of the time that writing checkpoints may take."""
 
+LOOKS = 10
+"""How often in the course of the draws it is looked whether trajectories diverged, so that draws
+that will be done again end early. They are numbers of iterations, not of calls, which depend on the
+machine's speed."""
+
 
 class Progress(NamedTuple):
     """How far a run has come.
@@ -115,6 +120,19 @@ class Run:
         """Iterations so far."""
         return self.history.statistics.lp.shape[0]
 
+    @property
+    def _looks(self) -> list[int]:
+        """The numbers of iterations at which divergences are looked for; the last is the end."""
+        return [
+            self.plan.warmup + -(-self.settings.draws * look // LOOKS)
+            for look in range(1, LOOKS + 1)
+        ]
+
+    @property
+    def _diverged(self) -> int:
+        """Divergences among the kept iterations so far, in all chains."""
+        return int(np.sum(self.history.statistics.diverging[self.plan.warmup :]))
+
     def start(self) -> None:
         """Take the state from the checkpoint, or find where to start; compile the program."""
         saved = self.checkpoint and self.checkpoint.read()
@@ -137,7 +155,11 @@ class Run:
         written = time.perf_counter()
         pause = 0.0
         while self.done < self.total:
-            count = min(count, nuts.BLOCK, self.total - self.done)
+            if self.done in self._looks and (diverged := self._diverged):
+                drawn = (self.done - self.plan.warmup) * self.settings.chains
+                self._shorten(f"{diverged} of the first {drawn} trajectories diverged")
+            next_look = min(look for look in self._looks if look > self.done)
+            count = min(count, nuts.BLOCK, next_look - self.done)
             began = time.perf_counter()
             self.chains, block = jax.block_until_ready(self._block(count))
             now = time.perf_counter()
@@ -158,11 +180,15 @@ class Run:
         Chains go on from where they are, with their metric, and adapt their step size before they
         draw.
         """
+        why = convergence.steps_too_long(convergence.judge(tree).table)
+        return why is not None and self._shorten(why)
+
+    def _shorten(self, why: str) -> bool:
+        """Go back to where step sizes adapt, with the next target acceptance, if there is one."""
         if self.settings.target_acceptance != "auto":
             return False
         higher = [target for target in TARGETS if target > self.target]
-        why = convergence.steps_too_long(convergence.judge(tree).table)
-        if not why or not higher:
+        if not higher:
             return False
         self.told.append(f"target acceptance raised from {self.target} to {higher[0]}: {why}")
         self.target = higher[0]
@@ -190,7 +216,7 @@ class Run:
                 total=self.total,
                 warmup=self.plan.warmup,
                 target=self.target,
-                divergences=int(np.sum(statistics.diverging[self.plan.warmup :])),
+                divergences=self._diverged,
                 step_size=np.asarray(statistics.step_size[-1]),
             )
         )

@@ -28,8 +28,8 @@ class Sampling(Spec):
     - `warmup`: iterations in which step size and metric are adapted; not kept.
     - `draws`: iterations of each chain that are kept.
     - `target_acceptance`: acceptance rate that the step size is adapted to. `auto` starts at
-      `TARGETS[0]` and draws again at the next one where the draws show that steps were too long;
-      see `cohorts.inference.sample`.
+      `TARGETS[0]` and draws again at the next one where the draws show that steps were too long,
+      as soon as they do; see `cohorts.inference.sample`.
     - `max_tree_depth`: a trajectory has at most 2 ** this steps.
     - `dense`: whether the metric holds the covariances of sites outside plates (a population's
       parameters); those inside plates (random effects) have variances alone.
@@ -46,7 +46,7 @@ class Sampling(Spec):
     layout: Literal["auto", "together", "apart"] = "auto"
 
 
-TARGETS = (0.9, 0.95, 0.99)
+TARGETS = (0.9, 0.95, 0.99, 0.999)
 """Acceptance rates that `auto` goes through. Stan's default is 0.8; a longer step misses narrow
 regions and far tails, which a small posterior can afford to look for."""
 

@@ -2,17 +2,23 @@
 
     uv run python scripts/bench/inference.py
     uv run python scripts/bench/inference.py --cases eight_schools --draws 2000 --json
+    uv run python scripts/bench/inference.py --cases theophylline_tsit5 --rstan
 
 Each case is fitted twice in one process, with seeds of its own: the first compiles, the second
-shows what is left to wait for. README.md says how to read the numbers.
+shows what is left to wait for. With `--rstan` rstan fits the same posterior as well, in the order
+rstan, engine, engine, rstan. README.md says how to read the numbers.
 """
 
 import argparse
 import json
+import math
+import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -24,6 +30,7 @@ import numpyro
 from numpyro import distributions as dist
 
 from cohorts import fits
+from cohorts.data import Kind, PatientData
 from cohorts.diagnosis import judge
 from cohorts.inference import Draws, Joint, Sampling, sample
 from cohorts.inference.density import Density
@@ -32,6 +39,7 @@ from cohorts.inference.parameterisation import centring
 from insilico import models
 from insilico.solve import Dose, Status, Tolerances, schedule, solve_traced
 from insilico.solve.blocks import compiler_options
+from scripts.bench import rstan
 
 GRADIENTS = 200
 """Gradients in a row, in one call of a compiled program."""
@@ -70,10 +78,12 @@ def saturable_elimination(concentration: Any) -> None:
 
 
 class Case(NamedTuple):
-    """A model and its data."""
+    """A model and its data; the name of its Stan code, and the data for that, if there is any."""
 
     model: Callable[..., None]
     data: dict[str, Any]
+    stan: str | None = None
+    stan_data: Mapping[str, Any] = MappingProxyType({})
 
 
 SCHOOLS = {
@@ -95,13 +105,43 @@ def theophylline(method: str) -> Case:
     """The population of `configs/fit_theophylline.yaml`: 12 subjects with 3 random effects each."""
     fit = fits.read(THEOPHYLLINE)
     joint, data = Joint.of(fit.population, fit.patients, method=method)
-    return Case(model_of(joint, centring(joint, data, fit.config.seed)), {"data": data})
+    model = model_of(joint, centring(joint, data, fit.config.seed))
+    return Case(model, {"data": data}, "theophylline", _stan_data(fit.patients))
+
+
+def _stan_data(patients: PatientData) -> dict[str, Any]:
+    """Doses and measured values of subjects who have one dose each, at time 0."""
+    columns = patients.records.columns
+    kind = patients.measured.kind[columns.place, columns.patient]
+    value = patients.measured.value[columns.place, columns.patient]
+    seen = kind != Kind.NOTHING
+    subject = columns.patient[seen]
+    subjects = np.arange(len(patients.subjects))
+    return {
+        "subjects": len(subjects),
+        "observations": len(subject),
+        "first": (np.searchsorted(subject, subjects) + 1).tolist(),
+        "last": np.searchsorted(subject, subjects, side="right").tolist(),
+        "time": columns.time[seen].tolist(),
+        "measured": value[seen].tolist(),
+        "dose": columns.amount[columns.amount > 0].tolist(),
+        "tolerance": 1e-6,
+    }
+
+
+def saturable() -> Case:
+    """The posterior of posteriordb."""
+    times = np.arange(0.5, 10.5, 0.5).tolist()
+    stan = {"observations": len(times), "time": times, "concentration": CONCENTRATIONS.tolist()}
+    data = {"concentration": CONCENTRATIONS}
+    return Case(saturable_elimination, data, "saturable_elimination", stan | {"tolerance": 1e-6})
 
 
 CASES: dict[str, Callable[[], Case]] = {
     "eight_schools": lambda: Case(eight_schools, SCHOOLS),
-    "saturable_elimination": lambda: Case(saturable_elimination, {"concentration": CONCENTRATIONS}),
+    "saturable_elimination": saturable,
     "theophylline_taylor": lambda: theophylline("taylor"),
+    "theophylline_tsit5": lambda: theophylline("tsit5"),
     "theophylline_closed_form": lambda: theophylline("closed_form"),
 }
 
@@ -133,7 +173,7 @@ def gradient_microseconds(case: Case, draws: Draws, chains: int) -> float:
     return min(times[1:]) / GRADIENTS * 1e6
 
 
-def measure(name: str, settings: Sampling) -> dict[str, Any]:
+def measure(name: str, settings: Sampling, with_rstan: bool) -> dict[str, Any]:
     """One row."""
     case = CASES[name]()
     reached: list[float] = []
@@ -151,7 +191,7 @@ def measure(name: str, settings: Sampling) -> dict[str, Any]:
     second, to_second, computing = fit(2)
     verdict = judge(second.tree)
     seconds = second.counts.sampling_seconds
-    return {
+    row = {
         "case": name,
         "gradient of all chains, µs": gradient_microseconds(case, second, settings.chains),
         "leapfrog step of a chain, µs": seconds / second.counts.leapfrog_steps * 1e6,
@@ -165,6 +205,55 @@ def measure(name: str, settings: Sampling) -> dict[str, Any]:
         "compilations of the second": second.counts.compilations,
         "verdict": "passed" if verdict.passed else "; ".join(verdict.reasons),
     }
+    if with_rstan and case.stan:
+        row |= against_rstan(case, settings, lambda seed: fit(seed)[0])
+    return row
+
+
+def against_rstan(case: Case, settings: Sampling, fit: Callable[[int], Draws]) -> dict[str, Any]:
+    """Effective draws of the population's parameters a second, of both in the order A B B A, and
+    the furthest that their means lie apart, in Monte-Carlo errors."""
+    stan = case.stan
+    assert stan is not None
+    with tempfile.TemporaryDirectory() as folder:
+
+        def by_rstan(seed: int, settings: Sampling = settings) -> rstan.StanFit:
+            cores = os.cpu_count() or 1
+            return rstan.fit(stan, case.stan_data, settings, seed, cores, Path(folder))
+
+        # The first compiles, which is not what is compared.
+        by_rstan(1, settings.model_copy(update={"warmup": 20, "draws": 4}))
+        theirs = [by_rstan(3)]
+        ours = [fit(3), fit(4)]
+        theirs.append(by_rstan(4))
+    found = [{name: by_draw(draws, name) for name in theirs[0].draws} for draws in ours]
+    ess = [rstan.least_ess(each) for each in found]
+    apart = []
+    for name in theirs[0].draws:
+        both = [np.concatenate([each[name] for each in found], axis=1),
+                np.concatenate([each.draws[name] for each in theirs], axis=1)]  # fmt: skip
+        error = math.hypot(*map(rstan.standard_error, both))
+        apart.append(abs(both[0].mean() - both[1].mean()) / error)
+    engine = [n / draws.counts.sampling_seconds for n, draws in zip(ess, ours, strict=True)]
+    theirs_a_second = [each.bulk / each.seconds for each in theirs]
+    return {
+        "rstan": theirs[0].version,
+        "rstan, s": [each.seconds for each in theirs],
+        "rstan, processor µs a leapfrog step": [
+            each.processor_seconds / each.steps * 1e6 for each in theirs
+        ],
+        "rstan, divergences": [each.diverged for each in theirs],
+        "rstan, bulk ESS/s of the population": theirs_a_second,
+        "engine, s": [draws.counts.sampling_seconds for draws in ours],
+        "engine, bulk ESS/s of the population": engine,
+        "engine over rstan": float(np.mean(engine) / np.mean(theirs_a_second)),
+        "means apart, Monte-Carlo errors": float(max(apart)),
+    }
+
+
+def by_draw(draws: Draws, name: str) -> np.ndarray:
+    """A scalar's draws, (chains, draws)."""
+    return draws.tree["posterior"].to_dataset()[name].to_numpy()
 
 
 def main() -> None:
@@ -175,6 +264,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--layout", default="auto", help="auto, together or apart")
     parser.add_argument("--target", type=float, default=0.9, help="target acceptance")
+    parser.add_argument("--rstan", action="store_true", help="fit by rstan as well, if R has it")
     parser.add_argument("--json", action="store_true", help="one object a case")
     options = parser.parse_args()
     settings = Sampling(
@@ -184,17 +274,19 @@ def main() -> None:
         target_acceptance=options.target,
         layout=options.layout,
     )
+    if options.rstan and (why := rstan.missing()):
+        parser.error(f"--rstan: {why}")
     for name in options.cases.split(","):
         if name not in CASES:
             parser.error(f"no case {name!r}; there are {', '.join(CASES)}")
-        row = measure(name, settings)
+        row = measure(name, settings, options.rstan)
         if options.json:
             print(json.dumps({"bench": "inference", **row}, ensure_ascii=False))
             continue
         for column, value in row.items():
-            print(
-                f"{column:30} {value:.3g}" if isinstance(value, float) else f"{column:30} {value}"
-            )
+            values = value if isinstance(value, list) else [value]
+            shown = (f"{each:.3g}" if isinstance(each, float) else str(each) for each in values)
+            print(f"{column:36} {', '.join(shown)}")
         print()
 
 

@@ -41,8 +41,8 @@ def table(view: PosteriorView) -> Table:
                     with_unit(parameter.label, parameter.unit),
                     _rounded(np.median(parameter.draws), low, high),
                     interval(low, high),
-                    interval(*prior),
                     fixed(100 * _spread(parameter), 1),
+                    interval(*prior),
                     fixed(float(at["r_hat"]), 3),
                     whole(float(at["ess_bulk"])),
                     whole(float(at["ess_tail"])),
@@ -55,8 +55,8 @@ def table(view: PosteriorView) -> Table:
             Column("Parameter"),
             Column("Median", number=True, group="Posterior"),
             Column(f"{view.percent} interval", number=True, group="Posterior"),
-            Column(f"{view.percent} interval", number=True, group="Prior"),
             Column("Relative sd", "%", number=True, group="Posterior"),
+            Column(f"{view.percent} interval", number=True, group="Prior"),
             Column("R-hat", number=True, group="Convergence"),
             Column("ESS bulk", number=True, group="Convergence"),
             Column("ESS tail", number=True, group="Convergence"),
@@ -182,7 +182,8 @@ def density_figure(
         for draws, colour, name in both:
             look: dict[str, Any] = {"fill": "tozeroy"} if name == after else {}
             look |= {"showlegend": number == 0, "hoverinfo": "skip", **panels.on(number)}
-            traces.append(curve(grid, _density(draws, grid), colour, name=name, **look))
+            density = _density(draws, grid, parameter.bounds)
+            traces.append(curve(grid, density, colour, name=name, **look))
     labels = [parameter.unit or " " for parameter in parameters]
     bare = {"showticklabels": False, "showgrid": False, "ticks": "", "rangemode": "tozero"}
     layout = panels.layout(labels, "", of_y=bare, showlegend=True)
@@ -197,14 +198,21 @@ def density_figure(
     )
 
 
-def _density(draws: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """A kernel density estimate; draws that lie far outside the grid count as well."""
+def _density(draws: np.ndarray, grid: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """A kernel density estimate, reflected at the bounds beyond which there is nothing.
+
+    Draws that lie far outside the grid count as well.
+    """
     from scipy.stats import gaussian_kde
 
     near = draws[(draws > 2 * grid[0] - grid[-1]) & (draws < 2 * grid[-1] - grid[0])]
     if len(near) < 2 or np.ptp(near) == 0:
         return np.zeros_like(grid)
-    return gaussian_kde(near)(grid) * len(near) / len(draws)
+    estimate = gaussian_kde(near)
+    reflected = [estimate(2 * bound - grid) for bound in bounds if np.isfinite(bound)]
+    low, high = bounds
+    density = np.where((grid >= low) & (grid <= high), sum(reflected, estimate(grid)), 0.0)
+    return density * len(near) / len(draws)
 
 
 def _spread(parameter: Parameter) -> float:

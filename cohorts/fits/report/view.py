@@ -15,7 +15,7 @@ from cohorts.diagnosis.convergence import by_draw, varying
 from cohorts.fits.config import FitConfig
 from cohorts.fits.fit import Fit
 from cohorts.hierarchy.imported import SITE as ESTIMATES
-from cohorts.population import Population
+from cohorts.population import Measure, Population
 from insilico.pages.words import readable
 
 OBSERVED = "#1c2733"
@@ -30,13 +30,15 @@ FACTOR = "cholesky_"
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """A scalar of the population: its draws (chain, draw), those of its prior, and its unit."""
+    """A scalar of the population: its draws (chain, draw), those of its prior, its unit ("" for 1),
+    and the bounds that it lies between."""
 
     name: str
     label: str
     unit: str
     draws: np.ndarray
     prior: np.ndarray
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
 
 class PosteriorView(abc.ABC):
@@ -108,8 +110,10 @@ class PosteriorView(abc.ABC):
         Coordinates of imported estimates are left out: the parameters are functions of them.
         """
         posterior, prior = self.group("posterior"), self.group("prior")
-        units = {number.name: number.unit for number in self.population.numbers}
-        ordered = [*units, *(str(name) for name in prior if name not in units)]
+        measures = {number.name: Measure(number.unit) for number in self.population.numbers} | dict(
+            self.population.measures
+        )
+        ordered = dict.fromkeys([*self.population.measures, *measures, *map(str, prior)])
         # What parameters are made of is not shown as well: the factor of correlations, and the
         # errors of imported estimates.
         shown = [
@@ -122,14 +126,15 @@ class PosteriorView(abc.ABC):
         ]
         found = []
         for label, name, index in varying(posterior[shown]):
-            unit = units.get(name, "1")
+            measure = measures.get(name, Measure("1"))
             found.append(
                 Parameter(
                     name=label,
                     label=labelled(name) + label.removeprefix(name),
-                    unit="" if unit == "1" else unit,
+                    unit="" if measure.unit == "1" else measure.unit,
                     draws=by_draw(posterior[name])[:, :, *index],
                     prior=by_draw(prior[name])[:, :, *index].ravel(),
+                    bounds=(measure.low, measure.high),
                 )
             )
         return found
@@ -189,8 +194,8 @@ class View(PosteriorView):
     @property
     def effects(self) -> list[str]:
         """The parameters that vary between subjects."""
-        names = map(str, self.group("posterior").data_vars)
-        return [name.removeprefix("eta_") for name in names if name.startswith("eta_")]
+        posterior, model = self.group("posterior"), self.fit.model
+        return [name for name in model.quantities("Parameters") if f"eta_{name}" in posterior]
 
     @functools.cached_property
     def observations(self) -> Mapping[str, np.ndarray]:
@@ -208,6 +213,9 @@ def labelled(name: str) -> str:
     """A population's parameter in words."""
     for prefix, words in (
         ("residual_sd_", "Residual error of"),
+        ("residual_proportional_", "Proportional residual error of"),
+        ("residual_exponent_", "Exponent of the residual error of"),
+        ("residual_autocorrelation_", "Autocorrelation rate of the residual error of"),
         ("typical_", "Typical"),
         ("occasion_sd_", "Between-occasion sd of"),
         ("sd_", "Between-subject sd of"),

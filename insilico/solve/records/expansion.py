@@ -8,6 +8,8 @@ bioavailability, lag, duration and rate.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +21,7 @@ from insilico.solve.courses import Course
 from insilico.solve.events import Events, Kind, Pattern
 from insilico.solve.records.laying_out import KINDS
 from insilico.solve.records.steady_state import Cycle, steady_states
-from insilico.solve.records.table import Layout, RecordTable, Role
+from insilico.solve.records.table import MOVED, Layout, RecordTable, Role
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.walks import Advance, Prior
@@ -168,40 +170,26 @@ def expand(
         )
         status, steps = found.status, found.steps
         states = found.states.reshape(-1, *steps.shape)
-    kind, target, time, amount, own = _rows(model, table, doses, phase, states)
-    record = table.row.record
-
-    def of_record(values: Any) -> Array:
-        return jnp.take_along_axis(jnp.asarray(values), record, axis=0)
-
-    # What happens at a time of no record comes before the records of that time.
-    at_record = own | (time == of_record(table.time))
-    until = of_record(table.until)
-    late = ~at_record & (time > until)
-    kind = jnp.where(late, Kind.NONE, kind)
-    time = jnp.where(late, until, time)
+    rows = _rows(model, table, layout, doses, phase, states)
+    if not layout.ordered:
+        rows = rows.late_left_out(table)
     unused = table.row.role == Role.UNUSED
-    sequence = jnp.arange(layout.rows, dtype=jnp.int32)[:, None]
-    epoch = jnp.where(unused, jnp.iinfo(jnp.int32).max, of_record(table.epoch))
-    last = jnp.where(at_record, layout.rows, 0) + sequence
-    *_, last = lax.sort((epoch, lax.stop_gradient(time), last), dimension=0, num_keys=3)
-    order = last % layout.rows
-
-    def sorted_(values: Array) -> Array:
-        return jnp.take_along_axis(values, order, axis=0)
-
-    # Unused rows are the last ones; nothing is to be integrated for them.
-    time = jnp.where(unused, table.time[-1], time)
+    # Nothing is to be integrated for unused rows, which are the last ones.
+    rows = rows._replace(time=jnp.where(unused, table.time[-1], rows.time))
+    observing = jnp.asarray(table.observing)
+    if not layout.ordered:
+        order = rows.order(table)
+        rows = jax.tree.map(lambda values: jnp.take_along_axis(values, order, axis=0), rows)
+        places = jnp.argsort(order, axis=0)
+        found_at = jnp.take_along_axis(places, jnp.maximum(observing, 0), axis=0)
+        observing = jnp.where(observing < 0, -1, found_at)
     events = Events(
-        time=sorted_(time),
-        kind=sorted_(kind.astype(jnp.int32)),
-        target=sorted_(target.astype(jnp.int32)),
-        amount=sorted_(amount),
-        order=jnp.full(order.shape, -1, jnp.int32),
+        time=rows.time,
+        kind=rows.kind.astype(jnp.int32),
+        target=rows.target.astype(jnp.int32),
+        amount=rows.amount,
+        order=jnp.full(rows.kind.shape, -1, jnp.int32),
     )
-    places = jnp.argsort(order, axis=0)
-    found_at = jnp.take_along_axis(places, jnp.maximum(table.observing, 0), axis=0)
-    observing = jnp.where(table.observing < 0, -1, found_at)
     inputs = tuple(jnp.asarray(values)[0] for values in table.values)
     expanded = Expanded(events, pattern, Prior(observing, status, steps, inputs))
     return (
@@ -270,54 +258,138 @@ def _cycles(table: RecordTable, doses: Given, phase: _Phase) -> Cycle:
     )
 
 
-def _rows(
-    model: Model, table: RecordTable, doses: Given, phase: _Phase, states: Array
-) -> tuple[Array, Array, Array, Array, Array]:
-    """Kind, target, time and amount of every row, and whether it acts in its record's own place."""
-    role, record, repeat = (jnp.asarray(column) for column in table.row)
+class _Rows(NamedTuple):
+    """What rows do, (rows, lanes), and whether each acts in its record's own place."""
 
-    def of_record(values: Any) -> Array:
-        return jnp.take_along_axis(jnp.asarray(values), record, axis=0)
+    kind: Array
+    target: Array
+    time: Array
+    amount: Array
+    own: Array
+
+    def late_left_out(self, table: RecordTable) -> _Rows:
+        """Without those that would act after the record by which they are called off."""
+        until = _of_records(table, table.until)
+        late = ~self._at_record(table) & (self.time > until)
+        return self._replace(
+            kind=jnp.where(late, Kind.NONE, self.kind), time=jnp.where(late, until, self.time)
+        )
+
+    def order(self, table: RecordTable) -> Array:
+        """The numbers of the rows in the order in which they act, unused ones last.
+
+        What happens at a time of no record comes before the records of that time.
+        """
+        count = self.kind.shape[0]
+        unused = table.row.role == Role.UNUSED
+        epoch = jnp.where(unused, jnp.iinfo(jnp.int32).max, _of_records(table, table.epoch))
+        sequence = jnp.arange(count, dtype=jnp.int32)[:, None]
+        last = jnp.where(self._at_record(table), count, 0) + sequence
+        *_, last = lax.sort((epoch, lax.stop_gradient(self.time), last), dimension=0, num_keys=3)
+        return last % count
+
+    def _at_record(self, table: RecordTable) -> Array:
+        return self.own | (self.time == _of_records(table, table.time))
+
+
+def _of_records(table: RecordTable, values: Any) -> Array:
+    """Of each row, what `values`, (records, lanes), say of its record."""
+    return jnp.take_along_axis(jnp.asarray(values), jnp.asarray(table.row.record), axis=0)
+
+
+def _rows(
+    model: Model,
+    table: RecordTable,
+    layout: Layout,
+    doses: Given,
+    phase: _Phase,
+    states: Array,
+) -> _Rows:
+    """What every row does, and when. Of roles that no row has nothing is computed."""
+    role, _, repeat = (jnp.asarray(column) for column in table.row)
+    of_record = functools.partial(_of_records, table)
 
     def are(*roles: Role) -> Array:
         return jnp.isin(role, jnp.array(roles))
 
+    def put(value: Array, roles: tuple[Role, ...], new: Callable[[], Array | int]) -> Array:
+        """The value, but a new one for rows of these roles."""
+        found = [each for each in roles if each in layout.roles]
+        return jnp.where(are(*found), new(), value) if found else value
+
     number = repeat.astype(doses.amount.dtype)
-    at, interval = of_record(table.time), of_record(table.interval)
-    amount, lag, rate, duration = (of_record(values) for values in doses[:-1])
-    since, pending, under_way = (of_record(values) for values in phase)
+    at = of_record(table.time)
 
-    kind = jnp.asarray([KINDS[each] or Kind.DOSE for each in Role], jnp.int32)[role]
-    kind = jnp.where(are(Role.STATE) & (of_record(table.steady) == 2), Kind.DOSE, kind)
-    kind = jnp.where(are(Role.PENDING) & (of_record(table.rate) != 0), Kind.RATE, kind)
+    kind = jnp.zeros_like(role)
+    for each in layout.roles:
+        does = KINDS[each]
+        kind = put(kind, (each,), lambda does=does: int(Kind.DOSE if does is None else does))
+    kind = put(
+        kind, (Role.STATE,), lambda: jnp.where(of_record(table.steady) == 2, Kind.DOSE, kind)
+    )
+    kind = put(
+        kind, (Role.PENDING,), lambda: jnp.where(of_record(table.rate) != 0, Kind.RATE, kind)
+    )
 
-    arrival = at + lag + jnp.where(are(Role.PENDING, Role.PENDING_END), -number, number) * interval
-    time = jnp.where(are(Role.PENDING, Role.DOSE, Role.INFUSION), arrival, at)
-    ends = are(Role.PENDING_END, Role.INFUSION_END)
-    time = jnp.where(ends, arrival + duration, time)
-    time = jnp.where(are(Role.ENDING), at + (duration - since - number * interval), time)
+    def arrival(sign: float = 1.0) -> Array:
+        return at + of_record(doses.lag) + sign * number * of_record(table.interval)
 
-    given = jnp.where(rate != 0, rate, amount)
-    value = jnp.where(are(Role.PENDING, Role.DOSE, Role.INFUSION), given, 0.0)
-    value = jnp.where(ends | are(Role.ENDING), -rate, value)
-    value = jnp.where(are(Role.UNDER_WAY), under_way * rate, value)
-    value = jnp.where(are(Role.REPLACEMENT), of_record(table.amount), value)
-    components = len(model.components())
-    place = of_record(table.steady_number) * components + repeat
-    place = jnp.clip(place, 0, states.shape[0] - 1)
-    value = jnp.where(are(Role.STATE), jnp.take_along_axis(states, place, axis=0), value)
-    for index, (after, slope) in enumerate(zip(table.after, table.slopes, strict=True)):
-        value = jnp.where(
-            are(Role.OCCASION, Role.INPUT) & (repeat == index), of_record(after), value
-        )
-        value = jnp.where(are(Role.RAMP) & (repeat == index), of_record(slope), value)
+    def ended(sign: float = 1.0) -> Array:
+        return arrival(sign) + of_record(doses.duration)
 
-    absent = are(Role.PENDING, Role.PENDING_END) & (number > pending)
-    absent |= are(Role.ENDING) & (number >= under_way)
-    kind = jnp.where(absent, Kind.NONE, kind)
-    time = jnp.where(absent, at, time)
-    numbered = are(Role.OCCASION, Role.STATE, Role.INPUT, Role.RAMP)
-    target = jnp.where(numbered, repeat, of_record(table.compartment))
-    moved = are(Role.ENDING, Role.PENDING, Role.PENDING_END, Role.DOSE, Role.INFUSION)
-    own = ~(moved | are(Role.INFUSION_END)) | absent
-    return kind, target, time, value, own
+    def cut_short() -> Array:
+        left = of_record(doses.duration) - of_record(phase.since)
+        return at + (left - number * of_record(table.interval))
+
+    time = at
+    if not layout.ordered:
+        time = put(time, (Role.DOSE, Role.INFUSION), arrival)
+        time = put(time, (Role.PENDING,), lambda: arrival(-1.0))
+        time = put(time, (Role.INFUSION_END,), ended)
+        time = put(time, (Role.PENDING_END,), lambda: ended(-1.0))
+        time = put(time, (Role.ENDING,), cut_short)
+
+    def given() -> Array:
+        rate = of_record(doses.rate)
+        return jnp.where(rate != 0, rate, of_record(doses.amount))
+
+    ends = (Role.PENDING_END, Role.INFUSION_END, Role.ENDING)
+    value = jnp.zeros_like(at)
+    value = put(value, (Role.PENDING, Role.DOSE, Role.INFUSION), given)
+    value = put(value, ends, lambda: -of_record(doses.rate))
+    value = put(
+        value, (Role.UNDER_WAY,), lambda: of_record(phase.under_way) * of_record(doses.rate)
+    )
+    value = put(value, (Role.REPLACEMENT,), lambda: of_record(table.amount))
+
+    def of_state() -> Array:
+        place = of_record(table.steady_number) * len(model.components()) + repeat
+        return jnp.take_along_axis(states, jnp.clip(place, 0, states.shape[0] - 1), axis=0)
+
+    value = put(value, (Role.STATE,), of_state)
+    for roles, columns in (
+        ((Role.OCCASION, Role.INPUT), table.after),
+        ((Role.RAMP,), table.slopes),
+    ):
+        for index, column in enumerate(columns):
+            value = put(
+                value,
+                roles,
+                lambda index=index, column=column, old=value: jnp.where(
+                    repeat == index, of_record(column), old
+                ),
+            )
+
+    absent = jnp.zeros(role.shape, bool)
+    if {Role.PENDING, Role.PENDING_END} & {*layout.roles}:
+        absent |= are(Role.PENDING, Role.PENDING_END) & (number > of_record(phase.pending))
+    if Role.ENDING in layout.roles:
+        absent |= are(Role.ENDING) & (number >= of_record(phase.under_way))
+    numbered = (Role.OCCASION, Role.STATE, Role.INPUT, Role.RAMP)
+    return _Rows(
+        kind=jnp.where(absent, Kind.NONE, kind),
+        target=put(of_record(table.compartment), numbered, lambda: repeat),
+        time=jnp.where(absent, at, time),
+        amount=value,
+        own=~are(*MOVED) | absent,
+    )

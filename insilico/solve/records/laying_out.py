@@ -12,7 +12,7 @@ import numpy as np
 
 from insilico.model import Model
 from insilico.solve.events import Kind
-from insilico.solve.records.table import Interpolation, Layout, RecordTable, Role, Row
+from insilico.solve.records.table import MOVED, Interpolation, Layout, RecordTable, Role, Row
 
 KINDS: dict[Role, Kind | None] = {
     Role.START: Kind.RESET,
@@ -132,8 +132,16 @@ def lay_out(model: Model, columns: Columns, overlaps: int | None) -> tuple[Recor
         overlaps=overlaps,
         infused=infused,
         kinds=kinds,
+        roles=tuple(Role(role) for role in np.unique(row.role).tolist()),
+        ordered=model.dosing is None and not np.any(_elsewhere(row)),
     )
     return table, layout
+
+
+def _elsewhere(row: Row) -> np.ndarray:
+    """Which rows act at another time than their record's where no dose is lagged."""
+    first = np.isin(row.role, (Role.DOSE, Role.INFUSION)) & (np.asarray(row.repeat) == 0)
+    return np.isin(row.role, MOVED) & ~first
 
 
 def _within(columns: Columns, counted: np.ndarray) -> np.ndarray:

@@ -50,6 +50,12 @@ class Role(enum.IntEnum):
     UNUSED = 16
 
 
+MOVED = (
+    Role.ENDING, Role.PENDING, Role.PENDING_END, Role.DOSE, Role.INFUSION, Role.INFUSION_END,
+)  # fmt: skip
+"""What acts at a time of its own: that of its record only where nothing is lagged or repeated."""
+
+
 class Row(NamedTuple):
     """For each expanded row its `Role`, the record it comes from, and which of several it is.
 
@@ -103,6 +109,8 @@ class Layout:
     - `constant`: whether any of them is a constant infusion.
     - `overlaps`: how many implied doses may be under way or pending at a steady-state record.
     - `infused`: the compartments that are ever infused; `kinds`: of rows, as in a `Pattern`.
+    - `roles`: that rows have. `ordered`: whether every row acts in its record's own place, whatever
+      the patients' parameters, so that rows need not be sorted.
     """
 
     records: int
@@ -112,3 +120,5 @@ class Layout:
     overlaps: int
     infused: tuple[int, ...]
     kinds: tuple[Kind, ...]
+    roles: tuple[Role, ...]
+    ordered: bool

@@ -8,6 +8,7 @@ import xarray as xr
 
 from cohorts import fits
 from cohorts.diagnosis import judge_approximation
+from cohorts.fits.report.parameters import _density
 from cohorts.inference import Weights
 
 
@@ -35,6 +36,22 @@ def test_every_parameter_of_the_population_is_in_the_table(page):
         "Residual error of concentration",
     ):
         assert name in page
+
+
+def test_what_was_learned_has_its_unit(page):
+    for label in ("Typical clearance (L/h)", "Residual error of concentration (mg/L)"):
+        assert label in page
+
+
+def test_a_density_ends_where_its_number_does():
+    draws = np.random.default_rng(1).exponential(size=20_000)
+    grid = np.linspace(-0.5, 3.0, 141)
+    density = _density(draws, grid, (0.0, np.inf))
+    assert not density[grid < 0.0].any()
+    # A kernel without reflection has half the density at the bound. What is left is the curvature
+    # of the density at the bandwidth of 20,000 draws, and their Monte-Carlo error.
+    inside = grid >= 0.0
+    np.testing.assert_allclose(density[inside], np.exp(-grid[inside]), atol=0.12)
 
 
 def test_every_subject_has_its_figure(page):

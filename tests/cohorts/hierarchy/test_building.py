@@ -1,5 +1,6 @@
 """Every mistake of a population's config is told, with its place and how to mend it."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,27 @@ def test_reports_are_told_what_was_written(config, read):
     assert card["model"] == "one_compartment"
     volume = next(n for n in card["numbers"] if n["name"] == "typical_central_volume")
     assert (volume["value"], volume["unit"]) == (32.0, "L")
+
+
+def test_every_number_has_its_unit_and_its_bounds_in_the_order_of_a_table(config, read):
+    population = read(put(config, {
+        f"{CLEARANCE}.covariates.sex": SEX,
+        "correlations": [{"kind": "known", "of": PAIR, "matrix": [[1, 0.4], [0.4, 1]]}],
+        "mixtures.speed": TWO,
+        "residual.concentration.sd": {"kind": "half_normal", "scale": "0.5 mg/L"},
+    }))  # fmt: skip
+    measures = population.measures
+    assert list(measures) == [
+        "typical_absorption_rate", "typical_clearance", "typical_central_volume",
+        "weight_on_clearance", "sex_female_on_clearance",
+        "sd_clearance", "sd_central_volume",
+        "correlation_clearance_central_volume", "shares_speed", "residual_sd_concentration",
+    ]  # fmt: skip
+    # Learned numbers have units as known ones have.
+    assert measures["typical_clearance"] == ("L/h", 0.0, math.inf)
+    assert measures["residual_sd_concentration"] == ("mg/L", 0.0, math.inf)
+    assert measures["sd_clearance"] == ("1", 0.0, math.inf)
+    assert measures["correlation_clearance_central_volume"] == ("1", -1.0, 1.0)
 
 
 def test_the_readmes_config_is_a_population(tmp_path):

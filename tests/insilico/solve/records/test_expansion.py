@@ -1,5 +1,7 @@
 """What records do: equal to doses written out, shifted and scaled, and to closed forms."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
+from insilico import models
 from insilico.devices import QUICKLY
 from insilico.solve import (
     Covariate,
@@ -21,7 +24,9 @@ from insilico.solve import (
     solve,
     solve_block,
 )
+from insilico.solve.records import expand
 
+ORAL = models.get("one_compartment")
 OBSERVE = [0.0, 1.0, 3.5, 8.0, 12.0, 19.0, 24.0, 36.0, 50.0]
 
 
@@ -158,6 +163,49 @@ def test_doses_are_those_of_a_schedule(one_compartment):
     expected = solve(one_compartment, parameters, events, pattern, tolerances=tight)
     for own, other in zip(found.outputs, expected.outputs, strict=True):
         _close(own[0][[1, 2, 4]], other[0])
+
+
+def test_rows_that_stand_in_order_are_what_sorting_makes_of_them():
+    frame = pd.DataFrame(
+        [(1, 0, 0, 0, 1), (1, 0, 1, 100, 1), (1, 0, 0, 0, 1), (1, 3, 0, 0, 1), (1, 3, 1, 50, 2),
+         (1, 5, 4, 20, 1), (1, 6, 0, 0, 1), (2, 1, 1, 70, 1), (2, 2, 0, 0, 1), (2, 4, 3, 0, 1)],
+        columns=["ID", "TIME", "EVID", "AMT", "CMT"],
+    )  # fmt: skip
+    table, layout = read_records(ORAL, frame).laid_out()
+    assert layout.ordered
+    table = jax.tree.map(jnp.asarray, table)
+    parameters = jax.tree.map(lambda value: jnp.full(2, value), ORAL.Parameters(1.5, 3.0, 30.0))
+
+    def rows(layout):
+        tolerances = Tolerances().numbers()
+        return expand(ORAL, parameters, table, layout, tolerances, advance=None)
+
+    ordered, sorted_ = rows(layout), rows(dataclasses.replace(layout, ordered=False))
+    jax.tree.map(np.testing.assert_array_equal, ordered.events, sorted_.events)
+    np.testing.assert_array_equal(ordered.prior.observing, sorted_.prior.observing)
+
+
+def test_tables_with_doses_of_their_own_times_are_sorted():
+    frame = pd.DataFrame({"TIME": [0.0, 9.0], "AMT": [50.0, 0.0], "EVID": [1, 0]})
+    assert read_records(ORAL, frame).laid_out()[1].ordered
+    lagged = dataclasses.replace(ORAL, dosing=lambda parameters, inputs: {})
+    assert not read_records(lagged, frame).laid_out()[1].ordered
+    for more in ({"ADDL": [2, 0], "II": [3.0, 0.0]}, {"RATE": [10.0, 0.0]}):
+        assert not read_records(ORAL, frame.assign(**more)).laid_out()[1].ordered
+
+
+def test_an_observation_costs_no_new_start():
+    """A step goes on over a row at which nothing jumps."""
+    frame = pd.DataFrame({"TIME": [0.0, *np.linspace(1.0, 24.0, 47)], "EVID": [1] + [0] * 47})
+    frame["AMT"] = np.where(frame.EVID == 1, 100.0, 0.0)
+    parameters = ORAL.Parameters(1.5, 3.0, 30.0)
+    by_table = solve(ORAL, parameters, read_records(ORAL, frame), method="tsit5")
+    by_schedule = solve(
+        ORAL, parameters,
+        *schedule(ORAL, [Dose(0.0, "depot", 100.0)], observe=frame.TIME[1:]), method="tsit5",
+    )  # fmt: skip
+    # The table's first row is its own: the dose's record has an output.
+    assert by_table.steps[0] <= by_schedule.steps[0] + 1
 
 
 def test_records_of_one_instant_act_in_the_order_of_the_file(solve_table):
