@@ -225,11 +225,12 @@ def curves(
 
     def laid_out(values: np.ndarray) -> np.ndarray:
         result = np.full(shape, np.nan)
-        result[:, patient, position] = values[:, place, patient]
+        result[:, patient, position] = values
         return result
 
-    individual = predictive.individual(draws).values
-    typical = predictive.typical(draws).values
+    # Of these times alone: beyond a subject's last record there is nothing to average.
+    individual = predictive.individual(draws).values[:, :, place, patient]
+    typical = predictive.typical(draws).values[:, :, place, patient]
     lower, upper = np.nanquantile(individual, tails, axis=0)
     dims = ("output", "subject", "curve_time")
     return xr.Dataset(

@@ -133,6 +133,16 @@ def filled(patients: int) -> int:
     return max(FEWEST, 1 << (patients - 1).bit_length())
 
 
+def padded(leaf: Array, lanes: int) -> Array:
+    """So many patients, the last axis, of which the last one fills up what is missing."""
+    extra = lanes - leaf.shape[-1]
+    if not extra:
+        return leaf
+    # As `jnp.pad` with the edge, in a tenth of its operations.
+    last = jnp.broadcast_to(leaf[..., -1:], (*leaf.shape[:-1], extra))
+    return jnp.concatenate([leaf, last], axis=-1)
+
+
 class Chunks(NamedTuple):
     """Patients cut into chunks of `LANES`, those who need similar steps together.
 

@@ -23,7 +23,10 @@ def _results(method):
     if not ORACLES.is_dir():
         return [pytest.param(None, id=f"{method} missing")]
     results = json.loads((ORACLES / "expected.json").read_text())["results"]
-    return [pytest.param(r, id=r["id"]) for r in results if r["method"] == method]
+    found = [r for r in results if r["method"] == method]
+    # Each compiles anew: one of a kind by default.
+    marks = [(), *[pytest.mark.slow] * (len(found) - 1)]
+    return [pytest.param(r, id=r["id"], marks=m) for r, m in zip(found, marks, strict=True)]
 
 
 def _rows(result):

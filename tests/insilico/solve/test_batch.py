@@ -129,6 +129,7 @@ class Twice:
         return (plan.memory * subject,), plan
 
 
+@pytest.mark.slow
 def test_with_a_rule_too_a_patient_alone_is_the_same_to_the_last_bit(crowd):
     parameters, _ = crowd
     events, pattern = schedule(

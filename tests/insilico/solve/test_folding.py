@@ -39,7 +39,10 @@ def test_a_few_patients_take_a_narrow_chunk():
     assert filled(1) == FEWEST and filled(LANES) == LANES
 
 
-@pytest.mark.parametrize("method", ["tsit5", "taylor", "rodas5p"])
+@pytest.mark.parametrize(
+    "method",
+    ["tsit5", *(pytest.param(each, marks=pytest.mark.slow) for each in ("taylor", "rodas5p"))],
+)
 def test_width_of_the_chunk_changes_no_more_than_roundings(method: str):
     @jax.jit
     def of(factors: jax.Array) -> jax.Array:
@@ -74,6 +77,7 @@ def test_gradients_of_a_batch_are_those_of_its_members():
         np.testing.assert_allclose(found, by_differences, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_number_that_the_batch_shares_gets_the_sum_of_its_derivatives():
     def objective(scale: jax.Array, factors: jax.Array) -> jax.Array:
         return jnp.sum(concentrations(scale * factors))
@@ -84,6 +88,7 @@ def test_a_number_that_the_batch_shares_gets_the_sum_of_its_derivatives():
     np.testing.assert_allclose(together(one), alone, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_batches_of_batches_are_folded_too():
     nested = jnp.stack([FACTORS, 1.1 * FACTORS])
     found = jax.jit(jax.vmap(jax.vmap(concentrations)))(nested)
