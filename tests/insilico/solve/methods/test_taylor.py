@@ -72,7 +72,7 @@ def test_coefficients_are_derivatives_over_factorials(name: str):
         return function(time + s, X + s * a + s * s * b, Y - s * b) + 0.0 * s
 
     # Each point has its own s, so that one tangent of ones gives the derivatives of all.
-    derivatives = [along]
+    derivatives: list[Callable[[Any], Any]] = [along]
     for _ in range(DEGREE - 1):
         derivatives.append(_slope(derivatives[-1]))
     together = jax.jit(lambda s: [f(s) for f in derivatives], compiler_options=QUICKLY)
