@@ -214,6 +214,7 @@ def many(one_compartment, patients):
     return model, events, pattern, parameters, found
 
 
+@pytest.mark.slow
 def test_a_patient_has_the_same_gradient_among_ten_thousand_as_alone(many):
     model, events, pattern, parameters, found = many
     for patient in (0, 4_321, 9_999):
