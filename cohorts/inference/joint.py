@@ -18,7 +18,7 @@ import numpyro
 from jaxtyping import Array, Float, Int, Key
 from numpyro import handlers
 
-from cohorts.data import PatientData
+from cohorts.data import Kind, PatientData
 from cohorts.inference.coordinates import (
     Coordinates,
     categories,
@@ -122,7 +122,7 @@ class Joint:
             value=jnp.asarray(measured.value),
             output=jnp.asarray(measured.output),
             kind=jnp.asarray(measured.kind),
-            limit=jnp.asarray(measured.limit),
+            limit=jnp.asarray(measured.limit) if np.any(measured.kind == Kind.CENSORED) else None,
             before=jnp.asarray(values_before(measured.output, measured.kind)),
             covariates={name: jnp.asarray(values) for name, values in covariates.items()},
         )

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from insilico.linear_kinetics import Mammillary, divided_difference, propagate
+from insilico.divided_differences import divided_difference
+from insilico.linear_kinetics import Mammillary, propagate
 from insilico.models import one_compartment, three_compartment, two_compartment
 from insilico.solve import Dose, Infusion, Tolerances, schedule, solve
 
