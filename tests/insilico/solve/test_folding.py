@@ -61,15 +61,26 @@ def test_a_batch_is_solved_as_its_members_are():
         np.testing.assert_allclose(one, solve(factors), rtol=ROUNDING)
 
 
-def test_gradients_of_a_batch_are_those_of_its_members():
-    def objective(factors: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.log(concentrations(factors)) ** 2)
+def objective_of_one(factors: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.log(concentrations(factors)) ** 2)
 
-    gradient, value = jax.jit(jax.grad(objective)), jax.jit(objective)
-    together = jax.jit(jax.vmap(jax.grad(objective)))(FACTORS)
-    step = 1e-5
-    for found, factors in zip(together, FACTORS, strict=True):
+
+@pytest.fixture(scope="module")
+def gradients() -> jax.Array:
+    """Of the members of a batch, by one program."""
+    return jax.jit(jax.vmap(jax.grad(objective_of_one)))(FACTORS)
+
+
+@pytest.mark.slow
+def test_gradients_of_a_batch_are_those_of_its_members(gradients):
+    gradient = jax.jit(jax.grad(objective_of_one))
+    for found, factors in zip(gradients, FACTORS, strict=True):
         np.testing.assert_allclose(found, gradient(factors), rtol=1e-10)
+
+
+def test_gradients_of_a_batch_are_differences_of_its_members(gradients):
+    value, step = jax.jit(objective_of_one), 1e-5
+    for found, factors in zip(gradients, FACTORS, strict=True):
         ups, downs = (
             [value(factors.at[i].add(sign * step)) for i in range(factors.size)] for sign in (1, -1)
         )
