@@ -32,6 +32,7 @@ from numpyro import distributions as dist
 from cohorts import fits
 from cohorts.data import Kind, PatientData
 from cohorts.diagnosis import judge
+from cohorts.fits.running import tolerances_of
 from cohorts.inference import Draws, Joint, Sampling, sample
 from cohorts.inference.density import Density
 from cohorts.inference.numpyro_model import model_of
@@ -104,7 +105,8 @@ THEOPHYLLINE = Path(__file__).resolve().parents[2] / "configs" / "fit_theophylli
 def theophylline(method: str) -> Case:
     """The population of `configs/fit_theophylline.yaml`: 12 subjects with 3 random effects each."""
     fit = fits.read(THEOPHYLLINE)
-    joint, data = Joint.of(fit.population, fit.patients, method=method)
+    tolerances = tolerances_of(fit.config.solver)
+    joint, data = Joint.of(fit.population, fit.patients, method=method, tolerances=tolerances)
     model = model_of(joint, centring(joint, data, fit.config.seed))
     return Case(model, {"data": data}, "theophylline", _stan_data(fit.patients))
 
