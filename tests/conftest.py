@@ -1,5 +1,7 @@
 """What all tests share: the machine's cores, how much is compiled, and one small run of a trial."""
 
+import functools
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 
 # Before anything computes, as the commands do it.
 use_host_devices()
+
+HASTY = "jax_disable_most_optimizations"
+"""JAX's switch for programs that are compiled in half the time and round otherwise. It is on but
+for tests marked `optimised` or `slow`, or under `--optimised`: most tests run a program a few
+times, and hold of it what no compiler changes."""
+jax.config.update(HASTY, True)
 
 COAG = Path(__file__).parents[1] / "configs" / "warfarin_coag.yaml"
 TRIALS = ("tests/trials/", "tests/insilico/cli/", "tests/insilico/runs/")
@@ -51,10 +59,28 @@ def _together(file: str) -> str:
     return file
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--optimised", action="store_true", help="compile everything as users have it")
+
+
+def _optimised(item: pytest.Item) -> bool:
+    marked = any(item.get_closest_marker(name) for name in ("optimised", "slow"))
+    return marked or item.config.getoption("--optimised")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest in one process begins first, so that all processes end together."""
     first = {"trials": 0, "inference": 1, "fits": 2}
-    items.sort(key=lambda item: first.get(_together(item.nodeid), 3))
+    items.sort(key=lambda item: (first.get(_together(item.nodeid), 3), _optimised(item)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Programs are as users have them where a test compares bits or counts compilations."""
+    hasty = not _optimised(item)
+    if jax.config.read(HASTY) != hasty:
+        _forget_programs()
+        jax.config.update(HASTY, hasty)
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
@@ -62,6 +88,16 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     groups = [_together(each.nodeid.split("::")[0]) for each in (item, nextitem) if each]
     if len(set(groups)) == 2:
         jax.clear_caches()
+
+
+def _forget_programs() -> None:
+    """Neither JAX nor the engine has any program left."""
+    jax.clear_caches()
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("insilico.", "cohorts.", "trials.")):
+            for made in vars(module).values():
+                if isinstance(made, functools._lru_cache_wrapper):
+                    made.cache_clear()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,6 +10,8 @@ import pytest
 from cohorts import MAX_ATTEMPTS, Cohort, CohortError, CohortSpec
 from insilico.config import ConfigError, load
 
+pytestmark = pytest.mark.optimised
+
 
 @functools.partial(jax.jit, static_argnums=0)
 def program(cohort, numbers, seed, *address):

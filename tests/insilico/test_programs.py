@@ -8,6 +8,8 @@ import pytest
 from insilico import programs
 from insilico.programs import shared
 
+pytestmark = pytest.mark.optimised
+
 
 @pytest.fixture
 def compiled(monkeypatch, compilations):

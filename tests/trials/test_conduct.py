@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from trials import read
 from trials.conduct import Conduct, conduct
+
+pytestmark = pytest.mark.optimised
 
 COAG = Path(__file__).parents[2] / "configs" / "warfarin_coag.yaml"
 TRIALS, SUBJECTS = 6, 40

@@ -9,6 +9,8 @@ from insilico.config import ConfigError
 from trials.datasets import datasets
 from trials.evaluation import endpoints_of
 
+pytestmark = pytest.mark.optimised
+
 SMALL = ("trial.replicates=1", "trial.subjects=12", "truth.subjects=1000")
 
 

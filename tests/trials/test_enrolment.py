@@ -7,6 +7,8 @@ from scipy import stats
 from insilico.randomness import address, purpose_key
 from trials import enrolment
 
+pytestmark = pytest.mark.optimised
+
 TRIALS, SUBJECTS = 20, 500
 
 adherence = jax.jit(enrolment.adherence)

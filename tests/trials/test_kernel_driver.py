@@ -14,6 +14,8 @@ from insilico.solve import Choice, Launch, solve_block
 from trials import outcomes
 from trials.dispatching import Addresses
 
+pytestmark = pytest.mark.optimised
+
 SUBJECTS = 64
 
 

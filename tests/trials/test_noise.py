@@ -22,6 +22,8 @@ from trials.dispatching import Addresses, blocks_a_dispatch, dispatches
 from trials.outcomes import _paths, make_draw, make_treat
 from trials.report import render
 
+pytestmark = pytest.mark.optimised
+
 CONFIG = Path(__file__).parent / "data" / "fluctuating.yaml"
 
 START, REST, REVERSION, VOLATILITY, DOSE = 4.0, 10.0, 0.05, 0.5, 3.0

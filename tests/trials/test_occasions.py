@@ -5,6 +5,8 @@ import pytest
 
 import trials
 
+pytestmark = pytest.mark.optimised
+
 BETWEEN, WITHIN, REPLICATES, SUBJECTS = 0.26, 0.15, 100, 24
 COHORT = (
     "cohort={covariates: {source: iwpc2009}, described: {population: {"

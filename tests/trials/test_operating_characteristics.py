@@ -171,6 +171,7 @@ def test_assurance_averages_populations_as_clusters():
     assert np.isnan(assurance(jnp.array([0.8])).mcse)
 
 
+@pytest.mark.optimised
 def test_second_call_of_a_shape_compiles_nothing(compilations):
     first, second = (_estimates(np.random.default_rng(seed).normal(size=50)) for seed in (1, 2))
     operating_characteristics(first, 0.1, 0.0, alpha=0.05)

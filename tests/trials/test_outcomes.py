@@ -11,6 +11,8 @@ from insilico.solve import BLOCK
 from trials.dispatching import Addresses, blocks_a_dispatch, dispatches
 from trials.outcomes import make_draw, make_treat
 
+pytestmark = pytest.mark.optimised
+
 COAG = Path(__file__).parents[2] / "configs" / "warfarin_coag.yaml"
 
 

@@ -9,6 +9,8 @@ from scipy import stats
 from insilico.randomness import address, purpose_key
 from trials.randomisation import check_allocation, permuted_blocks, simple_randomisation
 
+pytestmark = pytest.mark.optimised
+
 TRIALS, SUBJECTS, STRATA = 200, 120, 36  # 18 centres × 2
 
 

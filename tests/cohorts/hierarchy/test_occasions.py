@@ -14,6 +14,8 @@ from cohorts._faults import CohortError
 from cohorts.covariates import NOTHING_STATED, ObservedCovariates
 from cohorts.sites import between_occasions
 
+pytestmark = pytest.mark.optimised
+
 MANY = 40_000
 RATE = {"typical": "1.5 1/h"}
 VOLUME = {"typical": "32 L"}

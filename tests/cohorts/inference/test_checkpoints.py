@@ -18,6 +18,8 @@ from numpyro import distributions as dist
 from cohorts.inference import CheckpointError, Progress, Sampling, run, sample
 from cohorts.inference.checkpoints import FILE
 
+pytestmark = pytest.mark.optimised
+
 # As in the tests of posteriors, whose program is the same.
 SHORT = Sampling(chains=4, warmup=200, draws=200, target_acceptance=0.8)
 

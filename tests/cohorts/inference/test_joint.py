@@ -16,6 +16,8 @@ from cohorts.inference import Data, Joint, model_of
 from insilico.devices import QUICKLY
 from insilico.solve import Status
 
+pytestmark = pytest.mark.optimised
+
 LKJ = [{"of": ["clearance", "central_volume"], "kind": "lkj", "concentration": 2.0}]
 
 

@@ -12,6 +12,8 @@ from numpyro import distributions as dist
 from cohorts.inference import Sampling, layout, nuts, sample
 from cohorts.inference.density import Density
 
+pytestmark = pytest.mark.optimised
+
 SHORT = Sampling(chains=3, warmup=60, draws=40, target_acceptance=0.8)
 
 

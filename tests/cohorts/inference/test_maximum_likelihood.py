@@ -10,6 +10,8 @@ from cohorts.inference.maximum_likelihood import Covariance
 
 from .stand_ins import decay, linear
 
+pytestmark = pytest.mark.optimised
+
 SUBJECTS = 30
 
 

@@ -47,6 +47,7 @@ def test_the_gradient_is_zero_at_a_mode():
     np.testing.assert_allclose(here.value, modes.log_density, rtol=1e-12)
 
 
+@pytest.mark.optimised
 def test_a_subject_among_many_is_as_alone():
     joint, theta, data = decay(100)
     block = for_block(joint)

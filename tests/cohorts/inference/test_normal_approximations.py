@@ -13,6 +13,8 @@ from cohorts.inference.marginal_likelihood import Method
 
 from .stand_ins import Linear, linear
 
+pytestmark = pytest.mark.optimised
+
 SUBJECTS = 40
 DRAWS = 800
 PLAIN = Approximation(draws=DRAWS, importance_samples=0)

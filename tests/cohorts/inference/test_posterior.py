@@ -11,6 +11,8 @@ from numpyro import distributions as dist
 
 from cohorts.inference import TARGETS, Draws, ModelError, Progress, Sampling, run, sample
 
+pytestmark = pytest.mark.optimised
+
 SHORT = Sampling(chains=4, warmup=200, draws=200, target_acceptance=0.8)
 
 

@@ -10,6 +10,8 @@ from cohorts.inference.side_by_side import at_once, marginals_at, modes_ahead, m
 
 from .stand_ins import decay, quickly
 
+pytestmark = pytest.mark.optimised
+
 
 @pytest.fixture(scope="module")
 def made():

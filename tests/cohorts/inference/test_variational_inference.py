@@ -8,6 +8,8 @@ from numpyro import distributions as dist
 
 from cohorts.inference import Approximation, variational
 
+pytestmark = pytest.mark.optimised
+
 FEW = Approximation(draws=2000, particles=8)
 
 

@@ -339,6 +339,7 @@ def test_divided_differences_do_not_depend_on_the_points_distance_or_order():
     np.testing.assert_array_equal(found, turned)
 
 
+@pytest.mark.optimised
 def test_a_patients_amounts_do_not_depend_on_who_is_beside():
     arguments = patients(2, seed=13)
     together = np.asarray(propagate(*arguments))

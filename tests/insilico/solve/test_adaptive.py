@@ -11,6 +11,8 @@ from insilico.model import Model, Quantity
 from insilico.solve import Dose, Status, Tolerances, methods, reference, schedule, solve
 from insilico.vocabulary import Value, cos
 
+pytestmark = pytest.mark.optimised
+
 PROBLEMS = Path(__file__).parents[4] / "shared" / "bench" / "ensemble_problems.npz"
 
 

@@ -10,6 +10,8 @@ from insilico.solve import Dose, Infusion, Input, Status, Tolerances, methods, s
 from insilico.solve.ahead import walk_ahead
 from insilico.solve.courses import Course
 
+pytestmark = pytest.mark.optimised
+
 TYPICAL = (1.0, 3.0, 30.0)
 ACTIONS = [
     Dose(0.0, "depot", 100.0),

@@ -13,6 +13,8 @@ import pytest
 from insilico import models
 from insilico.solve import Dose, Infusion, Plan, Status, Tolerances, schedule, solve, submit
 
+pytestmark = pytest.mark.optimised
+
 MODEL = models.get("indirect_response")
 TYPICAL = (0.8, 4.0, 30.0, 6.0, 60.0, 5.0, 0.05, 0.9, 0.7)
 MANY = 10_000

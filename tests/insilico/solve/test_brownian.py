@@ -9,6 +9,8 @@ from scipy import stats
 from insilico.randomness import purpose_key, subject_keys
 from insilico.solve.brownian import DEPTH, Paths, Place, words_of
 
+pytestmark = pytest.mark.optimised
+
 MANY = 20_000
 CELL = 0.25
 

@@ -26,6 +26,8 @@ from insilico.solve import (
 )
 from insilico.solve.choosing import candidates
 
+pytestmark = pytest.mark.optimised
+
 PROBLEMS = Path(__file__).parents[4] / "shared" / "bench" / "ensemble_problems.npz"
 
 

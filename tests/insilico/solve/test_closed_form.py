@@ -74,6 +74,7 @@ def test_it_agrees_with_the_equations(name, method):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.optimised
 def test_ten_thousand_patients_are_what_each_is_alone():
     model = models.get("two_compartment")
     events = schedule(model, DOSES, observe=OBSERVED)

@@ -6,12 +6,16 @@ That compilations are seen at all, `test_batch` shows.
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 from insilico import models
 from insilico.solve import Dose, Plan, read_records, schedule, solve, value_and_gradient
+from insilico.solve.blocks import compiler_options
+
+pytestmark = pytest.mark.optimised
 
 MODEL = models.get("one_compartment")
 
@@ -94,3 +98,13 @@ def test_other_numbers_compile_nothing(way: Callable[[float], Any], compilations
     second = way(1.25)
     assert compilations.count == before
     assert not np.array_equal(np.stack(list(first)), np.stack(list(second)))
+
+
+def test_programs_of_lanes_are_optimised_unless_jax_is_told_not_to():
+    level = "xla_backend_optimization_level"
+    assert compiler_options()[level] == "1"
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        assert compiler_options()[level] == "0"
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)

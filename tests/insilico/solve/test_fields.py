@@ -8,6 +8,8 @@ import pytest
 from insilico.solve.fields import logarithm, on_lanes
 from insilico.vocabulary import power
 
+pytestmark = pytest.mark.optimised
+
 EPSILON = np.finfo(float).eps
 
 

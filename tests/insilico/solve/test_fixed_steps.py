@@ -13,6 +13,8 @@ from insilico.solve import Dose, Infusion, Input, Status, Tolerances, schedule, 
 from insilico.solve.methods import FIXED_STEP
 from insilico.vocabulary import Value, Vector
 
+pytestmark = pytest.mark.optimised
+
 
 class Clock(NamedTuple):
     fast: Annotated[Value, Quantity("1", "relaxes to its target", size=2)]

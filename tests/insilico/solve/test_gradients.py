@@ -268,6 +268,7 @@ def test_only_steps_that_do_not_fit_the_record_need_a_second_program(course, pat
     assert len(programs) == 3
 
 
+@pytest.mark.optimised
 def test_a_patient_that_fails_has_no_gradient_and_spoils_no_other(course, patients):
     model, events, pattern = course
     parameters = patients(model, TYPICAL, 6)

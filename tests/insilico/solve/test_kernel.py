@@ -35,6 +35,8 @@ from insilico.solve import (
 from insilico.solve.drivers import MOST_WORDS
 from insilico.solve.kernel import walk_in_kernel
 
+pytestmark = pytest.mark.optimised
+
 FAILURES = {
     "visits of all kinds": [0, 2, 3],
     "too few steps": [1],

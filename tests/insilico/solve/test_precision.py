@@ -9,6 +9,8 @@ from insilico import models
 from insilico.solve import Dose, Infusion, Tolerances, read_records, schedule, solve
 from insilico.solve.precision import check_times, largest_error
 
+pytestmark = pytest.mark.optimised
+
 MODEL = models.get("one_compartment")
 OBSERVED = [1.0, 2.5, 5.0, 12.0, 24.0, 36.0]
 

@@ -176,6 +176,7 @@ def test_a_smooth_patient_whose_steps_are_too_few_is_not_called_stiff(patients):
         assert np.mean(found.status == Status.STEP_LIMIT) > 0.95
 
 
+@pytest.mark.optimised
 def test_telling_changes_no_result_of_others(van_der_pol):
     """The stiff patient beside them, or none who runs out of steps: the same bits."""
     events, pattern = schedule(van_der_pol, observe=[1.0, 10.0])

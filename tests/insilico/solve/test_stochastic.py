@@ -275,6 +275,7 @@ def _numbers(solution) -> np.ndarray:
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     "method", ["euler_maruyama", pytest.param("milstein", marks=pytest.mark.slow)]
 )
@@ -317,6 +318,7 @@ def test_another_observation_does_not_change_the_path():
     assert np.abs(other - plain).max() > 20.0
 
 
+@pytest.mark.optimised
 def test_a_dose_changes_what_comes_after_it_and_nothing_before():
     with_dose = np.stack(_few(OBSERVE, [*ACTIONS, Dose(20.0, "amount", 100.0)]).outputs)
     plain = np.stack(_few(OBSERVE).outputs)
@@ -383,6 +385,7 @@ class Twice:
         return (plan.memory,), plan
 
 
+@pytest.mark.optimised
 def test_rules_decide_on_what_noise_has_made_of_a_patient():
     count = 200
     actions = [Dose(0.0, "amount", 50.0), Dose(12.5, "amount", 100.0, order=0)]
@@ -402,6 +405,7 @@ def test_rules_decide_on_what_noise_has_made_of_a_patient():
     np.testing.assert_array_equal(jumped, low)
 
 
+@pytest.mark.optimised
 def test_other_keys_and_another_step_compile_nothing(compilations):
     first = _few([1.0], count=3)
     events, pattern = schedule(KINETICS, ACTIONS, observe=[1.0])

@@ -194,6 +194,7 @@ def test_an_event_at_the_time_of_a_row_happens_once(method):
     np.testing.assert_allclose(found.first, 5.0, rtol=1e-5)
 
 
+@pytest.mark.optimised
 def test_who_has_more_events_than_slots_fails_and_says_so_and_spoils_nobody():
     events, pattern = schedule(BALL, observe=[1.1])
     found = solve(BALL, eventful.FALLS, events, pattern)
@@ -241,6 +242,7 @@ def test_visits_and_events_share_slots_and_the_dead_hold_no_visit():
     np.testing.assert_allclose(found.state.size[1], (math.exp(0.4) + 0.25) * math.exp(0.2))
 
 
+@pytest.mark.optimised
 def test_one_of_ten_thousand_has_the_bits_that_it_has_alone():
     parameters = eventful.growths(10_000)
     events, pattern = schedule(TUMOUR, observe=OBSERVE)

@@ -15,6 +15,8 @@ from trials.analyses import (
     risk_difference_newcombe,
 )
 
+pytestmark = pytest.mark.optimised
+
 
 def _arguments(name, data):
     arm, used = jnp.asarray(data.arm), jnp.asarray(data.used)

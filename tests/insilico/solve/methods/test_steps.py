@@ -102,6 +102,7 @@ def test_the_last_stage_is_the_next_steps_first(name: str):
     np.testing.assert_allclose(trial.rates, stepper.rates(time + size, trial.state), rtol=1e-15)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", methods.ADAPTIVE)
 def test_a_lane_does_not_see_its_neighbour(name: str):
     time, size = jnp.array([0.0, 0.7]), jnp.array([0.1, 0.3])
