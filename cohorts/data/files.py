@@ -15,7 +15,7 @@ from cohorts.data.config import DataSpec
 from cohorts.data.mistakes import DataError, Mistake
 from cohorts.data.table import Table
 from insilico.config import shown
-from insilico.solve.records.reading import MISSING
+from insilico.solve.records.cells import MISSING
 
 if TYPE_CHECKING:
     import pandas as pd

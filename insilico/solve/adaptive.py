@@ -201,7 +201,7 @@ def advance(
     """Every lane to its `target` time; lanes already there stay as they are.
 
     `fresh` as in `start`. Returns the new position and each lane's status. It can be differentiated
-    forwards; `insilico.solve.gradients.advance` backwards.
+    forwards; `insilico.solve.single_ways.advance` backwards.
     """
     limits = Limits.of(target, tolerances, negligible)
     stepper = method.prepare(field, position.time, position.state)

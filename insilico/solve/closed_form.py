@@ -14,6 +14,7 @@ from jax import Array, lax
 
 from insilico.solve import crossings, gradients, walks
 from insilico.solve.adaptive import Position, any_of
+from insilico.solve.cotangents import without_failed
 from insilico.solve.courses import Between
 from insilico.solve.fields import Components
 from insilico.solve.replays import replaced, smooth
@@ -163,7 +164,7 @@ class DifferentiableInClosedForm(gradients.Differentiable):
         _, back, walk = jax.vjp(of, smooth(given), has_aux=True)
 
         def pull(cotangents: Any) -> gradients.Given:
-            (leaves,) = back(smooth(gradients.without_failed(walk, cotangents)))
-            return gradients.without_failed(walk, replaced(given, leaves))
+            (leaves,) = back(smooth(without_failed(walk, cotangents)))
+            return without_failed(walk, replaced(given, leaves))
 
         return walk, pull, record, jnp.bool_(True)

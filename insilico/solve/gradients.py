@@ -29,10 +29,11 @@ from jax import Array, lax
 from insilico.model import Model
 from insilico.solve import crossings, methods, reactions, stability, walks
 from insilico.solve.adaptive import Limits, Position, start
-from insilico.solve.courses import Condition, Course, Plan, Rule, Visit
+from insilico.solve.cotangents import instantiated, without_failed
+from insilico.solve.courses import Condition, Course, Rule
 from insilico.solve.events import Events, Pattern
-from insilico.solve.fields import Components, Field
-from insilico.solve.methods import Method
+from insilico.solve.fields import Components
+from insilico.solve.opened_rules import OpenedRule, RuleWith
 from insilico.solve.replays import (
     Constants,
     Journey,
@@ -48,7 +49,6 @@ from insilico.solve.replays import (
     smooth,
 )
 from insilico.solve.stability import Probe
-from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.triggers import LOCATED, Watch
 from insilico.solve.walks import Prior, Row, Walk
@@ -114,7 +114,7 @@ class Differentiable:
     model: Model
     pattern: Pattern
     method: str
-    rule: _OpenedRule | None
+    rule: OpenedRule | None
     timed: bool = True
     again: bool = True
 
@@ -136,7 +136,7 @@ class Differentiable:
         opened, constants = None, ()
         if rule is not None:
             course = Course(model, parameters, pattern)
-            opened, constants = _OpenedRule.of(rule, course, subject)
+            opened, constants = OpenedRule.of(rule, course, subject)
         given = Given(parameters, jax.tree.map(jnp.asarray, events), subject, constants, prior)
         return cls(model, pattern, method, opened, timed, again), given
 
@@ -171,7 +171,7 @@ class Differentiable:
                 rows=given.events.time.shape[0],
             )
             walk, pull, *_ = this.with_pullback(given, tolerances, record)
-            of_given = pull(_instantiated(cotangents, walk))
+            of_given = pull(instantiated(cotangents, walk))
             return jax.tree.map(lambda leaf: leaf if is_smooth(leaf) else None, of_given), None
 
         run = jax.custom_vjp(plain)
@@ -360,7 +360,7 @@ class Differentiable:
         )
 
     def course(self, given: Given) -> Course:
-        rule = None if self.rule is None else _RuleWith(self.rule, given.rule)
+        rule = None if self.rule is None else RuleWith(self.rule, given.rule)
         return Course(self.model, given.parameters, self.pattern, rule, given.subject)
 
     def _equations(self, given: Given) -> tuple[Callable[..., Components], list[Any]]:
@@ -408,72 +408,6 @@ class Differentiable:
         )
 
 
-def without_failed(walk: Walk, cotangents: Any) -> Any:
-    """Cotangents that are zero for the lanes of the walk that failed."""
-    failed = walk.status != Status.OK
-
-    def kept(leaf: Any) -> Any:
-        of_lanes = is_smooth(leaf) and leaf.shape[-1:] == failed.shape
-        return jnp.where(failed, 0.0, leaf) if of_lanes else leaf
-
-    return jax.tree.map(kept, cotangents)
-
-
-def advance(
-    method: Method,
-    field: Field,
-    position: Position,
-    target: Array,
-    fresh: Array,
-    tolerances: TolerancesAsNumbers,
-    negligible: tuple[float, ...],
-) -> tuple[Position, Array]:
-    """As `insilico.solve.adaptive.advance`, one way of its own, to be differentiated backwards.
-
-    Derivatives are with respect to the position's time and state, the target and whatever the field
-    has in it. The steps are taken again, and recorded, when they are replayed.
-    """
-    opened, constants = Opened.of(method, field, position.time, position.state)
-    limits = Limits.of(target, tolerances, negligible)
-    frozen = lax.stop_gradient((position.size, position.steps, fresh, limits))
-    ends = (position.time, position.state, target)
-
-    def journey(constants: Constants, ends: Any, frozen: Any) -> Journey:
-        (time, state, target), (size, steps, fresh, limits) = ends, frozen
-        here = Position(time, size, state, steps)
-        stepper = opened.stepper(constants)
-        first = start(method, stepper, here, fresh, limits)
-        probe = stability.begin(method, state)
-        return Journey(method, opened, constants, limits, target, first, probe)
-
-    def plain(constants: Constants, ends: Any, frozen: Any) -> tuple[Position, Array]:
-        way = journey(constants, ends, frozen)
-        return way.judge(way.taken()[0])
-
-    def forth(constants: Constants, ends: Any, frozen: Any) -> tuple[tuple[Position, Array], Any]:
-        return plain(constants, ends, frozen), (constants, ends, frozen)
-
-    def back(residuals: Any, cotangents: tuple[Position, Any]) -> tuple[Any, Any, None]:
-        constants, ends, frozen = residuals
-        way = journey(constants, ends, frozen)
-        record = blank_record(2 + len(position.state), position.time.shape, position.time.dtype)
-        _, _, count, record = way.recorded(way.first, way.probe, jnp.int32(0), record)
-        begin = jnp.maximum(count - record.shape[0], 0)
-        sums = Sums.of(cotangents[0].state, constants, timed=True)
-        sums, _ = way.replayed(sums, jnp.int32(0), count, record, begin)
-        found = iter(sums.constants)
-        of_flow = [next(found) if is_smooth(leaf) else None for leaf in constants.flow]
-        return Constants(None, None, of_flow), (sums.time, sums.state, sums.target), None
-
-    travel = jax.custom_vjp(plain)
-    travel.defvjp(forth, back)
-    end, status = travel(constants, ends, frozen)
-    ahead = target > position.time
-    reached = jnp.where(status == Status.OK, target, lax.stop_gradient(end.time))
-    size, steps = lax.stop_gradient((end.size, end.steps))
-    return Position(jnp.where(ahead, reached, position.time), size, end.state, steps), status
-
-
 def blank_record(
     width: int,
     lanes: tuple[int, ...],
@@ -492,56 +426,3 @@ def blank_record(
     if rows is not None:
         room = min(room, max(STEPS_A_ROW * rows, SMALL_RECORD // step))
     return jnp.zeros((max(room, 16), width, *lanes), dtype)
-
-
-def _instantiated(cotangents: Any, values: Any) -> Any:
-    """Cotangents in which zeros that were only spoken of are there."""
-
-    def leaf(cotangent: Any, value: Array) -> Any:
-        absent = isinstance(cotangent, jax.custom_derivatives.SymbolicZero)
-        return jnp.zeros_like(value) if absent or not is_smooth(value) else cotangent
-
-    return jax.tree.map(
-        leaf,
-        cotangents,
-        values,
-        is_leaf=lambda leaf: isinstance(leaf, jax.custom_derivatives.SymbolicZero),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _OpenedRule:
-    """A rule whose functions take the arrays that they have in them as their first argument."""
-
-    start: Callable[..., Plan]
-    visit: Callable[..., tuple[Any, Plan]]
-    administer: Callable[..., tuple[tuple[Array, ...], Plan]]
-
-    @classmethod
-    def of(cls, rule: Rule, course: Course, subject: Any) -> tuple[_OpenedRule, Any]:
-        """The opened rule and what it had in it; `course` is one without a rule."""
-        now = course.start()
-        position = now.position
-        plan = jax.eval_shape(rule.start, subject)
-        visit = Visit(position.time, course.outputs(position, now.inputs))
-        start, of_start = explicit(rule.start, subject)
-        visited, of_visit = explicit(rule.visit, visit, plan, subject)
-        administer, of_administer = explicit(rule.administer, position.time, plan, subject)
-        return cls(start, visited, administer), (of_start, of_visit, of_administer)
-
-
-class _RuleWith:
-    """An opened rule together with what it had in it: a `Rule` again."""
-
-    def __init__(self, opened: _OpenedRule, constants: Any):
-        self._opened = opened
-        self._of_start, self._of_visit, self._of_administer = constants
-
-    def start(self, subject: Any) -> Plan:
-        return self._opened.start(self._of_start, subject)
-
-    def visit(self, visit: Visit, plan: Plan, subject: Any) -> tuple[Any, Plan]:
-        return self._opened.visit(self._of_visit, visit, plan, subject)
-
-    def administer(self, time: Array, plan: Plan, subject: Any) -> tuple[tuple[Array, ...], Plan]:
-        return self._opened.administer(self._of_administer, time, plan, subject)

@@ -7,7 +7,15 @@ import inspect
 from typing import Any
 
 from insilico.model import Model
-from insilico.solve import adaptive, closed_form, crossings, fixed_steps, gradients, methods
+from insilico.solve import (
+    adaptive,
+    closed_form,
+    crossings,
+    fixed_steps,
+    gradients,
+    methods,
+    single_ways,
+)
 from insilico.solve.methods.taylor import without_rule
 from insilico.solve.tolerances import Tolerances
 from insilico.solve.walks import Advance
@@ -52,7 +60,7 @@ def backwards(method: str) -> Advance:
     """The solver between two rows, to be differentiated backwards on a way of its own."""
     if method in methods.CLOSED_FORM:
         return closed_form.advance
-    return functools.partial(gradients.advance, methods.get(method))
+    return functools.partial(single_ways.advance, methods.get(method))
 
 
 def settling(advance: Advance, method: str) -> Advance:

@@ -23,6 +23,7 @@ from insilico.solve.blocks import (
     padded,
     solve_block,
 )
+from insilico.solve.cotangents import without_failed
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
 from insilico.solve.folding import folding, instantiated
@@ -232,7 +233,7 @@ def _gradients_of_block(
         else:
             (of_parameters,) = pullback(lambda p: given_by(p, events), parameters)(of_given)
         on_record = jnp.broadcast_to(on_record, walk.status.shape)
-        gradient = (of_parameters, of_events, gradients.without_failed(walk, of_data))
+        gradient = (of_parameters, of_events, without_failed(walk, of_data))
         return record, _OfBlock(value, gradient, walk.status, on_record)
 
     step = 2 + len(model.negligible())

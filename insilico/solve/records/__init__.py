@@ -4,13 +4,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from insilico.solve.records.insertion import also_at
-from insilico.solve.records.reading import (
-    Covariate,
-    Mistake,
-    Records,
-    RecordsError,
-    read_records,
-)
+from insilico.solve.records.mistakes import Mistake, RecordsError
+from insilico.solve.records.reading import Covariate, Records, read_records
 from insilico.solve.records.table import Layout, RecordTable, Role, Row
 
 if TYPE_CHECKING:

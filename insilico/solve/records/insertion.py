@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
+from insilico.solve.records.cells import filled
 from insilico.solve.records.laying_out import Columns
-from insilico.solve.records.reading import OTHER, Records, filled
+from insilico.solve.records.reading import OTHER, Records
 
 
 def also_at(records: Records, times: Float[np.ndarray, " times"]) -> Records:

@@ -7,14 +7,16 @@ file lists what that leaves open and what was decided.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from insilico.model import Dosing, Model
 from insilico.occasions import by_occasion
+from insilico.solve.records.cells import as_numbers, filled
 from insilico.solve.records.laying_out import Columns, lay_out
+from insilico.solve.records.mistakes import Mistake, RecordsError
 from insilico.solve.records.table import Interpolation, Layout, RecordTable
 
 if TYPE_CHECKING:
@@ -38,12 +40,6 @@ NAMES = {
 OBSERVATION, DOSE, OTHER, RESET, RESET_AND_DOSE, REPLACEMENT = 0, 1, 2, 3, 4, 8
 EVENTS = (OBSERVATION, DOSE, OTHER, RESET, RESET_AND_DOSE, REPLACEMENT)
 
-MISSING = ("", ".", "na", "nan", "null")
-"""Texts that stand for a missing value, which NONMEM takes for 0."""
-
-LISTED = 50
-"""Mistakes that a message lists; the error has them all."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Covariate:
@@ -60,32 +56,6 @@ class Covariate:
 
     column: str
     interpolation: Interpolation = "nocb"
-
-
-class Mistake(NamedTuple):
-    """What is wrong with a table: `row` counts from 1 and is 0 where no row is to blame."""
-
-    row: int
-    column: str
-    message: str
-
-    def __str__(self) -> str:
-        place = f"row {self.row}, " if self.row else ""
-        return f"{place}{self.column}: {self.message}"
-
-
-class RecordsError(ValueError):
-    """An event table cannot be what it says; `mistakes` has everything that is wrong with it."""
-
-    def __init__(self, mistakes: Sequence[Mistake]):
-        self.mistakes = tuple(mistakes)
-        lines = [f"- {mistake}" for mistake in self.mistakes[:LISTED]]
-        if len(self.mistakes) > LISTED:
-            lines.append(f"- and {len(self.mistakes) - LISTED} more")
-        count = len(self.mistakes)
-        super().__init__(
-            f"the event table has {count} mistake{'s' if count > 1 else ''}:\n" + "\n".join(lines)
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -452,52 +422,3 @@ def declared_dosing(model: Model) -> dict[str, Dosing]:
 
     inputs = ones("Inputs") if model.Inputs._fields else model.Inputs()
     return model.dosing(ones("Parameters"), inputs)
-
-
-def as_numbers(column: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A column as finite numbers (0 where it has none), where it is missing, where it is wrong."""
-    if column.dtype.kind in "fiub":
-        values = column.astype(float)
-        missing = np.isnan(values)
-        wrong = np.isinf(values)
-        return np.where(missing | wrong, 0.0, values), missing, wrong
-    values = np.zeros(len(column))
-    missing, wrong = np.zeros(len(column), bool), np.zeros(len(column), bool)
-    for row, entry in enumerate(column):
-        if entry is None or str(entry).strip().lower() in MISSING or str(entry) == "<NA>":
-            missing[row] = True
-            continue
-        try:
-            values[row] = float(entry)
-        except (TypeError, ValueError):
-            wrong[row] = True
-    wrong |= ~np.isfinite(values)
-    return np.where(wrong, 0.0, values), missing, wrong
-
-
-def filled(
-    values: np.ndarray,
-    missing: np.ndarray,
-    patient: np.ndarray,
-    time: np.ndarray,
-    interpolation: Interpolation,
-) -> np.ndarray:
-    """A covariate with its missing values filled from the patient's others."""
-    if not np.any(missing):
-        return values
-    result = values.copy()
-    for group in np.unique(patient[missing]):
-        rows = np.flatnonzero(patient == group)
-        known = rows[~missing[rows]]
-        if interpolation == "linear":
-            result[rows] = np.where(
-                missing[rows], np.interp(time[rows], time[known], values[known]), values[rows]
-            )
-            continue
-        # The nearest known value in the direction it is carried; at the ends, the only one near.
-        if interpolation == "nocb":
-            place = np.searchsorted(known, rows, side="left")
-        else:
-            place = np.searchsorted(known, rows, side="right") - 1
-        result[rows] = values[known[np.clip(place, 0, len(known) - 1)]]
-    return result
