@@ -22,8 +22,8 @@ use_host_devices()
 
 HASTY = "jax_disable_most_optimizations"
 """JAX's switch for programs that are compiled in half the time and round otherwise. It is on but
-for tests marked `optimised` or `slow`, or under `--optimised`: most tests run a program a few
-times, and hold of it what no compiler changes."""
+for tests marked `optimised`, and for all under `--optimised` or where slow ones are among them:
+most tests run a program a few times, and hold of it what no compiler changes."""
 jax.config.update(HASTY, True)
 
 COAG = Path(__file__).parents[1] / "configs" / "warfarin_coag.yaml"
@@ -64,8 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _optimised(item: pytest.Item) -> bool:
-    marked = any(item.get_closest_marker(name) for name in ("optimised", "slow"))
-    return marked or item.config.getoption("--optimised")
+    return item.config.option.optimised or item.get_closest_marker("optimised") is not None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,9 +73,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (first.get(_together(item.nodeid), 3), _optimised(item)))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Slow tests have users' programs, and so has whatever they share with others."""
+    if any(item.get_closest_marker("slow") for item in session.items):
+        session.config.option.optimised = True
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Programs are as users have them where a test compares bits or counts compilations."""
+    """Programs are as users have them where a test compares bits, counts programs or runs long."""
     hasty = not _optimised(item)
     if jax.config.read(HASTY) != hasty:
         _forget_programs()

@@ -7,8 +7,6 @@ from scipy import stats
 from insilico.randomness import address, purpose_key
 from trials import enrolment
 
-pytestmark = pytest.mark.optimised
-
 TRIALS, SUBJECTS = 20, 500
 
 adherence = jax.jit(enrolment.adherence)
@@ -115,6 +113,7 @@ def test_never_and_always_are_exact(share, correlation):
     assert np.all(np.asarray(attendance(_keys(4000), DAYS, share)) == bool(share))
 
 
+@pytest.mark.optimised
 def test_draws_belong_to_the_nominal_time_and_not_to_the_position():
     keys = _keys(4000)
     scheme = np.arange(28.0)
@@ -131,6 +130,7 @@ def test_draws_belong_to_the_nominal_time_and_not_to_the_position():
         assert len({tuple(column) for column in everything}) == 2 * 28 - 10, "a day's draw recurs"
 
 
+@pytest.mark.optimised
 def test_a_subject_does_not_depend_on_its_neighbours():
     keys = _keys(4000)
     whole = adherence(keys, DAYS, 0.7, 0.2)

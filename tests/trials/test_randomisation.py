@@ -9,8 +9,6 @@ from scipy import stats
 from insilico.randomness import address, purpose_key
 from trials.randomisation import check_allocation, permuted_blocks, simple_randomisation
 
-pytestmark = pytest.mark.optimised
-
 TRIALS, SUBJECTS, STRATA = 200, 120, 36  # 18 centres × 2
 
 
@@ -36,6 +34,7 @@ def _lists(arm, stratum):
             yield arm[trial][stratum[trial] == level]
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(("allocation", "size"), [((2, 1), 6), ((1, 1, 2), 4)])
 def test_every_completed_block_holds_the_arms_in_their_ratio(allocation, size):
     stratum = jnp.asarray(np.random.default_rng(3).integers(0, 3, (TRIALS, SUBJECTS)))
@@ -109,6 +108,7 @@ def test_blocks_differ_between_strata_and_between_trials():
     assert stats.binomtest(int(trials_agree), 5999, 1 / 6).pvalue > 1e-3
 
 
+@pytest.mark.optimised
 def test_an_assignment_ignores_other_strata_later_subjects_and_other_trials(stratum):
     draw = partial(_blocks, allocation=(1, 1), block_sizes=(2, 4))
     everyone = jnp.ones(stratum.shape, bool)
@@ -126,6 +126,7 @@ def test_an_assignment_ignores_other_strata_later_subjects_and_other_trials(stra
     np.testing.assert_array_equal(backwards, arm)
 
 
+@pytest.mark.optimised
 def test_order_of_enrolment_is_by_time_where_times_are_given(stratum):
     everyone = jnp.ones(stratum.shape, bool)
     draw = partial(_blocks, _keys(TRIALS), allocation=(1, 1), block_sizes=(4,))
@@ -136,6 +137,7 @@ def test_order_of_enrolment_is_by_time_where_times_are_given(stratum):
     np.testing.assert_array_equal(jnp.take_along_axis(by_time, order, axis=1), in_order)
 
 
+@pytest.mark.optimised
 def test_simple_randomisation_has_the_stated_probabilities_and_no_memory():
     subject = jnp.tile(jnp.arange(500), (40, 1))
     draw = jax.jit(partial(simple_randomisation, allocation=(1, 2, 1)))
@@ -150,6 +152,7 @@ def test_simple_randomisation_has_the_stated_probabilities_and_no_memory():
     np.testing.assert_array_equal(later[:, :399], arm[:, 100:499])
 
 
+@pytest.mark.optimised
 def test_second_call_of_a_shape_compiles_nothing(stratum, compilations):
     draw = partial(_blocks, allocation=(1, 1), block_sizes=(2, 4))
     everyone = jnp.ones(stratum.shape, bool)

@@ -13,8 +13,6 @@ from trials.failures import failed_solves
 from trials.outcomes import Treated
 from trials.simulation import Patients, _with_visits
 
-pytestmark = pytest.mark.optimised
-
 
 def test_axes_are_the_field_s_in_their_order(coag_tree):
     assert coag_tree["outcomes"]["inr"].dims == ("population", "trial", "arm", "subject", "visit")

@@ -12,6 +12,8 @@ SMALL = (
     "sampling.warmup=200",
     "sampling.draws=100",
     "sampling.target_acceptance=0.9",
+    # What is chosen for it, of which `tests/cohorts/inference/test_layout.py` is.
+    "sampling.layout=apart",
     "checks.replicates=200",
     "checks.prior_draws=200",
     "checks.marginal_draws=0",

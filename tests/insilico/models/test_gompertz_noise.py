@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import stats
 
 from insilico.models.gompertz_noise import MODEL, Parameters
@@ -20,6 +21,7 @@ def _on(time: float, mean: float, variance: float, kill: float) -> tuple[float, 
     return limit + (mean - limit) * kept, variance * kept**2 + gained
 
 
+@pytest.mark.optimised
 def test_the_logarithm_has_its_closed_form_with_and_without_therapy():
     zeros = jnp.zeros(MANY, int)
     keys = subject_keys(purpose_key(11, "noise"), zeros, zeros, jnp.arange(MANY))

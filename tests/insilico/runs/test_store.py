@@ -2,7 +2,7 @@
 
 import os
 
-import arviz
+import arviz_base
 import numpy as np
 import pytest
 import xarray as xr
@@ -18,7 +18,7 @@ def test_a_tree_comes_back_as_it_was(tmp_path, tree):
     assert found["outcomes"]["attended"].dtype == bool
 
 
-@pytest.mark.parametrize("reader", [xr.open_datatree, arviz.from_zarr])
+@pytest.mark.parametrize("reader", [xr.open_datatree, arviz_base.from_zarr])
 def test_xarray_and_arviz_open_it(tmp_path, tree, reader):
     write_tree(tree, tmp_path / "results.zarr")
     options = {"engine": "zarr"} if reader is xr.open_datatree else {}

@@ -9,8 +9,6 @@ from scipy import stats
 from insilico.randomness import purpose_key, subject_keys
 from insilico.solve.brownian import DEPTH, Paths, Place, words_of
 
-pytestmark = pytest.mark.optimised
-
 MANY = 20_000
 CELL = 0.25
 
@@ -81,6 +79,7 @@ def test_refining_follows_the_same_path(paths):
     np.testing.assert_allclose(finer, coarse, atol=1e-13)
 
 
+@pytest.mark.optimised
 def test_a_path_depends_on_its_own_key_and_name_alone(paths):
     some = np.array([5, 19_999, 0])
     keys = _keys(MANY)

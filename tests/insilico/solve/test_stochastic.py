@@ -166,6 +166,7 @@ def test_two_sources_for_one_state_commute_and_keep_the_order():
     np.testing.assert_allclose(_order(errors), 1.0, atol=0.07)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("noise", "method", "order"),
     [
