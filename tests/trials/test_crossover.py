@@ -9,8 +9,6 @@ from insilico.config import ConfigError
 from trials.datasets import datasets
 from trials.evaluation import endpoints_of
 
-pytestmark = pytest.mark.optimised
-
 SMALL = ("trial.replicates=1", "trial.subjects=12", "truth.subjects=1000")
 
 
@@ -104,6 +102,7 @@ def test_neither_washout_nor_duration_changes_what_is_drawn(bioequivalence, two_
         np.testing.assert_array_equal(changed["endpoints"][name], two_periods["endpoints"][name])
 
 
+@pytest.mark.optimised
 def test_effects_of_periods_are_on_everybody(bioequivalence, two_periods):
     changed = simulated(bioequivalence, "trial.crossover.period_effects={clearance: [1, 2]}")
     last = ("outcomes", "concentration")

@@ -34,7 +34,6 @@ def _lists(arm, stratum):
             yield arm[trial][stratum[trial] == level]
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize(("allocation", "size"), [((2, 1), 6), ((1, 1, 2), 4)])
 def test_every_completed_block_holds_the_arms_in_their_ratio(allocation, size):
     stratum = jnp.asarray(np.random.default_rng(3).integers(0, 3, (TRIALS, SUBJECTS)))

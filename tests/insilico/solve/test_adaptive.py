@@ -11,8 +11,6 @@ from insilico.model import Model, Quantity
 from insilico.solve import Dose, Status, Tolerances, methods, reference, schedule, solve
 from insilico.vocabulary import Value, cos
 
-pytestmark = pytest.mark.optimised
-
 PROBLEMS = Path(__file__).parents[4] / "shared" / "bench" / "ensemble_problems.npz"
 
 
@@ -139,6 +137,7 @@ def troubled():
 FAILING = [3, 40, 41, 99]
 
 
+@pytest.mark.optimised
 def test_each_failure_says_what_and_when(troubled):
     _, mixed = troubled
     assert mixed.status[3] == Status.NOT_FINITE
@@ -152,6 +151,7 @@ def test_each_failure_says_what_and_when(troubled):
     assert np.all(np.delete(mixed.stopped, FAILING) == 5.0)
 
 
+@pytest.mark.optimised
 def test_a_failed_patient_has_outputs_until_it_failed_and_none_after(troubled):
     _, mixed = troubled
     position = mixed.outputs.position
@@ -161,6 +161,7 @@ def test_a_failed_patient_has_outputs_until_it_failed_and_none_after(troubled):
     assert np.all(np.isnan(position[[41, 99]][:, 1:]))
 
 
+@pytest.mark.optimised
 def test_failing_neighbours_change_no_bit(troubled):
     healthy, mixed = troubled
     for ours, theirs in zip(

@@ -10,8 +10,6 @@ from insilico.solve import Dose, Infusion, Input, Status, Tolerances, methods, s
 from insilico.solve.ahead import walk_ahead
 from insilico.solve.courses import Course
 
-pytestmark = pytest.mark.optimised
-
 TYPICAL = (1.0, 3.0, 30.0)
 ACTIONS = [
     Dose(0.0, "depot", 100.0),
@@ -55,6 +53,7 @@ def test_steps_pass_over_what_is_only_observed(one_compartment, patients):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.optimised
 def test_a_patient_among_others_shows_what_it_shows_alone(one_compartment, patients):
     parameters = patients(one_compartment, TYPICAL, 200)
     together = solved(one_compartment, parameters, True)
@@ -65,6 +64,7 @@ def test_a_patient_among_others_shows_what_it_shows_alone(one_compartment, patie
             np.testing.assert_array_equal(mine[0], other[patient])
 
 
+@pytest.mark.optimised
 def test_a_patient_that_fails_shows_nothing_and_others_all(one_compartment, patients):
     parameters = patients(one_compartment, TYPICAL, 5)
     whole = solved(one_compartment, parameters, True)
@@ -111,6 +111,7 @@ def test_patients_with_no_time_between_two_events_show_where_they_stand(one_comp
     np.testing.assert_allclose(between, at_all, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.optimised
 def test_lanes_do_not_wait_for_each_other_at_what_is_observed(one_compartment, patients):
     """The loop turns about as often as the slowest lane steps, however many rows there are."""
     parameters = patients(one_compartment, TYPICAL, 64)
