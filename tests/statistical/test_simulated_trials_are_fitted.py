@@ -1,4 +1,4 @@
-"""A simulated trial that is exported and fitted gives back the population that it was drawn from."""
+"""A simulated trial, exported and fitted, gives back the population that it was drawn from."""
 
 from pathlib import Path
 
