@@ -223,8 +223,8 @@ def test_states_of_failed_solves_stand_in_the_order_of_failures():
         arms, subjects = status.shape
         none = np.zeros((arms, subjects))
         treated = Treated(
-            none[..., None], none[..., None] > 0, none[..., None] > 0, {}, none[..., None], {}, status, none, none,
-            {"gut": numbers[status > 0]}, none,
+            none[..., None], none[..., None] > 0, none[..., None] > 0, {}, none[..., None], {},
+            status, none, none, {"gut": numbers[status > 0]}, none,
         )  # fmt: skip
         return Patients({"subject": {"attempts": np.ones(subjects)}}, treated)
 
