@@ -13,6 +13,7 @@ from insilico.cli.init import init
 from insilico.cli.models import models
 from insilico.cli.report import report
 from insilico.cli.run import run
+from insilico.cli.sbc import sbc
 from insilico.cli.schema import schema
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ def _options(
 app.command()(run)
 app.command()(fit)
 app.command()(calibrate)
+app.command()(sbc)
 app.command()(check)
 app.command()(report)
 app.command()(init)
