@@ -11,6 +11,7 @@ All data sets are chains of one compiled program, each with its own data.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -113,12 +114,14 @@ def calibrate(
     root = purpose_key(seed, "calibration")
     keys = jax.vmap(lambda number: address(root, 0, number))(jnp.arange(datasets))
     values, data = jax.jit(jax.vmap(simulate))(keys)
-    return ranked(model, values, data, seed=seed, **settings)
+    density = Density.of(model, jax.tree.map(lambda leaf: leaf[0], data))
+    position = jax.jit(jax.vmap(density.unconstrained))(values, data)
+    return ranked(density, position, data, seed=seed, **settings)
 
 
 def ranked(
-    model: NumpyroModel,
-    values: Mapping[str, Array],
+    density: Density,
+    position: Position,
     data: Data,
     *,
     seed: int,
@@ -135,7 +138,7 @@ def ranked(
 
     **Arguments:**
 
-    - `values`: of the model's latent sites, (data sets, …); others are ignored.
+    - `position`: those parameters, (data sets, …), where the density has them.
     - `data`: arguments of the model; all arrays have a leading axis of data sets.
     - `draws`, `thin`: how many are kept of each posterior, and every how manyth; correlated draws
       make ranks uneven.
@@ -145,21 +148,15 @@ def ranked(
     Raises `ValueError` where `draws` and one is no multiple of `BINS`, or there are too few data
     sets at whose parameters the density has a value.
     """
-    datasets = len(next(iter(values.values())))
+    datasets = len(next(iter(position.values())))
     _check(draws, datasets)
-    density = Density.of(model, jax.tree.map(lambda leaf: leaf[0], data))
-
-    def start(values: Mapping[str, Array], data: Data) -> Any:
-        position = density.unconstrained(values, data)
-        return _expanded(density, position, data)
 
     def sites(position: Position, data: Data) -> Mapping[str, Array]:
         found = density.sites(position, data).values
         return {name: found[name] for name in density.shapes}
 
-    at, potential, gradient, curvature = jax.jit(jax.vmap(start), compiler_options=QUICKLY)(
-        dict(values), data
-    )
+    around, expand = _around(density)
+    at, potential, gradient, curvature = expand(position, data)
     possible = np.isfinite(np.asarray(potential)) & np.isfinite(np.asarray(gradient)).all(axis=1)
     _check(draws, int(possible.sum()))
     factor = jnp.asarray(_factors(curvature))
@@ -168,7 +165,6 @@ def ranked(
         everything, gradient = jax.tree.map(lambda leaf: leaf[possible], (everything, gradient))
     root = purpose_key(seed, "calibration")
     keys = jax.vmap(lambda number: address(root, 1, number))(jnp.flatnonzero(possible))
-    around = Around(density)
     plan = nuts.Plan(warmup, max_tree_depth, ())
     chains = nuts.begin(
         plan,
@@ -234,6 +230,19 @@ class Around:
     def potential(self, position: Position, given: Data) -> Array:
         """Minus the log density, up to a constant."""
         return self.density.potential(self.position(position, given), given["data"])
+
+
+@functools.lru_cache(maxsize=32)
+def _around(density: Density) -> tuple[Around, Callable[[Position, Data], Any]]:
+    """What is the same for all data: the coordinates, and the program that finds them.
+
+    Kept for each density, so that programs compiled for it are found again.
+    """
+
+    def expand(position: Position, data: Data) -> Any:
+        return _expanded(density, position, data)
+
+    return Around(density), jax.jit(jax.vmap(expand), compiler_options=QUICKLY)
 
 
 def _expanded(

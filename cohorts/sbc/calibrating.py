@@ -122,20 +122,25 @@ class Prepared(NamedTuple):
     def rank(self, made: Simulated, progress: Callable[[int, int], None] | None = None) -> Ranked:
         """Fit each data set, and rank what made it among its draws."""
         settings, joint = self.fit.config.sbc, self.joint
-        start = jax.jit(
-            jax.vmap(lambda values, data: as_sampled(joint, values, data, self.shares)),
-            compiler_options=QUICKLY,
+        prior = Density.of(prior_of(joint, self.shares), {"data": self.data})
+
+        def start(sites: dict[str, Array], data: Data) -> Position:
+            values = as_sampled(joint, sites, data, self.shares)
+            return prior.unconstrained(values, {"data": data})
+
+        position = jax.jit(jax.vmap(start), compiler_options=QUICKLY)(
+            _of_joint(joint, made.sites), made.data
         )
         found = ranked(
-            self.model,
-            start(_of_joint(joint, made.sites), made.data),
+            Density.of(self.model, {"data": self.data}),
+            position,
             {"data": made.data},
             seed=self.fit.config.seed,
             warmup=settings.warmup,
             draws=settings.draws,
             thin=settings.thin,
             max_tree_depth=settings.max_tree_depth,
-            quantities=_quantities(joint, self.data, self.shares),
+            quantities=_quantities(joint, prior),
             progress=progress,
         )
         return _scalars(self.fit, joint, made, found)
@@ -167,11 +172,8 @@ def _of_joint(joint: Joint, sites: Mapping[str, np.ndarray]) -> dict[str, np.nda
     return {name: of for name, of in sites.items() if name in wanted}
 
 
-def _quantities(
-    joint: Joint, data: Data, shares: Mapping[str, np.ndarray]
-) -> Callable[[Position, Any], dict[str, Array]]:
+def _quantities(joint: Joint, prior: Density) -> Callable[[Position, Any], dict[str, Array]]:
     """What is ranked, by a chain's position: what `Ranked` has, in the shapes of the sites."""
-    density = Density.of(prior_of(joint, shares), {"data": data})
     with handlers.block(), handlers.trace() as sites, handlers.seed(rng_seed=0):
         joint.population.typical_values(joint.options)
     of_population = {
@@ -181,7 +183,7 @@ def _quantities(
     ends = sorted({0, joint.subjects - 1})
 
     def quantities(position: Position, data: Any) -> dict[str, Array]:
-        found = density.sites(position, data).values
+        found = prior.sites(position, data).values
         own = {name: found[name] for name in found if name.startswith(OF_SUBJECTS)}
         return {
             **{name: found[name] for name in found if name in of_population},

@@ -37,9 +37,6 @@ overflow under far draws of the prior; many come from a simulator that the densi
 LEAST_EFFECTIVE = 0.5
 """Share of the draws kept that their effective sample size should have, in the middle data set."""
 
-MOST_SATURATED = 0.05
-"""Share of trajectories that may end because their tree may not grow."""
-
 
 class Judged(NamedTuple):
     """Numbers by which ranks are judged, arrays (parameters,) but for the bands, and the verdict.
@@ -120,11 +117,6 @@ def _warnings(found: Ranked) -> list[str]:
             f"draws kept of {len(slow)} of {len(middle)} parameters are correlated, which makes "
             f"ranks uneven by itself (of {found.parameters[worst]} {middle[worst]:.0%} are "
             "effective): raise sbc.thin"
-        )
-    if calibration.saturated > MOST_SATURATED:
-        texts.append(
-            f"{calibration.saturated:.0%} of trajectories ended at the largest tree depth: raise "
-            "sbc.max_tree_depth, or sbc.thin"
         )
     if calibration.divergences:
         total = len(found.ranks) * calibration.iterations

@@ -90,8 +90,8 @@ def test_a_fit_with_a_wrong_residual_error_is_found_out(both):
     (reason,) = [text for text in tests.verdict.reasons if "residual_sd" in text]
     assert "posteriors lie too low" in reason
     at = wrong.parameters.index("residual_sd_concentration")
-    # Of the 90 % intervals less than half hold the truth.
-    assert tests.coverage.high[2, at] < 0.5
+    # Of the 87.5 % intervals that the draws can have.
+    assert tests.coverage.high[2, at] < 0.7
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def _tiles(tree: xr.DataTree) -> list[Tile]:
              f"for all together; {label_of(names[least['chi_square']])}"),
         Tile("Least p, ECDF", Measured(fixed(adjusted["ecdf"], 3)), "",
              f"for all together; {label_of(names[least['ecdf']])}"),
-        Tile(f"{100 * HEADLINE:g} % intervals hold", Measured(
+        Tile(f"{100 * at['expected'].item():.4g} % intervals hold", Measured(
              fixed(100 * float(at["found"].mean()), 1)), "%", "on average over parameters"),
         Tile("Farthest from that", Measured(fixed(100 * float(at["found"].values[worst]), 0)), "%",
              label_of(names[worst])),
