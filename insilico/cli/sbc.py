@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from insilico.cli._errors import reported
 from insilico.cli._learning import finished, tell
-from insilico.cli._options import Cache, Config, Debug, Force, Out, Overrides, Seed
+from insilico.cli._options import Cache, Config, Debug, Force, Overrides, Seed
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Folder to leave the run in.",
+        show_default="runs/ and the config's name with _sbc",
+    ),
+]
 
 
 def _count(words: str) -> typer.models.OptionInfo:
@@ -17,7 +27,7 @@ def _count(words: str) -> typer.models.OptionInfo:
 
 def sbc(
     config: Config,
-    out: Out = None,
+    out: Folder = None,
     overrides: Overrides = None,
     datasets: Annotated[int | None, _count("Simulated data sets: sbc.datasets.")] = None,
     subjects: Annotated[int | None, _count("The first N subjects alone: sbc.subjects.")] = None,
@@ -28,11 +38,11 @@ def sbc(
     cache: Cache = True,
     debug: Debug = False,
 ) -> None:
-    """Simulation-based calibration of a fit: simulate data from its priors, fit them, and look
-    whether intervals hold what made the data as often as they say.
+    """Test a fit on data simulated from its own priors; leave ranks and a report in a folder.
 
-    The config is that of the fit, whose section `sbc` says how; its data give the design: who,
-    which doses, which times, which limits of quantification.
+    Simulation-based calibration: each simulated data set is fitted, and intervals have to hold what
+    made it as often as they say. The config is that of the fit, whose section `sbc` says how; its
+    data give the design: who, which doses, which times, which limits of quantification.
 
     Exit code 0: the fit is calibrated. 1: the run failed. 2: a mistake in the config or the data,
     or a folder that cannot be written. 3: the ranks were written, and are not those of a right fit.
@@ -54,4 +64,4 @@ def sbc(
         folder, failure = finished(
             lambda stages: calibration.run(read, out, progress=stages, force=force)
         )
-        tell(folder, failure, "fit")
+        tell(folder, failure, "simulation-based calibration")

@@ -59,7 +59,7 @@ def test_a_calibrated_fit_leaves_ranks_and_a_page_with_its_verdict_first(ranks, 
     tree = folder.results()
     np.testing.assert_array_equal(tree["ranks"]["rank"].values, ranks)
     assert tree["coverage"]["found"].sel(interval=0.9, parameter="sd_clearance").item() > 0.8
-    assert tree["left_out"]["left"].values.tolist() == [3, 5]
+    assert list(tree["left_out"].to_dataset()["left"].values) == [3, 5]
     page = (folder.path / "report.html").read_text(encoding="utf-8")
     assert page.index("The fit is calibrated") < page.index("Tests of uniform ranks")
     assert "η of clearance, subject 1" in page
