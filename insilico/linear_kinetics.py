@@ -32,9 +32,7 @@ the change of the rates, as one more inflow along the way, is again a sum of div
 from __future__ import annotations
 
 import functools
-import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -42,6 +40,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from insilico import devices as _devices  # noqa: F401  (float64 before anything is traced)
+from insilico.divided_differences import Differences, divided_difference
 from insilico.vocabulary import Value
 
 Amounts = tuple[Array, ...]
@@ -112,25 +111,61 @@ class _Modes(NamedTuple):
 
 @jax.custom_jvp
 def _propagate(duration: Array, amounts: Amounts, system: Mammillary, infusion: Amounts) -> Amounts:
-    absorption = system.absorption
-    modes, scales = _modes(system), _scales(system)
-    decay = [-rate * duration for rate in modes.rates]
-    emptying, nothing = -absorption * duration, jnp.zeros_like(duration)
-    once = divided_difference(nothing, emptying)
-    depot = amounts[0] * jnp.exp(emptying) + infusion[0] * duration * once
-    sizes: list[Array] = []
-    for vector, x, start, inflow in zip(
-        modes.vectors,
-        decay,
-        _in_modes(modes, scales, amounts[1:]),
-        _in_modes(modes, scales, infusion[1:]),
-        strict=True,
-    ):
-        absorbed = amounts[0] * divided_difference(emptying, x)
-        absorbed += infusion[0] * duration * divided_difference(nothing, emptying, x)
-        inflow = inflow * divided_difference(nothing, x) + vector[0] * absorption * absorbed
-        sizes.append(start * jnp.exp(x) + duration * inflow)
-    return depot, *_from_modes(modes, scales, sizes)
+    modes = _modes(system)
+    points = [-rate * duration for rate in (0.0, system.absorption, *modes.rates)]
+    chains = _Chains(lambda *stages: divided_difference(*(points[each] for each in stages)),
+                     duration, amounts, infusion)  # fmt: skip
+    return _amounts(chains, modes, system)
+
+
+_STEADY, _EMPTYING, _FIRST = 0, 1, 2
+"""Stages by number: what never decays, the depot, the first of the modes."""
+
+
+class _Chains(NamedTuple):
+    """What is left at the end of chains of stages.
+
+    - `passed`: the divided difference of the stages of these numbers, which ascend.
+    """
+
+    passed: Callable[..., Array]
+    duration: Array
+    amounts: Amounts
+    infusion: Amounts
+
+    def end_of(self, dose: Array, rate: Array, *stages: int) -> Array:
+        """What a dose and an infusion into the first of a chain of stages leave in the last."""
+        stages = tuple(sorted(stages))
+        return dose * self.passed(*stages) + rate * self.duration * self.passed(_STEADY, *stages)
+
+    def of_depot(self, *stages: int) -> Array:
+        return self.end_of(self.amounts[0], self.infusion[0], _EMPTYING, *stages)
+
+
+def _amounts(chains: _Chains, modes: _Modes, system: Mammillary) -> Amounts:
+    scales = _scales(system)
+    starts = _in_modes(modes, scales, chains.amounts[1:])
+    inflows = _in_modes(modes, scales, chains.infusion[1:])
+    sizes = [
+        chains.end_of(start, inflow, stage)
+        + chains.duration * vector[0] * system.absorption * chains.of_depot(stage)
+        for stage, (vector, start, inflow) in enumerate(
+            zip(modes.vectors, starts, inflows, strict=True), start=_FIRST
+        )
+    ]
+    return chains.of_depot(), *_from_modes(modes, scales, sizes)
+
+
+def _needed(modes: int) -> list[tuple[int, ...]]:
+    """The chains of stages of which amounts and their first derivatives are made."""
+    stages = range(_EMPTYING, _FIRST + modes)
+    ways = [(_EMPTYING,), (_EMPTYING, _EMPTYING)]
+    for mode in stages[1:]:
+        ways += [(mode,), (_EMPTYING, mode), (_EMPTYING, _EMPTYING, mode)]
+        ways += [
+            way for other in stages[mode - 1 :] for way in ((mode, other), (_EMPTYING, mode, other))
+        ]
+    return [chain for way in ways for chain in (way, (_STEADY, *way))]
 
 
 @_propagate.defjvp
@@ -138,28 +173,15 @@ def _propagate_jvp(primals: Any, tangents: Any) -> tuple[Amounts, Amounts]:
     """By variation of constants: what the changes add to each inflow, carried to the end."""
     duration, amounts, system, infusion = primals
     duration_dot, amounts_dot, system_dot, infusion_dot = tangents
-    after = _propagate(*primals)
     absorption, absorption_dot = system.absorption, system_dot.absorption
     modes, scales = _modes(system), _scales(system)
-    # Stages by number: what never decays, the depot, the modes.
-    steady, emptying, first = 0, 1, 2
     points = [-rate * duration for rate in (0.0, absorption, *modes.rates)]
-
-    @functools.cache
-    def passed(*stages: int) -> Array:
-        return divided_difference(*(points[stage] for stage in stages))
-
-    def end_of(dose: Array, rate: Array, *stages: int) -> Array:
-        """What a dose and an infusion into the first of a chain of stages leave in the last."""
-        stages = tuple(sorted(stages))
-        return dose * passed(*stages) + rate * duration * passed(steady, *stages)
-
-    def of_depot(*stages: int) -> Array:
-        return end_of(amounts[0], infusion[0], emptying, *stages)
+    passed = Differences.of(_needed(len(modes.rates)), 1, points)
+    chains = _Chains(passed, duration, amounts, infusion)
 
     def of_depot_dot(*stages: int) -> Array:
-        slower = end_of(amounts_dot[0], infusion_dot[0], emptying, *stages)
-        return slower - absorption_dot * duration * of_depot(emptying, *stages)
+        slower = chains.end_of(amounts_dot[0], infusion_dot[0], _EMPTYING, *stages)
+        return slower - absorption_dot * duration * chains.of_depot(_EMPTYING, *stages)
 
     starts = _in_modes(modes, scales, amounts[1:])
     inflows = _in_modes(modes, scales, infusion[1:])
@@ -181,18 +203,19 @@ def _propagate_jvp(primals: Any, tangents: Any) -> tuple[Amounts, Amounts]:
     inflows_dot = _in_modes(modes, scales, infusion_dot[1:])
     losses = [_losses(system, system_dot, scales, vector) for vector in modes.vectors]
     sizes_dot: list[Array] = []
-    for i, vector in enumerate(modes.vectors):
-        absorbed_dot = absorption_dot * of_depot(first + i) + absorption * of_depot_dot(first + i)
-        size_dot = end_of(starts_dot[i], inflows_dot[i], first + i)
+    for i, vector in enumerate(modes.vectors, start=_FIRST):
+        absorbed_dot = absorption_dot * chains.of_depot(i) + absorption * of_depot_dot(i)
+        size_dot = chains.end_of(starts_dot[i - _FIRST], inflows_dot[i - _FIRST], i)
         size_dot += duration * vector[0] * absorbed_dot
-        for k, other in enumerate(modes.vectors):
-            size = end_of(starts[k], inflows[k], first + k, first + i)
-            size += duration * other[0] * absorption * of_depot(first + k, first + i)
+        for k, other in enumerate(modes.vectors, start=_FIRST):
+            size = chains.end_of(starts[k - _FIRST], inflows[k - _FIRST], k, i)
+            size += duration * other[0] * absorption * chains.of_depot(k, i)
             # Differences of concentrations are formed on both sides: what is nearly the same
             # everywhere, as in a slow mode, then cancels before it is multiplied by the duration.
-            size_dot -= duration * size * _dot(_differences(vector, scales), losses[k])
+            size_dot -= duration * size * _dot(_differences(vector, scales), losses[k - _FIRST])
         sizes_dot.append(size_dot)
-    return after, (of_depot_dot(), *_from_modes(modes, scales, sizes_dot))
+    after_dot = (of_depot_dot(), *_from_modes(modes, scales, sizes_dot))
+    return _amounts(chains, modes, system), after_dot
 
 
 def _scales(system: Mammillary) -> tuple[Array, ...]:
@@ -333,71 +356,3 @@ def _modes_jvp(primals: Any, tangents: Any) -> tuple[_Modes, _Modes]:
                 ]
         vectors_dot.append(tuple(vector_dot))
     return modes, _Modes(tuple(change(i, i) for i in count), tuple(vectors_dot))
-
-
-_NEAR = 0.25
-"""Points closer together than this go into a series, others into the recurrence.
-
-Just above it the recurrence loses a factor of about 12 an order (of points, one below their number,
-the first loses nothing); a larger one needs more terms, which is more to compile.
-"""
-
-_TERMS = 12
-"""Of the series: the next is below 1e-16 of the first for points at most `_NEAR` apart."""
-
-
-@jax.custom_jvp
-def divided_difference(*points: Array) -> Array:
-    """Divided difference of the exponential function at one or more points, in any order.
-
-    Points have one shape, are at most 0 and may be equal. The value is positive, with a relative
-    error below 1e-13 in float64 for up to four points, however close or far apart. Its derivative
-    with respect to a point is the divided difference with that point taken twice.
-
-    T^(n−1) times the value at −T·k1, …, −T·kn is what the last of n stages holds at time T of a
-    unit that entered the first at time 0, where each loses at its rate k and feeds the next at 1.
-    """
-    ordered = list(points)
-    for end in range(len(ordered) - 1, 0, -1):
-        for i in range(end):
-            a, b = ordered[i], ordered[i + 1]
-            ordered[i], ordered[i + 1] = jnp.maximum(a, b), jnp.minimum(a, b)
-    if len(ordered) == 1:
-        return jnp.exp(ordered[0])
-    apart = [high - low for high, low in itertools.pairwise(ordered)]
-    table = [
-        jnp.exp(high) * jnp.where(gap > 0.0, -jnp.expm1(-gap) / jnp.where(gap > 0.0, gap, 1.0), 1.0)
-        for high, gap in zip(ordered, apart, strict=False)
-    ]
-    for order in range(2, len(ordered)):
-        table = [
-            _one_more(ordered[i : i + order + 1], table[i], table[i + 1])
-            for i in range(len(table) - 1)
-        ]
-    return table[0]
-
-
-@divided_difference.defjvp
-def _divided_difference_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    changes = [
-        tangent * divided_difference(*primals, point)
-        for point, tangent in zip(primals, tangents, strict=True)
-    ]
-    return divided_difference(*primals), functools.reduce(jnp.add, changes)
-
-
-def _one_more(points: Sequence[Array], upper: Array, lower: Array) -> Array:
-    """At all `points`, highest first, from those without the last and without the first."""
-    span = points[0] - points[-1]
-    recurrence = (upper - lower) / jnp.where(span > _NEAR, span, 1.0)
-    # From the lowest point all others lie upwards, and every term of the series is positive.
-    heights = [jnp.minimum(point - points[-1], _NEAR) for point in points[:-1]]
-    order = len(heights)
-    homogeneous = [jnp.ones_like(span)] * order
-    series = homogeneous[0] * (1.0 / math.factorial(order))
-    for term in range(1, _TERMS):
-        homogeneous[0] = homogeneous[0] * heights[0]
-        for i in range(1, order):
-            homogeneous[i] = homogeneous[i - 1] + heights[i] * homogeneous[i]
-        series = series + homogeneous[-1] * (1.0 / math.factorial(order + term))
-    return jnp.where(span > _NEAR, recurrence, jnp.exp(points[-1]) * series)

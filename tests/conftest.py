@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import pytest
 from jax import monitoring
 
@@ -20,6 +21,7 @@ use_host_devices()
 COAG = Path(__file__).parents[1] / "configs" / "warfarin_coag.yaml"
 TRIALS = ("tests/trials/", "tests/insilico/cli/", "tests/insilico/runs/")
 FITS = "tests/cohorts/fits/"
+INFERENCE = "tests/cohorts/inference/"
 SMALL = ("trial.subjects=150", "trial.replicates=4", "truth.subjects=2000", "sensitivity={}")
 
 
@@ -43,20 +45,28 @@ def compilations() -> Compilations:
 
 def _together(file: str) -> str:
     """The name of the files that share what is slow to make; else the file's own."""
-    if file.startswith(TRIALS):
-        return "trials"
-    return "fits" if file.startswith(FITS) else file
+    for folders, name in ((TRIALS, "trials"), (FITS, "fits"), (INFERENCE, "inference")):
+        if file.startswith(folders):
+            return name
+    return file
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest in one process begins first, so that all processes end together."""
-    first = {"trials": 0, "fits": 1}
-    items.sort(key=lambda item: first.get(_together(item.nodeid), 2))
+    first = {"trials": 0, "inference": 1, "fits": 2}
+    items.sort(key=lambda item: first.get(_together(item.nodeid), 3))
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Programs go when their group is done: among thousands of others each takes longer to make."""
+    groups = [_together(each.nodeid.split("::")[0]) for each in (item, nextitem) if each]
+    if len(set(groups)) == 2:
+        jax.clear_caches()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests in one process, so that fixtures are made once; those of trials; of fits."""
+    """A file's tests in one process, so that fixtures are made once, as all of some folders."""
     from xdist.scheduler import LoadFileScheduling
 
     class Together(LoadFileScheduling):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -34,6 +33,7 @@ from cohorts.inference.variational_inference import (
     BLOCK,
     variational,
 )
+from insilico.programs import quickly
 
 STARTS = 5
 """Places from which a search may set out: the prior's middle, then draws of it."""
@@ -70,8 +70,10 @@ def approximated(
     if method == "svi":
         return _by_variation(fit, joint, data, shares, watch)
     settings = fit.config.approximation
+    density = Density.of(model_of(joint), {"data": data})
+    labels.ahead(density, {"data": data}, settings.draws)
     starts = np.asarray(
-        jax.jit(lambda data: prior_draws(joint, data, fit.config.seed))(data), float
+        quickly(lambda data: prior_draws(joint, data, fit.config.seed))(data), float
     )
     measured = int(np.sum(data.kind == Kind.VALUE))
 
@@ -83,10 +85,9 @@ def approximated(
         joint, data, np.stack([np.median(starts, axis=0), *starts[: STARTS - 1]]), settings,
         method=method, seed=fit.config.seed, bounded=joint.bounded, watch=note,
     )  # fmt: skip
-    position = jax.vmap(joint.position)(jnp.asarray(found.theta), jnp.asarray(found.x))
-    density = Density.of(model_of(joint), {"data": data})
+    position = quickly(jax.vmap(joint.position))(found.theta, found.x)
     tree = _tree(fit, joint, density, data, jax.tree.map(np.asarray, position), found)
-    at = jax.jit(joint.constrained)(found.maximum.theta)
+    at = quickly(joint.constrained)(found.maximum.theta)
     verdict = judge_approximation(
         _of_population(tree, joint),
         found.weights,
@@ -124,11 +125,13 @@ def _by_variation(
     fit: Fit, joint: Joint, data: Data, shares: Mapping[str, np.ndarray] | None, watch: Watch
 ) -> Approximated:
     settings, model = fit.config.approximation, model_of(joint, shares)
+    density = Density.of(model, {"data": data})
+    labels.ahead(density, {"data": data}, settings.draws)
     found = variational(
         model, {"data": data}, settings, seed=fit.config.seed,
         watch=lambda steps, bound: watch(f"step {steps:,}, ELBO {bound:.2f}"),
     )  # fmt: skip
-    tree = _tree(fit, joint, Density.of(model, {"data": data}), data, found.position, found)
+    tree = _tree(fit, joint, density, data, found.position, found)
     verdict = judge_approximation(
         _of_population(tree, joint), found.weights, wrong_with_variational(found)
     )

@@ -40,10 +40,12 @@ from cohorts.fits.sensitivity import sensitivity
 from cohorts.inference.joint import Joint
 from cohorts.inference.patients import Data, records_of
 from cohorts.inference.predictive import Outputs, Predictive
+from cohorts.inference.side_by_side import modes_ahead
 from cohorts.population import Population
 from insilico.config import Spec
+from insilico.programs import quickly
 from insilico.randomness import address, purpose_key
-from insilico.solve.records import also_at
+from insilico.solve.records import Records, also_at
 
 CURVE_POINTS = 60
 """Times of a subject's curve."""
@@ -176,13 +178,34 @@ def prior(of: Uncertain, draws: int, seed: int) -> xr.Dataset:
             of.population.typical_values(of.options)
         return {name: site["value"] for name, site in sites.items() if "value" in site}
 
-    drawn = jax.jit(jax.vmap(one))(np.arange(draws))
+    drawn = quickly(jax.vmap(one))(np.arange(draws))
     variables = {
         name: (("chain", "draw", *(f"{name}_dim_{n}" for n in range(np.ndim(values) - 1))),
                np.asarray(values)[None])
         for name, values in drawn.items()
     }  # fmt: skip
     return xr.Dataset(variables, coords={"chain": [0], "draw": np.arange(draws)})
+
+
+def ahead(fit: Fit, joint: Joint, data: Data) -> None:
+    """Begin to compile what `groups` takes long to, beside the search for the posterior."""
+    Predictive(joint, data).ahead()
+    if (found := _between(fit, joint, data)) is not None:
+        found[2].ahead()
+    if fit.config.checks.marginal_draws:
+        modes_ahead(joint, len(joint.names), data)
+
+
+def _between(fit: Fit, joint: Joint, data: Data) -> tuple[np.ndarray, Records, Predictive] | None:
+    """Times between a subject's observations, and predictions at both; None where a reset turns
+    some patient's clock back."""
+    table = records_of(joint.population, fit.patients)
+    times = np.unique(np.linspace(table.columns.time.min(), table.columns.time.max(), CURVE_POINTS))
+    try:
+        records = also_at(table, times)
+    except ValueError:
+        return None
+    return times, records, Predictive(joint, data, records)
 
 
 def curves(
@@ -192,13 +215,9 @@ def curves(
 
     Empty where a reset turns some patient's clock back.
     """
-    table = records_of(joint.population, fit.patients)
-    times = np.unique(np.linspace(table.columns.time.min(), table.columns.time.max(), CURVE_POINTS))
-    try:
-        records = also_at(table, times)
-    except ValueError:
+    if (found := _between(fit, joint, data)) is None:
         return xr.Dataset()
-    predictive = Predictive(joint, data, records)
+    times, records, predictive = found
     shape = (len(joint.outputs), joint.subjects, len(times))
     added = (records.columns.event == 2) & np.isin(records.columns.time, times)
     place, patient = records.columns.place[added], records.columns.patient[added]
@@ -206,11 +225,12 @@ def curves(
 
     def laid_out(values: np.ndarray) -> np.ndarray:
         result = np.full(shape, np.nan)
-        result[:, patient, position] = values[:, place, patient]
+        result[:, patient, position] = values
         return result
 
-    individual = predictive.individual(draws).values
-    typical = predictive.typical(draws).values
+    # Of these times alone: beyond a subject's last record there is nothing to average.
+    individual = predictive.individual(draws).values[:, :, place, patient]
+    typical = predictive.typical(draws).values[:, :, place, patient]
     lower, upper = np.nanquantile(individual, tails, axis=0)
     dims = ("output", "subject", "curve_time")
     return xr.Dataset(

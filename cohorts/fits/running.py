@@ -94,8 +94,9 @@ def run(
         if fit.config.method == "nuts":
             found = _sampled(fit, joint, data, begun, stages)
         else:
-            shares = centring_of(fit, joint, data) if fit.config.method == "svi" else None
             stages("search", 0, 1)
+            results.ahead(fit, joint, data)
+            shares = centring_of(fit, joint, data) if fit.config.method == "svi" else None
             found = approximated(
                 fit, joint, data, shares, lambda words: stages("search", 0, 1, words)
             )

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from cohorts.inference.expansions import JointDensity, cholesky, log_density, spread_by
-from cohorts.inference.marginal_likelihood import Marginal, Method, marginal
+from cohorts.inference.marginal_likelihood import Method, marginal
 from cohorts.inference.modes import ROUGH, Search
 from cohorts.inference.pareto_smoothing import smoothed
 from cohorts.inference.subject_blocks import for_block, in_blocks
@@ -91,7 +91,8 @@ def _program(joint: JointDensity, draws: int, method: Method, search: Search) ->
         found = marginal(block, theta, data, method=method, search=search)
         keys = jax.vmap(address, in_axes=(None, 0))(key, numbers)
         standard = jax.vmap(lambda key: standard_draws(key, draws, len(block.effects)))(keys)
-        x, log_weights = weighed(block, theta, data, found, standard)
+        factor, _ = cholesky(found.information)
+        x, log_weights = weighed(block, theta, data, found.modes.x, factor, standard)
         return found.modes.x, x, log_weights, found.modes.status
 
     return in_blocks(one_block)
@@ -101,12 +102,15 @@ def weighed(
     joint: JointDensity,
     theta: Float[Array, " P"],
     data: Any,
-    about: Marginal,
+    modes: Float[Array, "K subjects"],
+    factor: Float[Array, "subjects K K"],
     standard: Float[Array, "subjects draws K"],
 ) -> tuple[Float[Array, "draws K subjects"], Float[Array, "draws subjects"]]:
-    """Proposals about the modes by `standard_draws`, and the logarithms of their weights."""
-    factor, _ = cholesky(about.information)
-    x = about.modes.x + spread_by(factor, standard)
+    """Proposals about the modes by `standard_draws`, and the logarithms of their weights.
+
+    `factor`: of the information there, by `cholesky`.
+    """
+    x = modes + spread_by(factor, standard)
     root = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
     proposed = _log_density_of_t(standard).T + root
     density = jax.lax.map(lambda x: log_density(joint, theta, x, data, None), x)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import types
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 from numpyro import handlers
 
-from cohorts.data import PatientData
+from cohorts.data import Kind, PatientData
 from cohorts.inference.coordinates import (
     Coordinates,
     categories,
@@ -32,7 +33,7 @@ from cohorts.residual import Residual
 from insilico import devices as _devices  # noqa: F401  (float64 before anything is drawn)
 from insilico.config import Spec
 from insilico.model import Model
-from insilico.solve import Tolerances, solve_traced
+from insilico.solve import Status, Tolerances, objective_traced, solve_traced
 from insilico.solve.records import Layout, RecordTable, in_occasions
 
 
@@ -121,7 +122,7 @@ class Joint:
             value=jnp.asarray(measured.value),
             output=jnp.asarray(measured.output),
             kind=jnp.asarray(measured.kind),
-            limit=jnp.asarray(measured.limit),
+            limit=jnp.asarray(measured.limit) if np.any(measured.kind == Kind.CENSORED) else None,
             before=jnp.asarray(values_before(measured.output, measured.kind)),
             covariates={name: jnp.asarray(values) for name, values in covariates.items()},
         )
@@ -353,6 +354,49 @@ class Joint:
         ]
         return predicted._replace(log_share=jnp.stack(shares))
 
+    def log_likelihood_by(
+        self, typical: Any, effects: Mapping[str, Array], data: Data
+    ) -> tuple[Float[Array, " subjects"], Int[Array, " subjects"]]:
+        """`log_likelihood` of what `predicted_by` gives, and each solve's status, for `jax.grad`.
+
+        Where it is differentiated, the gradient comes with the value, at the price of one solve
+        less. Raises `ValueError` for a mixture.
+        """
+        if self.components > 1:
+            raise ValueError("a mixture has several solves a subject: use predicted_by")
+        given = handlers.substitute(data={**effects, **self._belonging(self._parts.components[0])})
+        parameters, _ = self._individual(typical, data.covariates, given)
+        own, table = in_occasions(self.model, parameters, data.table)
+        residuals = self._residuals
+        fields = {
+            field
+            for residual in residuals.values()
+            for name, field in residual._asdict().items()
+            if name != "kind" and field is not None
+        }
+        numbers = {
+            field: jnp.broadcast_to(getattr(typical, field), (self.subjects,))
+            for field in sorted(fields)
+        }
+
+        def objective(outputs: Any, given: tuple[Data, dict[str, Array]]) -> Array:
+            data, numbers = given
+            measured = tuple(getattr(outputs, name) for name in self.outputs)
+            # Who failed has NaN for outputs; what is made of it is left out below.
+            solved = jnp.zeros(measured[0].shape[-1:], int)
+            lanes = types.SimpleNamespace(**numbers)
+            return log_likelihood(
+                residuals, observed(residuals, lanes, measured, solved, data), data
+            )
+
+        # Of the table a likelihood needs the times alone.
+        lean = data._replace(table=_Times(jnp.asarray(data.table.time)), covariates={})
+        found, status = objective_traced(
+            self.model, own, table, self.layout, objective, (lean, numbers),
+            method=self.method, tolerances=self.tolerances,
+        )  # fmt: skip
+        return jnp.where(status == Status.OK, found, -jnp.inf), status
+
     def log_likelihood(self, predicted: Predicted, data: Data) -> Float[Array, " subjects"]:
         """Log density of each subject's measured values, given its random effects.
 
@@ -408,7 +452,10 @@ class Joint:
         derivative: str | None = "reverse",
     ) -> Float[Array, ""]:
         """Log density of everything: population, random effects and data."""
-        likelihood = self.log_likelihood(self.predicted(theta, x, data, derivative), data)
+        if derivative == "reverse" and self.components == 1:
+            likelihood, _ = self.log_likelihood_by(self.typical(theta), self._effects(x)[0], data)
+        else:
+            likelihood = self.log_likelihood(self.predicted(theta, x, data, derivative), data)
         return self.log_prior(theta) + jnp.sum(self.log_effects(theta, x, data) + likelihood)
 
     def draw(self, key: Key[Array, ""], data: Data) -> tuple[Array, Array]:
@@ -422,6 +469,10 @@ class Joint:
             for site in self._parts.individual
         ]
         return theta, jnp.concatenate([jnp.zeros((0, self.subjects)), *parts])
+
+
+class _Times(NamedTuple):
+    time: Array
 
 
 class _Parts(NamedTuple):

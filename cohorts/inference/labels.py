@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cohorts.inference.density import Data, Density, Position, Sites
 from cohorts.inference.nuts import Plan, Statistics
-from insilico.programs import shared
+from insilico.programs import Shared, shared
 from insilico.solve.blocks import compiler_options
 
 if TYPE_CHECKING:
@@ -89,10 +90,25 @@ def tree_of(
     )
 
 
+def ahead(density: Density, data: Data, draws: int) -> None:
+    """Begin to compile what `tree_of` takes long to, for so many draws in all."""
+    position = {name: np.zeros((draws, *shape)) for name, shape in density.shapes.items()}
+    _program(density).ahead(position, data)
+
+
 @functools.lru_cache(maxsize=32)
-def _program(density: Density) -> Callable[[Position, Data], Sites]:
+def _program(density: Density) -> Shared:
     def sites(positions: Position, data: Data) -> Sites:
-        return jax.lax.map(lambda z: density.sites(z, data), positions, batch_size=AT_ONCE)
+        def batch(positions: Position) -> Sites:
+            return jax.vmap(lambda z: density.sites(z, data))(positions)
+
+        # The last batch is filled up: left as it is, it would be compiled once more.
+        (draws,) = {len(part) for part in jax.tree.leaves(positions)}
+        at_once = min(draws, AT_ONCE)
+        numbers = jnp.minimum(jnp.arange(-(-draws // at_once) * at_once), draws - 1)
+        cut = jax.tree.map(lambda p: p[numbers.reshape(-1, at_once)], positions)
+        found = jax.lax.map(batch, cut)
+        return jax.tree.map(lambda part: jax.lax.collapse(part, 0, 2)[:draws], found)
 
     options = compiler_options()
     return shared(jax.jit(sites, compiler_options=options), options)

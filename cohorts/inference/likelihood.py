@@ -97,22 +97,18 @@ def _of_component(residuals: Residuals, predicted: Predicted, data: Data) -> Arr
         if residual.logarithmic:
             here = data.output == number
             value = jnp.where(here, residual.scaled(data.value), value)
-            limit = jnp.where(here, residual.scaled(data.limit), limit)
+            if limit is not None:
+                limit = jnp.where(here, residual.scaled(data.limit), limit)
             logarithm = jnp.where(here & (data.kind == Kind.VALUE), value, logarithm)
     mean, sd = predicted.mean, predicted.sd
     if predicted.forgetting is not None:
         mean, sd = _given_before(value, mean, sd, predicted.forgetting, data)
     # The density of a value is that of its logarithm over the value itself.
     of_value = log_density(value, mean, sd) - logarithm
-    censored = data.kind == Kind.CENSORED
-    # Its derivative takes as long as a short solve, and most data have no such values.
-    of_limit = jax.lax.cond(
-        jnp.any(censored),
-        log_probability_below,
-        lambda limit, mean, sd: jnp.zeros_like(mean),
-        limit, mean, sd,
-    )  # fmt: skip
-    found = jnp.where(data.kind == Kind.VALUE, of_value, jnp.where(censored, of_limit, 0.0))
+    found = jnp.where(data.kind == Kind.VALUE, of_value, 0.0)
+    if limit is not None:
+        below = data.kind == Kind.CENSORED
+        found = jnp.where(below, log_probability_below(limit, mean, sd), found)
     solved = predicted.status == Status.OK
     return jnp.where(solved, jnp.sum(jnp.where(solved, found, 0.0), axis=0), -jnp.inf)
 

@@ -61,11 +61,7 @@ def marginal(
     """
     here = jax.lax.stop_gradient(theta)
     modes = individual_modes(joint, here, data, start, search)
-    if method == "focei":
-        found = _about(modes, modes.log_density, modes.information)
-    else:
-        exact = expand_exactly(joint, here, modes.x, data)
-        found = _about(modes, exact.value, exact.information)
+    found = about_modes(joint, here, modes, data, method)
 
     @jax.custom_jvp
     def following(theta: Array, value: Array, modes: Modes, data: Any) -> Array:
@@ -74,7 +70,7 @@ def marginal(
     @following.defjvp
     def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
         theta, _, modes, data = primals
-        found, by_theta = _scored(joint, theta, modes, data, method)
+        found, by_theta = scored(joint, theta, modes, data, method)
         return found.value, jnp.einsum("ps,p->s", by_theta, tangents[0])
 
     return found._replace(value=following(theta, found.value, modes, data))
@@ -97,7 +93,17 @@ def scores(
     it lacks the change of that.
     """
     modes = individual_modes(joint, theta, data, start, search)
-    return _scored(joint, theta, modes, data, method)
+    return scored(joint, theta, modes, data, method)
+
+
+def about_modes(
+    joint: JointDensity, theta: Float[Array, " P"], modes: Modes, data: Any, method: Method
+) -> Marginal:
+    """`marginal`, given the modes; without derivatives."""
+    if method == "focei":
+        return _about(modes, modes.log_density, modes.information)
+    exact = expand_exactly(joint, theta, modes.x, data)
+    return _about(modes, exact.value, exact.information)
 
 
 def _about(modes: Modes, value: Array, information: Array) -> Marginal:
@@ -111,9 +117,10 @@ def _about(modes: Modes, value: Array, information: Array) -> Marginal:
     return Marginal(value, modes, used, definite)
 
 
-def _scored(
-    joint: JointDensity, theta: Array, modes: Modes, data: Any, method: Method
-) -> tuple[Marginal, Array]:
+def scored(
+    joint: JointDensity, theta: Float[Array, " P"], modes: Modes, data: Any, method: Method
+) -> tuple[Marginal, Float[Array, "P subjects"]]:
+    """`scores`, given the modes."""
     expand = expand_expected if method == "focei" else expand_exactly
 
     def along(of_theta: Array, of_x: Array) -> tuple[Expansion, Expansion]:

@@ -16,10 +16,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from cohorts.inference.expansions import JointDensity, at_centre
-from cohorts.inference.marginal_likelihood import Marginal, Method, scores
-from cohorts.inference.modes import SEARCH, Search
-from insilico.programs import shared
+from cohorts.inference.expansions import JointDensity
+from cohorts.inference.marginal_likelihood import Marginal, Method, scored
+from cohorts.inference.modes import SEARCH, Modes, Search
+from cohorts.inference.side_by_side import modes_ahead, modes_at
+from insilico.programs import quickly, shared
 from insilico.solve.blocks import compiler_options
 
 MEMORY = 20
@@ -79,7 +80,7 @@ def maximise(
 
     Raises `ValueError` where `theta` leaves a subject without a place of finite density.
     """
-    evaluate = _evaluator(joint, data, method, prior, search)
+    evaluate = _Evaluator(joint, data, method, prior, search)
     theta = np.asarray(theta, float)
     now = evaluate(theta, None)
     if not np.isfinite(now.value):
@@ -116,42 +117,61 @@ def maximise(
         theta, now = theta + step * direction, there
         if watch is not None:
             watch(iteration, now.value)
-    total = float(jnp.sum(now.found.value))
+    total = float(np.sum(now.found.value))
     return Maximum(theta, now.gradient, total, now.found, converged, iteration, evaluations)
 
 
-def _evaluator(
-    joint: JointDensity, data: Any, method: Method, prior: bool, search: Search
-) -> Callable[[np.ndarray, Any], _Evaluation]:
+def ahead(
+    joint: JointDensity,
+    coordinates: int,
+    data: Any,
+    method: Method = "focei",
+    search: Search = SEARCH,
+) -> None:
+    """Begin to compile what `maximise` takes long to."""
+    modes_ahead(joint, coordinates, data, search)
+    modes = Modes.blank(len(joint.effects), joint.subjects)
+    _programs(joint, method)[0].ahead(np.zeros(coordinates), modes, data)
+
+
+class _Evaluator(NamedTuple):
     """Log likelihood, with the prior's density if asked for, and its gradient at any `theta`."""
-    likelihood, log_prior, centre = _programs(joint, method, search)
 
-    def evaluate(theta: np.ndarray, start: Any) -> _Evaluation:
-        at = jnp.asarray(theta)
-        found, of_subjects = likelihood(at, data, centre(at, data) if start is None else start)
-        value, gradient = float(jnp.sum(found.value)), np.asarray(jnp.sum(of_subjects, axis=1))
-        if prior:
-            density, slope = log_prior(at)
+    joint: JointDensity
+    data: Any
+    method: Method
+    prior: bool
+    search: Search
+
+    def __call__(self, theta: np.ndarray, start: Any) -> _Evaluation:
+        return self.at_all(theta[None], start)[0]
+
+    def at_all(self, theta: Float[np.ndarray, "places P"], start: Any) -> list[_Evaluation]:
+        """At several places, whose modes are looked for side by side."""
+        modes = modes_at(self.joint, theta, self.data, start, self.search)
+        each = [jax.tree.map(lambda leaf, i=i: leaf[i], modes) for i in range(len(theta))]
+        return [self._at(place, own) for place, own in zip(theta, each, strict=True)]
+
+    def _at(self, theta: np.ndarray, modes: Modes) -> _Evaluation:
+        likelihood, log_prior = _programs(self.joint, self.method)
+        found, of_subjects = jax.tree.map(np.asarray, likelihood(theta, modes, self.data))
+        value, gradient = float(np.sum(found.value)), np.sum(of_subjects, axis=1)
+        if self.prior:
+            density, slope = log_prior(theta)
             value, gradient = value + float(density), gradient + np.asarray(slope)
-        return _Evaluation(value, gradient, found, np.asarray(of_subjects))
-
-    return evaluate
+        return _Evaluation(value, gradient, found, of_subjects)
 
 
 @functools.lru_cache(maxsize=16)
-def _programs(joint: JointDensity, method: Method, search: Search) -> tuple[Any, Any, Any]:
+def _programs(joint: JointDensity, method: Method) -> tuple[Any, Any]:
     options = compiler_options()
 
     @functools.partial(shared, options=options)
     @functools.partial(jax.jit, compiler_options=options)
-    def likelihood(theta: Array, data: Any, start: Array) -> Any:
-        return scores(joint, theta, data, start, method=method, search=search)
+    def likelihood(theta: Array, modes: Modes, data: Any) -> Any:
+        return scored(joint, theta, modes, data, method)
 
-    log_prior = jax.jit(jax.value_and_grad(joint.log_prior))
-
-    # Apart, so that the likelihood is compiled for one kind of start.
-    centre = jax.jit(lambda theta, data: at_centre(joint, theta, data)[0])
-    return likelihood, log_prior, centre
+    return likelihood, quickly(jax.value_and_grad(joint.log_prior))
 
 
 @functools.cache
@@ -184,7 +204,7 @@ def covariance(
     Raises `ValueError` where R, or S, is not positive definite: then some of the parameters are not
     determined by the data, or `at` is no maximum.
     """
-    evaluate = _evaluator(joint, data, method, prior, search)
+    evaluate = _Evaluator(joint, data, method, prior, search)
     start = at.marginal.modes.x
     if kind == "scores":
         return _inverse(_products_of_scores(evaluate(at.theta, start)), "S")
@@ -206,12 +226,11 @@ def curvature_at(
     search: Search = SEARCH,
 ) -> Float[np.ndarray, "P P"]:
     """Minus the second derivatives of what is maximised: R, by differences of its gradient."""
-    evaluate, start = _evaluator(joint, data, method, prior, search), at.marginal.modes.x
-    differences = [
-        evaluate(at.theta - step, start).gradient - evaluate(at.theta + step, start).gradient
-        for step in DIFFERENCE * np.eye(len(at.theta))
-    ]
-    curvature = np.stack(differences) / (2.0 * DIFFERENCE)
+    evaluate, start = _Evaluator(joint, data, method, prior, search), at.marginal.modes.x
+    steps = DIFFERENCE * np.eye(len(at.theta))
+    around = evaluate.at_all(at.theta + np.concatenate([steps, -steps]), start)
+    above, below = np.split(np.stack([each.gradient for each in around]), 2)
+    curvature = (below - above) / (2.0 * DIFFERENCE)
     return 0.5 * (curvature + curvature.T)
 
 
@@ -238,7 +257,7 @@ def standard_errors(
 
     `constrained` gives them at `theta`, whose covariance is given, as `Joint.constrained` does.
     """
-    slopes = jax.jacfwd(constrained)(jnp.asarray(theta))
+    slopes = quickly(jax.jacfwd(constrained))(np.asarray(theta))
     return {
         name: np.sqrt(np.einsum("...p,pq,...q->...", np.asarray(j), covariance, np.asarray(j)))
         for name, j in slopes.items()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from cohorts.inference.expansions import (
@@ -86,6 +87,13 @@ class Modes(NamedTuple):
     status: Int[Array, " subjects"]
     iterations: Int[Array, " subjects"]
 
+    @classmethod
+    def blank(cls, effects: int, subjects: int) -> Modes:
+        """Arrays of the shapes and types of those that are found, on the host."""
+        whole = np.zeros(subjects, np.int32)
+        x, square = np.zeros((effects, subjects)), np.zeros((effects, effects, subjects))
+        return cls(x, np.zeros(subjects), square, whole, whole)  # pyright: ignore[reportArgumentType]
+
 
 def individual_modes(
     joint: JointDensity,
@@ -96,12 +104,14 @@ def individual_modes(
 ) -> Modes:
     """The effects at which each subject's log density of effects and data is largest.
 
-    `start`: where lanes set out; default: the centre of the population. The search is not
-    differentiable; `cohorts.inference.marginal_likelihood` does without.
+    `start`: where lanes set out; where it is NaN, and by default, the centre of the population. The
+    search is not differentiable; `cohorts.inference.marginal_likelihood` does without.
     """
     centre, precision = at_centre(joint, theta, data)
-    outset = [centre] if start is None else [start, centre]
-    places = _places(outset, precision, search.starts)
+    places = _places(centre, precision, search.starts)
+    if start is not None:
+        told = jnp.all(jnp.isfinite(start), axis=0)
+        places = jnp.where(told, jnp.concatenate([start[None], places])[: search.starts], places)
 
     def expand(x: Array) -> Expansion:
         return _finite(expand_expected(joint, theta, x, data), precision)
@@ -129,12 +139,11 @@ def individual_modes(
     return jax.lax.while_loop(unfinished, from_next_place, (jnp.int32(0), nowhere))[1]
 
 
-def _places(outset: list[Array], precision: Array, starts: int) -> Array:
+def _places(centre: Array, precision: Array, starts: int) -> Array:
     """Where lanes set out one after the other, (starts, K, subjects): the last ones lie around."""
     spread = 1.0 / jnp.sqrt(jnp.einsum("kks->ks", precision))
-    centre, more = outset[-1], max(starts - len(outset), 0)
-    directions = jax.random.normal(jax.random.key(0), (more, centre.shape[0], 1))
-    return jnp.concatenate([jnp.stack(outset), centre + 1.5 * spread * directions])[:starts]
+    directions = jax.random.normal(jax.random.key(0), (starts - 1, centre.shape[0], 1))
+    return jnp.concatenate([centre[None], centre + 1.5 * spread * directions])
 
 
 class _Climb(NamedTuple):

@@ -21,19 +21,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from cohorts.inference import maximum_likelihood
 from cohorts.inference.density import ModelError
 from cohorts.inference.expansions import JointDensity, cholesky, spread_by
 from cohorts.inference.importance_sampling import log_mean, standard_draws, weighed
-from cohorts.inference.marginal_likelihood import Method, marginal
+from cohorts.inference.marginal_likelihood import Method
 from cohorts.inference.maximum_likelihood import Maximum, covariance, curvature_at, maximise
-from cohorts.inference.modes import ROUGH, ModeStatus
+from cohorts.inference.modes import Modes, ModeStatus
 from cohorts.inference.pareto_smoothing import Weights
 from cohorts.inference.settings import Approximation
+from cohorts.inference.side_by_side import (
+    for_places,
+    marginals_at,
+    on_devices,
+    on_devices_ahead,
+)
+from insilico.programs import Shared, quickly
 from insilico.randomness import address, purpose_key
-from insilico.solve import over_devices
-
-LANES_AT_ONCE = 1024
-"""Draws times subjects whose modes are looked for side by side."""
 
 AT_REST = 0.01
 """Distance from the maximum, in standard errors, at which a search has found it even where it could
@@ -109,6 +113,7 @@ def normal_approximation(
         if watch is not None:
             watch(iteration, value)
 
+    _ahead(joint, data, np.shape(starts)[-1], settings.importance_samples, method)
     found = _search(joint, data, starts, settings, method, note)
     of = {"method": method, "prior": settings.priors}
     curvature = curvature_at(joint, data, found, **of)
@@ -123,7 +128,8 @@ def normal_approximation(
     free = np.flatnonzero((np.diag(curvature) < FLAT) & (False if bounded is None else bounded))
     root = purpose_key(seed, "normal approximation")
     factor = np.linalg.cholesky(spread)
-    standard = np.asarray(jax.random.normal(address(root, 0), (settings.draws, len(found.theta))))
+    shape = (settings.draws, len(found.theta))
+    standard = np.asarray(quickly(lambda key: jax.random.normal(key, shape))(address(root, 0)))
     theta = found.theta + standard @ factor.T
     log_proposal = -0.5 * np.sum(np.square(standard), axis=1)
     about = _about(joint, data, found, theta, settings.importance_samples, method, address(root, 1))
@@ -175,6 +181,20 @@ def _substitute(curvature: np.ndarray) -> np.ndarray:
     return (axes / np.maximum(sizes, WIDEST**-2)) @ axes.T
 
 
+def _ahead(
+    joint: JointDensity, data: Any, coordinates: int, proposals: int, method: Method
+) -> None:
+    """Begin to compile what takes long to, so that the machine's cores do it side by side."""
+    maximum_likelihood.ahead(joint, coordinates, data, method)
+    blank = Modes.blank(len(joint.effects), joint.subjects)
+    effects, subjects = blank.x.shape
+    proposed = np.zeros((subjects, proposals, effects))
+    normal = np.zeros((subjects, 1, effects))
+    own = (np.zeros(coordinates), np.asarray(blank.x), np.asarray(blank.information), normal)
+    own = jax.tree.map(lambda leaf: leaf[None], own)
+    on_devices_ahead(_program(joint, proposals), joint, (data, proposed), own)
+
+
 class _About(NamedTuple):
     """Of each draw of the population: its subjects' effects, and all their data's likelihood."""
 
@@ -195,50 +215,49 @@ def _about(
 ) -> _About:
     """Of the maximum itself, and of each of the draws `theta`."""
     rows = np.concatenate([maximum.theta[None], theta])
-    at_once = max(1, LANES_AT_ONCE // joint.subjects)
-    devices = jax.local_device_count()
-    # Evenly on all devices, in batches as full as can be.
-    blocks = devices * -(-len(rows) // (at_once * devices))
-    at_once = -(-len(rows) // blocks)
-    numbers = np.minimum(np.arange(blocks * at_once), len(rows) - 1)
-    program = _program(joint, proposals, method)
-    own = (rows[numbers], numbers)
-    cut = jax.tree.map(lambda leaf: leaf.reshape(blocks, at_once, *leaf.shape[1:]), own)
-    found = program((data, maximum.marginal.modes.x, key), cut)
-    return jax.tree.map(
-        lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[: len(rows)], _About(*found)
-    )
+    found = marginals_at(joint, rows, data, maximum.marginal.modes.x, method=method)
+    effects, subjects = len(joint.effects), joint.subjects
+    drawn = _standard(subjects, effects, proposals)(key, np.arange(len(rows)))
+    normal, proposed = map(np.asarray, drawn)
+    own = (rows, found.modes.x, found.information, normal)
+    x, *sampled = on_devices(_program(joint, proposals), joint, (data, proposed), own)
+    failed = np.sum(found.modes.status != ModeStatus.FOUND, axis=1)
+    value, error = sampled or (np.sum(found.value, axis=1), np.zeros(len(rows)))
+    return _About(x, failed, value, error)
 
 
 @functools.lru_cache(maxsize=16)
-def _program(joint: JointDensity, proposals: int, method: Method) -> Callable[..., Any]:
-    def batch(common: Any, own: Any) -> tuple[Array, ...]:
-        data, start, key = common
-        effects, subjects = len(joint.effects), joint.subjects
+def _standard(subjects: int, effects: int, proposals: int) -> Callable[..., Any]:
+    def draw(key: Any, rows: Array) -> tuple[Array, Array]:
+        of_subjects = jnp.arange(subjects)
+
+        def of_row(row: Array) -> Array:
+            own = jax.vmap(address, in_axes=(None, None, None, 0))(key, 1, row, of_subjects)
+            return jax.vmap(lambda key: jax.random.normal(key, (1, effects)))(own)
+
         # The same for all draws, so that the error of one draw's likelihood is nearly the others'.
-        keys = jax.vmap(address, in_axes=(None, None, 0))(key, 0, jnp.arange(subjects))
+        keys = jax.vmap(address, in_axes=(None, None, 0))(key, 0, of_subjects)
         proposed = jax.vmap(lambda key: standard_draws(key, proposals, effects))(keys)
+        return jax.vmap(of_row)(rows), proposed
 
-        def one(theta: Array, number: Array) -> tuple[Array, ...]:
-            found = marginal(joint, theta, data, start, method=method, search=ROUGH)
-            factor, _ = cholesky(found.information)
-            own = jax.vmap(address, in_axes=(None, None, None, 0))(
-                key, 1, number, jnp.arange(subjects)
-            )
-            normal = jax.vmap(lambda key: jax.random.normal(key, (1, effects)))(own)
-            x = found.modes.x + spread_by(factor, normal)[0]
-            value, error = found.value, jnp.zeros(())
-            if proposals:
-                value, errors = log_mean(weighed(joint, theta, data, found, proposed)[1])
-                error = jnp.sqrt(jnp.sum(jnp.square(errors)))
-            failed = jnp.sum(found.modes.status != ModeStatus.FOUND)
-            return x, failed, jnp.sum(value), error
+    return quickly(draw)
 
-        return jax.vmap(one)(*own)
 
-    return over_devices(batch, shared=1)
+@functools.lru_cache(maxsize=16)
+def _program(joint: JointDensity, proposals: int) -> Shared:
+    def of_place(data: Any, proposed: Array, own: tuple[Array, ...]) -> tuple[Array, ...]:
+        theta, x, information, normal = own
+        factor, _ = cholesky(information)
+        drawn = x + spread_by(factor, normal)[0]
+        if not proposals:
+            return (drawn,)
+        _, log_weights = weighed(joint, theta, data, x, factor, proposed)
+        value, errors = log_mean(log_weights)
+        return drawn, jnp.sum(value), jnp.sqrt(jnp.sum(jnp.square(errors)))
+
+    return for_places(of_place)
 
 
 @functools.lru_cache(maxsize=16)
 def _log_prior(joint: JointDensity) -> Callable[..., Any]:
-    return jax.jit(jax.vmap(joint.log_prior))
+    return quickly(jax.vmap(joint.log_prior))

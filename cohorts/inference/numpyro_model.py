@@ -37,11 +37,16 @@ def model_of(
     def model(data: Data) -> None:
         typical = joint.population.typical_values(joint.options)
         effects = joint.sampled_effects(typical, data)
-        predicted = joint.predicted_by(typical, effects, data)
-        likelihood = joint.log_likelihood(predicted, data)
-        numpyro.deterministic("failed_solves", jnp.sum(predicted.status != Status.OK))
+        membership: Mapping[str, Any] = {}
+        if joint.components == 1:
+            likelihood, status = joint.log_likelihood_by(typical, effects, data)
+        else:
+            predicted = joint.predicted_by(typical, effects, data)
+            likelihood, status = joint.log_likelihood(predicted, data), predicted.status
+            membership = joint.membership(predicted, data)
+        numpyro.deterministic("failed_solves", jnp.sum(status != Status.OK))
         with joint.plate:
-            for name, probability in joint.membership(predicted, data).items():
+            for name, probability in membership.items():
                 numpyro.deterministic(name, jnp.argmax(probability, axis=0))
                 numpyro.deterministic(f"probability_{name}", jnp.max(probability, axis=0))
             numpyro.factor("measured", likelihood)

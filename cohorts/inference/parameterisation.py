@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from cohorts.inference.expansions import at_centre, expand_expected
 from cohorts.inference.joint import Joint
 from cohorts.inference.patients import Data
+from insilico.programs import quickly
 from insilico.randomness import address, purpose_key
 
 PRIOR_DRAWS = 101
@@ -35,7 +36,7 @@ def centring(joint: Joint, data: Data, seed: int) -> dict[str, np.ndarray]:
         given_others = 1.0 - _diagonals(precision) / _diagonals(information)
         return jnp.where(np.array(joint.of_occasions)[:, None], given_others, shares)
 
-    found = np.asarray(jax.jit(shares)(data))
+    found = np.asarray(quickly(shares)(data))
     # Where a solve fails at the centre nothing is known: such subjects are taken for informative.
     found = np.where(np.isfinite(found), np.clip(found, 0.0, 1.0), 1.0)
     return dict(zip(joint.effects, found, strict=True))

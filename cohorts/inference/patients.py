@@ -21,7 +21,8 @@ class Data(NamedTuple):
 
     - `table`: doses and other events, an `insilico.solve.records.RecordTable`.
     - `value`: measured, 0 where nothing was; `output`: number of the output; `kind`: a
-      `cohorts.data.Kind`; `limit`: of quantification.
+      `cohorts.data.Kind`; `limit`: of quantification, None where all values are above it: then
+      programs have no probabilities of being below it in them.
     - `before`: the subject's record of the last value of the same output; -1 where there is none.
     - `covariates`: by name, categories in the population's codes.
     """
@@ -30,7 +31,7 @@ class Data(NamedTuple):
     value: Float[Array, "records subjects"]
     output: Int[Array, "records subjects"]
     kind: Int[Array, "records subjects"]
-    limit: Float[Array, "records subjects"]
+    limit: Float[Array, "records subjects"] | None
     before: Int[Array, "records subjects"]
     covariates: dict[str, Array]
 

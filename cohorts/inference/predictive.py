@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -22,12 +23,11 @@ from cohorts.data import Kind
 from cohorts.inference.joint import Joint
 from cohorts.inference.patients import Data
 from cohorts.residual import autocorrelated
-from insilico.devices import QUICKLY
-from insilico.programs import shared
+from insilico.programs import Shared, quickly, shared
 from insilico.randomness import address, name_hash, purpose_key
 from insilico.solve import Status, solve_traced
 from insilico.solve.blocks import compiler_options
-from insilico.solve.records import Records, in_occasions
+from insilico.solve.records import Layout, Records, in_occasions
 
 LANES_AT_ONCE = 4096
 """Draws times subjects of one call of a compiled program."""
@@ -95,17 +95,15 @@ class Predictive:
         def one(draw: Array, sites: Sites, values: Array) -> Array:
             return self._scattered(sites, values, address(root, draw))
 
-        program = jax.jit(jax.vmap(one))
+        program = quickly(jax.vmap(one))
         count = len(outputs.values)
         sites = self._of_population(draws)
-        return np.asarray(program(jnp.arange(count), sites, outputs.values))
+        return np.asarray(program(np.arange(count), sites, outputs.values))
 
     def _of_population(self, draws: Sites) -> dict[str, Any]:
         """Those of the population, without its subjects'."""
-        joint = self.joint
-        with handlers.block(), handlers.trace() as sites, handlers.seed(rng_seed=0):
-            joint.population.typical_values(joint.options)
-        return {name: values for name, values in draws.items() if name in sites}
+        own = jax.eval_shape(self.joint.constrained, np.zeros(len(self.joint.names)))
+        return {name: values for name, values in draws.items() if name in own}
 
     def _scattered(self, sites: Sites, values: Array, key: Any) -> Array:
         joint, data = self.joint, self.data
@@ -127,7 +125,7 @@ class Predictive:
     def _all(self, draws: Sites, otherwise: Callable[[Any], tuple[Any, ...]], seed: int) -> Outputs:
         """`otherwise` gives the handlers of sites that `draws` do not have."""
         joint = self.joint
-        table = self.records.laid_out()[0] if self.records else self.data.table
+        table = self._table
         root = purpose_key(seed, "random effects of replicates")
         batch = max(1, LANES_AT_ONCE // joint.subjects)
 
@@ -148,9 +146,8 @@ class Predictive:
             )
 
         # Apart from the solve, which takes long to compile and is the same for whoever is drawn.
-        draw = jax.jit(jax.vmap(drawn, in_axes=(0, 0, None)), compiler_options=QUICKLY)
-        solve = self._solve()
-        table = jax.tree.map(jnp.asarray, table)
+        draw = quickly(jax.vmap(drawn, in_axes=(0, 0, None)))
+        solve = _solver(joint, self._layout)
         sites = {name: np.asarray(values) for name, values in draws.items()}
         total = len(next(iter(sites.values())))
         found = []
@@ -163,23 +160,46 @@ class Predictive:
             found.append((np.asarray(values)[:kept], np.asarray(status)[:kept]))
         return Outputs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
-    def _solve(self) -> Callable[[Any, Any], tuple[Array, Array]]:
-        """The program that solves subjects of a batch of draws, (draws, subjects), by a table."""
-        joint = self.joint
-        layout = self.records.laid_out()[1] if self.records else joint.layout
+    @property
+    def _layout(self) -> Layout:
+        return self.records.laid_out()[1] if self.records else self.joint.layout
 
-        def one(parameters: Any, table: Any) -> tuple[Any, Any]:
-            own, table = in_occasions(joint.model, parameters, table)
-            solution = solve_traced(
+    @property
+    def _table(self) -> Any:
+        table = self.records.laid_out()[0] if self.records else self.data.table
+        return jax.tree.map(jnp.asarray, table)
+
+    def ahead(self) -> None:
+        """Begin to compile what all predictions have in common."""
+        joint = self.joint
+        shape = (LANES_AT_ONCE // joint.subjects or 1,)
+
+        def drawn(theta: Array, x: Array) -> Any:
+            return joint.parameters(theta, x, self.data)
+
+        like = (np.zeros(len(joint.names)), np.zeros((len(joint.effects), joint.subjects)))
+        parameters = jax.tree.map(
+            lambda leaf: jnp.zeros((*shape, *leaf.shape), leaf.dtype), jax.eval_shape(drawn, *like)
+        )
+        _solver(joint, self._layout).ahead(parameters, self._table)
+
+
+@functools.lru_cache(maxsize=16)
+def _solver(joint: Joint, layout: Layout) -> Shared:
+    """The program that solves subjects of a batch of draws, (draws, subjects), by a table."""
+
+    def one(parameters: Any, table: Any) -> tuple[Any, Any]:
+        own, table = in_occasions(joint.model, parameters, table)
+        solution = solve_traced(
                 joint.model, own, table, layout, derivative=None,
                 method=joint.method, tolerances=joint.tolerances,
             )  # fmt: skip
-            outputs = jnp.stack([getattr(solution.outputs, name).T for name in joint.outputs])
-            return jnp.where(solution.status == Status.OK, outputs, jnp.nan), solution.status
+        outputs = jnp.stack([getattr(solution.outputs, name).T for name in joint.outputs])
+        return jnp.where(solution.status == Status.OK, outputs, jnp.nan), solution.status
 
-        options = compiler_options()
-        solve = jax.jit(jax.vmap(one, in_axes=(0, None)), compiler_options=options)
-        return shared(solve, options)
+    options = compiler_options()
+    solve = jax.jit(jax.vmap(one, in_axes=(0, None)), compiler_options=options)
+    return shared(solve, options)
 
 
 def _chained(draws: Array, here: Array, data: Data, rate: Array) -> Array:

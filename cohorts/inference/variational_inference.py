@@ -286,7 +286,11 @@ def _program(density: Density, family: Family, particles: int) -> _Program:
     ) -> tuple[Position, Array, Array]:
         distribution = _distribution(family, parameters)
         z = distribution.sample(key, like.shape)
-        target = jax.lax.map(lambda z: log_density(z, data, location, scale), z, batch_size=AT_ONCE)
+        # The last batch is filled up: left as it is, it would be compiled once more.
+        at_once = min(len(z), AT_ONCE)
+        numbers = jnp.minimum(jnp.arange(-(-len(z) // at_once) * at_once), len(z) - 1)
+        batch = jax.vmap(lambda z: log_density(z, data, location, scale))
+        target = jax.lax.map(batch, z[numbers.reshape(-1, at_once)]).reshape(-1)[: len(z)]
         return jax.vmap(unravel)(location + scale * z), _log_prob(distribution, z), target
 
     options = compiler_options()

@@ -95,7 +95,13 @@ def simulate(fit: Fit) -> Simulated:
     fit = of_first_subjects(fit)
     check(fit)
     joint, data = _joint(fit)
-    return simulated(joint, data, seed=fit.config.seed, datasets=fit.config.sbc.datasets)
+    return simulated(
+        joint,
+        data,
+        fit.patients.measured.limit,
+        seed=fit.config.seed,
+        datasets=fit.config.sbc.datasets,
+    )
 
 
 def prepare(fit: Fit) -> Prepared:
@@ -122,7 +128,8 @@ class Prepared(NamedTuple):
     def rank(self, made: Simulated, progress: Callable[[int, int], None] | None = None) -> Ranked:
         """Fit each data set, and rank what made it among its draws."""
         settings, joint = self.fit.config.sbc, self.joint
-        prior = Density.of(prior_of(joint, self.shares), {"data": self.data})
+        first = {"data": jax.tree.map(lambda leaf: leaf[0], made.data)}
+        prior = Density.of(prior_of(joint, self.shares), first)
 
         def start(sites: dict[str, Array], data: Data) -> Position:
             values = as_sampled(joint, sites, data, self.shares)
@@ -132,7 +139,7 @@ class Prepared(NamedTuple):
             _of_joint(joint, made.sites), made.data
         )
         found = ranked(
-            Density.of(self.model, {"data": self.data}),
+            Density.of(self.model, first),
             position,
             {"data": made.data},
             seed=self.fit.config.seed,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 from numpyro import handlers
 
 from cohorts._faults import Fault, raise_any
@@ -75,11 +75,18 @@ def check_simulated(population: Population, patients: PatientData) -> None:
     raise_any(faults)
 
 
-def simulated(joint: Joint, data: Data, *, seed: int, datasets: int) -> Simulated:
+def simulated(
+    joint: Joint,
+    data: Data,
+    limit: Float[np.ndarray, "records subjects"],
+    *,
+    seed: int,
+    datasets: int,
+) -> Simulated:
     """Data sets of the subjects of `data`; measured values that those have are not looked at.
 
-    A value below the record's limit of quantification is censored, where the record has a limit.
-    Which component of a mixture a subject belongs to is drawn, too.
+    A value below its record's `limit` of quantification is censored; 0 where there is none. Which
+    component of a mixture a subject belongs to is drawn, too.
 
     Raises `ModelError` where fewer than `datasets` of `MOST_ROUNDS` times as many can be solved.
     """
@@ -117,7 +124,7 @@ def simulated(joint: Joint, data: Data, *, seed: int, datasets: int) -> Simulate
     failed = {at: subjects for at, subjects in failed.items() if at < numbers[datasets - 1]}
     return Simulated(
         sites={name: np.concatenate([each[name] for each in found])[kept] for name in found[0]},
-        data=_measured(data, np.concatenate(values)[kept]),
+        data=_measured(data, limit, np.concatenate(values)[kept]),
         number=np.array(numbers[kept]),
         failed=failed,
     )
@@ -133,16 +140,19 @@ def _prior(joint: Joint, data: Data, key: Any) -> dict[str, Array]:
     return {site["name"]: site["value"] for site in drawn}
 
 
-def _measured(data: Data, values: np.ndarray) -> Data:
+def _measured(data: Data, limit: np.ndarray, values: np.ndarray) -> Data:
     """Data sets with these values, (data sets, records, subjects)."""
-    kind, limit = np.asarray(data.kind), np.asarray(data.limit)
+    kind = np.asarray(data.kind)
     there: Bool[np.ndarray, ...] = kind != Kind.NOTHING
     with np.errstate(invalid="ignore"):
         below = there & (limit != 0.0) & (values < limit)
     many = len(values)
     repeated = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (many, *jnp.shape(leaf))), data)
     kinds = np.where(there, np.where(below, Kind.CENSORED, Kind.VALUE), Kind.NOTHING)
+    limited = bool(np.any(there & (limit != 0.0)))
     return repeated._replace(
+        # Without limits a density has none to look for.
+        limit=jnp.broadcast_to(jnp.asarray(limit), values.shape) if limited else None,
         value=jnp.asarray(np.where(there, np.where(below, limit, values), 0.0)),
         kind=jnp.asarray(kinds, kind.dtype),
     )

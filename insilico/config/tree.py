@@ -4,6 +4,7 @@ The text is taken event by event, and nothing of it is ever constructed, so a co
 code; aliases are counted as what they expand to before anything is expanded.
 """
 
+import functools
 import math
 import re
 from bisect import bisect_right
@@ -19,6 +20,9 @@ MOST_VALUES = 20_000
 
 DEEPEST = 32
 """Levels a config may nest."""
+
+KEPT = 64
+"""Texts whose trees are kept, since a study reads its config again for each change to it."""
 
 type Value = str | int | float | bool | None
 type Node = Scalar | Mapping | Sequence
@@ -68,8 +72,9 @@ class Reading:
     unread: frozenset[Path]
 
 
+@functools.lru_cache(maxsize=KEPT)
 def read(text: str, file: str, override: Path | None = None) -> Reading:
-    """Read one YAML document.
+    """Read one YAML document. Trees are shared between those who read the same: never change one.
 
     Args:
         text: the document.

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from insilico.solve.blocks import BLOCK, LANES, over_devices, solve_block
     from insilico.solve.choosing import MethodChoice, choose_method
     from insilico.solve.courses import Plan, Rule, Visit
-    from insilico.solve.derivatives import (
-        Gradients,
-        hessian_vector_product,
-        solve_traced,
-        value_and_gradient,
-        value_and_gradient_block,
-    )
+    from insilico.solve.derivatives import hessian_vector_product, solve_traced
     from insilico.solve.diffrax_reference import reference
     from insilico.solve.diffrax_stochastic import stochastic_reference
     from insilico.solve.drivers import Choice, Launch, choose_driver
     from insilico.solve.guards import DerivativeError
+    from insilico.solve.objectives import (
+        Gradients,
+        objective_traced,
+        value_and_gradient,
+        value_and_gradient_block,
+    )
     from insilico.solve.walks import Walk, walk
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "choose_driver",
     "choose_method",
     "hessian_vector_product",
+    "objective_traced",
     "over_devices",
     "read_records",
     "reference",
@@ -76,17 +77,14 @@ _COMPUTING = {
     "blocks": ("BLOCK", "LANES", "over_devices", "solve_block"),
     "choosing": ("MethodChoice", "choose_method"),
     "courses": ("Plan", "Rule", "Visit"),
-    "derivatives": (
-        "Gradients",
-        "hessian_vector_product",
-        "solve_traced",
-        "value_and_gradient",
-        "value_and_gradient_block",
-    ),
+    "derivatives": ("hessian_vector_product", "solve_traced"),
     "diffrax_reference": ("reference",),
     "diffrax_stochastic": ("stochastic_reference",),
     "drivers": ("Choice", "Launch", "choose_driver"),
     "guards": ("DerivativeError",),
+    "objectives": (
+        "Gradients", "objective_traced", "value_and_gradient", "value_and_gradient_block",
+    ),
     "walks": ("Walk", "walk"),
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 
 from insilico.model import Model
+from insilico.programs import Shared
 from insilico.programs import shared as shared_program
 from insilico.solve import guards, loops, methods
 from insilico.solve.ahead import walk_ahead
@@ -132,6 +133,16 @@ def filled(patients: int) -> int:
     return max(FEWEST, 1 << (patients - 1).bit_length())
 
 
+def padded(leaf: Array, lanes: int) -> Array:
+    """So many patients, the last axis, of which the last one fills up what is missing."""
+    extra = lanes - leaf.shape[-1]
+    if not extra:
+        return leaf
+    # As `jnp.pad` with the edge, in a tenth of its operations.
+    last = jnp.broadcast_to(leaf[..., -1:], (*leaf.shape[:-1], extra))
+    return jnp.concatenate([leaf, last], axis=-1)
+
+
 class Chunks(NamedTuple):
     """Patients cut into chunks of `LANES`, those who need similar steps together.
 
@@ -153,15 +164,12 @@ class Chunks(NamedTuple):
 
     def cut(self, leaf: Array) -> Array:
         """From (…, patients) to (chunks, …, lanes)."""
-        if self.order is None:
-            return leaf[None]
         chunks = leaf[..., self.order].reshape(*leaf.shape[:-1], -1, LANES)
         return jnp.moveaxis(chunks, -2, 0)
 
     def join(self, leaf: Array) -> Array:
         """Back again."""
-        if self.order is None:
-            return leaf[0]
+        assert self.order is not None, "a single chunk is not cut"
         in_order = jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], self.patients)
         return in_order[..., jnp.argsort(self.order)]
 
@@ -177,6 +185,9 @@ class Chunks(NamedTuple):
 
         Arrays have the patients' axis last; events that all patients share go to every chunk whole.
         """
+        if self.order is None:
+            # One chunk: a loop around it would be gone through by every derivative in vain.
+            return function(start, (parameters, events, *others))[1]
         leaves, structure = jax.tree.flatten(events)
         shared = [jnp.ndim(leaf) < 2 for leaf in leaves]
         own = [leaf for leaf, same in zip(leaves, shared, strict=True) if not same]
@@ -198,7 +209,7 @@ class Chunks(NamedTuple):
         return self.scan(lambda _, own: ((), function(own)), (), parameters, *others)
 
 
-def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
+def over_devices(function: Callable[..., Any], *, shared: int = 0) -> Shared:
     """Compile `function` of one block to run over many blocks on all devices of the machine.
 
     The result takes arrays with a leading axis of blocks, a multiple of the number of devices;

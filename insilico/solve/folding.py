@@ -77,7 +77,7 @@ def differentiable(
     def back(residuals: Any, cotangents: Any) -> Any:
         values, moving = residuals
         chosen = [axis for axis, moves in zip(arguments, moving.value, strict=True) if moves]
-        of_results = [_instantiated(leaf) for leaf in smooth(cotangents)]
+        of_results = [instantiated(leaf) for leaf in smooth(cotangents)]
 
         def pull(values: list[Array], of_results: list[Array]) -> list[Array]:
             def results(moved: list[Array]) -> list[Array]:
@@ -116,7 +116,7 @@ def _unfold(leaf: Array, axis: int, size: int) -> Array:
     return jnp.moveaxis(leaf.reshape(*leaf.shape[:-1], size, patients), -2, 0)
 
 
-def _instantiated(cotangent: Any) -> Array:
+def instantiated(cotangent: Any) -> Array:
     """A cotangent, of zeros where it was only spoken of."""
     if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
         return jnp.zeros(cotangent.shape, cotangent.dtype)  # pyright: ignore[reportArgumentType]

@@ -67,7 +67,13 @@ def test_everybody_drawn_is_eligible(cohort, subjects):
 
 
 @pytest.mark.parametrize(
-    "chosen", [pytest.param([3], marks=pytest.mark.slow), [1499, *range(1100), 7]]
+    "chosen",
+    [
+        # As many again share the program of all.
+        [1499, *range(1100), *[7] * 399],
+        *(pytest.param(few, marks=pytest.mark.slow) for few in ([3], [1499, *range(1100), 7])),
+    ],
+    ids=["as many", "one", "fewer"],
 )
 def test_a_subject_is_the_same_in_any_company_to_the_last_bit(cohort, subjects, chosen):
     alone = sample(cohort, 7, *addresses(chosen))

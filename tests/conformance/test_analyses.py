@@ -62,7 +62,7 @@ def _treated(data, column, reference):
 
 
 @pytest.mark.parametrize("result", _results("ancova"))
-@pytest.mark.parametrize("robust", [False, True])
+@pytest.mark.parametrize("robust", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_adjusted_mean_difference(result, robust):
     data, expected = _columns(result), result["expected"]
     outcome, terms = result["spec"]["formula"].split(" ~ ")
@@ -105,7 +105,16 @@ def _survival(result):
 
 
 @pytest.mark.parametrize("result", _results("survival"))
-@pytest.mark.parametrize("model", ["cox_efron", "cox_efron_adjusted", "cox_efron_stratified"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "cox_efron",
+        *(
+            pytest.param(f"cox_efron_{each}", marks=pytest.mark.slow)
+            for each in ("adjusted", "stratified")
+        ),
+    ],
+)
 def test_hazard_ratio(result, model):
     arrays, stratum, covariates = _survival(result)
     found = hazard_ratio(

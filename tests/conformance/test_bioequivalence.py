@@ -18,12 +18,19 @@ pytestmark = pytest.mark.skipif(
 )
 CLOSED_FORM = 1e-10
 
+OF_OTHER_SHAPES = ("nca_real_theophylline", "bioequivalence_02_auc", "bioequivalence_02_cmax")
+"""Cases that need programs of their own."""
+
 
 def _results(method):
     if not ORACLES.is_dir():
         return [pytest.param(None, id=f"{method} missing")]
     results = json.loads((ORACLES / "expected.json").read_text())["results"]
-    return [pytest.param(r, id=r["id"]) for r in results if r["method"] == method]
+    return [
+        pytest.param(r, id=r["id"], marks=pytest.mark.slow if r["id"] in OF_OTHER_SHAPES else ())
+        for r in results
+        if r["method"] == method
+    ]
 
 
 def _rows(result):

@@ -362,7 +362,11 @@ def _without_doses(table: pd.DataFrame, rows: list[int]) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("case", "row"),
-    [("evid3_with_pending_addl", 9), ("ss1_with_pending_addl", 9), ("evid3_in_lag", 4)],
+    [
+        ("evid3_with_pending_addl", 9),
+        pytest.param("ss1_with_pending_addl", 9, marks=pytest.mark.slow),
+        pytest.param("evid3_in_lag", 4, marks=pytest.mark.slow),
+    ],
 )
 def test_a_reset_and_a_steady_state_call_off_what_is_pending(case: str, row: int) -> None:
     """Users Guide VI, V.K: they deactivate every active dose record; V, 6: doses are cancelled."""
@@ -397,10 +401,11 @@ def test_a_lag_longer_than_the_interval_is_an_explicit_history_of_lagged_doses()
 @pytest.mark.parametrize(
     "case",
     [
-        "ss1_bolus_oral",
         "ss1_infusion_longer_than_ii",
-        "ss1_infusion_lag",
-        pytest.param("ss1_mm", marks=pytest.mark.slow),
+        *(
+            pytest.param(case, marks=pytest.mark.slow)
+            for case in ("ss1_bolus_oral", "ss1_infusion_lag", "ss1_mm")
+        ),
     ],
 )
 def test_a_steady_state_is_a_long_explicit_history(case: str) -> None:

@@ -133,6 +133,7 @@ def saturable_elimination(concentration: Any) -> None:
     numpyro.factor("concentration", jnp.where(solved, log_density, -jnp.inf))
 
 
+@pytest.mark.slow
 def test_eight_schools() -> None:
     data, reference = stored("eight_schools_noncentered")
     arrays = {name: np.array(data[name], float) for name in ("y", "sigma")}

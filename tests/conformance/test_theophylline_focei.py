@@ -94,6 +94,7 @@ def estimates(reference: dict[str, Any]) -> dict[str, float]:
     return dict(zip(found["name"], found["estimate"], strict=True))
 
 
+@pytest.mark.slow
 def test_the_objective_function_at_its_estimates_is_nlmixr2s(made, reference):
     joint, data = made
     theta = jnp.asarray(coordinates(joint, estimates(reference)))

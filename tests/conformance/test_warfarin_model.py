@@ -36,6 +36,7 @@ def _typical(clearance, half_effect):
     )
 
 
+@pytest.mark.slow
 def test_the_concentration_is_the_superposition_of_single_doses():
     """28 daily doses of one-compartment kinetics with first-order absorption, in closed form."""
     dose = 2.5

@@ -66,3 +66,22 @@ def test_the_oldest_programs_are_forgotten(compiled, monkeypatch):
     assert compiled() == 3
     made(1.0)(x, 1.0)
     assert compiled() == 4
+
+
+def test_what_is_compiled_ahead_is_not_compiled_again(compiled):
+    x = np.arange(4.0)
+    early, later = made(7.0), made(7.0)
+    early.ahead(np.zeros(4), 1.0)
+    np.testing.assert_array_equal(early(x, 3.0)["out"], 3.0 * x + 7.0)
+    # Another function of the same operations finds it, too, be it done or under way.
+    later.ahead(x, 2.0)
+    np.testing.assert_array_equal(later(x, 2.0)["out"], 2.0 * x + 7.0)
+    assert compiled() == 1
+
+
+def test_what_cannot_be_compiled_is_told_when_it_is_called():
+    options = {"no_such_option": "1"}
+    wrong = shared(jax.jit(lambda x: x + 1.0, compiler_options=options), options)
+    wrong.ahead(np.zeros(2))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
+        wrong(np.zeros(2))

@@ -24,6 +24,7 @@ def test_equations_and_closed_forms_are_the_same_in_days(method: str):
     np.testing.assert_allclose(concentrations(in_days, 1.0), concentrations(hours, 24.0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_path_of_noise_is_the_same_in_hours():
     days = models.get("gompertz_noise")
     zeros = jnp.zeros(5, int)

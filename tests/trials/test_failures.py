@@ -22,9 +22,15 @@ def failed_run(*arguments: Any) -> trials.TooManyFailures:
 
 
 @pytest.fixture(scope="module")
-def scenario_failed(coag) -> trials.TooManyFailures:
+def changes(small) -> list[str]:
+    """Of the sizes that other tests have compiled programs for."""
+    return [*small, f"sensitivity={FEW_STEPS}"]
+
+
+@pytest.fixture(scope="module")
+def scenario_failed(coag, changes) -> trials.TooManyFailures:
     """A run of which nothing fails but a scenario, whole."""
-    return failed_run(coag, [*TINY, f"sensitivity={FEW_STEPS}"])
+    return failed_run(coag, changes)
 
 
 def test_a_scenario_in_which_everybody_fails_fails_the_run(scenario_failed):
@@ -39,10 +45,9 @@ def test_a_scenario_in_which_everybody_fails_fails_the_run(scenario_failed):
     )
 
 
-def test_the_report_tells_of_it_and_of_the_truth_that_had_none(scenario_failed, coag):
-    study = trials.read(coag, [*TINY, f"sensitivity={FEW_STEPS}"])
-    page = render(scenario_failed.results, study)
-    assert "Truth: 0 of 2,000 solves failed." in page
+def test_the_report_tells_of_it_and_of_the_truth_that_had_none(scenario_failed, coag, changes):
+    page = render(scenario_failed.results, trials.read(coag, changes))
+    assert "Truth: 0 of 4,000 solves failed." in page
     told = "Scenario “Few steps”: 2,000 of 2,000 solves failed (step limit reached: 2,000)."
     # Above all else, beside the table of scenarios, and among the failures.
     assert page.count(told) == 3
@@ -52,7 +57,8 @@ def test_the_report_tells_of_it_and_of_the_truth_that_had_none(scenario_failed, 
 @pytest.mark.slow
 def test_failures_of_the_truth_alone_fail_the_run(scenario_failed, coag):
     """As many steps as the trials' few patients need are too few for some of a thousand others."""
-    most = int(scenario_failed.results["endpoints"]["steps"].max())
+    trials_ = scenario_failed.results["endpoints"].to_dataset()
+    most = int(trials_["steps"].isel(trial=slice(2), subject=slice(20)).max())
     error = failed_run(coag, [*TINY, "sensitivity={}", f"solver.max_steps={most + 1}"])
     results: Any = error.results
     counts = results["counts"]

@@ -179,9 +179,9 @@ def expand(
     observing = jnp.asarray(table.observing)
     if not layout.ordered:
         order = rows.order(table)
-        rows = jax.tree.map(lambda values: jnp.take_along_axis(values, order, axis=0), rows)
+        rows = jax.tree.map(_taken(order), rows)
         places = jnp.argsort(order, axis=0)
-        found_at = jnp.take_along_axis(places, jnp.maximum(observing, 0), axis=0)
+        found_at = _taken(jnp.maximum(observing, 0))(places)
         observing = jnp.where(observing < 0, -1, found_at)
     events = Events(
         time=rows.time,
@@ -238,10 +238,7 @@ def _with_pauses(expanded: Expanded, count: int) -> Expanded:
 def _cycles(table: RecordTable, doses: Given, phase: _Phase) -> Cycle:
     """Each steady-state record's cycle, arrays (steady-state records, lanes)."""
     places = jnp.maximum(jnp.asarray(table.steady_records), 0)
-    there = jnp.asarray(table.steady_records) >= 0
-
-    def of(values: Any) -> Array:
-        return jnp.take_along_axis(jnp.asarray(values), places, axis=0)
+    there, of = jnp.asarray(table.steady_records) >= 0, _taken(places)
 
     infused = of(table.rate) != 0
     return Cycle(
@@ -294,7 +291,28 @@ class _Rows(NamedTuple):
 
 def _of_records(table: RecordTable, values: Any) -> Array:
     """Of each row, what `values`, (records, lanes), say of its record."""
-    return jnp.take_along_axis(jnp.asarray(values), jnp.asarray(table.row.record), axis=0)
+    return _taken(jnp.asarray(table.row.record))(values)
+
+
+def _taken(places: Array) -> Callable[[Any], Array]:
+    """What takes each lane's values at these places, (rows, lanes), as `jnp.take_along_axis` does.
+
+    The places of all lanes are worked out once for all that is taken at them, and are not looked at
+    again for being there: every program that solves records has this in it a dozen times.
+    """
+    lanes = jnp.broadcast_to(jnp.arange(places.shape[1], dtype=places.dtype), places.shape)
+    index = jnp.stack([places, lanes], axis=-1)
+    dimensions = lax.GatherDimensionNumbers(
+        offset_dims=(), collapsed_slice_dims=(0, 1), start_index_map=(0, 1)
+    )
+
+    def take(values: Any) -> Array:
+        return lax.gather(
+            jnp.asarray(values), index, dimensions, (1, 1),
+            mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS,
+        )  # fmt: skip
+
+    return take
 
 
 def _rows(
@@ -307,10 +325,10 @@ def _rows(
 ) -> _Rows:
     """What every row does, and when. Of roles that no row has nothing is computed."""
     role, _, repeat = (jnp.asarray(column) for column in table.row)
-    of_record = functools.partial(_of_records, table)
+    of_record = _taken(jnp.asarray(table.row.record))
 
     def are(*roles: Role) -> Array:
-        return jnp.isin(role, jnp.array(roles))
+        return functools.reduce(jnp.logical_or, [role == each for each in roles])
 
     def put(value: Array, roles: tuple[Role, ...], new: Callable[[], Array | int]) -> Array:
         """The value, but a new one for rows of these roles."""
@@ -364,7 +382,7 @@ def _rows(
 
     def of_state() -> Array:
         place = of_record(table.steady_number) * len(model.components()) + repeat
-        return jnp.take_along_axis(states, jnp.clip(place, 0, states.shape[0] - 1), axis=0)
+        return _taken(jnp.clip(place, 0, states.shape[0] - 1))(states)
 
     value = put(value, (Role.STATE,), of_state)
     for roles, columns in (

@@ -253,9 +253,9 @@ def test_tens_of_thousands_of_rows_take_seconds(read):
             f"{subject},{hour},{(subject * hour) % 97 + 0.5},.,0,{50 + subject % 40},male"
             for hour in range(1, 25)
         ]
-    begun = time.perf_counter()
+    begun = time.process_time()
     data = read("\n".join(rows), covariates=COVARIATES)
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
     assert data.summary().records == 50_000
 
 

@@ -1,5 +1,7 @@
 """A fit by an approximation leaves what a sampled one does, and says everywhere that it is none."""
 
+import contextlib
+import dataclasses
 import re
 
 import arviz as az
@@ -191,6 +193,32 @@ def test_variational_inference_leaves_the_same(config, tmp_path):
     )
     page = (folder.path / "report.html").read_text(encoding="utf-8")
     assert "Approximation: Variational inference; not a sampled posterior" in page
+
+
+@pytest.mark.slow
+def test_it_compiles_few_programs_and_those_of_other_numbers_none(config, tmp_path, compilations):
+    changes = (*FOCEI, "checks.marginal_draws=50")
+
+    def compiled_by(fit, out) -> int:
+        before = compilations.count
+        with contextlib.suppress(fits.NotTrusted):
+            fits.run(fit, tmp_path / out)
+        return compilations.count - before
+
+    read = fits.read(config, changes)
+    # Six of them have a solve in them: modes, scores, weights, sites, predictions, curves.
+    assert compiled_by(read, "first") <= 46
+    measured = read.patients.measured
+    patients = dataclasses.replace(
+        read.patients, measured=measured._replace(value=1.1 * measured.value)
+    )
+    assert compiled_by(dataclasses.replace(read, patients=patients), "other data") == 0
+    # Of other priors' numbers, draws from them and their density.
+    priors = (
+        "population.clearance.typical.median=4 L/h",
+        "population.clearance.between_subject.sd.scale=0.7",
+    )
+    assert compiled_by(fits.read(config, (*changes, *priors)), "other priors") <= 5
 
 
 class _Killed(Exception):

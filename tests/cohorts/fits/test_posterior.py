@@ -33,29 +33,46 @@ def results(crossover):
     return trials.simulate(crossover)
 
 
-def test_each_trial_has_a_draw_of_the_posterior_of_its_own(results, fitted):
+@pytest.fixture(scope="module")
+def population(crossover):
+    """The population's parameters of each trial."""
+    return crossover.protocol.cohort.population_parameters(crossover.config.seed, 8)
+
+
+def test_each_trial_has_a_draw_of_the_posterior_of_its_own(population, fitted):
     posterior = fitted.results("posterior")["posterior"].to_dataset()
-    drawn = results["population"].to_dataset()["typical_clearance"].values
+    drawn = population["typical_clearance"]
     assert len(set(drawn.tolist())) == 8
     assert set(drawn.tolist()) <= set(posterior["typical_clearance"].values.ravel().tolist())
 
 
-def test_numbers_of_one_draw_belong_together(results, fitted):
+def test_numbers_of_one_draw_belong_together(population, fitted):
     posterior = fitted.results("posterior")["posterior"].to_dataset()
-    drawn = results["population"].to_dataset()
     clearance = posterior["typical_clearance"].values.ravel()
     for number in range(8):
-        place = np.flatnonzero(clearance == drawn["typical_clearance"].values[number])[0]
+        place = np.flatnonzero(clearance == population["typical_clearance"][number])[0]
         for name in ("typical_central_volume", "sd_clearance", "residual_sd_concentration"):
-            assert posterior[name].values.ravel()[place] == drawn[name].values[number]
+            assert posterior[name].values.ravel()[place] == population[name][number]
 
 
-def test_subjects_have_covariates_of_those_who_were_observed(results, fitted):
+def test_subjects_have_covariates_of_those_who_were_observed(crossover, fitted):
+    observed = fitted.results("constant_data")["constant_data"]["weight"].values
+    drawn = np.asarray(crossover.protocol.cohort.candidates(crossover.config.seed, 200)["weight"])
+    assert len(np.unique(drawn)) > 3
+    assert np.isin(drawn.astype(np.float32), observed.astype(np.float32)).all()
+
+
+@pytest.mark.slow
+def test_a_trial_s_results_are_of_these_populations_and_covariates(results, population, fitted):
+    found = results["population"].to_dataset()
+    for name in ("typical_clearance", "sd_clearance", "residual_sd_concentration"):
+        np.testing.assert_array_equal(found[name], population[name])
     observed = fitted.results("constant_data")["constant_data"]["weight"].values
     drawn = results["subjects"].to_dataset()["weight"].values
     assert np.isin(drawn.astype(np.float32), observed.astype(np.float32)).all()
 
 
+@pytest.mark.slow
 def test_subjects_vary_as_the_draw_says(results):
     drawn = results["subjects"].to_dataset()
     sd = results["population"].to_dataset()["sd_clearance"].values

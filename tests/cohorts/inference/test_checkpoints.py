@@ -18,7 +18,8 @@ from numpyro import distributions as dist
 from cohorts.inference import CheckpointError, Progress, Sampling, run, sample
 from cohorts.inference.checkpoints import FILE
 
-SHORT = Sampling(chains=3, warmup=150, draws=100, target_acceptance=0.8)
+# As in the tests of posteriors, whose program is the same.
+SHORT = Sampling(chains=4, warmup=200, draws=200, target_acceptance=0.8)
 
 
 class Stopped(Exception):
@@ -49,7 +50,7 @@ def assert_same(one: xr.DataTree, two: xr.DataTree) -> None:
 def test_stopped_and_resumed_is_the_same_run(schools, schools_data, tmp_path, often) -> None:
     whole = sample(schools, schools_data, SHORT, seed=1)
     # In the first blocks, in the middle of a window of warmup, at its end, among the draws, twice.
-    for stops in ((1,), (40,), (150,), (160,), (30, 155)):
+    for stops in ((1,), (40,), (200,), (220,), (30, 205)):
         folder = tmp_path / "-".join(map(str, stops))
         for stop in stops:
             with pytest.raises(Stopped):

@@ -22,7 +22,7 @@ def closed_form(theta: np.ndarray, data, subject: int) -> tuple[np.ndarray, np.n
     return covariance @ pull, covariance
 
 
-@pytest.mark.parametrize("kind", ["laplace", "full"])
+@pytest.mark.parametrize("kind", [pytest.param("laplace", marks=pytest.mark.slow), "full"])
 def test_posteriors_of_linear_models_are_those_of_the_closed_form(kind):
     joint, theta, data = linear()
     found = individuals(joint, theta, data, kind, key=KEY, draws=1000, proposals=4000)

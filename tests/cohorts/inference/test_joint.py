@@ -13,6 +13,7 @@ from numpyro import handlers
 from numpyro.infer.util import log_density
 
 from cohorts.inference import Data, Joint, model_of
+from insilico.devices import QUICKLY
 from insilico.solve import Status
 
 LKJ = [{"of": ["clearance", "central_volume"], "kind": "lkj", "concentration": 2.0}]
@@ -83,18 +84,23 @@ def sites_of(joint: Joint, theta: Any, x: Any) -> dict[str, Any]:
 
 def log_jacobian(joint: Joint, theta: Any) -> float:
     """Of the transform of the population's parameters."""
-    model, values = joint.population.typical_values, joint.constrained(theta)
-    return float(joint.log_prior(theta) - log_density(model, (joint.options,), {}, values)[0])
+    model = joint.population.typical_values
+
+    def difference(theta: Any) -> Any:
+        values = joint.constrained(theta)
+        return joint.log_prior(theta) - log_density(model, (joint.options,), {}, values)[0]
+
+    return float(jax.jit(difference, compiler_options=QUICKLY)(theta))
 
 
-def test_the_density_is_that_of_a_model_written_by_hand(compiled):
+def test_the_density_is_that_of_a_model_written_by_hand(compiled, quickly):
     joint, data, evaluate, _ = compiled
     theta, x = compiled.at(3)
     effects = dict(zip(joint.effects, x, strict=True))
     both = jnp.stack([effects["log_clearance"], effects["log_central_volume"]], -1)
     arguments = data.covariates["weight"], data.table.time[1:, 0], data.value[1:], 300.0
     values = {**sites_of(joint, theta, x), "both": both}
-    expected, _ = log_density(by_hand, arguments, {}, values)
+    expected = quickly(lambda values: log_density(by_hand, arguments, {}, values)[0])(values)
     (found, _), _ = evaluate(theta, x, data)
     # The method of steps is as exact as its tolerances.
     tolerance = 1e-12 if joint.method == "closed_form" else 1e-5

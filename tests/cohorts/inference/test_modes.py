@@ -97,7 +97,7 @@ def test_modes_far_from_the_data_are_found():
     assert np.all(np.asarray(modes.status) == ModeStatus.FOUND)
 
 
-@pytest.mark.parametrize("make", [linear, decay])
+@pytest.mark.parametrize("make", [pytest.param(linear, marks=pytest.mark.slow), decay])
 def test_the_expected_information_is_the_mean_of_the_exact_one(make):
     """Over measurements that the model itself predicts: by simulation, to four standard errors."""
     joint, theta, data = make(1)

@@ -178,3 +178,11 @@ def test_without_a_possible_start_it_says_why(made):
     impossible = data._replace(value=np.full_like(data.value, np.inf))
     with pytest.raises(ModelError, match="nowhere to set out.*40 subjects is not finite"):
         normal_approximation(joint, impossible, np.stack([theta, theta]), PLAIN, seed=1)
+
+
+def test_an_approximation_of_other_data_compiles_nothing(made, focei, compilations):
+    joint, theta, data, *_ = made
+    before = compilations.count
+    other = data._replace(value=data.value + 0.1)
+    again = normal_approximation(joint, other, theta[None] + 0.1, PLAIN, seed=4)
+    assert again.converged and compilations.count == before

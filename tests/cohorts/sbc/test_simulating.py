@@ -65,11 +65,12 @@ def prepared(config: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def made(prepared: Any) -> Simulated:
-    return simulated(prepared.joint, prepared.data, seed=3, datasets=DATASETS)
+    limit = prepared.fit.patients.measured.limit
+    return simulated(prepared.joint, prepared.data, limit, seed=3, datasets=DATASETS)
 
 
 def test_the_design_is_that_of_the_data(prepared, made):
-    for name in ("table", "output", "limit", "covariates"):
+    for name in ("table", "output", "covariates"):
         leaves = zip(
             *(jax.tree.leaves(getattr(data, name)) for data in (prepared.data, made.data)),
             strict=True,
@@ -141,7 +142,8 @@ def test_data_sets_that_cannot_be_solved_are_counted_and_left_out(prepared, made
         return outputs._replace(status=status)
 
     monkeypatch.setattr(Predictive, "individual", failing)
-    found = simulated(prepared.joint, prepared.data, seed=3, datasets=100)
+    limit = prepared.fit.patients.measured.limit
+    found = simulated(prepared.joint, prepared.data, limit, seed=3, datasets=100)
     assert len(found.number) == 100 and found.failed
     assert set(found.failed.values()) == {1}
     assert not set(found.failed) & set(found.number.tolist())

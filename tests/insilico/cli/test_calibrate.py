@@ -1,7 +1,5 @@
 """`insilico calibrate`: how it ends where the config is wrong, and who else knows of it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,17 +13,12 @@ from insilico.config import json_schema
 CONFIG = Path(__file__).parents[3] / "configs" / "calibrate_theophylline.yaml"
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "insilico.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
-
-
-def test_a_mistake_ends_with_its_line(tmp_path):
+def test_a_mistake_ends_with_its_line(cli, tmp_path):
     change = ("--set", "targets.0.value=3 h", "--set", "arms.single.doses.0.into=dopot")
-    found = run("calibrate", str(CONFIG), *change, cwd=tmp_path)
-    assert found.returncode == 2
-    assert "targets.0.value" in found.stderr and "depot" in found.stderr
-    assert "Traceback" not in found.stderr
+    found = cli("calibrate", CONFIG, *change)
+    assert found.code == 2
+    assert "targets.0.value" in found.errors and "depot" in found.errors
+    assert "Traceback" not in found.errors
     assert not (tmp_path / "runs").exists()
 
 

@@ -20,22 +20,22 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
-def test_a_mistake_in_the_data_ends_with_its_line(tmp_path):
+def test_a_mistake_in_the_data_ends_with_its_line(cli, tmp_path):
     table = (CONFIG.parent / "data" / "theophylline.csv").read_text()
     broken = table.replace("1,0.25,0,.,2.84,79.6", "1,0.25,0,.,2;84,79.6")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "theophylline.csv").write_text(broken)
     (tmp_path / "fit.yaml").write_text(CONFIG.read_text())
-    found = run("fit", "fit.yaml", cwd=tmp_path)
-    assert found.returncode == 2
-    assert "4" in found.stderr and "2;84" in found.stderr and "Traceback" not in found.stderr
+    found = cli("fit", "fit.yaml")
+    assert found.code == 2
+    assert "4" in found.errors and "2;84" in found.errors and "Traceback" not in found.errors
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_trial_s_command_says_which_a_fit_s_is(tmp_path):
-    found = run("run", str(CONFIG), cwd=tmp_path)
-    assert found.returncode == 2
-    assert "insilico fit" in found.stderr
+def test_a_trial_s_command_says_which_a_fit_s_is(cli):
+    found = cli("run", CONFIG)
+    assert found.code == 2
+    assert "insilico fit" in found.errors
 
 
 def test_a_check_says_what_the_method_has_no_use_for(cli):

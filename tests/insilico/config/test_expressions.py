@@ -318,10 +318,10 @@ def test_denominators_may_be_longer_than_what_a_user_may_write() -> None:
     ],
 )
 def test_what_is_no_expression_is_told_at_its_character(text, offset, message) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ExpressionError) as caught:
         Expression(text)
-    assert time.perf_counter() - start < 1  # nothing is ever computed that grows without limit
+    assert time.process_time() - start < 1  # nothing is ever computed that grows without limit
     assert [(flaw.offset, flaw.message) for flaw in caught.value.flaws] == [(offset, message)]
 
 
@@ -458,10 +458,10 @@ def test_nested_choices_are_computed_once_each() -> None:
     text = "0"
     for level in range(45):
         text = f"({level} if age > {level} else {text})"
-    start = time.perf_counter()
+    start = time.process_time()
     # Computing both branches twice a level would take 2^45 steps.
     assert Expression(text).evaluate({"age": np.array([3.5])}).tolist() == [3.0]
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 OPERATORS = {

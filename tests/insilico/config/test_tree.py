@@ -142,10 +142,10 @@ def bomb(levels: int) -> str:
 
 
 def test_an_alias_bomb_is_refused_before_it_expands(messages) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     (message,) = messages(bomb(20))  # 10^20 values
     # Refused at the fifth line, after about 50 aliases; expanding 10^9 values would take minutes.
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert "the config holds more than 20,000 values, aliases expanded" in message
     assert message.startswith("x.yaml:5:")
 

@@ -38,7 +38,10 @@ def test_rest_stays_rest():
     np.testing.assert_allclose(at_rest, 0.0036, atol=5e-4)
 
 
-@pytest.mark.parametrize("method", [None, *FIXED_STEP, "tsit5", "rodas4"])
+@pytest.mark.parametrize(
+    "method",
+    [None, "tsit5", *(pytest.param(m, marks=pytest.mark.slow) for m in (*FIXED_STEP, "rodas4"))],
+)
 def test_a_shock_of_7_mv_fires_and_one_of_6_mv_does_not(method):
     """Figure 12; and the spike overshoots by its known height, near sodium's potential of 115."""
     observe = np.arange(0.1, 12.0, 0.1)

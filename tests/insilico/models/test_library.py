@@ -14,6 +14,9 @@ NARROW = {"type_1_diabetes": {"cv": 0.1}}
 """Models of which patients all of whose parameters spread by 30 % are not all possible: a basal
 insulin that follows from the others may be negative, and such a patient leaves the domain."""
 
+LONG = ("hodgkin_huxley1952", "type_1_diabetes")
+"""Models whose equations take long to compile; each has tests of its own besides."""
+
 
 @pytest.fixture(params=models.names())
 def model(request):
@@ -24,8 +27,12 @@ def test_the_library_knows_its_models_by_file_name(model):
     assert model.name in models.names() == sorted(models.names())
 
 
-def test_a_model_passes_the_checks_that_solve_nothing(model):
-    check_model(model, only=CHEAP)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in models.names()],
+)
+def test_a_model_passes_the_checks_that_solve_nothing(name):
+    check_model(models.get(name), only=CHEAP)
 
 
 # How long compiling takes says more about the machine, and its other tests, than about a model.

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from insilico.linear_kinetics import Mammillary, divided_difference, propagate
+from insilico.divided_differences import divided_difference
+from insilico.linear_kinetics import Mammillary, propagate
 from insilico.models import one_compartment, three_compartment, two_compartment
 from insilico.solve import Dose, Infusion, Tolerances, schedule, solve
 
@@ -234,6 +235,7 @@ def test_the_states_rate_of_change_is_the_models_derivative(module: Any):
         np.testing.assert_allclose(found, expected + rate, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_the_solver_arrives_at_the_same_state():
     module = three_compartment
     parameters = parameters_of(module, 20, seed=10)

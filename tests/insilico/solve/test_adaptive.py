@@ -55,6 +55,7 @@ def daily_doses():
     )
 
 
+@pytest.mark.slow
 def test_lanes_agree_with_diffrax(daily_doses, patients):
     """The lanes' Tsit5 and diffrax's Dopri8: other method, other controller, other step driver."""
     model, events, pattern = daily_doses
@@ -227,7 +228,7 @@ def test_an_unknown_method_is_refused_before_anything_is_solved(one_compartment)
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("method", methods.STIFF)
+@pytest.mark.parametrize("method", [pytest.param("rodas4", marks=pytest.mark.slow), "rodas5p"])
 def test_benchmark_problem_p2_is_solved_to_1e_5_at_nominal_tolerance(method: str):
     if not PROBLEMS.is_file():
         pytest.skip(f"{PROBLEMS} is not there: the benchmark problems are kept apart")

@@ -28,7 +28,7 @@ def solved(model, parameters, interpolate, method="tsit5", tolerance=1e-6, obser
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["tsit5", "rodas5p"])
+@pytest.mark.parametrize("method", ["tsit5", pytest.param("rodas5p", marks=pytest.mark.slow)])
 def test_what_is_observed_between_steps_is_right(one_compartment, patients, exact, method):
     """Through jumps of the state, of an infusion and of an input, at every quarter of an hour."""
     parameters = patients(one_compartment, TYPICAL, 40)

@@ -129,6 +129,7 @@ class Twice:
         return (plan.memory * subject,), plan
 
 
+@pytest.mark.slow
 def test_with_a_rule_too_a_patient_alone_is_the_same_to_the_last_bit(crowd):
     parameters, _ = crowd
     events, pattern = schedule(
@@ -154,6 +155,7 @@ def test_with_a_rule_too_a_patient_alone_is_the_same_to_the_last_bit(crowd):
     np.testing.assert_array_equal(_numbers(alone)[0], _numbers(together)[700])
 
 
+@pytest.mark.slow
 def test_other_numbers_of_the_same_shape_compile_nothing(crowd, compilations):
     parameters, _ = crowd
     events, pattern = _schedule()

@@ -90,6 +90,7 @@ def test_a_path_depends_on_its_own_key_and_name_alone(paths):
     assert not np.any(other[:, 0] == together[:, 0, :3])
 
 
+@pytest.mark.slow
 def test_one_patient_without_a_lanes_axis_has_the_path_of_its_lane(paths):
     words = jnp.asarray(words_of(_keys(4)))[:, 3]
     alone = _increments(Paths.of(words, ("growth",), CELL), TIMES)

@@ -56,7 +56,9 @@ def test_van_der_pol_is_explicit_when_smooth_and_stiff_when_stiff(van_der_pol, o
     ("problem", "name", "dose", "every", "times", "expected"),
     [
         ("p1", "indirect_response", 100.0, 24.0, 28, "taylor"),
-        ("p2", "target_mediated_disposition", 600.0, 168.0, 12, "rodas4"),
+        pytest.param(
+            "p2", "target_mediated_disposition", 600.0, 168.0, 12, "rodas4", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_benchmark_problems(problem, name, dose, every, times, expected):
@@ -72,6 +74,7 @@ def test_benchmark_problems(problem, name, dose, every, times, expected):
     assert found.name == expected, found
 
 
+@pytest.mark.slow
 def test_the_order_of_a_batch_changes_nothing(one_compartment, patients):
     """More patients than the sample holds, each with a schedule of its own."""
     parameters = patients(one_compartment, (1.0, 3.0, 30.0), 300)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from insilico import models
+from insilico.devices import QUICKLY
 from insilico.solve import (
     Covariate,
     DerivativeError,
@@ -26,7 +27,6 @@ from insilico.solve import (
 )
 from insilico.solve.methods import ADAPTIVE
 
-NAMES = ("one_compartment", "two_compartment", "three_compartment")
 TIGHT = Tolerances(relative=1e-12, absolute=1e-13)
 DOSES = [
     Dose(0.0, "depot", 100.0),
@@ -51,7 +51,13 @@ def drawn(model, number, seed=1):
 
 
 @pytest.mark.parametrize(
-    ("name", "method"), [*((name, "tsit5") for name in NAMES), ("one_compartment", "rodas5p")]
+    ("name", "method"),
+    [
+        ("one_compartment", "tsit5"),
+        ("one_compartment", "rodas5p"),
+        pytest.param("two_compartment", "tsit5", marks=pytest.mark.slow),
+        pytest.param("three_compartment", "tsit5", marks=pytest.mark.slow),
+    ],
 )
 def test_it_agrees_with_the_equations(name, method):
     """At boluses, infusions that overlap, oral doses, and before a dose of the same instant."""
@@ -148,6 +154,28 @@ def test_a_derivative_that_it_was_not_prepared_for_is_refused(one):
 
 
 def test_times_and_amounts_of_doses_have_derivatives(one):
+    """What is left of a dose of A mg at s is A·exp(−k (t − s))."""
+    model, _, parameters = one
+    rows, pattern = schedule(model, [Dose(1.0, "central", 100.0)], observe=[3.0])
+
+    def left(time, amount):
+        events = rows._replace(time=time, amount=amount)
+        solution = solve_traced(model, parameters, events, pattern, derivative="reverse")
+        return jnp.sum(solution.outputs.central)
+
+    time, amount = jnp.asarray(rows.time), jnp.asarray(rows.amount)
+    of_time, of_amount = jax.jit(jax.grad(left, (0, 1)), compiler_options=QUICKLY)(time, amount)
+    rate = parameters.clearance / parameters.central_volume
+    given, seen = (int(np.flatnonzero(rows.time == at)[0]) for at in (1.0, 3.0))
+    share = float(jnp.sum(jnp.exp(-2.0 * rate)))
+    slope = float(jnp.sum(100.0 * rate * jnp.exp(-2.0 * rate)))
+    assert float(of_amount[given]) == pytest.approx(share, rel=1e-12)
+    assert float(of_time[given]) == pytest.approx(slope, rel=1e-12)
+    assert float(of_time[seen]) == pytest.approx(-slope, rel=1e-12)
+
+
+@pytest.mark.slow
+def test_derivatives_by_times_and_amounts_are_those_of_the_equations(one):
     model, (rows, pattern), parameters = one
 
     def objective(method):

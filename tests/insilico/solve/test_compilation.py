@@ -79,7 +79,14 @@ def _by_choice(factor: float) -> Any:
 
 
 @pytest.mark.parametrize(
-    "way", [_by_records, _by_gradient, _in_single_precision, _with_a_rule, _by_choice]
+    "way",
+    [
+        _by_records,
+        _by_gradient,
+        _in_single_precision,
+        _with_a_rule,
+        pytest.param(_by_choice, marks=pytest.mark.slow),
+    ],
 )
 def test_other_numbers_compile_nothing(way: Callable[[float], Any], compilations):
     first = way(1.0)

@@ -17,7 +17,7 @@ ACTIONS = [
 ]
 
 
-@pytest.mark.parametrize("solver", [None, diffrax.Tsit5()])
+@pytest.mark.parametrize("solver", [None, pytest.param(diffrax.Tsit5(), marks=pytest.mark.slow)])
 def test_the_reference_gives_the_exact_answer(one_compartment, patients, exact, solver):
     parameters = patients(one_compartment, TYPICAL, 3)
     events, pattern = schedule(one_compartment, ACTIONS, observe=OBSERVE)

@@ -145,7 +145,9 @@ def test_rows_are_hit_to_the_last_bit_and_each_lane_walks_its_own():
     np.testing.assert_array_equal(solution.steps, np.ceil(gaps / 0.25 - 1e-6).sum(axis=0))
 
 
-@pytest.mark.parametrize("method", FIXED_STEP)
+@pytest.mark.parametrize(
+    "method", ["rk4", "rush_larsen", pytest.param("rush_larsen2", marks=pytest.mark.slow)]
+)
 def test_a_patient_alone_has_the_bits_it_has_in_any_batch_and_order(method: str):
     count = 1_100
     generator = np.random.default_rng(5)

@@ -39,7 +39,10 @@ def test_a_few_patients_take_a_narrow_chunk():
     assert filled(1) == FEWEST and filled(LANES) == LANES
 
 
-@pytest.mark.parametrize("method", ["tsit5", "taylor", "rodas5p"])
+@pytest.mark.parametrize(
+    "method",
+    ["tsit5", *(pytest.param(each, marks=pytest.mark.slow) for each in ("taylor", "rodas5p"))],
+)
 def test_width_of_the_chunk_changes_no_more_than_roundings(method: str):
     @jax.jit
     def of(factors: jax.Array) -> jax.Array:
@@ -58,15 +61,26 @@ def test_a_batch_is_solved_as_its_members_are():
         np.testing.assert_allclose(one, solve(factors), rtol=ROUNDING)
 
 
-def test_gradients_of_a_batch_are_those_of_its_members():
-    def objective(factors: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.log(concentrations(factors)) ** 2)
+def objective_of_one(factors: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.log(concentrations(factors)) ** 2)
 
-    gradient, value = jax.jit(jax.grad(objective)), jax.jit(objective)
-    together = jax.jit(jax.vmap(jax.grad(objective)))(FACTORS)
-    step = 1e-5
-    for found, factors in zip(together, FACTORS, strict=True):
+
+@pytest.fixture(scope="module")
+def gradients() -> jax.Array:
+    """Of the members of a batch, by one program."""
+    return jax.jit(jax.vmap(jax.grad(objective_of_one)))(FACTORS)
+
+
+@pytest.mark.slow
+def test_gradients_of_a_batch_are_those_of_its_members(gradients):
+    gradient = jax.jit(jax.grad(objective_of_one))
+    for found, factors in zip(gradients, FACTORS, strict=True):
         np.testing.assert_allclose(found, gradient(factors), rtol=1e-10)
+
+
+def test_gradients_of_a_batch_are_differences_of_its_members(gradients):
+    value, step = jax.jit(objective_of_one), 1e-5
+    for found, factors in zip(gradients, FACTORS, strict=True):
         ups, downs = (
             [value(factors.at[i].add(sign * step)) for i in range(factors.size)] for sign in (1, -1)
         )
@@ -74,6 +88,7 @@ def test_gradients_of_a_batch_are_those_of_its_members():
         np.testing.assert_allclose(found, by_differences, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_number_that_the_batch_shares_gets_the_sum_of_its_derivatives():
     def objective(scale: jax.Array, factors: jax.Array) -> jax.Array:
         return jnp.sum(concentrations(scale * factors))
@@ -84,6 +99,7 @@ def test_a_number_that_the_batch_shares_gets_the_sum_of_its_derivatives():
     np.testing.assert_allclose(together(one), alone, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_batches_of_batches_are_folded_too():
     nested = jnp.stack([FACTORS, 1.1 * FACTORS])
     found = jax.jit(jax.vmap(jax.vmap(concentrations)))(nested)

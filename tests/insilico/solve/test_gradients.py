@@ -17,7 +17,6 @@ from insilico.solve import (
     Input,
     Status,
     Tolerances,
-    derivatives,
     gradients,
     hessian_vector_product,
     methods,
@@ -29,6 +28,7 @@ from insilico.solve import (
     value_and_gradient,
     walk,
 )
+from insilico.solve import objectives as objectives_
 from insilico.solve.adaptive import Limits, Position, attempt, start
 
 TYPICAL = (1.0, 3.0, 30.0)
@@ -214,6 +214,7 @@ def many(one_compartment, patients):
     return model, events, pattern, parameters, found
 
 
+@pytest.mark.slow
 def test_a_patient_has_the_same_gradient_among_ten_thousand_as_alone(many):
     model, events, pattern, parameters, found = many
     for patient in (0, 4_321, 9_999):
@@ -253,7 +254,7 @@ def test_only_steps_that_do_not_fit_the_record_need_a_second_program(course, pat
         programs.append(function)
         return over_devices(function, **options)
 
-    monkeypatch.setattr(derivatives, "over_devices", counted)
+    monkeypatch.setattr(objectives_, "over_devices", counted)
     objectives = [lambda outputs, data: sum_of(outputs) for _ in range(2)]
     found = value_and_gradient(model, parameters, events, pattern, objectives[0])
     assert len(programs) == 1

@@ -69,8 +69,14 @@ def _solved(course, method, derivative, rest):
     return of
 
 
-@pytest.mark.parametrize("derivative", ["reverse", "forward"])
-@pytest.mark.parametrize("method", EXPLICIT)
+@pytest.mark.parametrize(
+    ("method", "derivative"),
+    [
+        *((method, "forward") for method in EXPLICIT),
+        ("tsit5", "reverse"),
+        *(pytest.param(each, "reverse", marks=pytest.mark.slow) for each in ("dopri8", "taylor")),
+    ],
+)
 def test_at_rest_a_derivative_is_as_exact_as_elsewhere(course, method, derivative):
     """Nothing moves, so that no error bounds the steps; but had it started elsewhere, it would."""
     outputs = _solved(course, method, derivative, rest=STARTS)

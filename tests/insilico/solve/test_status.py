@@ -143,8 +143,14 @@ def test_amounts_and_concentrations_of_library_models_are_not_negative(name):
             assert quantity.lowest == 0.0, state
 
 
-@pytest.mark.parametrize("driver", ["xla", "kernel"])
-@pytest.mark.parametrize("method", EXPLICIT)
+@pytest.mark.parametrize(
+    ("method", "driver"),
+    [
+        *((method, "xla") for method in EXPLICIT),
+        ("tsit5", "kernel"),
+        *(pytest.param(each, "kernel", marks=pytest.mark.slow) for each in ("dopri8", "taylor")),
+    ],
+)
 def test_who_runs_out_of_steps_is_told_whether_it_is_stiff(van_der_pol, method, driver):
     events, pattern = schedule(van_der_pol, observe=[0.0, 4000.0])
     parameters = van_der_pol.Parameters(np.array([0.1, 1.0, 1000.0, 2000.0]))

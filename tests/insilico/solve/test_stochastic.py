@@ -25,7 +25,6 @@ from insilico.solve import (
     stochastic_reference,
 )
 from insilico.solve.brownian import Paths, words_of
-from insilico.solve.methods import STOCHASTIC
 from insilico.vocabulary import Value
 
 
@@ -154,6 +153,7 @@ def test_strong_orders_on_geometric_brownian_motion(method: str, order: float):
     np.testing.assert_allclose(_order(errors), order, atol=0.07)
 
 
+@pytest.mark.slow
 def test_two_sources_for_one_state_commute_and_keep_the_order():
     model = _alone(
         _with_noise(
@@ -170,13 +170,17 @@ def test_two_sources_for_one_state_commute_and_keep_the_order():
     ("noise", "method", "order"),
     [
         # One source for two states, one of which changes the coefficient of the other.
-        (lambda s, p: (State(p.spread * s.amount, p.spread * s.amount), State(0.0, 0.0)),
-         "milstein", 1.0),
+        pytest.param(
+            lambda s, p: (State(p.spread * s.amount, p.spread * s.amount), State(0.0, 0.0)),
+            "milstein", 1.0, marks=pytest.mark.slow,
+        ),
         # Diagonal noise, and additive noise, which needs no more than Euler-Maruyama.
         (lambda s, p: (State(p.spread * s.amount, 0.0), State(0.0, p.spread * s.effect)),
          "milstein", 1.0),
-        (lambda s, p: (State(p.constant, 0.0), State(p.constant, p.constant)),
-         "euler_maruyama", 1.0),
+        pytest.param(
+            lambda s, p: (State(p.constant, 0.0), State(p.constant, p.constant)),
+            "euler_maruyama", 1.0, marks=pytest.mark.slow,
+        ),
         # Noise that does not commute.
         (lambda s, p: (State(p.spread * s.amount, 0.0), State(0.0, p.spread * s.amount)),
          "euler_maruyama", 0.5),
@@ -271,7 +275,9 @@ def _numbers(solution) -> np.ndarray:
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
 
 
-@pytest.mark.parametrize("method", STOCHASTIC)
+@pytest.mark.parametrize(
+    "method", ["euler_maruyama", pytest.param("milstein", marks=pytest.mark.slow)]
+)
 def test_a_patient_alone_has_the_bits_it_has_in_any_batch_and_order(method: str):
     count = 1_100
     generator = np.random.default_rng(5)

@@ -30,7 +30,7 @@ TUMOUR, BALL, RESCUE = eventful.TUMOUR, eventful.BALL, eventful.RESCUE
 TIGHT = Tolerances(relative=1e-9, absolute=1e-9)
 OBSERVE = [2.0, 5.0, 9.0]
 METHODS = [
-    name if name in ("tsit5", "rodas5p") else pytest.param(name, marks=pytest.mark.slow)
+    name if name == "tsit5" else pytest.param(name, marks=pytest.mark.slow)
     for name in methods.ADAPTIVE
 ]
 FORMS = [*METHODS, "closed_form"]

@@ -75,7 +75,9 @@ def test_the_exact_power_is_that_of_published_tables():
         assert found == pytest.approx(published, abs=5.1e-5)
 
 
-@pytest.mark.parametrize(("cv", "subjects"), [(0.2, 24), (0.3, 40)])
+@pytest.mark.parametrize(
+    ("cv", "subjects"), [(0.2, 24), pytest.param(0.3, 40, marks=pytest.mark.slow)]
+)
 def test_crossovers_have_the_power_that_theory_gives(cv, subjects):
     trials = 4000
     drawn = crossovers(trials, subjects, [[1, 0], [0, 1]], ratio=0.95, cv=cv)

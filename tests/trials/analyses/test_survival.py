@@ -53,8 +53,15 @@ def _one(time, event, arm):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("covariate", [False, True])
-@pytest.mark.parametrize("stratified", [False, True])
+@pytest.mark.parametrize(
+    ("stratified", "covariate"),
+    [
+        (False, False),
+        (True, True),
+        pytest.param(True, False, marks=pytest.mark.slow),
+        pytest.param(False, True, marks=pytest.mark.slow),
+    ],
+)
 def test_cox_equals_statsmodels_in_every_trial(data, arrays, covariate, stratified):
     found = hazard_ratio(
         *arrays,

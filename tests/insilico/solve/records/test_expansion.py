@@ -1,5 +1,7 @@
 """What records do: equal to doses written out, shifted and scaled, and to closed forms."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,18 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
+from insilico import models
+from insilico.devices import QUICKLY
 from insilico.solve import (
     Covariate,
     Dose,
     Plan,
     Status,
     Tolerances,
+    loops,
     read_records,
     schedule,
     solve,
     solve_block,
 )
+from insilico.solve.records import expand
 
+ORAL = models.get("one_compartment")
 OBSERVE = [0.0, 1.0, 3.5, 8.0, 12.0, 19.0, 24.0, 36.0, 50.0]
 
 
@@ -159,6 +166,50 @@ def test_doses_are_those_of_a_schedule(one_compartment):
         _close(own[0][[1, 2, 4]], other[0])
 
 
+def test_rows_that_stand_in_order_are_what_sorting_makes_of_them():
+    frame = pd.DataFrame(
+        [(1, 0, 0, 0, 1), (1, 0, 1, 100, 1), (1, 0, 0, 0, 1), (1, 3, 0, 0, 1), (1, 3, 1, 50, 2),
+         (1, 5, 4, 20, 1), (1, 6, 0, 0, 1), (2, 1, 1, 70, 1), (2, 2, 0, 0, 1), (2, 4, 3, 0, 1)],
+        columns=["ID", "TIME", "EVID", "AMT", "CMT"],
+    )  # fmt: skip
+    table, layout = read_records(ORAL, frame).laid_out()
+    assert layout.ordered
+    table = jax.tree.map(jnp.asarray, table)
+    parameters = jax.tree.map(lambda value: jnp.full(2, value), ORAL.Parameters(1.5, 3.0, 30.0))
+
+    def rows(layout):
+        tolerances = Tolerances().numbers()
+        advance = loops.advance_of(ORAL, "tsit5")
+        return expand(ORAL, parameters, table, layout, tolerances, advance=advance)
+
+    ordered, sorted_ = rows(layout), rows(dataclasses.replace(layout, ordered=False))
+    jax.tree.map(np.testing.assert_array_equal, ordered.events, sorted_.events)
+    np.testing.assert_array_equal(ordered.prior.observing, sorted_.prior.observing)
+
+
+def test_tables_with_doses_of_their_own_times_are_sorted():
+    frame = pd.DataFrame({"TIME": [0.0, 9.0], "AMT": [50.0, 0.0], "EVID": [1, 0]})
+    assert read_records(ORAL, frame).laid_out()[1].ordered
+    lagged = dataclasses.replace(ORAL, dosing=lambda parameters, inputs: {})
+    assert not read_records(lagged, frame).laid_out()[1].ordered
+    for more in ({"ADDL": [2, 0], "II": [3.0, 0.0]}, {"RATE": [10.0, 0.0]}):
+        assert not read_records(ORAL, frame.assign(**more)).laid_out()[1].ordered
+
+
+def test_an_observation_costs_no_new_start():
+    """A step goes on over a row at which nothing jumps."""
+    frame = pd.DataFrame({"TIME": [0.0, *np.linspace(1.0, 24.0, 47)], "EVID": [1] + [0] * 47})
+    frame["AMT"] = np.where(frame.EVID == 1, 100.0, 0.0)
+    parameters = ORAL.Parameters(1.5, 3.0, 30.0)
+    by_table = solve(ORAL, parameters, read_records(ORAL, frame), method="tsit5")
+    by_schedule = solve(
+        ORAL, parameters,
+        *schedule(ORAL, [Dose(0.0, "depot", 100.0)], observe=frame.TIME[1:]), method="tsit5",
+    )  # fmt: skip
+    # The table's first row is its own: the dose's record has an output.
+    assert by_table.steps[0] <= by_schedule.steps[0] + 1
+
+
 def test_records_of_one_instant_act_in_the_order_of_the_file(solve_table):
     """Observation, dose, observation, replacement, observation, reset, observation."""
     data = {
@@ -265,8 +316,14 @@ def test_what_no_dose_asks_for_may_be_impossible(observed):
 
 @pytest.fixture(scope="module")
 def crowd(lagged):
-    """Many patients with tables of 3 to 14 records, some at steady state, and their parameters."""
-    generator, parts, patients = np.random.default_rng(5), [], 10_000
+    """Ten thousand patients, their parameters, and what comes of them."""
+    data, parameters = _crowd_of(lagged, 10_000)
+    return data, parameters, _solved_crowd(lagged, data, parameters)
+
+
+def _crowd_of(lagged, patients):
+    """Patients with tables of 3 to 14 records, some at steady state, and their parameters."""
+    generator, parts = np.random.default_rng(5), []
     for patient in range(1, patients + 1):
         count = int(generator.integers(3, 15))
         doses = generator.uniform(size=count) < 0.4
@@ -291,8 +348,7 @@ def crowd(lagged):
     data = pd.concat(parts, ignore_index=True)
     scale = np.exp(generator.normal(0.0, 0.3, (6, patients)))
     typical = np.array([1.3, 0.12, 0.8, 0.7, 2.5, 30.0])
-    parameters = lagged.Parameters(*(typical[:, None] * scale))
-    return data, parameters, _solved_crowd(lagged, data, parameters)
+    return data, lagged.Parameters(*(typical[:, None] * scale))
 
 
 def _solved_crowd(model, data, parameters):
@@ -344,18 +400,20 @@ def test_outputs_stand_beside_the_table_in_its_order(lagged, crowd):
         read_records(lagged, data.assign(depot=0), covariates={"effect": "EFFECT"}).frame(solution)
 
 
-def test_a_block_takes_a_table_and_its_layout(lagged, crowd):
-    data, parameters, together = crowd
-    few = np.arange(64)
-    records = read_records(
-        lagged, data[data["ID"] <= 64], covariates={"effect": Covariate("EFFECT", "linear")}
-    )
+def test_a_block_takes_a_table_and_its_layout(lagged):
+    data, parameters = _crowd_of(lagged, 64)
+    records = read_records(lagged, data, covariates={"effect": Covariate("EFFECT", "linear")})
     table, layout = records.laid_out(4)
-    walked = jax.jit(lambda p, t: solve_block(lagged, p, t, layout, Tolerances().numbers()))(
-        lagged.Parameters(*(p[few] for p in parameters)), table
-    )
-    found = np.asarray(walked.outputs.central).T
-    np.testing.assert_allclose(found, together.outputs.central[few][:, : found.shape[1]], rtol=1e-4)
+
+    def central(parameters, table):
+        return solve_block(
+            lagged, parameters, table, layout, Tolerances().numbers()
+        ).outputs.central
+
+    found = jax.jit(central, compiler_options=QUICKLY)(parameters, table)
+    expected = _solved_crowd(lagged, data, parameters)
+    assert np.all(expected.status == Status.OK)
+    np.testing.assert_allclose(np.asarray(found).T, expected.outputs.central, rtol=1e-4)
 
 
 def test_what_does_not_fit_together_is_refused(lagged, one_compartment, make_table):

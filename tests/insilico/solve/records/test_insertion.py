@@ -46,7 +46,9 @@ def test_times_before_a_patient_s_first_record_are_left_out():
     assert list(frame[(frame.ID == 2) & (frame.EVID == 2)].TIME) == [4.0, 6.0, 12.0, 13.0]
 
 
-@pytest.mark.parametrize("interpolation", ["nocb", "locf", "linear"])
+@pytest.mark.parametrize(
+    "interpolation", ["locf", "linear", pytest.param("nocb", marks=pytest.mark.slow)]
+)
 def test_inputs_have_there_what_their_interpolation_gives(lagged, make_table, interpolation):
     data = make_table({"TIME": 0.0, "AMT": 100.0}, observe=(3.0, 8.0, 20.0))
     data["EFFECT"] = np.array([0.2, 1.0, -0.5, 0.4])
