@@ -84,7 +84,8 @@ def sample(
             look at their shapes but not at their values.
         settings: see `Sampling`. With target acceptance `auto` a run whose steps turn out to have
             been too long (`cohorts.diagnosis.convergence.steps_too_long`) draws again from where it
-            ended, once its step size is adapted to the next of `TARGETS`; `told` says so.
+            was when that showed, once its step size is adapted to the next of `TARGETS`; `told`
+            says so.
         seed: of all randomness; the same seed gives the same draws on the same machine.
         checkpoint: folder in which the run is kept. A run that was stopped goes on there when it is
             called again in the same way, and gives the draws of one that was not.

@@ -16,6 +16,9 @@ MARGINS = 106
 GAP = 62
 """Between two rows of panels, for a title of one line and an axis."""
 
+AXIS_TITLE = 18
+"""Between two rows besides, where panels that are not the last have titles of their own axes."""
+
 LETTERS = 118
 """Of titles side by side, over the width of a figure."""
 
@@ -32,11 +35,13 @@ class Panels:
     - `titles`: of each panel.
     - `across`: how many side by side at the most.
     - `height`: of a panel (pixels).
+    - `own_axes`: whether each panel has a title of its x axis of its own.
     """
 
     titles: Sequence[str]
     across: int = 3
     height: int = 220
+    own_axes: bool = False
 
     @property
     def columns(self) -> int:
@@ -67,7 +72,7 @@ class Panels:
 
     @property
     def _gap(self) -> int:
-        return GAP + self._further_lines
+        return GAP + self._further_lines + AXIS_TITLE * self.own_axes
 
     def on(self, panel: int) -> dict[str, Any]:
         """What puts a trace on a panel's axes."""

@@ -6,7 +6,7 @@
 
 Each case is fitted twice in one process, with seeds of its own: the first compiles, the second
 shows what is left to wait for. With `--rstan` rstan fits the same posterior as well, in the order
-rstan, engine, engine, rstan. README.md says how to read the numbers.
+engine, rstan, engine. README.md says how to read the numbers.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from numpyro import distributions as dist
 from cohorts import fits
 from cohorts.data import Kind, PatientData
 from cohorts.diagnosis import judge
+from cohorts.fits.running import tolerances_of
 from cohorts.inference import Draws, Joint, Sampling, sample
 from cohorts.inference.density import Density
 from cohorts.inference.numpyro_model import model_of
@@ -104,7 +105,8 @@ THEOPHYLLINE = Path(__file__).resolve().parents[2] / "configs" / "fit_theophylli
 def theophylline(method: str) -> Case:
     """The population of `configs/fit_theophylline.yaml`: 12 subjects with 3 random effects each."""
     fit = fits.read(THEOPHYLLINE)
-    joint, data = Joint.of(fit.population, fit.patients, method=method)
+    tolerances = tolerances_of(fit.config.solver)
+    joint, data = Joint.of(fit.population, fit.patients, method=method, tolerances=tolerances)
     model = model_of(joint, centring(joint, data, fit.config.seed))
     return Case(model, {"data": data}, "theophylline", _stan_data(fit.patients))
 
@@ -126,6 +128,17 @@ def _stan_data(patients: PatientData) -> dict[str, Any]:
         "measured": value[seen].tolist(),
         "dose": columns.amount[columns.amount > 0].tolist(),
         "tolerance": 1e-6,
+        # About the prior's medians: from its random starts some chains of rstan cannot solve.
+        "start": {
+            "typical_absorption_rate": 1.5,
+            "typical_clearance": 3.0,
+            "typical_central_volume": 30.0,
+            "sd_absorption_rate": 0.3,
+            "sd_clearance": 0.3,
+            "sd_central_volume": 0.3,
+            "residual_sd_concentration": 1.0,
+            "effect": np.zeros((len(subjects), 3)).tolist(),
+        },
     }
 
 
@@ -211,8 +224,8 @@ def measure(name: str, settings: Sampling, with_rstan: bool) -> dict[str, Any]:
 
 
 def against_rstan(case: Case, settings: Sampling, fit: Callable[[int], Draws]) -> dict[str, Any]:
-    """Effective draws of the population's parameters a second, of both in the order A B B A, and
-    the furthest that their means lie apart, in Monte-Carlo errors."""
+    """Effective draws of the population's parameters a second, of the engine before and after
+    rstan, and the furthest that their means lie apart, in Monte-Carlo errors."""
     stan = case.stan
     assert stan is not None
     with tempfile.TemporaryDirectory() as folder:
@@ -223,9 +236,9 @@ def against_rstan(case: Case, settings: Sampling, fit: Callable[[int], Draws]) -
 
         # The first compiles, which is not what is compared.
         by_rstan(1, settings.model_copy(update={"warmup": 20, "draws": 4}))
+        ours = [fit(3)]
         theirs = [by_rstan(3)]
-        ours = [fit(3), fit(4)]
-        theirs.append(by_rstan(4))
+        ours.append(fit(4))
     found = [{name: by_draw(draws, name) for name in theirs[0].draws} for draws in ours]
     ess = [rstan.least_ess(each) for each in found]
     apart = []

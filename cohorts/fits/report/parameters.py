@@ -171,7 +171,7 @@ def density_figure(
 ) -> Figure:
     """Densities of parameters; `names` of those before, None if there are none, and after."""
     before, after = names
-    panels = Panels([parameter.label for parameter in parameters], across=3, height=150)
+    panels = Panels([parameter.label for parameter in parameters], height=150, own_axes=True)
     traces = []
     for number, parameter in enumerate(parameters):
         low, high = np.quantile(parameter.draws, [0.0005, 0.9995])

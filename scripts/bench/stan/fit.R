@@ -18,10 +18,13 @@ if (file.exists(kept)) {
 }
 data <- jsonlite::fromJSON(given[2])
 options(mc.cores = numbers[5])
+# Where no start is stated chains begin at random, from -2 to 2 without constraints.
+start <- if (is.null(data$start)) "random" else function() data$start
 began <- proc.time()[["elapsed"]]
 fit <- sampling(
   model, data = data, chains = numbers[1], warmup = numbers[2], iter = numbers[2] + numbers[3],
-  seed = as.integer(data$seed), refresh = 0, control = list(adapt_delta = numbers[4])
+  seed = as.integer(data$seed), refresh = 0, init = start,
+  control = list(adapt_delta = numbers[4])
 )
 seconds <- proc.time()[["elapsed"]] - began
 names <- grep("^(effect|lp__)", names(fit), value = TRUE, invert = TRUE)

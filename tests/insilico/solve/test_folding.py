@@ -51,8 +51,14 @@ def test_width_of_the_chunk_changes_no_more_than_roundings(method: str):
         ).outputs.concentration
 
     many = jnp.asarray(np.random.default_rng(2).lognormal(0.0, 0.3, LANES))
+    whole = np.asarray(of(many))
+    # A rounding may change the length of a step, after which what is nearly eliminated differs by
+    # more of itself, though by no more of what there was.
+    most = float(whole.max())
     for count in (1, 7, 30):
-        np.testing.assert_allclose(of(many[:count]), of(many)[:count], rtol=ROUNDING)
+        np.testing.assert_allclose(
+            of(many[:count]), whole[:count], rtol=ROUNDING, atol=ROUNDING * most
+        )
 
 
 def test_a_batch_is_solved_as_its_members_are():

@@ -10,10 +10,10 @@ import pytest
 
 from insilico.solve import (
     Tolerances,
-    derivatives,
     gradients,
     hessian_vector_product,
     methods,
+    objectives,
     over_devices,
     schedule,
     solve,
@@ -179,7 +179,7 @@ def test_steps_that_are_no_more_on_record_are_taken_again(rescue, gradient_of_re
         programs.append(function)
         return over_devices(function, **options)
 
-    monkeypatch.setattr(derivatives, "over_devices", counted)
+    monkeypatch.setattr(objectives, "over_devices", counted)
 
     def another(outputs, data):
         return glucose(outputs, data)
