@@ -124,6 +124,26 @@ def holm(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     return result
 
 
+def ranks_of_correlated(
+    effective: Float[np.ndarray, " datasets"], draws: int, times: int
+) -> Int[np.ndarray, "datasets times"]:
+    """Ranks that a right fit would have, were its draws only correlated; so many `times`.
+
+    Of each data set draws are a first-order autoregression of normal numbers with its `effective`
+    sample size, and what made the data is another normal number.
+    """
+    rng = np.random.default_rng(18041806)
+    share = np.minimum(effective, draws) / draws
+    before = ((1.0 - share) / (1.0 + share))[:, None]
+    truth, draw = rng.standard_normal((2, len(effective), times))
+    ranks = (draw < truth).astype(int)
+    for _ in range(draws - 1):
+        new = rng.standard_normal(draw.shape)
+        draw = before * draw + np.sqrt(1.0 - before**2) * new
+        ranks += draw < truth
+    return ranks
+
+
 def in_words(ranks: Int[np.ndarray, " datasets"], draws: int) -> str:
     """How the posteriors of one parameter are wrong, if ranks are not uniform."""
     share = (ranks + 0.5) / (draws + 1)

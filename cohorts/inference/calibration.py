@@ -22,11 +22,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Key
 from numpyro.handlers import seed as seeded
 from numpyro.handlers import trace
+from scipy import special
 
 from cohorts.inference import nuts
 from cohorts.inference.density import Data, Density, NumpyroModel, Position
 from cohorts.inference.settings import BINS, LEAST_DATASETS
 from insilico.devices import QUICKLY
+from insilico.programs import quickly
 from insilico.randomness import address, purpose_key
 
 Simulator = Callable[[Key[Array, ""]], tuple[Mapping[str, Array], Data]]
@@ -36,7 +38,7 @@ Quantities = Callable[[Position, Data], Mapping[str, Array]]
 """From where a chain is and its data to the quantities that are ranked."""
 
 TARGET = 0.95
-"""Acceptance rate that chains adapt to. All wait for the longest trajectory, so that short steps
+"""Acceptance rate that chains adapt to. Many wait for the longest trajectory, so that short steps
 cost nothing, and posteriors of far draws of a prior are narrow in places."""
 
 DIFFERENCE = 1e-4
@@ -44,6 +46,11 @@ DIFFERENCE = 1e-4
 
 WIDEST = 3.0
 """Standard deviation that no direction's first guess exceeds, in unconstrained coordinates."""
+
+GROUPS = 8
+"""Groups that data sets are cut into, which the host's devices share. Data sets of a group go side
+by side and wait for one another alone. Groups do not depend on how many devices there are, so that
+ranks do not either."""
 
 
 class Calibration(NamedTuple):
@@ -100,6 +107,7 @@ def calibrate(
     *,
     seed: int,
     datasets: int = 256,
+    draws: int = 4 * BINS - 1,
     **settings: Any,
 ) -> Calibration:
     """Sample the posteriors of simulated data sets, and rank the parameters that made them.
@@ -107,16 +115,17 @@ def calibrate(
     **Arguments:**
 
     - `datasets`: how many; at least 5 for each of `BINS`.
-    - `settings`: as for `ranked`.
+    - `draws`, `settings`: as for `ranked`.
 
     Raises `ValueError` as `ranked` does.
     """
+    _check(draws, datasets)
     root = purpose_key(seed, "calibration")
     keys = jax.vmap(lambda number: address(root, 0, number))(jnp.arange(datasets))
     values, data = jax.jit(jax.vmap(simulate))(keys)
     density = Density.of(model, jax.tree.map(lambda leaf: leaf[0], data))
     position = jax.jit(jax.vmap(density.unconstrained))(values, data)
-    return ranked(density, position, data, seed=seed, **settings)
+    return ranked(density, position, data, seed=seed, draws=draws, **settings)
 
 
 def ranked(
@@ -164,21 +173,20 @@ def ranked(
     if not possible.all():
         everything, gradient = jax.tree.map(lambda leaf: leaf[possible], (everything, gradient))
     root = purpose_key(seed, "calibration")
-    keys = jax.vmap(lambda number: address(root, 1, number))(jnp.flatnonzero(possible))
+    keys = jax.vmap(lambda number: address(root, 1, number))(np.flatnonzero(possible))
     plan = nuts.Plan(warmup, max_tree_depth, ())
     chains = nuts.begin(
         plan,
-        {"z": jnp.zeros_like(gradient)},
+        {"z": np.zeros(gradient.shape)},
         everything["potential"],
-        {"z": jnp.einsum("dij,di->dj", everything["factor"], gradient)},
+        {"z": np.einsum("dij,di->dj", everything["factor"], gradient)},
         keys,
     )
-    look = jax.jit(
-        jax.vmap(lambda z, given: (quantities or sites)(around.position(z, given), given["data"])),
-        compiler_options=QUICKLY,
+    look = quickly(
+        jax.vmap(lambda z, given: (quantities or sites)(around.position(z, given), given["data"]))
     )
     truth = {name: np.asarray(of) for name, of in look(chains.position, everything).items()}
-    run = nuts.together(around, plan, own_data=True)
+    run = nuts.apart(around, plan, *_layout(int(possible.sum())))
     kept: list[Mapping[str, Any]] = []
     divergences, steps, done, total = 0, [], 0, warmup + draws * thin
     while done < total:
@@ -279,6 +287,13 @@ def _factors(curvature: Array) -> np.ndarray:
     return vectors / np.sqrt(np.maximum(np.abs(values), WIDEST**-2))[:, None, :]
 
 
+def _layout(datasets: int) -> tuple[int, int]:
+    """On how many devices data sets go, and how many of them side by side."""
+    if jax.default_backend() != "cpu":
+        return 1, datasets
+    return min(GROUPS, jax.local_device_count()), -(-datasets // GROUPS)
+
+
 def _check(draws: int, datasets: int) -> None:
     if (draws + 1) % BINS or datasets < LEAST_DATASETS:
         raise ValueError(
@@ -293,4 +308,4 @@ def uniform_p_value(ranks: np.ndarray, draws: int) -> np.ndarray:
     counts = np.stack([(bins == number).sum(0) for number in range(BINS)])
     expected = ranks.shape[0] / BINS
     statistic = ((counts - expected) ** 2 / expected).sum(0)
-    return np.asarray(jax.scipy.special.gammaincc((BINS - 1) / 2, statistic / 2))
+    return special.gammaincc((BINS - 1) / 2, statistic / 2)

@@ -134,7 +134,8 @@ class SimulationBasedCalibration(Spec):
     )
     max_tree_depth: Annotated[int, Field(ge=1, le=15)] = Field(
         default=6,
-        description="A trajectory has at most 2 ** this steps. All data sets wait for the longest",
+        description="A trajectory has at most 2 ** this steps. Data sets wait for the longest of "
+        "their group",
     )
 
     @field_validator("draws")

@@ -25,7 +25,7 @@ from cohorts.inference.joint import Joint
 from cohorts.inference.numpyro_model import as_sampled, model_of, prior_of
 from cohorts.inference.patients import Data, check_patients
 from cohorts.sbc.simulating import Simulated, check_simulated, simulated
-from insilico.devices import QUICKLY
+from insilico.programs import quickly
 
 OF_SUBJECTS = ("eta_", "kappa_")
 """How sites of random effects begin; those of the first and the last subject are ranked."""
@@ -135,9 +135,7 @@ class Prepared(NamedTuple):
             values = as_sampled(joint, sites, data, self.shares)
             return prior.unconstrained(values, {"data": data})
 
-        position = jax.jit(jax.vmap(start), compiler_options=QUICKLY)(
-            _of_joint(joint, made.sites), made.data
-        )
+        position = quickly(jax.vmap(start))(_of_joint(joint, made.sites), made.data)
         found = ranked(
             Density.of(self.model, first),
             position,
@@ -181,10 +179,17 @@ def _of_joint(joint: Joint, sites: Mapping[str, np.ndarray]) -> dict[str, np.nda
 
 def _quantities(joint: Joint, prior: Density) -> Callable[[Position, Any], dict[str, Array]]:
     """What is ranked, by a chain's position: what `Ranked` has, in the shapes of the sites."""
-    with handlers.block(), handlers.trace() as sites, handlers.seed(rng_seed=0):
-        joint.population.typical_values(joint.options)
+    found: dict[str, Any] = {}
+
+    def look() -> None:
+        with handlers.block(), handlers.trace() as sites, handlers.seed(rng_seed=0):
+            joint.population.typical_values(joint.options)
+        found.update(sites)
+
+    # Names are all that is looked for: nothing need be computed.
+    jax.eval_shape(look)
     of_population = {
-        name for name, site in sites.items()
+        name for name, site in found.items()
         if "value" in site and name != ESTIMATES and not name.startswith(FACTOR)
     }  # fmt: skip
     ends = sorted({0, joint.subjects - 1})
@@ -239,4 +244,5 @@ def _effective(draws: Float[np.ndarray, "datasets draws"]) -> Float[np.ndarray, 
     from arviz_stats.base.array import array_stats
 
     found: Any = array_stats.ess(draws[:, None, :], method="bulk", chain_axis=1, draw_axis=2)
-    return np.asarray(found)
+    # Draws of a chain that stood still count as independent to ArviZ.
+    return np.where(np.ptp(draws, axis=1) == 0.0, 1.0, found)

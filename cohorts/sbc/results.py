@@ -1,7 +1,8 @@
 """What a calibration of a fit found, as a tree that says everything its report needs.
 
 - `ranks`: by `dataset` and `parameter`, the `rank` of what made the data among the draws of the
-  posterior, the `truth` itself, and the `effective` sample size of the draws.
+  posterior, the `truth` itself, and the `effective` sample size of the draws; `least_effective`
+  is the number below which, in the middle parameter, a data set's chain has hardly moved.
 - `uniformity`: by `parameter`, p-values of both tests, alone and for all together, and by `point`
   the ECDF's difference with its bands.
 - `coverage`: by `interval` and `parameter`, the share of data sets found in it.
@@ -17,7 +18,7 @@ import xarray as xr
 
 from cohorts.fits.fit import Fit
 from cohorts.sbc.calibrating import Ranked
-from cohorts.sbc.judging import INTERVALS, LEVEL, SHOWN, Judged
+from cohorts.sbc.judging import INTERVALS, LEVEL, SHOWN, Judged, least_effective
 
 
 def tree(fit: Fit, found: Ranked, judged: Judged) -> xr.DataTree:
@@ -35,7 +36,10 @@ def tree(fit: Fit, found: Ranked, judged: Judged) -> xr.DataTree:
             "of_subject": (of, found.of_subjects),
         },
         coords={"dataset": found.numbers, **shared},
-        attrs={"draws": found.calibration.draws},
+        attrs={
+            "draws": found.calibration.draws,
+            "least_effective": least_effective(found.calibration.draws),
+        },
     )
     uniformity = xr.Dataset(
         {

@@ -24,7 +24,7 @@ from cohorts.inference.joint import Joint
 from cohorts.inference.patients import Data
 from cohorts.inference.predictive import Predictive
 from cohorts.population import Population
-from insilico.devices import QUICKLY
+from insilico.programs import quickly
 from insilico.randomness import address, purpose_key
 from insilico.solve import Status
 
@@ -92,10 +92,7 @@ def simulated(
     """
     root = purpose_key(seed, "simulated data sets")
     predictive = Predictive(joint, data)
-    draw = jax.jit(
-        jax.vmap(lambda number: _prior(joint, data, address(root, number))),
-        compiler_options=QUICKLY,
-    )
+    draw = quickly(jax.vmap(lambda number: _prior(joint, data, address(root, number))))
     found: list[dict[str, np.ndarray]] = []
     values: list[np.ndarray] = []
     numbers: list[int] = []

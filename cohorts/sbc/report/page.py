@@ -120,8 +120,27 @@ def _coverage(tree: xr.DataTree) -> Section:
         "does, or fewer.",
     )
     count = counted(int(outside.sum()), "share")
-    text = Text(f"Of {outside.size:,} shares {count.split()[0]} lie outside by themselves.")
-    return Section("coverage", "Coverage of intervals", [table, text])
+    text = f"Of {outside.size:,} shares {count.split()[0]} lie outside by themselves."
+    return Section("coverage", "Coverage of intervals", [table, Text(text + _by_movement(tree))])
+
+
+def _by_movement(tree: xr.DataTree) -> str:
+    """Coverage apart of data sets whose chains hardly moved: there it says little of the fit."""
+    group = tree["ranks"].to_dataset()
+    draws, rank = int(group.attrs["draws"]), group["rank"].values
+    middle = np.median(group["effective"].values, axis=1)
+    hardly = middle < float(group.attrs["least_effective"])
+    if not hardly.any() or hardly.all():
+        return ""
+    expected = float(tree["coverage"].to_dataset()["expected"].sel(interval=HEADLINE))
+    cut = round((draws + 1) * (1.0 - expected) / 2.0)
+    inside = np.minimum(rank, draws - rank) >= cut
+    chains = "chain hardly moved" if hardly.sum() == 1 else "chains hardly moved"
+    return (
+        f" {100 * expected:.4g} % intervals hold {100 * inside[~hardly].mean():.1f} % of all "
+        f"parameters in the {(~hardly).sum():,} data sets whose chains moved, and "
+        f"{100 * inside[hardly].mean():.1f} % in the {hardly.sum():,} whose {chains}."
+    )
 
 
 def _sampling(tree: xr.DataTree, fit: Fit) -> Section:
@@ -140,8 +159,10 @@ def _sampling(tree: xr.DataTree, fit: Fit) -> Section:
     ]  # fmt: skip
     block = facts(
         "How the posteriors were sampled", rows, "/ranks, manifest",
-        "Where draws are correlated ranks gather at both ends, or in the middle, of a right fit, "
-        "too: keep fewer of them (sbc.thin) before you look for another cause.",
+        "Where draws are correlated, or a chain hardly moves, ranks gather at both ends of a right "
+        "fit, too: raise sbc.thin and sbc.warmup before you look for another cause. Where many "
+        "trajectories end at the largest depth, sbc.max_tree_depth helps, at twice the time for "
+        "each step of it.",
     )  # fmt: skip
     return Section("sampling", "The posteriors", [block])
 

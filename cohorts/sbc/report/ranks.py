@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy import special
 
 from cohorts.fits.report.view import INDIVIDUAL, PRIOR, WRONG
 from cohorts.inference.settings import BINS
@@ -109,14 +110,13 @@ def _table(tree: xr.DataTree) -> Table:
 
 
 def _histograms(tree: xr.DataTree) -> Figure:
-    from scipy.stats import binom
-
     group, tests = tree["ranks"].to_dataset(), tree["uniformity"].to_dataset()
     failed, draws = _failed(tests), int(group.attrs["draws"])
     names = [label_of(name) for name in group["parameter"].values]
     panels = Panels(names, across=3, height=120)
     datasets = group.sizes["dataset"]
-    low, high = binom.interval(SPREAD, datasets, 1 / BINS)
+    tails = np.array([1 - SPREAD, 1 + SPREAD]) / 2
+    low, high = np.ceil(special.bdtrik(tails, datasets, 1 / BINS))
     traces: list[dict[str, Any]] = []
     highest = float(high)
     edges = (np.arange(BINS) + 0.5) / BINS

@@ -11,6 +11,7 @@ from cohorts.diagnosis.ranks import (
     ecdf_p_values,
     holm,
     in_words,
+    ranks_of_correlated,
     simultaneous_band,
 )
 
@@ -50,6 +51,25 @@ def test_posteriors_that_are_wrong_are_found_and_told(draw, words):
     ranks = np.floor(draw(np.random.default_rng(2)) * (DRAWS + 1)).astype(int)
     assert ecdf_p_values(ranks[:, None], DRAWS)[0] < 0.005
     assert in_words(ranks, DRAWS) == words
+
+
+def test_ranks_of_correlated_draws_are_those_of_an_autoregression():
+    """Two draws, correlated by r, lie on one side of what made the data as often as two normal
+    numbers, correlated by (1 + r) / 2, have one sign: 2/3 without r, as uniform ranks do."""
+    effective = np.array([2.0, 2.0 / 3.0])
+    ranks = ranks_of_correlated(effective, 2, 40_000)
+    share = effective / 2
+    r = (1 - share) / (1 + share)
+    wanted = 0.5 + np.arcsin((1 + r) / 2) / np.pi
+    found = (ranks != 1).mean(axis=1)
+    assert np.all(np.abs(found - wanted) < 4 * np.sqrt(wanted * (1 - wanted) / 40_000))
+
+
+def test_correlated_draws_make_ranks_uneven():
+    independent = ranks_of_correlated(np.full(DATASETS, DRAWS), DRAWS, 1000)
+    assert (ecdf_p_values(independent, DRAWS) < 0.05).mean() < 0.08
+    few = ranks_of_correlated(np.full(DATASETS, 4.0), DRAWS, 1000)
+    assert (ecdf_p_values(few, DRAWS) < 0.05).mean() > 0.5
 
 
 def test_intervals_cover_as_often_as_their_ranks_have_it(uniform):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cohorts import fits, sbc
+from cohorts.diagnosis.ranks import ranks_of_correlated
 from cohorts.inference.calibration import Calibration
 from cohorts.sbc import running
 from cohorts.sbc.calibrating import Ranked
@@ -79,12 +80,26 @@ def test_one_that_is_not_ends_with_3_and_says_how_it_is_wrong(ranks, tmp_path):
     assert found.exit_code == 3
     assert "sd_clearance: ranks are not uniform" in found.stderr
     assert "posteriors lie too high" in found.stderr
+    assert "correlation of its draws does not explain it (70 of 79" in found.stderr
     assert RunFolder.open(out).manifest["state"] == "failed"
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "The fit is not calibrated" in page
     again = CliRunner().invoke(app, ["report", str(out)])
     assert again.exit_code == 0, again.stderr
     assert "The fit is not calibrated" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_correlated_draws_are_told_from_a_wrong_density(ranks, monkeypatch, tmp_path):
+    """Three effective draws of 395 iterations: every 132nd is worth one."""
+    slow = made_up(ranks_of_correlated(np.full(DATASETS, 3.0), DRAWS, len(PARAMETERS)))
+    slow.effective[:], slow.effective[:2], slow.effective[-6:] = 3.0, 1.0, 70.0
+    monkeypatch.setattr(running, "rank", lambda fit, **others: slow)
+    with pytest.raises(fits.NotTrusted, match="correlation.*alone.*set sbc.thin to 132 before"):
+        sbc.run(fits.read(CONFIG), tmp_path / "run")
+    warnings = RunFolder.open(tmp_path / "run").manifest["warnings"]
+    assert "the chains of 90 of 96 data sets hardly moved, of 2 not at all" in " ".join(warnings)
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "in the 6 data sets whose chains moved" in page
 
 
 def test_a_density_that_many_data_sets_are_impossible_to_is_wrong(ranks, monkeypatch, tmp_path):

@@ -14,6 +14,7 @@ from cohorts.inference.numpyro_model import as_sampled, prior_of
 from cohorts.sbc.calibrating import check, of_first_subjects, prepare
 from cohorts.sbc.simulating import Simulated, simulated
 from insilico.config import ConfigError
+from insilico.programs import quickly
 
 CONFIG = """
 title: Four subjects
@@ -121,11 +122,11 @@ def test_a_density_finds_the_effects_that_it_was_given(prepared, made):
     """Sampled as standard normal numbers and back."""
     joint, data = prepared.joint, prepared.data
     first = {name: of[0] for name, of in made.sites.items()}
-    values = as_sampled(joint, first, data, prepared.shares)
+    values = quickly(lambda first: as_sampled(joint, first, data, prepared.shares))(first)
     assert "log_clearance" not in values
     density = Density.of(prior_of(joint, prepared.shares), {"data": data})
-    position = density.unconstrained(values, {"data": data})
-    found = density.sites(position, {"data": data}).values
+    position = quickly(density.unconstrained)(values, {"data": data})
+    found = quickly(density.sites)(position, {"data": data}).values
     np.testing.assert_allclose(found["log_clearance"], first["log_clearance"], rtol=1e-12)
 
 
@@ -143,14 +144,14 @@ def test_data_sets_that_cannot_be_solved_are_counted_and_left_out(prepared, made
 
     monkeypatch.setattr(Predictive, "individual", failing)
     limit = prepared.fit.patients.measured.limit
-    found = simulated(prepared.joint, prepared.data, limit, seed=3, datasets=100)
-    assert len(found.number) == 100 and found.failed
+    found = simulated(prepared.joint, prepared.data, limit, seed=3, datasets=DATASETS)
+    assert len(found.number) == DATASETS and found.failed
     assert set(found.failed.values()) == {1}
     assert not set(found.failed) & set(found.number.tolist())
     assert found.drawn == found.number[-1] + 1
     assert np.all(found.sites["log_clearance"][:, 0] <= np.log(4.0))
     # The others are what they were.
-    first = found.number[found.number < 100]
+    first = found.number[found.number < DATASETS]
     kept = np.asarray(found.data.value)[: len(first)]
     np.testing.assert_array_equal(kept, np.asarray(made.data.value)[first])
 
