@@ -114,9 +114,12 @@ def tree(study: Study, pieces: Pieces) -> xr.DataTree:
         "population": builder.population(),
         "subjects": builder.subjects(),
         "randomisation": builder.randomisation(),
-        "outcomes": builder.outcomes(),
-        "doses": builder.doses(),
-        "endpoints": builder.endpoints(),
+        **(
+            {"outcomes": builder.outcomes(), "doses": builder.doses()}
+            if config.keep == "outcomes"
+            else {}
+        ),
+        **({} if config.keep == "estimates" else {"endpoints": builder.endpoints()}),
         "estimates": builder.estimates(),
         "truth": builder.truth(),
         "operating_characteristics": builder.characteristics(),
@@ -125,10 +128,6 @@ def tree(study: Study, pieces: Pieces) -> xr.DataTree:
         "failures": builder.failures(),
         "counts": builder.counts(),
     }
-    if config.keep != "outcomes":
-        del groups["outcomes"], groups["doses"]
-    if config.keep == "estimates":
-        del groups["endpoints"]
     root = xr.Dataset(attrs={"title": config.title, "model": config.model, "seed": config.seed})
     return xr.DataTree.from_dict({"/": root, **groups})
 
