@@ -16,6 +16,8 @@ from cohorts.sbc.simulating import Simulated, simulated
 from insilico.config import ConfigError
 from insilico.programs import quickly
 
+pytestmark = pytest.mark.optimised
+
 CONFIG = """
 title: Four subjects
 seed: 3
