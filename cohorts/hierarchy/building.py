@@ -285,7 +285,7 @@ def _measures(structure: Structure, residual: Mapping[str, _Error]) -> dict[str,
                 found |= each.numbers
     result = {name: Measure(number.unit, *number.range) for name, number in found.items()}
     for block in structure.blocks:
-        result |= {pair: Measure("1", -1.0, 1.0) for pair in block.pairs.values()}
+        result |= {pair: Measure("1", *block.range(*at)) for at, pair in block.pairs.items()}
     result |= {mixture.field: Measure("1", 0.0, 1.0) for mixture in structure.mixtures.values()}
     for error in residual.values():
         result |= {n: Measure(of.unit, *of.range) for n, of in error.numbers.items()}

@@ -235,6 +235,12 @@ class Block:
             for column in range(row)
         }
 
+    def range(self, row: int, column: int) -> tuple[float, float]:
+        """The bounds of the correlation of these two; both are itself where it is known."""
+        if self.matrix is None or (self.imported is not None and self.imported.names):
+            return -1.0, 1.0
+        return self.matrix[row][column], self.matrix[row][column]
+
     def sites(self, estimates: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """NumPyro sites of the correlations, one a pair.
 
