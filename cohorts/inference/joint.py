@@ -420,17 +420,38 @@ class Joint:
     def sampled_effects(self, typical: Any, data: Data) -> dict[str, Array]:
         """NumPyro sites of the subjects, in their plate; returns the random effects' values.
 
-        To which component of a mixture a subject belongs is no site: it is summed over.
+        To which component of a mixture a subject belongs is no site: it is summed over. So what
+        depends on it, the subject's own parameters, is no site either; `described` has these.
         """
         hidden = self._parts.components[0]
+
+        def hide(site: dict[str, Any]) -> bool:
+            return site["name"] in hidden or (bool(hidden) and site["type"] == "deterministic")
+
         with (
             handlers.trace() as sites,
-            handlers.block(hide=list(hidden)),
+            handlers.block(hide_fn=hide),
             handlers.substitute(data=self._belonging(hidden)),
             self.plate,
         ):
             self.population.parameters(typical, data.covariates, self.options, self.occasions)
         return {site.name: sites[site.name]["value"] for site in self._parts.individual}
+
+    def described(
+        self,
+        typical: Any,
+        effects: Mapping[str, Array],
+        belonging: Mapping[str, Int[Array, " subjects"]],
+        data: Data,
+    ) -> None:
+        """NumPyro sites, all deterministic, of subjects who belong to these components of a mixture
+        and have these random effects."""
+        with (
+            handlers.block(hide_fn=lambda site: site["type"] != "deterministic"),
+            handlers.substitute(data={**effects, **belonging}),
+            self.plate,
+        ):
+            self.population.parameters(typical, data.covariates, self.options, self.occasions)
 
     def _belonging(self, component: Mapping[str, int]) -> dict[str, Array]:
         return {name: jnp.full(self.subjects, code) for name, code in component.items()}

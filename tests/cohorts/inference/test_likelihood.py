@@ -6,14 +6,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import pytest
 import scipy.stats
 from numpyro import handlers
 
 from cohorts import CohortError, Residual
 from cohorts.inference import Joint, model_of
+from cohorts.inference.impossible import impossible
 from cohorts.inference.likelihood import log_likelihood, observed
 from cohorts.inference.patients import values_before
+from cohorts.inference.predictive import Predictive, at_centre
 from insilico.config import Name
 from insilico.solve import Status
 
@@ -165,6 +168,53 @@ def test_the_numpyro_model_of_a_mixture_says_who_belongs_where(oral, weighed):
     assert [frame.name for frame in sites["speed"]["cond_indep_stack"]] == ["subject"]
     assert list(sites["speed"]["value"]) == [0, 0, 0]
     assert np.all(sites["probability_speed"]["value"] > 0.99)
+
+
+@pytest.mark.slow
+def test_a_subject_s_own_parameters_are_those_of_the_component_that_it_belongs_to(oral, weighed):
+    # The first component, by whose factor nobody's data can be explained, is not the reference.
+    speed = {"kind": "categorical", "reference": "slow", "factors": {"fast": 100}}
+    shares = {"kind": "known", "shares": {"fast": 0.5, "slow": 0.5}}
+    changed = {"clearance": {"typical": "2.8 L/h", "covariates": {"speed": speed}}}
+    population = oral(changed=changed, mixtures={"speed": shares}, vocabulary={})
+    joint, data = Joint.of(population, weighed())
+    typical = {"log_clearance": 2.8, "log_central_volume": 32.0, "log_absorption_rate": 1.5}
+    values = {name: jnp.full(3, math.log(value)) for name, value in typical.items()}
+    values["residual_sd_concentration"] = jnp.array(1.0)
+    with handlers.seed(rng_seed=0), handlers.substitute(data=values):
+        sites = handlers.trace(model_of(joint)).get_trace(data)
+    assert list(sites["speed"]["value"]) == [1, 1, 1]
+    np.testing.assert_allclose(sites["clearance"]["value"], 2.8, rtol=1e-12)
+    assert [frame.name for frame in sites["clearance"]["cond_indep_stack"]] == ["subject"]
+    draws = {
+        name: np.asarray(site["value"])[None] for name, site in sites.items() if "value" in site
+    }
+    # What is predicted of them goes with that, and so does what is predicted of a typical subject.
+    alone, _ = Joint.of(oral(changed={"clearance": {"covariates": {}}}, vocabulary={}), weighed())
+    expected = Predictive(alone, data).individual(draws).values
+    np.testing.assert_allclose(Predictive(joint, data).individual(draws).values, expected)
+    assert np.all(np.isfinite(Predictive(joint, data).typical(draws).values))
+
+
+def test_a_typical_subject_belongs_to_the_largest_component():
+    shares = jnp.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])
+    with at_centre(), numpyro.plate("subject", 2):
+        found = numpyro.sample("speed", numpyro.distributions.Categorical(probs=shares))
+    assert list(found) == [1, 0]
+
+
+def test_values_that_no_parameters_explain_are_named(oral, table):
+    proportional = {"concentration": {"kind": "proportional", "sd": 0.2}}
+    # Drug is in the depot at time 0, and none of it in the blood.
+    patients = table(((0.1, 1.0), (0.1, 2.0)), (0.0, 2.0))
+    population = oral(proportional, vocabulary={}, changed={"clearance": {"covariates": {}}})
+    joint, data = Joint.of(population, patients)
+    found = impossible(joint, data, seed=1)
+    np.testing.assert_array_equal(found.values, [[False, False], [True, True], [False, False]])
+    assert not found.subjects.any()
+    words = found.words(patients.subjects, joint, data)
+    assert "concentration of subject 1 at 0 h, concentration of subject 2 at 0 h" in words
+    assert "additive part" in words
 
 
 def test_what_does_not_fit_is_told_at_once(oral, weighed, table):
