@@ -95,7 +95,7 @@ def _of_draws(table: xr.Dataset) -> Iterator[str]:
         return
     shift = np.abs(table["mean"] - table["weighted_mean"]) > MOST_SHIFT * table["weighted_sd"]
     wide = table["sd"] > MOST_WIDENING * table["weighted_sd"]
-    wrong = table.sel(parameter=(shift | wide).to_numpy())
+    wrong = table.isel(parameter=np.flatnonzero(shift | wide))
     told = ", ".join(
         "{} {:.3g} ± {:.3g} (by weights {:.3g} ± {:.3g})".format(label, *map(float, numbers))
         for label, *numbers in zip(

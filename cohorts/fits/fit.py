@@ -140,12 +140,14 @@ def _misfits(config: FitConfig) -> list[Fault]:
 def _unsuited(config: FitConfig, population: Population | None) -> list[Fault]:
     """Populations for which a method is none."""
     faults, method = list[Fault](), config.method
-    if method != "nuts" and config.mixtures:
+    if method not in ("focei", "laplace"):
+        return faults
+    if config.mixtures:
         faults.append(
-            Fault(("method",), "finds one mode of a subject's random effects, and in a mixture "
-                  "each of its components has one", f'"{method}"', '"nuts"')
+            Fault(("method",), "expands about one mode of a subject's random effects, and in a "
+                  "mixture each component may have one", f'"{method}"', '"nuts", "svi"')
         )  # fmt: skip
-    if population is None or method not in ("focei", "laplace"):
+    if population is None:
         return faults
     known = {f"shares_{name}" for name, of in config.mixtures.items() if of.kind == "known"}
     learned = {name for name, of in population.measures.items() if of.low < of.high} - known

@@ -202,9 +202,7 @@ def _parameter(
                 place, "a mixture cannot act on a parameter between two bounds", None, None,
                 "its factor would lead beyond them; choose another kind of variability",
             )  # fmt: skip
-    observed = tuple(effect for effect in effects if effect.covariate not in mixtures)
-    hidden = tuple(effect for effect in effects if effect.covariate in mixtures)
-    return Parameter(name, typical, observed, hidden, variability, between_occasion)
+    return Parameter(name, typical, tuple(effects), variability, between_occasion)
 
 
 def _mixture(

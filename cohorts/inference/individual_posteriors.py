@@ -68,14 +68,7 @@ def individuals(
     - `method`: the information of `laplace` and of the proposals, the exact one or for `focei` the
       expected, which takes first derivatives alone.
     - A subject's draws depend on `key` and on its number alone.
-
-    Raises `ValueError` for a mixture, of whose components each has a mode of its own.
     """
-    if getattr(joint, "components", 1) > 1:
-        raise ValueError(
-            "subjects of a mixture have several modes, one a component; sample them by "
-            "`cohorts.inference.sample`"
-        )
     populations = np.atleast_2d(np.asarray(theta, float))
     each = []
     for number, population in enumerate(populations):

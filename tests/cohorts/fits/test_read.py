@@ -77,7 +77,7 @@ def test_an_expansion_without_anything_to_learn_is_refused(config):
     assert fits.read(config, [*changes, f"correlations=[{{kind: lkj, {pair}}}]", "method=focei"])
 
 
-@pytest.mark.parametrize("method", ["focei", "laplace", "svi"])
+@pytest.mark.parametrize("method", ["focei", "laplace"])
 def test_a_mixture_is_not_approximated_about_one_of_its_modes(config, method):
     slow = "{kind: categorical, reference: fast, factors: {slow: 0.3}}"
     changes = (
@@ -85,7 +85,7 @@ def test_a_mixture_is_not_approximated_about_one_of_its_modes(config, method):
         f"population.clearance.covariates.speed={slow}",
     )
     assert fits.read(config, changes).config.method == "nuts"
-    with pytest.raises(ConfigError, match="in a mixture each of its components"):
+    with pytest.raises(ConfigError, match="in a mixture each component"):
         fits.read(config, [*changes, f"method={method}"])
 
 

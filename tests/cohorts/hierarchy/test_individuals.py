@@ -184,8 +184,8 @@ def test_a_mixture_gives_each_its_share_and_its_own_typical_value(read):
     sites = drawn(population)
     slow = sites["speed"] == 1
     assert slow.mean() == pytest.approx(0.3, abs=0.006)
-    own = sites["clearance"] / np.exp(sites["log_clearance"])
-    np.testing.assert_allclose(own, np.where(slow, 0.25, 1.0), rtol=1e-12)
+    own = sites["clearance"] / np.exp(sites["eta_clearance"])
+    np.testing.assert_allclose(own, np.where(slow, 0.7, 2.8), rtol=1e-12)
 
 
 @pytest.mark.slow
