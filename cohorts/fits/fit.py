@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from cohorts._faults import Fault, Faults, raise_any
 from cohorts.data import DataError, PatientData, read_patients, stated_vocabulary
 from cohorts.fits.config import FitConfig, FitSolverSpec
@@ -20,6 +22,9 @@ from insilico.config import ConfigError, Document, did_you_mean, load
 from insilico.config.problems import listed
 from insilico.model import Model
 from insilico.solve.methods import CLOSED_FORM, REVERSIBLE
+
+LISTED = 5
+"""Subjects that a message names."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,6 +116,8 @@ def _checked(document: Document, config: FitConfig, changes: tuple[str, ...]) ->
     if population is not None and patients is not None:
         with faults.at():
             check_patients(population, patients)
+        with faults.at("population"):
+            raise_any(_without_power(config, patients))
     if wrong is not None:
         if not faults.some:
             raise wrong
@@ -157,6 +164,27 @@ def _unsuited(config: FitConfig, population: Population | None) -> list[Fault]:
                   "here", f'"{method}"', '"nuts", "svi"',
                   "sample what is left, the subjects' random effects, or give a number a prior")
         )  # fmt: skip
+    return faults
+
+
+def _without_power(config: FitConfig, patients: PatientData) -> list[Fault]:
+    """Covariates of which a power is asked for, and that some subject has none of: -99, say."""
+    faults = []
+    for parameter, spec in config.population.items():
+        for name, effect in spec.covariates.items():
+            if effect.kind != "power" or name not in patients.covariates:
+                continue
+            values = np.asarray(patients.covariates[name], float)
+            wrong = np.flatnonzero(values <= 0.0)
+            if not len(wrong):
+                continue
+            told = [f"{values[at]:g} of subject {patients.subjects[at]}" for at in wrong[:LISTED]]
+            more = f" and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
+            faults.append(
+                Fault((parameter, "covariates", name), "a power is of numbers above 0",
+                      ", ".join(told) + more, None,
+                      "a code for a missing value is named by `data.missing`")
+            )  # fmt: skip
     return faults
 
 

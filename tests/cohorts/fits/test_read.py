@@ -63,6 +63,23 @@ def test_mistakes_in_the_data_are_told_beside_those_of_the_config(config, tmp_pa
     assert told["data.file"].startswith("line 3")
 
 
+def test_a_power_of_a_code_for_a_missing_value_is_refused(config, tmp_path):
+    table = (config.parent / "data" / "theophylline.csv").read_text()
+    rows = [
+        line.rsplit(",", 1)[0] + ",-99" if line.startswith("3,") else line
+        for line in table.splitlines()
+    ]
+    (tmp_path / "coded.csv").write_text("\n".join(rows))
+    effect = "{weight: {kind: power, centre: 70 kg, coefficient: 0.75}}"
+    changes = [
+        f"data.file={tmp_path / 'coded.csv'}", f"population.clearance.covariates={effect}"
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="above 0; found -99 of subject 3") as caught:
+        fits.read(config, changes)
+    (problem,) = caught.value.problems
+    assert problem.field == "population.clearance.covariates.weight"
+
+
 def test_an_expansion_without_anything_to_learn_is_refused(config):
     typical = {"absorption_rate": "1.5 1/h", "clearance": "3 L/h", "central_volume": "30 L"}
     between = "between_subject: {kind: log_normal, sd: 0.3}"
