@@ -7,13 +7,28 @@ from trials.config import TrialConfig
 from trials.study import Study, read
 
 if TYPE_CHECKING:
+    from trials.event_tables import event_table, exposure_table
     from trials.running import run
     from trials.simulation import TooManyFailures, simulate
 
-__all__ = ["Study", "TooManyFailures", "TrialConfig", "read", "run", "simulate"]
+__all__ = [
+    "Study",
+    "TooManyFailures",
+    "TrialConfig",
+    "event_table",
+    "exposure_table",
+    "read",
+    "run",
+    "simulate",
+]
 
-
-_LATER = {"TooManyFailures": "simulation", "run": "running", "simulate": "simulation"}
+_LATER = {
+    "TooManyFailures": "simulation",
+    "event_table": "event_tables",
+    "exposure_table": "event_tables",
+    "run": "running",
+    "simulate": "simulation",
+}
 """Names by their module, whose imports (JAX, xarray) checking a config should not wait for."""
 
 

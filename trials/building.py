@@ -60,7 +60,9 @@ class _Builder(Scheduling):
         recheck = self.shortest_recheck(titrations)
         events = self.events(model, recheck)
         if model is not None and cohort is not None:
-            check_size(self, sizes(config, cohort, model, config.visits.most or MOST_VISITS))
+            doses = 0 if events is None else len(events[1].ordered)
+            most_visits = config.visits.most or MOST_VISITS
+            check_size(self, sizes(config, cohort, model, most_visits, doses))
         if self.problems or model is None or cohort is None or events is None:
             if cohort is not None:
                 self.tried(cohort)

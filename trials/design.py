@@ -31,7 +31,7 @@ ESTIMATORS = {
 }
 """Which estimators fit each kind of endpoint in a parallel trial."""
 
-CROSSOVER = ("geometric_mean_ratio",)
+CROSSOVER = ("mean_difference", "geometric_mean_ratio")
 """Those that compare arms within subjects."""
 
 RATIOS = {"hazard_ratio": "a hazard ratio", "geometric_mean_ratio": "a ratio in percent"}

@@ -13,6 +13,7 @@ from trials.analyses import (
     Estimates,
     Status,
     crossover_geometric_mean_ratio,
+    crossover_mean_difference,
     geometric_mean_ratio,
     hazard_ratio,
     in_batches,
@@ -129,8 +130,9 @@ def _within_subjects(
     used: np.ndarray,
 ) -> Estimates:
     """An analysis of a crossover; arrays (trial, subject, period)."""
+    means = spec.estimator == "mean_difference"
     return in_batches(
-        crossover_geometric_mean_ratio,
+        crossover_mean_difference if means else crossover_geometric_mean_ratio,
         jnp.asarray(outcome["value"]), jnp.asarray(arm), jnp.asarray(used & outcome["valid"]),
         **_options(config, spec),
     )  # fmt: skip

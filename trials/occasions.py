@@ -146,10 +146,22 @@ class Visits:
         self.row, self.slot = np.nonzero(kept)
 
     @classmethod
-    def of(cls, tree: xr.DataTree, study: Study, trials: int) -> Visits:
+    def of(cls, tree: xr.DataTree, study: Study, trials: int | None) -> Visits:
         group = tree["outcomes"].to_dataset()
         outcomes = {str(name): column.values[:, :trials] for name, column in group.items()}
         return cls(Occasions.of(tree, study, trials), outcomes)
+
+    def values(self, name: str) -> np.ndarray:
+        """What a variable of the outcomes is at each visit."""
+        return self.who.given(self.outcomes[name]).astype(float)[self.row, self.slot]
+
+    @property
+    def hours(self) -> np.ndarray:
+        """Of each visit since day 1 of its period began; stored times are good to a second."""
+        spec, hours = self.who.study.config.visits, 24.0 * self.time[self.row, self.slot]
+        if spec.times is None:
+            return 24.0 * np.round((hours - spec.time_of_day) / 24.0) + spec.time_of_day
+        return self.who.study.config.drug.first_dose + np.array(spec.times)[self._nearest(hours)]
 
     def table(
         self,
@@ -162,7 +174,7 @@ class Visits:
         """The rows of one measurement, with a baseline where a time (d) for it is given, and which
         values are below a limit of quantification where measurements have one; NaN: this has none.
         """
-        value = self.who.given(self.outcomes[name]).astype(float)[self.row, self.slot]
+        value = self.values(name)
         time = self.time[self.row, self.slot]
         day = np.floor(self.who.starts[self.row] + time).astype(np.int32) + 1
         same = np.zeros(len(day), int)
@@ -203,12 +215,17 @@ class Visits:
         times = self.who.study.config.visits.times
         if times is None:
             return []
-        hours = 24.0 * time - self.who.study.config.drug.first_dose
-        nearest = np.abs(hours[:, None] - np.array(times)).argmin(axis=1)
+        nearest = self._nearest(24.0 * time)
         return [
             Variable("ATPT", "Analysis Timepoint", coded(nearest, [f"{h:g} h" for h in times])),
             Variable("ATPTN", "Analysis Timepoint (N)", np.array(times)[nearest], "h"),
         ]
+
+    def _nearest(self, hours: np.ndarray) -> np.ndarray:
+        """The number of the planned time that each of these is about."""
+        config = self.who.study.config
+        after = hours - config.drug.first_dose
+        return np.abs(after[:, None] - np.array(config.visits.times)).argmin(axis=1)
 
     def _last_before(self, time: np.ndarray, limit: float) -> np.ndarray:
         """Which rows are their subject's last at or before a time."""

@@ -74,6 +74,7 @@ class Treated(NamedTuple):
 
     - `time` (days since the first day's start), `attended`, and `values` by name at each visit in
       order; `used` says which slots hold a visit that was due.
+    - `doses`: what of the drug entered at each dosing time, (conditions, subjects, doses).
     - `endpoints`: by name, a dict of value, valid and, for a time to an event, event.
     - `status`, `stopped` (h), `steps` of the solver; `state`: the model's where the solve ended, by
       component. `overflow`: visits beyond the room for them.
@@ -83,6 +84,7 @@ class Treated(NamedTuple):
     used: Column
     attended: Column
     values: dict[str, Column]
+    doses: Column
     endpoints: dict[str, dict[str, Column]]
     status: Column
     stopped: Column
@@ -343,6 +345,7 @@ def _treat(
             used=used,
             attended=attended,
             values=values,
+            doses=walked.administered.T.astype(jnp.float32),
             endpoints=endpoints_of(config, time, attended, values),
             status=walked.status,
             stopped=walked.stopped,

@@ -70,6 +70,11 @@ class Protocol:
     period_effects: Mapping[str, Sequence[float]]
 
     @property
+    def dosing_times(self) -> np.ndarray:
+        """When doses may be taken, in h since day 1 of a period began."""
+        return np.asarray(self.events.time)[list(self.pattern.ordered)]
+
+    @property
     def factors(self) -> dict[str, np.ndarray]:
         """By parameter that differs between conditions, the factor on it in each, (condition,)."""
         names = dict.fromkeys([*self.period_effects, *(n for a in self.arms for n in a.parameters)])

@@ -9,6 +9,7 @@ Groups (each with its own coordinates):
 - `/randomisation`: arm (in a crossover the sequence, and the arm of each period), centre, stratum,
   enrolment and dropout of each subject in its trial.
 - `/outcomes`: potential outcomes at each visit under every arm (with `keep: outcomes`).
+- `/doses`: what was taken at each dosing time under every arm (with `keep: outcomes`).
 - `/endpoints`: potential endpoints, their validity, and the solver's status, under every arm.
 - `/estimates`: every analysis of every trial.
 - `/truth`, `/operating_characteristics`: by analysis, each number with its Monte-Carlo error.
@@ -34,6 +35,7 @@ from trials.analyses import Estimates
 from trials.analyses import Status as AnalysisStatus
 from trials.conduct import Conduct
 from trials.config import AnalysisSpec
+from trials.dosing import HOURS_A_DAY
 from trials.estimation import Truth
 from trials.failures import Tallies, failed_solves
 from trials.operating_characteristics import OperatingCharacteristics, Simulated
@@ -113,6 +115,7 @@ def tree(study: Study, pieces: Pieces) -> xr.DataTree:
         "subjects": builder.subjects(),
         "randomisation": builder.randomisation(),
         "outcomes": builder.outcomes(),
+        "doses": builder.doses(),
         "endpoints": builder.endpoints(),
         "estimates": builder.estimates(),
         "truth": builder.truth(),
@@ -123,7 +126,7 @@ def tree(study: Study, pieces: Pieces) -> xr.DataTree:
         "counts": builder.counts(),
     }
     if config.keep != "outcomes":
-        del groups["outcomes"]
+        del groups["outcomes"], groups["doses"]
     if config.keep == "estimates":
         del groups["endpoints"]
     root = xr.Dataset(attrs={"title": config.title, "model": config.model, "seed": config.seed})
@@ -252,6 +255,27 @@ class _Builder:
             variables[name] = self.potential_column(column, units=unit)
         dataset = self.dataset(variables, *self.potential_axes)
         return dataset.assign_coords(visit=np.arange(treated.time.shape[-1]))
+
+    def doses(self) -> xr.Dataset:
+        # Stated doses in place of what of them enters the model.
+        entered = self.config.drug.fraction * np.array(
+            [arm.bioavailability for arm in self.study.protocol.arms], np.float32
+        )
+        taken = self.pieces.patients.treated.doses
+        taken = taken / np.tile(entered, self.periods.number)[:, None, None]
+        axes, values, attributes = self.potential_column(
+            taken.astype(np.float32),
+            units="mg",
+            description=f"{self.config.drug.name} taken; 0 if it was not, NaN once a solve failed",
+        )
+        time = self.study.protocol.dosing_times
+        dataset = self.dataset(
+            {"taken": ((*axes[:-1], "dose"), values, attributes)}, *self.potential_axes
+        )
+        attributes = {"units": "d", "description": "since day 1 began, as visits'"}
+        return dataset.assign_coords(
+            dose=np.arange(len(time)), time=("dose", time / HOURS_A_DAY, attributes)
+        )
 
     def endpoints(self) -> xr.Dataset:
         patients = self.pieces.patients

@@ -307,7 +307,7 @@ def _without_visits(treated: Treated, keep: bool) -> Treated:
     if keep:
         return treated
     none = np.zeros((*treated.status.shape, 0), np.float32)
-    return treated._replace(time=none, used=none, attended=none, values={})
+    return treated._replace(time=none, used=none, attended=none, values={}, doses=none)
 
 
 def _room_needed(used: np.ndarray) -> int:

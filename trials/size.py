@@ -40,15 +40,16 @@ class Part(NamedTuple):
 
 class Sizes(NamedTuple):
     """What a subject of a study consists of: how many covariates and quantities, parameters,
-    measured outputs and visits there is room for."""
+    measured outputs, visits there is room for, and dosing times."""
 
     covariates: int
     parameters: int
     measured: int
     visits: int
+    doses: int
 
 
-def sizes(config: TrialConfig, cohort: Cohort, model: Model, most_visits: int) -> Sizes:
+def sizes(config: TrialConfig, cohort: Cohort, model: Model, most_visits: int, doses: int) -> Sizes:
     """The sizes of a config's subjects, with no more visits than are scheduled."""
     rounded = VISITS_AT_ONCE * -(-config.visits.planned // VISITS_AT_ONCE)
     return Sizes(
@@ -58,6 +59,7 @@ def sizes(config: TrialConfig, cohort: Cohort, model: Model, most_visits: int) -
         + len(cohort.population.between_occasion) * (_periods(config) - 1),
         measured=len(config.visits.measure),
         visits=min(rounded, most_visits),
+        doses=doses,
     )
 
 
@@ -134,7 +136,8 @@ def _bytes(config: TrialConfig, sizes: Sizes, *, visits: bool) -> int:
     solve = 4 * _SMALL
     # Of each visit its time, two flags, the dose, and every output as it is and as it is measured.
     visit = _SMALL + 2 * _FLAG + _SMALL * (1 + 2 * sizes.measured)
-    an_arm = endpoint * len(config.endpoints) + solve + visit * sizes.visits * visits
+    at_times = visit * sizes.visits + _SMALL * sizes.doses
+    an_arm = endpoint * len(config.endpoints) + solve + at_times * visits
     return address + drawn + _FLAG * criteria + an_arm * len(config.arms) * _periods(config)
 
 

@@ -42,7 +42,10 @@ class Study:
     def bytes(self) -> int:
         """Bytes of memory that the numbers of a run take at least."""
         protocol = self.protocol
-        shape = sizes(self.config, protocol.cohort, protocol.model, protocol.most_visits)
+        shape = sizes(
+            self.config, protocol.cohort, protocol.model, protocol.most_visits,
+            len(protocol.dosing_times),
+        )  # fmt: skip
         return total(self.config, shape)
 
     @property

@@ -17,6 +17,9 @@ import numpy as np
 from arviz_stats.base.array import BaseArray
 from jaxtyping import Float
 
+ALIKE = 1e-9
+"""Log densities of thousands that differ by no more than this differ by rounding."""
+
 MOST_PARETO_K = 0.7
 """Largest Pareto k of reliable estimates, with 2,200 draws or more. Vehtari A, Simpson D, Gelman A,
 Yao Y, Gabry J. Pareto smoothed importance sampling. J Mach Learn Res 2024; 25:72; the bound is
@@ -28,7 +31,8 @@ class LeaveOneOut(NamedTuple):
 
     - `elpd`: their sum, `standard_error`: of it, from the spread over subjects; `p_loo`: effective
       number of parameters.
-    - `elpd_of`, `p_loo_of`, `pareto_k`: (subjects,), of each.
+    - `elpd_of`, `p_loo_of`, `pareto_k`: (subjects,), of each; k is minus infinity for a subject
+      whose data say nothing, such as one without a dose.
     - `most_pareto_k`: above which the number of a subject is not reliable.
     - `draws`: that were used; those at which some subject is impossible were not.
     """
@@ -60,8 +64,13 @@ def leave_one_out(log_likelihood: Float[np.ndarray, "draws subjects"]) -> LeaveO
     kept = log_likelihood[usable]
     if len(kept) < 2:
         raise ValueError(f"all subjects are possible at {len(kept)} draws only")
-    found = BaseArray().loo(kept.T[:, None])  # one chain
-    elpd_of, pareto_k, p_loo_of = (np.asarray(each, float) for each in found)
+    # Of a subject whose data say nothing weights are all the same, but for rounding.
+    elpd_of, p_loo_of = kept.mean(axis=0), np.zeros(kept.shape[1])
+    pareto_k = np.full(kept.shape[1], -np.inf)
+    telling = np.ptp(kept, axis=0) > ALIKE
+    if np.any(telling):
+        found = BaseArray().loo(kept[:, telling].T[:, None])  # one chain
+        elpd_of[telling], pareto_k[telling], p_loo_of[telling] = found
     return LeaveOneOut(
         elpd=float(elpd_of.sum()),
         standard_error=math.sqrt(len(elpd_of)) * float(np.std(elpd_of)),

@@ -8,6 +8,7 @@ from cohorts.fits.fit import Fit, read
 from cohorts.fits.posterior import Learned, learned
 
 if TYPE_CHECKING:
+    from cohorts.fits.exporting import SimulatedData, simulated_data
     from cohorts.fits.report import render
     from cohorts.fits.running import NotTrusted, run, unfinished
 
@@ -16,14 +17,20 @@ __all__ = [
     "FitConfig",
     "Learned",
     "NotTrusted",
+    "SimulatedData",
     "learned",
     "read",
     "render",
     "run",
+    "simulated_data",
     "unfinished",
 ]
 
-_COMPUTING = {"report": ("render",), "running": ("NotTrusted", "run", "unfinished")}
+_COMPUTING = {
+    "exporting": ("SimulatedData", "simulated_data"),
+    "report": ("render",),
+    "running": ("NotTrusted", "run", "unfinished"),
+}
 
 
 def __getattr__(name: str) -> Any:

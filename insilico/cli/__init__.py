@@ -8,6 +8,7 @@ import typer
 from insilico.cli.calibrate import calibrate
 from insilico.cli.check import check
 from insilico.cli.estimates import estimates
+from insilico.cli.export import export
 from insilico.cli.fit import fit
 from insilico.cli.init import init
 from insilico.cli.models import models
@@ -47,6 +48,7 @@ app.command()(fit)
 app.command()(calibrate)
 app.command()(check)
 app.command()(report)
+app.command()(export)
 app.command()(init)
 app.command()(estimates)
 app.command()(schema)

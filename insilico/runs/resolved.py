@@ -33,14 +33,14 @@ def resolved_text(document: Document, overrides: Sequence[str] = ()) -> str:
             return text
     except (OSError, UnicodeError, YAMLError, ConfigError, KeyError, IndexError, TypeError):
         pass  # whatever is odd about the text, the values are at hand
-    return _dump(document.data)
+    return as_yaml(document.data)
 
 
 def _with_values(text: str, document: Document, overrides: Sequence[str]) -> str:
     tree = _yaml().load(text)
     for override in overrides:
         _put(tree, override.partition("=")[0].strip().split("."), document)
-    return _dump(tree)
+    return as_yaml(tree)
 
 
 def _put(node: Any, steps: list[str], document: Document, path: Path = ()) -> None:
@@ -67,7 +67,8 @@ def _digest(text: str) -> str:
         return load(path).digest()
 
 
-def _dump(values: Any) -> str:
+def as_yaml(values: Any) -> str:
+    """Plain values, or what was read from YAML with its comments, as a text."""
     stream = io.StringIO()
     _yaml().dump(values, stream)
     return stream.getvalue()

@@ -202,7 +202,7 @@ def walk_ahead(
         _, shown = lax.while_loop(
             lambda carry: any_of(arrived & (carry[0] <= this.last)), show_arrived, (row, shown)
         )
-        return (course.act(now, this.event.event), shown, turns), None
+        return (course.act(now, this.event.event)[0], shown, turns), None
 
     (end, shown, turns), _ = lax.scan(
         pass_stretch,
@@ -222,4 +222,4 @@ def walk_ahead(
 
     times = times if times.ndim == 2 else jnp.broadcast_to(times[:, None], (*times.shape, lanes))
     seen = jax.vmap(outputs)(times, shown.rows(lanes))
-    return walks.result(course, events, end, Seen(seen, (), ())), turns
+    return walks.result(course, events, end, Seen(seen, (), (), ())), turns

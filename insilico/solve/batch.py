@@ -38,6 +38,8 @@ class Solution(NamedTuple):
 
     - `outputs`: the model's outputs NamedTuple, (patients, times).
     - `visit_time`: (patients, slots), NaN where unused; `records`, the rule's, alike.
+    - `administered`: what a rule gave at each event that asks for an order, (patients, orders); NaN
+      where a patient failed before. `()` without a rule.
     - `status`, `stopped`, `steps`: (patients,), see `insilico.solve.Walk`.
     - `triggered`: the model's `Triggers`, of each `first`, the time of its first event or NaN, and
       `count`, how many there were, (patients,). `()` for a model without triggers.
@@ -49,6 +51,7 @@ class Solution(NamedTuple):
     outputs: Any
     visit_time: np.ndarray
     records: Any
+    administered: Any
     status: np.ndarray
     stopped: np.ndarray
     steps: np.ndarray

@@ -257,8 +257,11 @@ class Course:
         status = jnp.where(late, Status.LATE_VISIT, condition.status).astype(jnp.int32)
         return condition._replace(plan=plan, status=status), due & ~late, record
 
-    def act(self, condition: Condition, row: Events) -> Condition:
-        """What the row does to each lane; the state of one that has failed stays as it is."""
+    def act(self, condition: Condition, row: Events) -> tuple[Condition, Array]:
+        """What the row does to each lane; the state of one that has failed stays as it is.
+
+        With it the row's amount, times the rule's order where it asks for one.
+        """
         solved = condition.status == Status.OK
         condition, amount = self._ordered(condition, row)
         if self._has(Kind.RESET):
@@ -311,7 +314,7 @@ class Course:
                     for start, slope in zip(starts, condition.slopes, strict=True)
                 ),
             )
-        return condition
+        return condition, amount
 
     def _reset(self, condition: Condition, row: Events) -> Condition:
         # A failed lane keeps the time at which it stopped.

@@ -91,6 +91,7 @@ class Pattern:
     - `observed`: indices of the rows that observe, one an output time, in order.
     - `slots`: for each row, whether it is a free slot for a visit.
     - `infused`: the compartments that are ever infused.
+    - `ordered`: indices of the rows that ask a rule for an order.
     - `start`: the time of the initial state.
     - `kinds`: the kinds of rows that may occur, beside `NONE`; others do nothing.
     - `between`: for each row, whether steps pass over it and what it observes is interpolated;
@@ -104,6 +105,7 @@ class Pattern:
     start: float = 0.0
     kinds: tuple[Kind, ...] = SCHEDULED
     between: tuple[bool, ...] = ()
+    ordered: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,6 +230,7 @@ def schedule(
         start=float(start),
         between=_between(rows, _pays(model, rows) if interpolate is None else interpolate),
         kinds=(*SCHEDULED, Kind.PAUSE) if triggers else SCHEDULED,
+        ordered=tuple(index for index, row in enumerate(rows) if row.action[3] >= 0),
     )
     events = Events(
         time=np.array([row.time for row in rows], float),

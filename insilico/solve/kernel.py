@@ -37,8 +37,8 @@ from insilico.solve.walks import Prior, Walk, started
 class _Given(NamedTuple):
     """What the kernel reads.
 
-    - `observation`, `slot`: for each row the number of its output time and of its slot, or -1; the
-      first (rows, patients) where each patient observes at rows of its own.
+    - `observation`, `slot`, `ask`: for each row the number of its output time, of its slot and of
+      its order, or -1; the first (rows, patients) where each patient observes at rows of its own.
     - `tolerances`: the numbers, (3,). `constants`: numbers that the rule closes over, each (1,).
     - `order`: the patient of each lane; None where they stand in their own order.
     """
@@ -47,6 +47,7 @@ class _Given(NamedTuple):
     events: Events
     observation: Array
     slot: Array
+    ask: Array
     tolerances: Array
     start: Condition
     subject: Any
@@ -100,6 +101,7 @@ def walk_in_kernel(
         if prior is None
         else _numbered_by_lane(pattern.rows, prior.observing),
         _numbered(pattern.rows, slots),
+        _numbered(pattern.rows, pattern.ordered),
         jnp.stack([jnp.asarray(number, course.dtype) for number in tolerances[:3]]),
         start,
         subject,
@@ -118,6 +120,7 @@ def walk_in_kernel(
         records=()
         if rule is None
         else jax.tree.map(lambda leaf: tabled(len(slots), leaf), records),
+        administered=() if rule is None else tabled(len(pattern.ordered), start.position.time),
         status=start.status,
         stopped=start.position.time,
         steps=start.position.steps,

@@ -330,7 +330,13 @@ class Program:
             now = self._hold_visits(now, row, index, here)
         if now.watch is not None:
             now = self._react(now, row, here)
-        now = _select(here, self.course.act(now, row), journey.condition)
+        solved = now.status == Status.OK
+        after, amount = self.course.act(now, row)
+        if self.course.rule is not None and self.pattern.ordered:
+            number = self.given.ask.at_row(index, self.patient)
+            amount = jnp.where(solved, amount, jnp.nan)
+            self._write(self.walk.administered, amount, number, here & (number >= 0))
+        now = _select(here, after, journey.condition)
 
         following = jnp.where(waiting, journey.row + 1, journey.row)
         next_index = jnp.clip(following, 0, rows - 1)

@@ -33,6 +33,8 @@ class Walk(NamedTuple):
     - `outputs`: the model's, at the observing rows: (observations, lanes); NaN once a lane failed.
     - `visit_time`: (slots, lanes), NaN where a slot went unused; `records`, the rule's, alike,
       where they are floating-point numbers (others mean nothing there).
+    - `administered`: at the rows that ask for an order, the amount times the rule's order, (orders,
+      lanes); NaN once a lane failed, `()` without a rule.
     - `status`: (lanes,), a `Status`; `stopped`: the time reached; `steps`: trial steps taken.
     - `state`: the state after the last row; of a lane that failed, the one at which it stopped.
     - `triggered`: the model's `Triggers` of an `insilico.solve.triggers.Occurrence` each, (lanes,);
@@ -43,6 +45,7 @@ class Walk(NamedTuple):
     outputs: Any
     visit_time: Array
     records: Any
+    administered: Any
     status: Array
     stopped: Array
     steps: Array
@@ -137,11 +140,13 @@ class Row(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is seen of each lane at a row: outputs, the time of a visit, and its record."""
+    """What is seen of each lane at a row: outputs, the time of a visit, its record, and what a dose
+    amounts to."""
 
     outputs: list[Array]
     visit_time: Any
     record: Any
+    amount: Any
 
 
 def rows_of(events: Events, pattern: Pattern) -> Row:
@@ -164,7 +169,7 @@ def leave(course: Course, now: Condition, this: Row) -> tuple[Condition, Seen]:
         for leaf in jax.tree.leaves(course.outputs(now.position, now.inputs))
     ]
     if course.rule is None:
-        return course.act(_reacted(course, now, row), row), Seen(outputs, (), ())
+        return course.act(_reacted(course, now, row), row)[0], Seen(outputs, (), (), ())
     no_record = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
         jax.eval_shape(course.hold_visit, now, row)[2],
@@ -182,7 +187,10 @@ def leave(course: Course, now: Condition, this: Row) -> tuple[Condition, Seen]:
         record,
     )
     visit_time = jnp.where(held, now.position.time, jnp.nan)
-    return course.act(_reacted(course, now, row), row), Seen(outputs, visit_time, record)
+    now = _reacted(course, now, row)
+    after, amount = course.act(now, row)
+    amount = jnp.where(now.status == Status.OK, amount, jnp.nan)
+    return after, Seen(outputs, visit_time, record, amount)
 
 
 def _reacted(course: Course, now: Condition, row: Events) -> Condition:
@@ -216,6 +224,9 @@ def result(
             else seen.visit_time[slots]
         ),
         records=jax.tree.map(lambda leaf: leaf[slots], seen.record),
+        administered=jax.tree.map(
+            lambda leaf: leaf[np.asarray(pattern.ordered, dtype=int)], seen.amount
+        ),
         status=reactions.ended_well(course, end.status),
         stopped=end.position.time,
         steps=end.position.steps,

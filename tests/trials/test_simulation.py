@@ -208,7 +208,7 @@ def test_visits_take_the_room_that_they_need():
     time = np.where(used, np.arange(room) + 1.0, 0.0)
     nothing = np.zeros((arms, subjects))
     treated = Treated(
-        time, used, used, {"inr": 2 * time}, {}, nothing, nothing, nothing, {}, nothing
+        time, used, used, {"inr": 2 * time}, nothing, {}, nothing, nothing, nothing, {}, nothing
     )
     three = _with_visits(treated, 3)
     assert {column.shape[-1] for column in (three.time, three.used, three.values["inr"])} == {3}
@@ -223,8 +223,8 @@ def test_states_of_failed_solves_stand_in_the_order_of_failures():
         arms, subjects = status.shape
         none = np.zeros((arms, subjects))
         treated = Treated(
-            none[..., None], none[..., None] > 0, none[..., None] > 0, {}, {}, status, none, none,
-            {"gut": numbers[status > 0]}, none,
+            none[..., None], none[..., None] > 0, none[..., None] > 0, {}, none[..., None], {},
+            status, none, none, {"gut": numbers[status > 0]}, none,
         )  # fmt: skip
         return Patients({"subject": {"attempts": np.ones(subjects)}}, treated)
 

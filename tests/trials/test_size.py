@@ -9,13 +9,14 @@ from trials.size import CEILING, parts, shown, sizes
 
 def first(study):
     protocol = study.protocol
-    shape = sizes(study.config, protocol.cohort, protocol.model, protocol.most_visits)
+    doses = len(protocol.dosing_times)
+    shape = sizes(study.config, protocol.cohort, protocol.model, protocol.most_visits, doses)
     return next(iter(parts(study.config, shape)))
 
 
 def test_it_is_what_the_results_take(coag_study, coag_tree):
     """Some columns are kept in another precision than they are computed in."""
-    groups = ("subjects", "randomisation", "outcomes", "endpoints")
+    groups = ("subjects", "randomisation", "outcomes", "doses", "endpoints")
     kept = sum(coag_tree[group].to_dataset().nbytes for group in groups)
     assert 0.7 < first(coag_study).bytes / kept < 1.3
 

@@ -1,6 +1,6 @@
 """Estimators over many trials at once: arrays (trial, subject) in, one `Estimates` out.
 
-That of a crossover takes (trial, subject, period).
+Those of a crossover take (trial, subject, period).
 
 One estimator a file. All of them take (outcome…, arm, used, …) with the trial axis first, compare
 the arm `treatment` with the arm `reference`, and count what could not be analysed in a `Status`
@@ -11,6 +11,7 @@ from insilico import devices as _devices  # noqa: F401  (float64)
 from trials.analyses._estimates import Estimates, Status, in_batches
 from trials.analyses._least_squares import indicator_columns
 from trials.analyses.crossover_geometric_mean_ratio import crossover_geometric_mean_ratio
+from trials.analyses.crossover_mean_difference import crossover_mean_difference
 from trials.analyses.geometric_mean_ratio import geometric_mean_ratio
 from trials.analyses.hazard_ratio import hazard_ratio
 from trials.analyses.kaplan_meier import KaplanMeier, kaplan_meier
@@ -26,6 +27,7 @@ __all__ = [
     "KaplanMeier",
     "Status",
     "crossover_geometric_mean_ratio",
+    "crossover_mean_difference",
     "geometric_mean_ratio",
     "hazard_ratio",
     "in_batches",

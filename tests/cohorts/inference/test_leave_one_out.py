@@ -91,6 +91,15 @@ def test_draws_at_which_somebody_is_impossible_do_not_count(likelihood):
         leave_one_out(np.full((5, 8), -np.inf))
 
 
+def test_a_subject_whose_data_say_nothing_is_not_told_as_influential(likelihood):
+    """Such as one without a dose; its likelihood is the same at every draw, but for rounding."""
+    rounding = 1e-14 * np.random.default_rng(0).normal(size=DRAWS)
+    found = leave_one_out(np.column_stack([likelihood, -1.5 + rounding]))
+    assert len(found.unreliable) == 0
+    assert found.elpd_of[8] == pytest.approx(-1.5) and found.p_loo_of[8] == 0.0
+    assert found.elpd_of[:8].tolist() == leave_one_out(likelihood).elpd_of.tolist()
+
+
 def test_a_subject_that_determines_the_posterior_alone_is_told():
     rng = np.random.default_rng(3)
     theta = rng.normal(size=1000)

@@ -68,7 +68,7 @@ OBSERVE = [24.0, 100.0, 150.0, 220.0]
 def simulated_alone(patient, first, target, noise):
     """One patient of the titration by matrix exponentials and an ordinary loop over time."""
     plan_next, memory = first, Dosing(1.0, 0.0, 0.0, 1.0)
-    visits, rows = [], []
+    visits, rows, given = [], [], []
     # At one instant: a visit, then an observation, then doses.
     points = [(time, 1, None) for time in OBSERVE] + [(dose.time, 2, dose) for dose in DAILY]
     for time, _, dose in sorted(points, key=lambda point: point[:2]):
@@ -86,10 +86,11 @@ def simulated_alone(patient, first, target, noise):
         amount = dose.amount * {-1: 1.0, 0: memory.level, 1: 0.5 * memory.level}[dose.order]
         patient.state[0 if dose.compartment == "depot" else 1] += amount
         if dose.order >= 0:
+            given.append(amount)
             memory = memory._replace(orders=memory.orders + 1, given=memory.given + memory.level)
     while plan_next <= UNTIL:
         raise AssertionError("the last row comes after the last visit in this schedule")
-    return np.array(visits), np.array(rows), memory
+    return np.array(visits), np.array(rows), np.array(given)
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +139,13 @@ def test_rule_driven_visits_are_those_of_patients_simulated_one_by_one(titrated)
         np.testing.assert_allclose(found, visits, rtol=1e-6, err_msg=f"patient {index}")
         outputs = np.stack([output[index] for output in solution.outputs], axis=-1)
         np.testing.assert_allclose(outputs, rows, rtol=1e-6, atol=1e-6)
+
+
+def test_what_a_rule_gave_is_told_of_each_dose_that_asked_for_it(titrated):
+    solution, alone = titrated
+    expected = np.stack([given for _, _, given in alone])
+    assert expected.shape == (20, 10) and np.unique(expected[:, -1]).size > 10
+    np.testing.assert_allclose(solution.administered, expected, rtol=1e-6)
 
 
 def test_the_toy_titration_visits_often_rarely_and_at_odd_times(titrated):
@@ -223,68 +231,75 @@ def regular(one_compartment):
             {key: record[index][held] for key, record in solution.records.items()},
             Status(solution.status[index]),
             float(solution.outputs.central[index, -1]),
+            solution.administered[index].tolist(),
         )
 
     return of
 
 
 def test_a_visit_at_a_dose_precedes_it(regular):
-    times, records, status, _ = regular("at the doses")
+    times, records, status, _, _ = regular("at the doses")
     assert status == Status.OK
     assert times.tolist() == [0.0, 12.0, 24.0, 36.0, 48.0]
     # The k-th dose is 10 × (1 + visits so far); the plain 5 mg come at the start.
     assert records["central"].tolist() == [0.0, 25.0, 55.0, 95.0, 145.0]
 
 
+def test_a_patient_who_failed_is_given_nothing_that_is_known(regular):
+    """Doses at 0, 12, 24 and 36 h; the last is after the visit that came too soon."""
+    *_, given = regular("too often")
+    assert given[0] == 20.0 and math.isnan(given[-1])
+
+
 def test_the_memory_counts_orders_at_ordered_rows_only(regular):
-    _, records, _, _ = regular("at the doses")
+    _, records, _, _, _ = regular("at the doses")
     assert records["orders"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 def test_a_visit_between_doses_is_held_at_its_own_time(regular):
-    times, records, _, last = regular("between the doses")
+    times, records, _, last, _ = regular("between the doses")
     assert times.tolist() == [5.0, 17.0, 29.0, 41.0]
     assert records["central"].tolist() == [15.0, 35.0, 65.0, 105.0]
     assert last == 105.0
 
 
 def test_as_many_visits_as_fit_are_held(regular):
-    times, _, status, _ = regular("several between two doses")
+    times, _, status, _, _ = regular("several between two doses")
     assert status == Status.OK
     assert times.tolist() == list(range(1, 48, 4))
 
 
 def test_the_last_visit_counts(regular):
-    times, _, status, _ = regular("only at the very end")
+    times, _, status, _, _ = regular("only at the very end")
     assert status == Status.OK and times.tolist() == [48.0]
 
 
 def test_a_visit_after_the_end_is_not_held(regular):
-    times, _, status, _ = regular("just after the end")
+    times, _, status, _, _ = regular("just after the end")
     assert status == Status.OK and times.size == 0
 
 
 @pytest.mark.parametrize("name", ["never", "never, by not a number"])
 def test_a_patient_without_visits_is_dosed_all_the_same(regular, name):
-    times, _, status, last = regular(name)
+    times, _, status, last, _ = regular(name)
     assert status == Status.OK and times.size == 0 and last == 45.0
 
 
 def test_visits_stop_when_the_rule_says_so(regular):
-    times, _, status, last = regular("one only")
+    times, _, status, last, _ = regular("one only")
     assert status == Status.OK and times.tolist() == [7.0]
     assert last == 5.0 + 10.0 + 3 * 20.0
 
 
 def test_visits_closer_than_the_shortest_recheck_are_a_failure(regular):
-    times, _, status, last = regular("too often")
+    times, _, status, last, _ = regular("too often")
     assert status == Status.LATE_VISIT
     assert len(times) < 48 and math.isnan(last)
 
 
 def test_a_visit_without_a_slot_is_a_failure_at_the_end_too(regular):
     """The last interval has three slots for the nine visits asked for."""
-    times, _, status, _ = regular("too often at the end")
+    times, _, status, _, _ = regular("too often at the end")
     assert status == Status.LATE_VISIT
     assert times.tolist() == [47.0, 47.125, 47.25]
 

@@ -12,6 +12,7 @@ from scipy import integrate, stats
 from trials.analyses import (
     Status,
     crossover_geometric_mean_ratio,
+    crossover_mean_difference,
     geometric_mean_ratio,
     in_batches,
 )
@@ -131,6 +132,26 @@ def test_a_crossover_is_least_squares_with_an_effect_of_every_subject(sequences)
         ours = [found.estimate, found.standard_error, found.lower, found.upper]
         np.testing.assert_allclose([float(o[trial]) for o in ours], theirs, rtol=1e-10, atol=1e-12)
         assert float(found.p_value[trial]) == pytest.approx(fit.pvalues["C(arm)[T.1]"], rel=1e-9)
+
+
+def test_a_difference_in_means_within_subjects_is_that_of_paired_values_by_sequence():
+    """Two periods: half the difference of the sequences' mean differences between periods."""
+    value, arm, used = crossovers(2, 10, [[1, 0], [0, 1]], ratio=0.8, cv=0.3)
+    value = value - 1.0  # some below zero, which have no logarithm
+    used = used.copy()
+    used[0, 3, 1] = False
+    found = crossover_mean_difference(*map(jnp.asarray, (value, arm, used)), level=0.9)
+    for trial in range(2):
+        whole = used[trial].all(axis=1)
+        apart = (value[trial, :, 0] - value[trial, :, 1])[whole]
+        first = arm[trial, whole, 0] == 1
+        _, p = stats.ttest_ind(apart[first], apart[~first])
+        expected = (apart[first].mean() - apart[~first].mean()) / 2
+        assert float(found.estimate[trial]) == pytest.approx(expected, rel=1e-10)
+        assert float(found.p_value[trial]) == pytest.approx(p, rel=1e-9)
+        taken = value[trial][whole]
+        means = [taken[arm[trial][whole] == number].mean() for number in (0, 1)]
+        np.testing.assert_allclose(found.mean[trial], means, rtol=1e-12)
 
 
 def test_two_groups_are_a_t_test_of_logarithms():
