@@ -31,6 +31,9 @@ EDGE = 1e-9
 LARGEST = 500.0
 """Of a logarithm or logit: a sampler that strays further meets a failed solve, not an infinity."""
 
+FACTOR = "cholesky_"
+"""How the sites begin that correlations are made of."""
+
 PREFIX = {"log_normal": "log_", "logit_normal": "logit_", "normal": "", "box_cox": "box_cox_"}
 """What x is of the parameter; a normal parameter is itself x."""
 
@@ -262,7 +265,7 @@ class Block:
         import numpyro
 
         factor: Any = numpyro.sample(
-            "cholesky_" + "_".join(self.parameters),
+            FACTOR + "_".join(self.parameters),
             numpyro.distributions.LKJCholesky(len(self.parameters), self.concentration),
         )
         products = factor @ factor.T

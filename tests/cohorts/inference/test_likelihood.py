@@ -212,8 +212,9 @@ def test_a_subject_is_predicted_as_one_of_the_component_that_it_belongs_to(oral,
 def test_a_typical_subject_belongs_to_the_largest_component():
     shares = jnp.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])
     with at_centre(), numpyro.plate("subject", 2):
-        found = numpyro.sample("speed", numpyro.distributions.Categorical(probs=shares))
-    assert list(found) == [1, 0]
+        of_components: Any = numpyro.distributions.Categorical(probs=shares)
+        found = numpyro.sample("speed", of_components)
+    assert np.asarray(found).tolist() == [1, 0]
 
 
 def test_values_that_no_parameters_explain_are_named(oral, table):
