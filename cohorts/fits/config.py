@@ -8,7 +8,12 @@ from pydantic import Field
 
 from cohorts.data import DataSpec
 from cohorts.hierarchy import HierarchySpec
-from cohorts.inference.settings import Approximation, Method, Sampling
+from cohorts.inference.settings import (
+    Approximation,
+    Method,
+    Sampling,
+    SimulationBasedCalibration,
+)
 from insilico.config import SolverSpec, Spec
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -74,4 +79,7 @@ class FitConfig(HierarchySpec):
     )
     solver: FitSolverSpec = FitSolverSpec()
     checks: ChecksSpec = ChecksSpec()
+    sbc: SimulationBasedCalibration = Field(
+        default=SimulationBasedCalibration(), description="For `insilico sbc`"
+    )
     assumptions: list[str] = Field(default_factory=list)

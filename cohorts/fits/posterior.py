@@ -46,7 +46,12 @@ def learned(folder: str | os.PathLike[str], *, untrusted: bool = False) -> Learn
         run = RunFolder.open(folder)
         kind = run.manifest.get("kind")
         if kind not in ("fit", "calibration"):
-            raise_any([Fault((), "is the folder of a trial, not of a fit", str(folder))])
+            what = (
+                "the test of a fit, not of the fit itself"
+                if kind == "sbc"
+                else "a trial, not of a fit"
+            )
+            raise_any([Fault((), f"is the folder of {what}", str(folder))])
         run.check({"report.html"})
     except RunFolderError as error:
         hint = (

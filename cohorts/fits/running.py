@@ -129,7 +129,7 @@ def _found(
         return _sampled(fit, joint, data, begun, stages)
     stages("search", 0, 1)
     results.ahead(fit, joint, data)
-    shares = _centring(fit, joint, data) if fit.config.method == "svi" else None
+    shares = centring_of(fit, joint, data) if fit.config.method == "svi" else None
     found = approximated(fit, joint, data, shares, lambda words: stages("search", 0, 1, words))
     stages("search", 1, 1, _where_it_ended(found))
     return found
@@ -154,7 +154,7 @@ class _Sampled(NamedTuple):
 
 
 def _sampled(fit: Fit, joint: Joint, data: Data, begun: Unfinished, stages: Stages) -> _Sampled:
-    shares = _centring(fit, joint, data)
+    shares = centring_of(fit, joint, data)
     drawn = sample(
         model_of(joint, shares),
         {"data": data},
@@ -174,8 +174,8 @@ def _sampled(fit: Fit, joint: Joint, data: Data, begun: Unfinished, stages: Stag
     return _Sampled(drawn.tree, None, drawn.counts._asdict(), told)
 
 
-def _centring(fit: Fit, joint: Joint, data: Data) -> dict[str, np.ndarray]:
-    """How much each random effect of each subject is sampled as itself."""
+def centring_of(fit: Fit, joint: Joint, data: Data) -> dict[str, np.ndarray]:
+    """By the config, how much each random effect of each subject is sampled as itself."""
     if fit.config.parameterisation == "auto":
         return centring(joint, data, fit.config.seed)
     share = float(fit.config.parameterisation == "centred")

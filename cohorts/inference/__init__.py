@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cohorts.inference.settings import TARGETS, Approximation, Sampling
 
 if TYPE_CHECKING:
-    from cohorts.inference.calibration import Calibration, calibrate, simulator
+    from cohorts.inference.calibration import Calibration, calibrate, ranked, simulator
     from cohorts.inference.checkpoints import CheckpointError
     from cohorts.inference.density import ModelError
     from cohorts.inference.expansions import Linearised, linearised
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         NormalApproximation,
         normal_approximation,
     )
-    from cohorts.inference.numpyro_model import model_of
+    from cohorts.inference.numpyro_model import model_of, prior_of
     from cohorts.inference.parameterisation import centring
     from cohorts.inference.pareto_smoothing import Weights
     from cohorts.inference.patients import Data
@@ -80,6 +80,8 @@ __all__ = [
     "model_of",
     "normal_approximation",
     "objective_function_value",
+    "prior_of",
+    "ranked",
     "sample",
     "scores",
     "simulator",
@@ -88,7 +90,7 @@ __all__ = [
 ]
 
 _COMPUTING = {
-    "calibration": ("Calibration", "calibrate", "simulator"),
+    "calibration": ("Calibration", "calibrate", "ranked", "simulator"),
     "checkpoints": ("CheckpointError",),
     "density": ("ModelError",),
     "expansions": ("Linearised", "linearised"),
@@ -101,7 +103,7 @@ _COMPUTING = {
     "maximum_likelihood": ("Maximum", "covariance", "maximise", "standard_errors"),
     "modes": ("Modes", "ModeStatus", "Search", "individual_modes"),
     "normal_approximations": ("NormalApproximation", "normal_approximation"),
-    "numpyro_model": ("model_of",),
+    "numpyro_model": ("model_of", "prior_of"),
     "parameterisation": ("centring",),
     "pareto_smoothing": ("Weights",),
     "patients": ("Data",),

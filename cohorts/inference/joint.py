@@ -187,6 +187,11 @@ class Joint:
         return tuple(site.name for site in self._parts.population)
 
     @property
+    def effect_sites(self) -> tuple[str, ...]:
+        """The sites of the subjects' random effects."""
+        return tuple(site.name for site in self._parts.individual)
+
+    @property
     def effects(self) -> tuple[str, ...]:
         """Of the subjects' coordinates, (K,): the sites of their random effects."""
         return tuple(name for site in self._parts.individual for name in site.names)

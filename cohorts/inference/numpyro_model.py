@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+from jaxtyping import Array
 from numpyro import handlers
 from numpyro.infer.reparam import LocScaleReparam
 
@@ -33,11 +34,6 @@ def model_of(
     probable; the subjects' own parameters are then those of who belongs there. Raises `ValueError`
     for an effect that there is not.
     """
-    shares: Mapping[str, Any] = centred or {}
-    if unknown := [name for name in shares if name not in joint.effects]:
-        raise ValueError(
-            f"no random effect is called {', '.join(unknown)}; there are {', '.join(joint.effects)}"
-        )
 
     def model(data: Data) -> None:
         typical = joint.population.typical_values(joint.options)
@@ -59,6 +55,59 @@ def model_of(
         if membership:
             joint.described(typical, effects, likeliest, data)
 
+    return _as_sampled(joint, model, centred)
+
+
+def prior_of(
+    joint: Joint, centred: Mapping[str, float | np.ndarray] | None = None
+) -> Callable[[Data], None]:
+    """`model_of` without the likelihood, so that nothing is solved: what there is before any data.
+
+    It has the same sites of the population and its subjects, random effects of their own scale
+    included.
+    """
+
+    def model(data: Data) -> None:
+        joint.sampled_effects(joint.population.typical_values(joint.options), data)
+
+    return _as_sampled(joint, model, centred)
+
+
+def as_sampled(
+    joint: Joint, values: Mapping[str, Array], data: Data, centred: Mapping[str, Any]
+) -> dict[str, Array]:
+    """Values of all sites with those of random effects replaced by what `model_of` samples.
+
+    **Arguments:**
+
+    - `values`: of the population's and its subjects' sites by name, of one draw.
+    - `centred`: as for `model_of`.
+    """
+    with handlers.block(), handlers.trace() as sites, handlers.substitute(data=dict(values)):
+        joint.sampled_effects(joint.population.typical_values(joint.options), data)
+    result = dict(values)
+    for name, share in centred.items():
+        if np.all(np.asarray(share) == 1.0):
+            continue
+        of = sites[name]["fn"]
+        while hasattr(of, "base_dist"):
+            of = of.base_dist
+        # LocScaleReparam the other way.
+        standard = (result.pop(name) - of.loc) * of.scale ** (jnp.asarray(share) - 1.0)
+        result[f"{name}_decentered"] = standard + share * of.loc
+    return result
+
+
+def _as_sampled(
+    joint: Joint,
+    model: Callable[[Data], None],
+    centred: Mapping[str, float | np.ndarray] | None,
+) -> Callable[[Data], None]:
+    shares: Mapping[str, Any] = centred or {}
+    if unknown := [name for name in shares if name not in joint.effects]:
+        raise ValueError(
+            f"no random effect is called {', '.join(unknown)}; there are {', '.join(joint.effects)}"
+        )
     config: Any = {name: LocScaleReparam(centered=share) for name, share in shares.items()}
     reparametrised: Any = handlers.reparam(model, config=config)
     return reparametrised

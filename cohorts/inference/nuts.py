@@ -203,56 +203,61 @@ Returns the chains after it, and its results.
 
 
 @functools.lru_cache(maxsize=32)
-def together(density: Density, plan: Plan, own_data: bool = False) -> Program:
-    """The compiled program in which all chains go side by side.
-
-    With `own_data` the data's arrays have a leading axis (chains,).
-    """
+def together(density: Density, plan: Plan) -> Program:
+    """The compiled program in which all chains go side by side."""
 
     def block(
         chains: Chains, first: Array, count: Array, target: Array, data: Data
     ) -> tuple[Chains, Block]:
-        def step(chain: Chains, iteration: Array, data: Data) -> tuple[Chains, Statistics]:
+        def step(chain: Chains, iteration: Array) -> tuple[Chains, Statistics]:
             return _iteration(density, plan, chain, iteration, target, data)
 
-        steps = jax.vmap(step, in_axes=(0, None, 0 if own_data else None))
-
-        def all_chains(chains: Chains, iteration: Array) -> tuple[Chains, Statistics]:
-            return steps(chains, iteration, data)
-
-        return _iterated(all_chains, chains, first, count, chains.key.shape)
+        steps = jax.vmap(step, in_axes=(0, None))
+        return _iterated(steps, chains, first, count, chains.key.shape)
 
     options = compiler_options()
     return shared(jax.jit(block, compiler_options=options), options)
 
 
 @functools.lru_cache(maxsize=32)
-def apart(density: Density, plan: Plan, devices: int) -> Program:
+def apart(density: Density, plan: Plan, devices: int, abreast: int | None = None) -> Program:
     """The compiled program in which each chain goes alone, and waits for no other.
 
     The first `devices` of the host's have as many chains each, one after the other. A chain meets
     the same instructions whatever their number.
+
+    With `abreast`, chains have data of their own, whose arrays have a leading axis (chains,), and
+    in place of each chain go so many side by side, which wait for one another alone.
     """
     mesh = jax.make_mesh(
         (devices,), ("chains",), axis_types=(AxisType.Auto,), devices=jax.local_devices()[:devices]
     )
     split, whole = PartitionSpec("chains"), PartitionSpec()
+    group = () if abreast is None else (abreast,)
 
     def on_device(
         chains: Chains, counts: Array, first: Array, target: Array, data: Data
     ) -> tuple[Chains, Block]:
-        def block(own: tuple[Chains, Array]) -> tuple[Chains, Block]:
-            def step(chain: Chains, iteration: Array) -> tuple[Chains, Statistics]:
-                return _iteration(density, plan, chain, iteration, target, data)
+        def step(chain: Chains, iteration: Array, data: Data) -> tuple[Chains, Statistics]:
+            return _iteration(density, plan, chain, iteration, target, data)
 
-            chain, count = own
-            return _iterated(step, chain, first, count, ())
+        steps = jax.vmap(step, in_axes=(0, None, 0)) if group else step
 
-        chains, results = jax.lax.map(block, (chains, counts))
+        def block(own: tuple[Chains, Array, Data | None]) -> tuple[Chains, Block]:
+            chain, count, of_group = own
+            given = data if of_group is None else of_group
+
+            def all_steps(chain: Chains, iteration: Array) -> tuple[Chains, Statistics]:
+                return steps(chain, iteration, given)
+
+            return _iterated(all_steps, chain, first, count, group)
+
+        chains, results = jax.lax.map(block, (chains, counts, data if group else None))
         return chains, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), results)
 
     mapped = jax.shard_map(
-        on_device, mesh=mesh, in_specs=(split, split, whole, whole, whole),
+        on_device, mesh=mesh,
+        in_specs=(split, split, whole, whole, split if group else whole),
         out_specs=(split, PartitionSpec(None, "chains")), check_vma=False,
     )  # fmt: skip
     options = compiler_options()
@@ -262,19 +267,28 @@ def apart(density: Density, plan: Plan, devices: int) -> Program:
         chains: Chains, first: Array, count: Array, target: Array, data: Data
     ) -> tuple[Chains, Block]:
         (number,) = chains.key.shape
+        width = abreast or 1
         # Devices have as many each: what is missing are copies that do nothing.
-        filled = devices * -(-number // devices)
-        counts = np.where(np.arange(filled) < number, np.asarray(count), 0)
-        places = np.minimum(np.arange(filled), number - 1)
-        if filled != number:
-            chains = jax.tree.map(lambda leaf: leaf[places], chains)
+        rows = devices * -(-number // (width * devices))
+        counts = np.where(width * np.arange(rows) < number, np.asarray(count), 0)
+        places = np.minimum(np.arange(rows * width), number - 1).reshape(rows, *group)
+        filled = group or rows != number
         mine, all_ = NamedSharding(mesh, split), NamedSharding(mesh, whole)
+        if filled:
+            chains = jax.tree.map(lambda leaf: leaf[places], chains)
+        if group:
+            data = jax.tree.map(lambda leaf: leaf[places], data)
         found = compiled(
-            *jax.device_put((chains, counts), mine), *jax.device_put((first, target, data), all_)
+            *jax.device_put((chains, counts), mine),
+            *jax.device_put((first, target), all_),
+            jax.device_put(data, mine if group else all_),
         )
         # All of it on one device again, where it is no matter how many others there are.
         chains, results = jax.device_put(found, jax.local_devices()[0])
-        if filled != number:
+        if group:
+            chains = jax.tree.map(lambda leaf: jax.lax.collapse(leaf, 0, 2), chains)
+            results = jax.tree.map(lambda leaf: jax.lax.collapse(leaf, 1, 3), results)
+        if filled:
             chains = jax.tree.map(lambda leaf: leaf[:number], chains)
             results = jax.tree.map(lambda leaf: leaf[:, :number], results)
         return chains, results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from insilico.config import Spec
 
@@ -101,3 +101,47 @@ USED: dict[Method, tuple[str, ...]] = {
     "svi": ("draws", "steps", "particles", "rate", "guide"),
 }
 """The fields of `Approximation` that a method looks at."""
+
+BINS = 16
+"""Of ranks, in the test of uniformity; the number of draws kept, and one, is a multiple of it."""
+
+LEAST_DATASETS = 5 * BINS
+"""Fewer than 5 expected in a bin are too few for the test's distribution to be chi-squared."""
+
+
+class SimulationBasedCalibration(Spec):
+    """Settings of simulation-based calibration: `insilico sbc` looks whether a fit finds what made
+    its data, over data sets simulated from its own priors."""
+
+    datasets: Annotated[int, Field(ge=LEAST_DATASETS)] = Field(
+        default=100, description="Simulated data sets, each of which is fitted"
+    )
+    subjects: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="The first so many subjects of the data alone; all if left out"
+    )
+    warmup: Annotated[int, Field(ge=20)] = Field(
+        default=150, description="Iterations of adaptation, from the parameters that made the data"
+    )
+    draws: Annotated[int, Field(ge=BINS - 1)] = Field(
+        default=5 * BINS - 1,
+        description=f"Draws of each posterior that a parameter is ranked among: one less than a "
+        f"multiple of {BINS}",
+    )
+    thin: Annotated[int, Field(ge=1)] = Field(
+        default=5,
+        description="Every how manyth draw is kept; where those kept are correlated, ranks of a "
+        "fit that is right are not uniform either",
+    )
+    max_tree_depth: Annotated[int, Field(ge=1, le=15)] = Field(
+        default=6,
+        description="A trajectory has at most 2 ** this steps. Data sets wait for the longest of "
+        "their group",
+    )
+
+    @field_validator("draws")
+    @classmethod
+    def _in_bins(cls, draws: int) -> int:
+        if (draws + 1) % BINS:
+            near = BINS * max(1, round((draws + 1) / BINS)) - 1
+            raise ValueError(f"must be one less than a multiple of {BINS}, such as {near}")
+        return draws

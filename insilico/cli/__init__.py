@@ -14,6 +14,7 @@ from insilico.cli.init import init
 from insilico.cli.models import models
 from insilico.cli.report import report
 from insilico.cli.run import run
+from insilico.cli.sbc import sbc
 from insilico.cli.schema import schema
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ def _options(
 app.command()(run)
 app.command()(fit)
 app.command()(calibrate)
+app.command()(sbc)
 app.command()(check)
 app.command()(report)
 app.command()(export)

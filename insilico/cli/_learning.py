@@ -1,4 +1,4 @@
-"""What `insilico fit` and `insilico calibrate` have in common: runs that go on, and verdicts."""
+"""What `insilico fit`, `calibrate` and `sbc` have in common: runs that go on, and verdicts."""
 
 from __future__ import annotations
 
@@ -27,15 +27,20 @@ def carried_out(
         BadInput: its folder cannot be written.
         Failed: it cannot go on from its checkpoint, or finds nowhere to start.
     """
+    for other in begun.others():
+        say(f"note: {other} was left by a run with another config, data or versions")
+    if begun.begun and not restart:
+        say("going on where an interrupted run was; --restart begins anew")
+    return finished(run)
+
+
+def finished(run: Callable[[Stages], RunFolder]) -> tuple[RunFolder, fits.NotTrusted | None]:
+    """`carried_out` of a run that keeps nothing on the way."""
     from cohorts import fits
     from cohorts.inference import CheckpointError, ModelError
     from insilico.cli._progress import progress, spoken
     from insilico.runs import RunFolderError, Stages
 
-    for other in begun.others():
-        say(f"note: {other} was left by a run with another config, data or versions")
-    if begun.begun and not restart:
-        say("going on where an interrupted run was; --restart begins anew")
     try:
         with progress() as watch:
             return run(Stages(watch, words=spoken())), None

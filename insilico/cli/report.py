@@ -37,6 +37,10 @@ def report(
             from cohorts import summaries
 
             text = summaries.render(folder.results(), summaries.read(config), folder.manifest)
+        elif folder.manifest.get("kind") == "sbc":
+            from cohorts import fits, sbc
+
+            text = sbc.render(folder.results(), fits.read(config), folder.manifest)
         else:
             import trials
             from trials.running import page

@@ -80,6 +80,11 @@ class Table:
         return [(group, len(list(columns))) for group, columns in runs]
 
 
+PANELS = 720
+"""Width at which titles of panels do not run into each other (pixels), however many stand side by
+side: they are wrapped by the share that each has of it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Figure:
     """A plotly figure as plain data.
@@ -97,6 +102,13 @@ class Figure:
     table: Table | None = None
     number: int = 0
     kind: str = "figure"
+
+    @property
+    def least_width(self) -> int:
+        """Below which it is scrolled (pixels): panels side by side have titles."""
+        axes = [axis for key, axis in self.spec["layout"].items() if key.startswith("xaxis")]
+        across = {tuple(axis["domain"]) for axis in axes if "domain" in axis}
+        return PANELS if len(across) > 1 else 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,14 +66,12 @@ class PosteriorView(abc.ABC):
     @property
     def reasons(self) -> list[str]:
         """Why not."""
-        found = self.tree.attrs["reasons"]
-        return [found] if isinstance(found, str) else [str(reason) for reason in found]
+        return texts(self.tree.attrs["reasons"])
 
     @property
     def warnings(self) -> list[str]:
         """What is worth knowing before the results are used, and failed nothing."""
-        found = self.tree.attrs.get("warnings", [])
-        return [found] if isinstance(found, str) else [str(text) for text in found]
+        return texts(self.tree.attrs.get("warnings", []))
 
     @property
     def interval(self) -> float:
@@ -205,6 +203,11 @@ class View(PosteriorView):
         """The same of one output."""
         here = self.observations["output"] == name
         return {column: values[here] for column, values in self.observations.items()}
+
+
+def texts(found: Any) -> list[str]:
+    """An attribute that holds texts: of one alone a store gives back that."""
+    return [found] if isinstance(found, str) else [str(text) for text in found]
 
 
 def labelled(name: str) -> str:

@@ -44,7 +44,7 @@ def test_ranks_are_not_where_it_did_not() -> None:
     assert "sd" in found.uneven()
 
 
-def testuniform_p_values_are_those_of_pearsons_test() -> None:
+def test_uniform_p_values_are_those_of_pearsons_test() -> None:
     ranks = np.random.default_rng(1).integers(0, 64, (500, 3))
     counts = np.stack([np.bincount(column // 4, minlength=16) for column in ranks.T])
     np.testing.assert_allclose(uniform_p_value(ranks, 63), stats.chisquare(counts, axis=1).pvalue)

@@ -63,6 +63,31 @@ def test_chains_apart_draw_what_chains_together_draw(schools, schools_data) -> N
         np.testing.assert_allclose(values, other.position[name], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
+def test_chains_with_data_of_their_own_are_the_same_on_any_number_of_devices(
+    schools, schools_data
+) -> None:
+    """Five of them, two side by side: the last stands beside a copy of itself."""
+    density = Density.of(schools, schools_data)
+    data = jax.tree.map(lambda leaf: jnp.stack([(1 + k) * leaf for k in range(5)]), schools_data)
+    plan = nuts.Plan(60, 10, ("mu", "tau"))
+    alone = jax.tree.map(lambda leaf: leaf[4], data)
+    chains = begun(density, alone, plan, 5)
+    arguments = (jnp.asarray(0), jnp.asarray(10), jnp.asarray(0.8))
+    one, two = (
+        nuts.apart(density, plan, devices, 2)(chains, *arguments, data)
+        for devices in (1, min(2, jax.local_device_count()))
+    )
+    for ours, theirs in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_array_equal(_plain(ours), _plain(theirs))
+    # The last chain's data are its own.
+    last = jax.tree.map(lambda leaf: leaf[4:], chains)
+    _, block = nuts.apart(density, plan, 1)(last, *arguments, alone)
+    for name, values in block.position.items():
+        ours = one[1].position[name][:10, 4]
+        np.testing.assert_allclose(ours, values[:10, 0], rtol=1e-9, atol=1e-9)
+
+
 def _plain(leaf: Any) -> np.ndarray:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
