@@ -84,6 +84,11 @@ class Faults:
         except ConfigError as error:
             self._problems += [p for p in error.problems if p not in self._problems]
 
+    @property
+    def some(self) -> bool:
+        """Whether anything was wrong so far."""
+        return bool(self._faults or self._problems)
+
     def criterion(self, index: int, expression: Expression, vocabulary: Mapping[str, Name]) -> None:
         """What is wrong with a criterion of eligibility."""
         path = ("eligibility", index)

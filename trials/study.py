@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from insilico.config import ConfigError, Document, Expression, Path, Problem, load
-from insilico.config.problems import dotted, override_label
+from insilico.config.problems import override_label
 from trials.building import build
 from trials.config import SensitivitySpec, TrialConfig
 from trials.dosing import Formula
@@ -278,13 +278,7 @@ def _resolve(path: str | os.PathLike[str], overrides: tuple[str, ...]) -> Study:
             rest = Study(document, salvaged.parsed, build(salvaged.parsed, document), overrides)
             problems |= dict.fromkeys(rest.on_candidates())
         except ConfigError as error:
-            unread = {dotted(path) for path in document.unread}
-            more = [
-                problem
-                for problem in error.problems
-                if not salvaged.follows(problem) and problem.field not in unread
-            ]
-            problems |= dict.fromkeys(more)
+            problems |= dict.fromkeys(salvaged.besides(error.problems, document))
     raise ConfigError(problems)
 
 

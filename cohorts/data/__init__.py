@@ -4,6 +4,7 @@
 what subjects were exposed to.
 """
 
+from cohorts.data.characteristics import stated_vocabulary
 from cohorts.data.config import DataSpec
 from cohorts.data.exporting import nonmem_spec, to_nonmem
 from cohorts.data.exposure import exposures, time_after_dose
@@ -22,6 +23,7 @@ __all__ = [
     "exposures",
     "nonmem_spec",
     "read_patients",
+    "stated_vocabulary",
     "time_after_dose",
     "to_nonmem",
 ]

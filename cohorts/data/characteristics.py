@@ -27,6 +27,17 @@ class Characteristics(NamedTuple):
     """By input of the model, (rows,), in its unit; NaN where a cell is missing."""
 
 
+def stated_vocabulary(spec: DataSpec) -> dict[str, Name]:
+    """The covariates that are constant for each subject, as a config describes them."""
+    return {
+        name: Name("number", covariate.unit)
+        if covariate.categories is None
+        else Name("category", categories=tuple(covariate.categories))
+        for name, covariate in spec.covariates.items()
+        if covariate.changes is None
+    }
+
+
 def read_characteristics(
     model: Model,
     spec: DataSpec,

@@ -47,11 +47,15 @@ class DataError(ValueError):
         self.source, self.place = source, place
         self.mistakes = tuple(sorted(mistakes, key=lambda each: (each.line, each.column)))
         count = len(self.mistakes)
-        groups = gathered(self.mistakes, place)
-        lines = [f"{source}: {count} mistake{'s' if count > 1 else ''}", *groups[:LISTED]]
-        if len(groups) > LISTED:
-            lines.append(f"and {len(groups) - LISTED} more of other kinds")
+        lines = [f"{source}: {count} mistake{'s' if count > 1 else ''}", *self.texts]
         super().__init__("\n- ".join(lines))
+
+    @property
+    def texts(self) -> list[str]:
+        """The first `LISTED` mistakes as texts, each told once with its first lines."""
+        groups = gathered(self.mistakes, self.place)
+        more = len(groups) - LISTED
+        return groups[:LISTED] + ([f"and {more} more of other kinds"] if more > 0 else [])
 
 
 def gathered(mistakes: Iterable[Mistake], place: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cohorts._faults import CohortError, Fault, Faults
+from cohorts._faults import CohortError, Fault, Faults, raise_any
 from cohorts.data.characteristics import read_characteristics
 from cohorts.data.checking import check_spec
 from cohorts.data.config import DataSpec
@@ -68,7 +68,15 @@ def read_patients(
         faults.raise_if_any()
     assert table is not None
     spec = settled(spec, table.names)
-    unmentioned = _check_header(spec, table)
+    try:
+        unmentioned = _check_header(spec, table)
+    except DataError as error:
+        if spec.format == "nonmem":
+            check_spec(model, spec, wanted, faults)
+        with faults.at("file"):
+            raise_any([Fault((), text, "") for text in error.texts] if faults.some else [])
+        faults.raise_if_any()
+        raise
     table = table.without_ignored(spec).of_somebody(spec.columns.subject)
     findings = Findings(table, unmentioned)
     spec = with_units(spec, table, findings)

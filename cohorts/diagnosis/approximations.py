@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from cohorts.inference.variational_inference import VariationalApproximation
 
 
+MOST_SHIFT = 1.0
+"""Largest distance of the draws' mean from the weighted one, in weighted standard deviations."""
+
+MOST_WIDENING = 2.0
+"""Largest ratio of the draws' standard deviation to the weighted one."""
+
+
 def judge_approximation(
     posterior: xr.Dataset,
     weights: Weights,
@@ -62,7 +69,7 @@ def judge_approximation(
         },
         coords={"parameter": labels},
     )
-    every = (*reasons, *_of_weights(weights))
+    every = (*reasons, *_of_weights(weights), *_of_draws(table))
     return Verdict(not every, every, table)
 
 
@@ -78,6 +85,29 @@ def _of_weights(weights: Weights) -> Iterator[str]:
         yield (
             f"Pareto k is {weights.pareto_k:.2f} (at most {RELIABLE}): the draws do not stand for "
             "the posterior, nor do weights mend that; sample it, by `method: nuts`"
+        )
+
+
+def _of_draws(table: xr.Dataset) -> Iterator[str]:
+    """Where weights can be trusted, and say that the draws cannot: Pareto k tells of tails that are
+    too short, and not of those that are too long."""
+    if not table["pareto_k"].item() <= RELIABLE:
+        return
+    shift = np.abs(table["mean"] - table["weighted_mean"]) > MOST_SHIFT * table["weighted_sd"]
+    wide = table["sd"] > MOST_WIDENING * table["weighted_sd"]
+    wrong = table.isel(parameter=np.flatnonzero(shift | wide))
+    told = ", ".join(
+        "{} {:.3g} ± {:.3g} (by weights {:.3g} ± {:.3g})".format(label, *map(float, numbers))
+        for label, *numbers in zip(
+            wrong["parameter"].to_numpy(),
+            *(wrong[name].to_numpy() for name in ("mean", "sd", "weighted_mean", "weighted_sd")),
+            strict=True,
+        )
+    )
+    if told:
+        yield (
+            "by their weights the draws lie elsewhere than the posterior, or more widely: "
+            f"{told}; sample it, by `method: nuts`"
         )
 
 

@@ -113,9 +113,15 @@ def _scalars(posterior: xr.Dataset) -> tuple[list[str], np.ndarray]:
 
 
 def varying(posterior: xr.Dataset) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """Every number of a posterior that varies: its label, its variable, its index in that."""
+    """Every number of a posterior that varies: its label, its variable, its index in that.
+
+    Codes and counts are left out: they are functions of the others, and their jumps from one draw
+    to the next are no sign of how well these are explored.
+    """
     for name, values in posterior.items():
         array = by_draw(values)
+        if array.dtype.kind in "iub":
+            continue
         inner = [dim for dim in values.dims if dim not in ("chain", "draw")]
         for index in np.ndindex(array.shape[2:]):
             if np.ptp(array[:, :, *index]) == 0:

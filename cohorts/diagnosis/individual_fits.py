@@ -31,7 +31,8 @@ def shrinkage(eta: Float[np.ndarray, "K subjects"], omega: Float[np.ndarray, " K
     the population. Below 0 where the estimates vary by more. Of a single subject it is NaN.
     (Savic and Karlsson, AAPS J 2009; 11:558-569.)
     """
-    share = np.std(eta, axis=1, ddof=1) / omega
+    alone = eta.shape[1] < 2
+    share = (np.full(len(eta), np.nan) if alone else np.std(eta, axis=1, ddof=1)) / omega
     return Shrinkage(1.0 - share, 1.0 - np.square(share))
 
 

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from cohorts._faults import Fault, Faults, raise_any
-from cohorts.data import PatientData, read_patients
+from cohorts.data import DataError, PatientData, read_patients, stated_vocabulary
 from cohorts.fits.config import FitConfig, FitSolverSpec
 from cohorts.hierarchy import population_of
 from cohorts.inference.patients import check_patients
@@ -20,6 +22,9 @@ from insilico.config import ConfigError, Document, did_you_mean, load
 from insilico.config.problems import listed
 from insilico.model import Model
 from insilico.solve.methods import CLOSED_FORM, REVERSIBLE
+
+LISTED = 5
+"""Subjects that a message names."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,28 +67,64 @@ def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> F
     - `path`: the YAML file.
     - `overrides`: changes as `key=value`, such as `sampling.draws=1000`; one or several.
 
-    Raises `ConfigError` with every problem of the config, and `DataError` with every mistake in the
-    data once that is right.
+    Raises `ConfigError` with every problem of the config, and the mistakes in the data beside
+    them; `DataError` where the data alone are wrong.
     """
     changes = (overrides,) if isinstance(overrides, str) else tuple(overrides)
     document = load(path, changes)
-    config = document.parse(FitConfig)
+    salvaged = document.salvage(FitConfig)
+    if salvaged.parsed is not None and not salvaged.problems:
+        return _checked(document, salvaged.parsed, changes)
+    problems = dict.fromkeys(salvaged.problems)
+    if salvaged.parsed is not None:
+        rest = dataclasses.replace(document, left_out=salvaged.left_out)
+        try:
+            _checked(rest, salvaged.parsed, changes)
+        except ConfigError as error:
+            problems |= dict.fromkeys(salvaged.besides(error.problems, document))
+        except DataError as error:
+            # What was left out of the data's own section would be missed in the table.
+            if not any(place[0] == "data" for place in salvaged.left_out):
+                told = [document.problem(("data", "file"), text, found="") for text in error.texts]
+                problems |= dict.fromkeys(told)
+    raise ConfigError(problems)
+
+
+def _checked(document: Document, config: FitConfig, changes: tuple[str, ...]) -> Fit:
+    """The fit of a config, if data and population are what it says. Raises as `read`."""
     model = structural_model(config, document)
-    patients = read_patients(model, config.data, document=document)
-    population = population_of(
-        config,
-        model,
-        patients.vocabulary,
-        name=os.path.splitext(os.path.basename(document.file))[0],
-        title=config.title,
-        document=document,
-    )
     faults = Faults(document, ())
+    patients = population = wrong = None
     with faults.at():
-        check_patients(population, patients)
+        population = population_of(
+            config,
+            model,
+            stated_vocabulary(config.data),
+            name=os.path.splitext(os.path.basename(document.file))[0],
+            title=config.title,
+            document=document,
+        )
     with faults.at("approximation"):
         raise_any(_misfits(config))
+    with faults.at():
+        try:
+            patients = read_patients(model, config.data, document=document)
+        except DataError as error:
+            wrong = error
+    with faults.at():
+        raise_any(_unsuited(config, population))
+    if population is not None and patients is not None:
+        with faults.at():
+            check_patients(population, patients)
+        with faults.at("population"):
+            raise_any(_without_power(config, patients))
+    if wrong is not None:
+        if not faults.some:
+            raise wrong
+        with faults.at("data", "file"):
+            raise_any([Fault((), text, "") for text in wrong.texts])
     faults.raise_if_any()
+    assert population is not None and patients is not None
     return Fit(document, config, model, patients, population, changes, _unused(config))
 
 
@@ -100,6 +141,50 @@ def _misfits(config: FitConfig) -> list[Fault]:
             Fault(("covariance",), "is one of maximum likelihood, but priors count here",
                   f'"{given.covariance}"', '"hessian"', "state `priors: no` beside it")
         )  # fmt: skip
+    return faults
+
+
+def _unsuited(config: FitConfig, population: Population | None) -> list[Fault]:
+    """Populations for which a method is none."""
+    faults, method = list[Fault](), config.method
+    if method not in ("focei", "laplace"):
+        return faults
+    if config.mixtures:
+        faults.append(
+            Fault(("method",), "expands about one mode of a subject's random effects, and in a "
+                  "mixture each component may have one", f'"{method}"', '"nuts", "svi"')
+        )  # fmt: skip
+    if population is None:
+        return faults
+    known = {f"shares_{name}" for name, of in config.mixtures.items() if of.kind == "known"}
+    learned = {name for name, of in population.measures.items() if of.low < of.high} - known
+    if not learned:
+        faults.append(
+            Fault(("method",), "looks for parameters of the population, and all of them are known "
+                  "here", f'"{method}"', '"nuts", "svi"',
+                  "sample what is left, the subjects' random effects, or give a number a prior")
+        )  # fmt: skip
+    return faults
+
+
+def _without_power(config: FitConfig, patients: PatientData) -> list[Fault]:
+    """Covariates of which a power is asked for, and that some subject has none of: -99, say."""
+    faults = []
+    for parameter, spec in config.population.items():
+        for name, effect in spec.covariates.items():
+            if effect.kind != "power" or name not in patients.covariates:
+                continue
+            values = np.asarray(patients.covariates[name], float)
+            wrong = np.flatnonzero(values <= 0.0)
+            if not len(wrong):
+                continue
+            told = [f"{values[at]:g} of subject {patients.subjects[at]}" for at in wrong[:LISTED]]
+            more = f" and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
+            faults.append(
+                Fault((parameter, "covariates", name), "a power is of numbers above 0",
+                      ", ".join(told) + more, None,
+                      "a code for a missing value is named by `data.missing`")
+            )  # fmt: skip
     return faults
 
 

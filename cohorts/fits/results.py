@@ -130,7 +130,7 @@ def groups(fit: Fit, joint: Joint, data: Data, posterior: xr.Dataset) -> dict[st
         result[f"predictive_check/{name}"] = _predictive_check(
             part, simulated[usable][:, of], np.nanmean(typical, axis=0)[of]
         )
-    if checks.marginal_draws:
+    if _integrable(fit, joint):
         some = thinned(posterior, checks.marginal_draws)
         subjects = fit.patients.subjects
         result |= sensitivity(joint, data, some, posterior, before, subjects)
@@ -192,8 +192,14 @@ def ahead(fit: Fit, joint: Joint, data: Data) -> None:
     Predictive(joint, data).ahead()
     if (found := _between(fit, joint, data)) is not None:
         found[2].ahead()
-    if fit.config.checks.marginal_draws:
+    if _integrable(fit, joint):
         modes_ahead(joint, len(joint.names), data)
+
+
+def _integrable(fit: Fit, joint: Joint) -> bool:
+    """Whether subjects' effects are to be integrated out, and can be: something was learned, and
+    effects have one mode, as those of a mixture have not."""
+    return bool(fit.config.checks.marginal_draws and joint.sites and joint.components == 1)
 
 
 def _between(fit: Fit, joint: Joint, data: Data) -> tuple[np.ndarray, Records, Predictive] | None:

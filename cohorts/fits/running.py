@@ -24,6 +24,8 @@ from cohorts.fits.fit import Fit
 from cohorts.fits.report import render
 from cohorts.fits.sensitivity import warnings_of
 from cohorts.inference import Progress, sample
+from cohorts.inference.density import ModelError
+from cohorts.inference.impossible import impossible
 from cohorts.inference.joint import Joint
 from cohorts.inference.numpyro_model import model_of
 from cohorts.inference.parameterisation import centring
@@ -91,16 +93,13 @@ def run(
             method=fit.config.solver.method,
             tolerances=tolerances_of(fit.config.solver),
         )
-        if fit.config.method == "nuts":
-            found = _sampled(fit, joint, data, begun, stages)
-        else:
-            stages("search", 0, 1)
-            results.ahead(fit, joint, data)
-            shares = centring_of(fit, joint, data) if fit.config.method == "svi" else None
-            found = approximated(
-                fit, joint, data, shares, lambda words: stages("search", 0, 1, words)
-            )
-            stages("search", 1, 1, _where_it_ended(found))
+        try:
+            found = _found(fit, joint, data, begun, stages)
+        except ModelError as error:
+            nowhere = impossible(joint, data, fit.config.seed)
+            raise ModelError(
+                f"{error}{nowhere.words(fit.patients.subjects, joint, data)}"
+            ) from None
         stages("checks", 0, 1)
         posterior = found.tree["posterior"].to_dataset()
         others = results.groups(fit, joint, data, posterior)
@@ -120,6 +119,20 @@ def run(
     if not verdict.passed:
         raise NotTrusted(folder, verdict)
     return folder
+
+
+def _found(
+    fit: Fit, joint: Joint, data: Data, begun: Unfinished, stages: Stages
+) -> _Sampled | Approximated:
+    """The posterior, by the method that the config names."""
+    if fit.config.method == "nuts":
+        return _sampled(fit, joint, data, begun, stages)
+    stages("search", 0, 1)
+    results.ahead(fit, joint, data)
+    shares = centring_of(fit, joint, data) if fit.config.method == "svi" else None
+    found = approximated(fit, joint, data, shares, lambda words: stages("search", 0, 1, words))
+    stages("search", 1, 1, _where_it_ended(found))
+    return found
 
 
 def _where_it_ended(found: Approximated) -> str:

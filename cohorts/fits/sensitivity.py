@@ -12,6 +12,7 @@ from cohorts.diagnosis import LeaveOneOut, leave_one_out, overlap, power_scaling
 from cohorts.diagnosis.leave_one_out import warnings_of as warnings_of_subjects
 from cohorts.diagnosis.prior_sensitivity import warnings_of as warnings_of_priors
 from cohorts.hierarchy.imported import SITE as ESTIMATES
+from cohorts.hierarchy.variability import FACTOR
 from cohorts.inference.joint import Joint
 from cohorts.inference.marginal_draws import (
     coordinates_of_draws,
@@ -109,8 +110,9 @@ def _parameters(
     """Every scalar of the population that was learned: its label, its site, its place in that."""
     result: dict[str, tuple[str, tuple[int, ...]]] = {}
     for name in map(str, prior):
-        # Imported estimates are coordinates, of which the parameters are functions.
-        if name not in draws or name == ESTIMATES:
+        # Imported estimates are coordinates, of which the parameters are functions, and so are the
+        # factors of correlations.
+        if name not in draws or name == ESTIMATES or name.startswith(FACTOR):
             continue
         values = draws[name]
         for number, index in enumerate(np.ndindex(values.shape[1:])):

@@ -202,9 +202,7 @@ def _parameter(
                 place, "a mixture cannot act on a parameter between two bounds", None, None,
                 "its factor would lead beyond them; choose another kind of variability",
             )  # fmt: skip
-    observed = tuple(effect for effect in effects if effect.covariate not in mixtures)
-    hidden = tuple(effect for effect in effects if effect.covariate in mixtures)
-    return Parameter(name, typical, observed, hidden, variability, between_occasion)
+    return Parameter(name, typical, tuple(effects), variability, between_occasion)
 
 
 def _mixture(
@@ -285,7 +283,7 @@ def _measures(structure: Structure, residual: Mapping[str, _Error]) -> dict[str,
                 found |= each.numbers
     result = {name: Measure(number.unit, *number.range) for name, number in found.items()}
     for block in structure.blocks:
-        result |= {pair: Measure("1", -1.0, 1.0) for pair in block.pairs.values()}
+        result |= {pair: Measure("1", *block.range(*at)) for at, pair in block.pairs.items()}
     result |= {mixture.field: Measure("1", 0.0, 1.0) for mixture in structure.mixtures.values()}
     for error in residual.values():
         result |= {n: Measure(of.unit, *of.range) for n, of in error.numbers.items()}

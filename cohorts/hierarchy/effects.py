@@ -134,7 +134,8 @@ def read_effect(
     )
     per = "1" if spec.kind == "power" else inverse(unit)
     coefficient = reader.number(spec.coefficient, per, (*path, "coefficient"))
-    return Effect(spec.kind, covariate, {field: coefficient}, centre or 1.0, name.unit)
+    stand_in = 1.0 if centre is None else centre  # after a fault; a centre may well be 0
+    return Effect(spec.kind, covariate, {field: coefficient}, stand_in, name.unit)
 
 
 def _categorical(

@@ -22,15 +22,12 @@ from insilico.vocabulary import Value
 class Parameter:
     """One parameter of the structural model.
 
-    `effects` are those of covariates, on the typical value; `hidden` those of mixtures, which are
-    factors on the subject's own: so that what a random effect is does not depend on who belongs to
-    which subpopulation.
+    `effects` are those of covariates and of mixtures, on the typical value.
     """
 
     name: str
     typical: Uncertain
     effects: tuple[Effect, ...]
-    hidden: tuple[Effect, ...]
     variability: Variability | None
     between_occasion: BetweenOccasion | None = None
 
@@ -38,7 +35,7 @@ class Parameter:
     def numbers(self) -> dict[str, Uncertain]:
         """Its numbers by the names of their fields among the typical values."""
         result = {f"typical_{self.name}": self.typical}
-        for effect in (*self.effects, *self.hidden):
+        for effect in self.effects:
             result |= effect.numbers
         if self.variability is not None:
             result |= self.variability.numbers
@@ -55,7 +52,7 @@ class Parameter:
 
     @property
     def words(self) -> str:
-        factors = "".join(f" × {effect.words}" for effect in (*self.effects, *self.hidden))
+        factors = "".join(f" × {effect.words}" for effect in self.effects)
         parts = [of.words for of in (self.variability, self.between_occasion) if of is not None]
         varying = "; ".join(parts) or "the same for all"
         return f"{self.name}: {self.typical.words}{factors}; {varying}"
@@ -146,26 +143,21 @@ class Structure:
             for name, mixture in self.mixtures.items()
         }
         typicals = {
-            name: parameter.typical_value(typical, covariates)
+            name: parameter.typical_value(typical, {**covariates, **belongs})
             for name, parameter in self.parameters.items()
         }
         x = self._varied(typical, typicals)
         values = dict(typicals)
         for name, parameter in self.parameters.items():
-            factor: Value = 1.0
-            for effect in parameter.hidden:
-                factor = factor * effect.factor(typical, belongs[effect.covariate])
             variability, occasional = parameter.variability, parameter.between_occasion
             if variability is not None:
                 location = variability.location(typicals[name])
                 values[name] = variability.value(x[name], location, typical)
-            if parameter.hidden:
-                values[name] = values[name] * factor
-            # A normal parameter is its own site, unless a mixture has changed it since.
+            # A normal parameter is its own site.
             if variability is not None and variability.site != name:
                 values[name] = numpyro.deterministic(name, values[name])
             if occasional is not None:
-                own = occasional.values(typical, typicals[name], x.get(name), occasions) * factor
+                own = occasional.values(typical, typicals[name], x.get(name), occasions)
                 values[name] = numpyro.deterministic(f"{name}_by_occasion", own)
         return self.model.Parameters(**values)
 

@@ -31,6 +31,9 @@ EDGE = 1e-9
 LARGEST = 500.0
 """Of a logarithm or logit: a sampler that strays further meets a failed solve, not an infinity."""
 
+FACTOR = "cholesky_"
+"""How the sites begin that correlations are made of."""
+
 PREFIX = {"log_normal": "log_", "logit_normal": "logit_", "normal": "", "box_cox": "box_cox_"}
 """What x is of the parameter; a normal parameter is itself x."""
 
@@ -235,6 +238,12 @@ class Block:
             for column in range(row)
         }
 
+    def range(self, row: int, column: int) -> tuple[float, float]:
+        """The bounds of the correlation of these two; both are itself where it is known."""
+        if self.matrix is None or (self.imported is not None and self.imported.names):
+            return -1.0, 1.0
+        return self.matrix[row][column], self.matrix[row][column]
+
     def sites(self, estimates: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """NumPyro sites of the correlations, one a pair.
 
@@ -256,7 +265,7 @@ class Block:
         import numpyro
 
         factor: Any = numpyro.sample(
-            "cholesky_" + "_".join(self.parameters),
+            FACTOR + "_".join(self.parameters),
             numpyro.distributions.LKJCholesky(len(self.parameters), self.concentration),
         )
         products = factor @ factor.T

@@ -18,7 +18,7 @@ FILE = "checkpoint.npz"
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be read or is of another run; the text says which and how to mend it."""
+    """A checkpoint cannot be read or written, or is of another run; the text says which and why."""
 
 
 class Saved(NamedTuple):
@@ -51,20 +51,30 @@ class Checkpoint(NamedTuple):
     identity: Mapping[str, Any]
 
     def write(self, note: Mapping[str, Any], tree: Any) -> None:
-        """Replace what is there, at once: whatever stops it leaves the old file or the new one."""
+        """Replace what is there, at once: whatever stops it leaves the old file or the new one.
+
+        Raises `CheckpointError` where it cannot be written, as on a full disk.
+        """
         leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
         arrays = {jax.tree_util.keystr(path): _plain(leaf) for path, leaf in leaves}
         told = json.dumps({"identity": self.identity, "note": note})
-        self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f".{FILE}.{os.getpid()}.partial"
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as stream:
                 np.savez(stream, allow_pickle=False, told=np.array(told), **arrays)
                 stream.flush()
                 os.fsync(stream.fileno())
             partial.replace(self.folder / FILE)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            kept = "; the one before is whole" if (self.folder / FILE).exists() else ""
+            raise CheckpointError(
+                f"{self.folder}: the checkpoint cannot be written: {reason}{kept}"
+            ) from error
         finally:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # some systems have no sync for folders
             handle = os.open(self.folder, os.O_RDONLY)
             try:

@@ -269,7 +269,11 @@ class Joint:
     def log_effects(
         self, theta: Float[Array, " P"], x: Float[Array, "K subjects"], data: Data
     ) -> Float[Array, " subjects"]:
-        """Log density of each subject's random effects, of their unconstrained coordinates."""
+        """Log density of each subject's random effects, of their unconstrained coordinates.
+
+        Of a mixture, that which they have in its first component; the other components' is in
+        what `log_likelihood` sums over.
+        """
         values, log_jacobian = self._effects(x)
         given = handlers.substitute(data={**values, **self._belonging(self._parts.components[0])})
         _, sites = self._individual(self.typical(theta), data.covariates, given)
@@ -348,11 +352,9 @@ class Joint:
         parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(each for each, _ in found))
         axes = Predicted(0, 0, 0, None, None)  # pyright: ignore[reportArgumentType]
         predicted = jax.vmap(observe, out_axes=axes)(parameters)
-        shares = [
-            sum(site["fn"].log_prob(site["value"]) for site in categories(sites))
-            for _, sites in found
-        ]
-        return predicted._replace(log_share=jnp.stack(shares))
+        shares = jnp.stack([_log_density(categories(sites)) for _, sites in found])
+        of_effects = jnp.stack([_log_density(sampled(sites)) for _, sites in found])
+        return predicted._replace(log_share=shares + of_effects - of_effects[0])
 
     def log_likelihood_by(
         self, typical: Any, effects: Mapping[str, Array], data: Data
@@ -401,7 +403,8 @@ class Joint:
         """Log density of each subject's measured values, given its random effects.
 
         Values below the limit of quantification count by the probability that they are. Of a
-        mixture, it is the sum over components.
+        mixture, it is the sum over components, each with its share and with the density of the
+        effects in it, over that in the first component.
         """
         return log_likelihood(self._residuals, predicted, data)
 
@@ -425,17 +428,38 @@ class Joint:
     def sampled_effects(self, typical: Any, data: Data) -> dict[str, Array]:
         """NumPyro sites of the subjects, in their plate; returns the random effects' values.
 
-        To which component of a mixture a subject belongs is no site: it is summed over.
+        To which component of a mixture a subject belongs is no site: it is summed over. So what
+        depends on it, the subject's own parameters, is no site either; `described` has these.
         """
         hidden = self._parts.components[0]
+
+        def hide(site: dict[str, Any]) -> bool:
+            return site["name"] in hidden or (bool(hidden) and site["type"] == "deterministic")
+
         with (
             handlers.trace() as sites,
-            handlers.block(hide=list(hidden)),
+            handlers.block(hide_fn=hide),
             handlers.substitute(data=self._belonging(hidden)),
             self.plate,
         ):
             self.population.parameters(typical, data.covariates, self.options, self.occasions)
         return {site.name: sites[site.name]["value"] for site in self._parts.individual}
+
+    def described(
+        self,
+        typical: Any,
+        effects: Mapping[str, Array],
+        belonging: Mapping[str, Int[Array, " subjects"]],
+        data: Data,
+    ) -> None:
+        """NumPyro sites, all deterministic, of subjects who belong to these components of a mixture
+        and have these random effects."""
+        with (
+            handlers.block(hide_fn=lambda site: site["type"] != "deterministic"),
+            handlers.substitute(data={**effects, **belonging}),
+            self.plate,
+        ):
+            self.population.parameters(typical, data.covariates, self.options, self.occasions)
 
     def _belonging(self, component: Mapping[str, int]) -> dict[str, Array]:
         return {name: jnp.full(self.subjects, code) for name, code in component.items()}
@@ -469,6 +493,10 @@ class Joint:
             for site in self._parts.individual
         ]
         return theta, jnp.concatenate([jnp.zeros((0, self.subjects)), *parts])
+
+
+def _log_density(sites: list[dict[str, Any]]) -> Any:
+    return sum((site["fn"].log_prob(site["value"]) for site in sites), start=jnp.zeros(()))
 
 
 class _Times(NamedTuple):

@@ -28,7 +28,8 @@ class Predicted(NamedTuple):
     - `status`: how each solve ended, an `insilico.solve.Status`.
     - `forgetting`: rate at which the error of a record's output forgets the one before it; infinite
       for independent errors. None if all are.
-    - `log_share`: of each component, log probability that the subject belongs to it; else None.
+    - `log_share`: of each component, log probability that a subject belongs to it, and log density
+      of the subject's effects in it over that in the first component; else None.
     """
 
     mean: Float[Array, "*components records subjects"]

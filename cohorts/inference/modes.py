@@ -105,8 +105,11 @@ def individual_modes(
     """The effects at which each subject's log density of effects and data is largest.
 
     `start`: where lanes set out; where it is NaN, and by default, the centre of the population. The
-    search is not differentiable; `cohorts.inference.marginal_likelihood` does without.
+    search is not differentiable; `cohorts.inference.marginal_likelihood` does without. Raises
+    `ValueError` for a mixture, about whose effects no single normal distribution lies.
     """
+    if getattr(joint, "components", 1) > 1:
+        raise ValueError("a mixture has several modes, one a component: sample it")
     centre, precision = at_centre(joint, theta, data)
     places = _places(centre, precision, search.starts)
     if start is not None:

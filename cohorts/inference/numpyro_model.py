@@ -31,7 +31,8 @@ def model_of(
     Besides the sites of the population there are the factor `measured`, each subject's likelihood
     in the plate `subject`, and `failed_solves`, how many there were; of a mixture, too, by the name
     of its category the code that is most probable for each subject, and `probability_<name>`, how
-    probable. Raises `ValueError` for an effect that there is not.
+    probable; the subjects' own parameters are then those of who belongs there. Raises `ValueError`
+    for an effect that there is not.
     """
 
     def model(data: Data) -> None:
@@ -45,11 +46,14 @@ def model_of(
             likelihood, status = joint.log_likelihood(predicted, data), predicted.status
             membership = joint.membership(predicted, data)
         numpyro.deterministic("failed_solves", jnp.sum(status != Status.OK))
+        likeliest = {name: jnp.argmax(each, axis=0) for name, each in membership.items()}
         with joint.plate:
             for name, probability in membership.items():
-                numpyro.deterministic(name, jnp.argmax(probability, axis=0))
+                numpyro.deterministic(name, likeliest[name])
                 numpyro.deterministic(f"probability_{name}", jnp.max(probability, axis=0))
             numpyro.factor("measured", likelihood)
+        if membership:
+            joint.described(typical, effects, likeliest, data)
 
     return _as_sampled(joint, model, centred)
 

@@ -51,7 +51,11 @@ class at_centre(primitives.Messenger):
         if msg["type"] != "sample" or msg["is_observed"] or msg["value"] is not None:
             return
         distribution = msg["fn"]
-        centre = distribution.mode if distribution.support.is_discrete else distribution.mean
+        if distribution.support.is_discrete:
+            codes = distribution.enumerate_support(expand=True)
+            centre = jnp.argmax(distribution.log_prob(codes), axis=0)
+        else:
+            centre = distribution.mean
         msg["value"] = jnp.broadcast_to(centre, distribution.shape())
 
 

@@ -8,6 +8,7 @@ once: places go through one program, a few side by side on each device of the ma
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -79,7 +80,10 @@ def on_devices(program: Shared, joint: JointDensity, common: tuple[Any, ...], ow
     found = [program(common, jax.tree.map(lambda leaf, i=i: leaf[i], cut)) for i in range(blocks)]
 
     def joined(*leaves: Any) -> np.ndarray:
-        parts = [np.asarray(part).reshape(-1, *part.shape[2:]) for part in leaves]
+        # Not by -1, which leaves of a population without random effects have no size for.
+        parts = [
+            np.asarray(part).reshape(math.prod(part.shape[:2]), *part.shape[2:]) for part in leaves
+        ]
         return np.concatenate(parts)[:places]
 
     return jax.tree.map(joined, *found)

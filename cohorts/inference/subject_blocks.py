@@ -42,7 +42,7 @@ def in_blocks(function: Callable[..., Any]) -> Callable[..., Any]:
 
         def join(leaf: Any) -> np.ndarray:
             values = np.moveaxis(np.asarray(leaf), 0, -2)
-            return values.reshape(*values.shape[:-2], -1)[..., :subjects]
+            return values.reshape(*values.shape[:-2], blocks * LANES)[..., :subjects]
 
         return jax.tree.map(join, program(common, jax.tree.map(cut, own)))
 

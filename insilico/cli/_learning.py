@@ -52,6 +52,14 @@ def finished(run: Callable[[Stages], RunFolder]) -> tuple[RunFolder, fits.NotTru
         return error.folder, error
 
 
+def tell_notes(fit: fits.Fit) -> None:
+    """Say what is odd about a fit's data, and what its config says to no purpose."""
+    left_out = fit.patients.summary().left_out
+    rows = [f"{count} rows left out: {reason}" for reason, count in left_out.items() if count]
+    for note in (*rows, *fit.patients.notes, *fit.notes):
+        say(f"note: {note}")
+
+
 def tell(folder: RunFolder, failure: fits.NotTrusted | None, what: str) -> None:
     """Say where the report is and what is worth knowing; end with a code of its own on failure."""
     typer.echo(f"Report: {folder.path / 'report.html'}")

@@ -2,7 +2,7 @@
 
 import typer
 
-from insilico.cli._errors import reported, say
+from insilico.cli._errors import reported
 from insilico.cli._options import Config, Debug, Overrides
 
 
@@ -12,6 +12,7 @@ def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> 
     Exit code 2 if there is one.
     """
     with reported(debug):
+        from insilico.cli._learning import tell_notes
         from insilico.cli._prepare import kind_of, prepare, prepare_calibration, prepare_fit
         from insilico.pages.numbers import counted
 
@@ -33,8 +34,7 @@ def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> 
                 f"{config}: ok: {counted(summary.subjects, 'subject')} with "
                 f"{counted(values, 'measured value')} to be fitted by {fit.label}{approximate}"
             )
-            for note in fit.notes:
-                say(f"note: {note}")
+            tell_notes(fit)
             return
         study = prepare(config, overrides or ())
 

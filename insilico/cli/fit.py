@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from insilico.cli._errors import reported, say
-from insilico.cli._learning import Restart, carried_out, tell
+from insilico.cli._errors import reported
+from insilico.cli._learning import Restart, carried_out, tell, tell_notes
 from insilico.cli._options import Cache, Config, Debug, Force, Out, Overrides, Seed
 
 
@@ -33,8 +33,7 @@ def fit(
 
         changes = (*(overrides or ()), *([f"seed={seed}"] if seed is not None else ()))
         read = prepare_fit(config, changes)
-        for note in read.notes:
-            say(f"note: {note}")
+        tell_notes(read)
         prepare_devices(cache=cache)
         folder, failure = carried_out(
             lambda stages: fits.run(read, out, progress=stages, force=force, restart=restart),

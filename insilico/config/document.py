@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceABC
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,6 +87,12 @@ class Salvaged[S: BaseModel](NamedTuple):
             shown(str(path[-1])) in problem.message or dotted(path[:-1]) == problem.field != ""
             for path in self.left_out
         )
+
+    def besides(self, problems: Iterable[Problem], document: "Document") -> list[Problem]:
+        """Those problems of the rest that are mistakes of their own, and can be told beside what
+        was left out."""
+        unread = {dotted(path) for path in document.unread}
+        return [each for each in problems if not self.follows(each) and each.field not in unread]
 
 
 @dataclass(frozen=True)

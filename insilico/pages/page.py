@@ -17,7 +17,9 @@ from insilico.pages.plotting import to_json
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render(template: Path, sections: Sequence[Section], **context: Any) -> str:
+def render(
+    template: Path, sections: Sequence[Section], *, failures: Sequence[str] = (), **context: Any
+) -> str:
     """A report as one HTML page.
 
     **Arguments:**
@@ -25,6 +27,7 @@ def render(template: Path, sections: Sequence[Section], **context: Any) -> str:
     - `template`: a file that extends `page.html`; it sets `kicker` and `answer_title` and fills the
       blocks `meta`, `note` and `footer`.
     - `sections`: in the reader's order; their figures and tables are counted through.
+    - `failures`: why what it reports is not to be used, told in red before anything else.
     - `context`: `title`, `lead` and `answer` (one line and one paragraph), `tiles`, `warnings`, and
       whatever else the template's own blocks need.
     """
@@ -34,6 +37,7 @@ def render(template: Path, sections: Sequence[Section], **context: Any) -> str:
         sections=sections,
         specs={figure.key: Markup(to_json(figure.spec)) for figure in figures},
         plotly=_plotly() if figures else "",
+        failures=list(failures),
         **context,
     )  # fmt: skip
 

@@ -23,7 +23,8 @@ def section(view: PosteriorView, manifest: Mapping[str, Any] | None) -> Section:
     told = (manifest or {}).get("sampler", {}).get("told", [])
     if told:
         blocks.append(Bullets(told, "What the sampler did without being asked:"))
-    blocks.append(Details("Traces and ranks of all parameters", [_traces(view), _ranks(view)]))
+    if view.parameters:
+        blocks.append(Details("Traces and ranks of all parameters", [_traces(view), _ranks(view)]))
     return Section("chains", "The chains", blocks)
 
 

@@ -64,10 +64,13 @@ def _figure(view: View, output: str, subjects: range, key: str) -> Figure:
                 points(data["time"][below], data["limit"][below], OBSERVED, name="below the limit",
                        marker={"symbol": "triangle-down-open"}, **on)
             )  # fmt: skip
-    top = np.nanmax([np.nanmax(curves["upper"].values), np.nanmax(data["value"])])
+    # What is below its limit has no value, but the limit, and its curve may be all there is.
+    shown = np.concatenate([data["value"], data["limit"]])
+    shown = shown[np.isfinite(shown)]
+    top = np.max([np.nanmax(curves["upper"].values), *shown])
     layout = panels.layout(
         view.time_label, view.output_label(output), gap=0.04,
-        of_y={"range": [min(0.0, float(np.nanmin(data["value"]))), 1.05 * float(top)]},
+        of_y={"range": [min([0.0, *shown.tolist()]), 1.05 * float(top)]},
         showlegend=True,
     )  # fmt: skip
     return Figure(

@@ -58,7 +58,8 @@ def render(tree: xr.DataTree, fit: Fit, manifest: Mapping[str, Any] | None = Non
         lead=_lead(view),
         answer=fit.config.description,
         tiles=_tiles(view),
-        warnings=[*([] if view.passed else view.reasons), *view.warnings],
+        failures=[] if view.passed else view.reasons,
+        warnings=view.warnings,
     )
 
 

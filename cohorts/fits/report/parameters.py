@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from cohorts.diagnosis import shrinkage
 from cohorts.fits.report import approximation
 from cohorts.fits.report.sensitivity import priors
 from cohorts.fits.report.view import INDIVIDUAL, PRIOR, Parameter, PosteriorView, View
-from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table
+from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table, absent
 from insilico.pages.numbers import decimals_for, fixed, interval, significant, whole
 from insilico.pages.panels import Panels, curve
 from insilico.pages.plotting import with_unit
@@ -78,7 +78,9 @@ def _effects(view: View) -> Block:
         "Variability between subjects",
         "sd of the random effect",
         found,
-        "CV: of a log-normal parameter with that sd. Shrinkage: 1 less the variance of the "
+        {name for name in found if f"log_{name}" in posterior},
+        "CV: of a log-normal parameter with that sd; the sd of another is that of what is normal: "
+        "of its logit, or of itself in its unit. Shrinkage: 1 less the variance of the "
         "subjects' posterior means over the population's variance; near 100 % the data say little "
         "of the subjects themselves.",
     )
@@ -100,6 +102,7 @@ def _occasions(view: View) -> list[Block]:
         "Variability between occasions",
         "sd between occasions",
         found,
+        {name for name in varying if f"log_{name}_1" in posterior},
         f"Of {int(counts.sum()):,} occasions of {len(counts):,} subjects, who have "
         f"{_range(counts)} each. What differs between them adds to what differs between subjects. "
         "CV and shrinkage as above.",
@@ -108,11 +111,16 @@ def _occasions(view: View) -> list[Block]:
 
 
 def _variability(
-    caption: str, heading: str, found: Mapping[str, tuple[Any, np.ndarray]], note: str
+    caption: str,
+    heading: str,
+    found: Mapping[str, tuple[Any, np.ndarray]],
+    log_normal: Collection[str],
+    note: str,
 ) -> Table:
     """Standard deviations of random effects beside how far their posterior means have shrunk.
 
-    `found`: by parameter the draws of its sd, and the means, (effects,).
+    `found`: by parameter the draws of its sd, and the means, (effects,); `log_normal`: those of
+    these that are, whose sd is about a coefficient of variation.
     """
     rows = []
     for name, (draws, means) in found.items():
@@ -123,7 +131,7 @@ def _variability(
                 (
                     name.replace("_", " "),
                     significant(sd, 3),
-                    fixed(100 * np.sqrt(np.expm1(sd**2)), 1),
+                    fixed(100 * np.sqrt(np.expm1(sd**2)), 1) if name in log_normal else "",
                     fixed(100 * shrunk, 1),
                 )
             )
@@ -142,8 +150,10 @@ def _range(counts: np.ndarray) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def densities(view: PosteriorView) -> Figure:
+def densities(view: PosteriorView) -> Block:
     """Densities of all parameters, after the data and, if there was one, before."""
+    if not view.parameters:
+        return absent("All numbers of the population are known: there was nothing of it to learn.")
     shown = "approximation" if view.approximate else "posterior"
     if not view.priors_count:
         return density_figure(

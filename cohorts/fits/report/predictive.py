@@ -10,7 +10,7 @@ import xarray as xr
 from cohorts.diagnosis import INTERVAL, normality
 from cohorts.fits.report.view import INDIVIDUAL, OBSERVED, TYPICAL, View
 from insilico.pages import plotting
-from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table
+from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table, absent
 from insilico.pages.numbers import fixed, significant
 from insilico.pages.panels import Panels, curve, points, ribbon
 
@@ -53,7 +53,7 @@ def _check(view: View, output: str, check: xr.Dataset) -> Figure:
     traces.append(points(data["time"][seen], data["value"][seen], OBSERVED, size=3,
                          marker={"opacity": 0.35}, name="measured", hoverinfo="skip",
                          **panels.on(0)))  # fmt: skip
-    shares = " and ".join(f"{100 * s:.0f} %" for s in _covered(check))
+    shares = " and ".join(f"{100 * s:.0f} %" if np.isfinite(s) else "None" for s in _covered(check))
     return Figure(
         f"vpc-{output}",
         f"{view.output_label(output)}: percentiles of the data and of simulated data sets",
@@ -98,9 +98,11 @@ def _censored(view: View, output: str, check: xr.Dataset) -> Figure:
     )
 
 
-def _against(view: View, output: str) -> Figure:
+def _against(view: View, output: str) -> Block:
     data = view.of_output(output)
     seen = ~data["censored"]
+    if not np.any(seen):
+        return absent(f"No value of {view.output_label(output)} was above its limit.")
     panels = Panels(("Typical subject", "The subject itself"), across=2, height=260)
     shown = np.concatenate([data[name][seen] for name in ("value", "typical", "individual")])
     ends = [min(float(np.nanmin(shown)), 0.0), 1.04 * float(np.nanmax(shown))]

@@ -15,6 +15,7 @@ from cohorts.diagnosis.convergence import by_draw, varying
 from cohorts.fits.config import FitConfig
 from cohorts.fits.fit import Fit
 from cohorts.hierarchy.imported import SITE as ESTIMATES
+from cohorts.hierarchy.variability import FACTOR
 from cohorts.population import Measure, Population
 from insilico.pages.words import readable
 
@@ -23,9 +24,6 @@ INDIVIDUAL = "#3f5d87"
 TYPICAL = "#b3541e"
 PRIOR = "#8a949e"
 WRONG = "#a3262a"
-
-FACTOR = "cholesky_"
-"""How the sites begin that correlations are made of."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,8 +53,8 @@ def render(tree: xr.DataTree, fit: Fit, manifest: Mapping[str, Any] | None = Non
         lead=_lead(tree),
         answer="",
         tiles=_tiles(tree),
-        warnings=[*([] if passed else texts(tree.attrs["reasons"])),
-                  *texts(tree.attrs["warnings"])],
+        failures=[] if passed else texts(tree.attrs["reasons"]),
+        warnings=texts(tree.attrs["warnings"]),
     )  # fmt: skip
 
 

@@ -63,7 +63,8 @@ def render(
         lead=_lead(view),
         answer=calibration.config.description,
         tiles=_tiles(view, manifest),
-        warnings=[] if view.passed else view.reasons,
+        failures=[] if view.passed else view.reasons,
+        warnings=[],
     )
 
 

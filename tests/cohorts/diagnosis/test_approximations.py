@@ -63,6 +63,22 @@ def test_weights_with_a_heavy_tail_fail(posterior):
     assert "Pareto k is" in found.reasons[0] and "method: nuts" in found.reasons[0]
 
 
+def test_draws_that_are_wider_than_the_posterior_fail_although_their_weights_have_no_tail(
+    posterior,
+):
+    # The posterior is a tenth as wide as the draws: no weight is large, and k is small.
+    standard = (posterior["typical"].values[0] - 2.0) / 0.1
+    found = judge_approximation(posterior, weights(-0.5 * 99.0 * standard**2))
+    assert found.table["pareto_k"].item() < 0.7
+    assert not found.passed
+    (reason,) = found.reasons
+    assert (
+        "typical 1.99 ± 0.0987 (by weights 2 ± 0.00961)" in reason
+        and "both" not in reason
+        and "method: nuts" in reason
+    )
+
+
 def test_draws_that_are_all_impossible_fail(posterior):
     found = judge_approximation(posterior, weights(np.full(DRAWS, -np.inf)))
     assert not found.passed and found.table["pareto_k"].item() == np.inf

@@ -108,3 +108,14 @@ def test_draws_that_are_no_numbers_do_not_pass(bad: float):
     draws = RNG.normal(size=(4, 1000, 2))
     draws[0, 0, 0] = bad
     assert "R-hat: clearance[a]" in reasons(tree(draws))
+
+
+def test_codes_are_no_parameters():
+    # Which component of a mixture a subject belongs to: another one in one draw of one chain.
+    good, code = tree(), np.zeros((4, 1000, 2), int)
+    code[0, 0, 0] = 1
+    both = good["posterior"].to_dataset().assign(speed=(("chain", "draw", "arm"), code))
+    good["posterior"] = xr.DataTree(both)
+    verdict = judge(good)
+    assert verdict.passed
+    assert list(verdict.table["parameter"].values) == ["clearance[a]", "clearance[b]"]

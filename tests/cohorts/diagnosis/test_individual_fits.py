@@ -13,6 +13,11 @@ from cohorts.diagnosis import (
 RNG = np.random.default_rng(8)
 
 
+@pytest.mark.filterwarnings("error")
+def test_shrinkage_of_a_single_subject_is_no_number():
+    assert np.all(np.isnan(shrinkage(np.array([[0.1], [0.2]]), np.array([1.0, 0.4])).of_sd))
+
+
 def test_shrinkage_is_the_spread_that_is_missing():
     eta = np.array([[1.0, -1.0, 1.0, -1.0], [0.2, -0.2, 0.2, -0.2]])
     found = shrinkage(eta, np.array([1.0, 0.4]))

@@ -27,6 +27,85 @@ def test_a_mistake_is_told_with_what_is_allowed(config, change, words):
         fits.read(config, change)
 
 
+def test_mistakes_of_schema_data_and_population_are_told_at_once(config):
+    changes = {
+        "sampling.chains": "1",
+        "approximation.covariance": "scores",
+        "method": "focei",
+        "data.columns.measured": "CONC",
+        "data.units.time": "kg",
+        "population.clearance.typical": "3 mg",
+        "population.clearance.covariates": "{wieght: {kind: power, centre: 70 kg, coefficient: 1}}",
+        "population.central_volume.between_subject": "null",
+        "correlations": "[{kind: lkj, of: [clearance, central_volume]}]",
+        "residual.response": "{kind: additive, sd: 1}",
+    }
+    with pytest.raises(ConfigError) as caught:
+        fits.read(config, [f"{path}={value}" for path, value in changes.items()])
+    assert {problem.field for problem in caught.value.problems} == {
+        "sampling.chains", "approximation.covariance", "data.file", "data.units.time",
+        "population.clearance.typical", "population.clearance.covariates.wieght",
+        "correlations.0.of.1", "residual.response",
+    }  # fmt: skip
+
+
+def test_mistakes_in_the_data_are_told_beside_those_of_the_config(config, tmp_path):
+    table = (config.parent / "data" / "theophylline.csv").read_text().splitlines()
+    rows = [table[0], table[1], table[2].replace(",", ";", 1), *table[3:]]
+    (tmp_path / "wrong.csv").write_text("\n".join(rows))
+    changes = [f"data.file={tmp_path / 'wrong.csv'}"]
+    with pytest.raises(DataError, match="line 3"):
+        fits.read(config, changes)
+    with pytest.raises(ConfigError) as caught:
+        fits.read(config, [*changes, "population.clearance.typical=3 mg"])
+    told = {problem.field: problem.message for problem in caught.value.problems}
+    assert set(told) == {"data.file", "population.clearance.typical"}
+    assert told["data.file"].startswith("line 3")
+
+
+def test_a_power_of_a_code_for_a_missing_value_is_refused(config, tmp_path):
+    table = (config.parent / "data" / "theophylline.csv").read_text()
+    rows = [
+        line.rsplit(",", 1)[0] + ",-99" if line.startswith("3,") else line
+        for line in table.splitlines()
+    ]
+    (tmp_path / "coded.csv").write_text("\n".join(rows))
+    effect = "{weight: {kind: power, centre: 70 kg, coefficient: 0.75}}"
+    changes = [
+        f"data.file={tmp_path / 'coded.csv'}", f"population.clearance.covariates={effect}"
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="above 0; found -99 of subject 3") as caught:
+        fits.read(config, changes)
+    (problem,) = caught.value.problems
+    assert problem.field == "population.clearance.covariates.weight"
+
+
+def test_an_expansion_without_anything_to_learn_is_refused(config):
+    typical = {"absorption_rate": "1.5 1/h", "clearance": "3 L/h", "central_volume": "30 L"}
+    between = "between_subject: {kind: log_normal, sd: 0.3}"
+    changes = [f"population.{n}={{typical: {of}, {between}}}" for n, of in typical.items()]
+    changes.append("residual.concentration={kind: additive, sd: 1 mg/L}")
+    pair = "of: [clearance, central_volume]"
+    known = f"correlations=[{{kind: known, {pair}, matrix: [[1, 0.4], [0.4, 1]]}}]"
+    for method in ("focei", "laplace"):
+        with pytest.raises(ConfigError, match="all of them are known"):
+            fits.read(config, [*changes, known, f"method={method}"])
+    assert fits.read(config, [*changes, known]).config.method == "nuts"
+    assert fits.read(config, [*changes, f"correlations=[{{kind: lkj, {pair}}}]", "method=focei"])
+
+
+@pytest.mark.parametrize("method", ["focei", "laplace"])
+def test_a_mixture_is_not_approximated_about_one_of_its_modes(config, method):
+    slow = "{kind: categorical, reference: fast, factors: {slow: 0.3}}"
+    changes = (
+        "mixtures.speed={kind: known, shares: {fast: 0.7, slow: 0.3}}",
+        f"population.clearance.covariates.speed={slow}",
+    )
+    assert fits.read(config, changes).config.method == "nuts"
+    with pytest.raises(ConfigError, match="in a mixture each component"):
+        fits.read(config, [*changes, f"method={method}"])
+
+
 def test_a_right_config_is_read_with_its_data(config):
     fit = fits.read(config)
     assert fit.patients.summary().observations == {"concentration": 132}

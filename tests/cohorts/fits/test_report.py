@@ -8,6 +8,7 @@ import xarray as xr
 
 from cohorts import fits
 from cohorts.diagnosis import judge_approximation
+from cohorts.fits.report import render
 from cohorts.fits.report.parameters import _density
 from cohorts.inference import Weights
 
@@ -21,6 +22,17 @@ def test_the_verdict_comes_first(page):
     verdict = page.index('id="answer"')
     assert "diagnostics" in page[verdict : verdict + 400]
     assert verdict < page.index('id="parameters"')
+
+
+def test_a_fit_that_failed_says_so_in_red_at_the_top(fitted):
+    fit, tree = fits.read(fitted.path / "config.yaml"), fitted.results()
+    red = '<div class="warning failed" role="alert">'
+    tree.attrs.update(passed=1, reasons=[], warnings=[])
+    assert red not in render(tree, fit)
+    tree.attrs.update(passed=0, reasons=["R-hat is 1.4"], warnings=["a subject is odd"])
+    page = render(tree, fit)
+    start, end = page.index(red), page.index("a subject is odd")
+    assert start < page.index("R-hat is 1.4") < end < page.index('id="answer"')
 
 
 def test_every_section_is_there(page):

@@ -317,7 +317,7 @@ def test_every_number_has_its_unit_and_its_bounds_in_the_order_of_a_table(config
     assert measures["typical_clearance"] == ("L/h", 0.0, math.inf)
     assert measures["residual_sd_concentration"] == ("mg/L", 0.0, math.inf)
     assert measures["sd_clearance"] == ("1", 0.0, math.inf)
-    assert measures["correlation_clearance_central_volume"] == ("1", -1.0, 1.0)
+    assert measures["correlation_clearance_central_volume"] == ("1", 0.4, 0.4)
 
 
 def test_the_readmes_config_is_a_population(tmp_path):

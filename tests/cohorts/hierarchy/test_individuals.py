@@ -150,6 +150,10 @@ def test_priors_and_estimates_are_drawn_as_they_are_written(read):
          [math.exp(-0.2), 1.0, math.exp(0.2)]),
         ("weight", {"kind": "linear", "centre": "70 kg", "coefficient": "0.01 1/kg"},
          [0.8, 1.0, 1.2]),
+        ("weight", {"kind": "linear", "centre": "0 kg", "coefficient": "0.01 1/kg"},
+         [1.5, 1.7, 1.9]),
+        ("weight", {"kind": "exponential", "centre": "0 kg", "coefficient": "0.01 1/kg"},
+         [math.exp(0.5), math.exp(0.7), math.exp(0.9)]),
         ("weight", {"kind": "linear", "centre": "70 kg", "coefficient": "0.01 1/g"},
          [0.0, 1.0, 201.0]),
         ("sex", {"kind": "categorical", "reference": "female", "factors": {"male": 1.3}},
@@ -180,8 +184,8 @@ def test_a_mixture_gives_each_its_share_and_its_own_typical_value(read):
     sites = drawn(population)
     slow = sites["speed"] == 1
     assert slow.mean() == pytest.approx(0.3, abs=0.006)
-    own = sites["clearance"] / np.exp(sites["log_clearance"])
-    np.testing.assert_allclose(own, np.where(slow, 0.25, 1.0), rtol=1e-12)
+    own = sites["clearance"] / np.exp(sites["eta_clearance"])
+    np.testing.assert_allclose(own, np.where(slow, 0.7, 2.8), rtol=1e-12)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """A run that was stopped and gone on with equals one that was not, draw for draw."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import xarray as xr
 from numpyro import distributions as dist
 
 from cohorts.inference import CheckpointError, Progress, Sampling, run, sample
-from cohorts.inference.checkpoints import FILE
+from cohorts.inference.checkpoints import FILE, Checkpoint
 
 pytestmark = pytest.mark.optimised
 
@@ -156,3 +157,20 @@ def test_killed_process_is_gone_on_with_by_another(tmp_path: Path) -> None:
     assert int(said.split()[0]) > 250, "nothing was resumed"
     one, two = (np.load(tmp_path / folder / "draws.npy") for folder in ("whole", "killed"))
     np.testing.assert_array_equal(one, two)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_and_the_one_before_stays(
+    tmp_path, monkeypatch
+):
+    kept = Checkpoint(tmp_path, {"seed": 1})
+    kept.write({"told": []}, {"done": np.arange(3)})
+
+    def full(*arguments: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(CheckpointError, match=r"no space left on device; the one before is whole"):
+        kept.write({"told": []}, {"done": np.arange(4)})
+    saved = kept.read()
+    assert saved is not None and len(saved.arrays) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]

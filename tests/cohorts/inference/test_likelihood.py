@@ -6,14 +6,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import pytest
 import scipy.stats
 from numpyro import handlers
 
 from cohorts import CohortError, Residual
 from cohorts.inference import Joint, model_of
+from cohorts.inference.impossible import impossible
 from cohorts.inference.likelihood import log_likelihood, observed
 from cohorts.inference.patients import values_before
+from cohorts.inference.predictive import Predictive, at_centre
 from insilico.config import Name
 from insilico.solve import Status
 
@@ -134,15 +137,21 @@ def test_a_mixture_is_the_sum_over_its_components(oral, weighed, quickly):
         predicted = joint.predicted(theta, x, data)
         return joint.log_likelihood(predicted, data), joint.membership(predicted, data)
 
-    alone = quickly(lambda theta, x: together(plain, theta, x))
-    slower = x.at[joint.effects.index("log_clearance")].add(math.log(0.25))
-    (of_fast, nothing), (of_slow, _) = alone(of_plain, x), alone(of_plain, slower)
+    of_plain_data, nothing = quickly(lambda theta, x: together(plain, theta, x))(of_plain, x)
     assert nothing == {}
+    # Given its own clearance it is all the same to a subject's data who it belongs to, and not to
+    # that clearance.
+    log_clearance = np.asarray(x[joint.effects.index("log_clearance")])
+    centre = math.log(values["typical_clearance"]) + 0.75 * np.log(data.covariates["weight"] / 70.0)
+    sd = float(values["sd_clearance"])
+    of_fast, of_slow = (
+        scipy.stats.norm.logpdf(log_clearance, centre + shift, sd) for shift in (0, math.log(0.25))
+    )
     fast, slow = np.log(values["shares_speed"])
     found, membership = quickly(lambda theta, x: together(joint, theta, x))(theta, x)
-    expected = np.logaddexp(fast + of_fast, slow + of_slow)
-    np.testing.assert_allclose(found, expected, rtol=1e-10)
-    shares = np.exp([fast + of_fast - expected, slow + of_slow - expected])
+    both = np.logaddexp(fast + of_fast, slow + of_slow)
+    np.testing.assert_allclose(found, of_plain_data + both - of_fast, rtol=1e-10)
+    shares = np.exp([fast + of_fast - both, slow + of_slow - both])
     np.testing.assert_allclose(membership["speed"], shares, rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(
         joint.log_effects(theta, x, data), plain.log_effects(of_plain, x, data), rtol=1e-12
@@ -165,6 +174,61 @@ def test_the_numpyro_model_of_a_mixture_says_who_belongs_where(oral, weighed):
     assert [frame.name for frame in sites["speed"]["cond_indep_stack"]] == ["subject"]
     assert list(sites["speed"]["value"]) == [0, 0, 0]
     assert np.all(sites["probability_speed"]["value"] > 0.99)
+    # One alone is as slow as the others of its kind.
+    values["log_clearance"] = jnp.log(jnp.array([2.8, 0.028, 2.8]))
+    with handlers.seed(rng_seed=0), handlers.substitute(data=values):
+        sites = handlers.trace(model_of(joint)).get_trace(data)
+    assert list(sites["speed"]["value"]) == [0, 1, 0]
+    np.testing.assert_allclose(sites["eta_clearance"]["value"], 0.0, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_a_subject_is_predicted_as_one_of_the_component_that_it_belongs_to(oral, weighed):
+    # Clearance does not vary within the components, so that the data alone say who belongs where.
+    speed = {"kind": "categorical", "reference": "slow", "factors": {"fast": 100}}
+    shares = {"kind": "known", "shares": {"fast": 0.5, "slow": 0.5}}
+    clearance = {"typical": "2.8 L/h", "between_subject": None}
+    known = {"clearance": {**clearance, "covariates": {"speed": speed}}}
+    joint, data = Joint.of(
+        oral(changed=known, mixtures={"speed": shares}, vocabulary={}), weighed()
+    )
+    typical = {"log_central_volume": 32.0, "log_absorption_rate": 1.5}
+    values = {name: jnp.full(3, math.log(value)) for name, value in typical.items()}
+    values["residual_sd_concentration"] = jnp.array(1.0)
+    with handlers.seed(rng_seed=0), handlers.substitute(data=values):
+        sites = handlers.trace(model_of(joint)).get_trace(data)
+    assert list(sites["speed"]["value"]) == [1, 1, 1]
+    draws = {
+        name: np.asarray(site["value"])[None] for name, site in sites.items() if "value" in site
+    }
+    alone, _ = Joint.of(
+        oral(changed={"clearance": {**clearance, "covariates": {}}}, vocabulary={}), weighed()
+    )
+    expected = Predictive(alone, data).individual(draws).values
+    np.testing.assert_allclose(Predictive(joint, data).individual(draws).values, expected)
+    assert np.all(np.isfinite(Predictive(joint, data).typical(draws).values))
+
+
+def test_a_typical_subject_belongs_to_the_largest_component():
+    shares = jnp.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])
+    with at_centre(), numpyro.plate("subject", 2):
+        of_components: Any = numpyro.distributions.Categorical(probs=shares)
+        found = numpyro.sample("speed", of_components)
+    assert np.asarray(found).tolist() == [1, 0]
+
+
+def test_values_that_no_parameters_explain_are_named(oral, table):
+    proportional = {"concentration": {"kind": "proportional", "sd": 0.2}}
+    # Drug is in the depot at time 0, and none of it in the blood.
+    patients = table(((0.1, 1.0), (0.1, 2.0)), (0.0, 2.0))
+    population = oral(proportional, vocabulary={}, changed={"clearance": {"covariates": {}}})
+    joint, data = Joint.of(population, patients)
+    found = impossible(joint, data, seed=1)
+    np.testing.assert_array_equal(found.values, [[False, False], [True, True], [False, False]])
+    assert not found.subjects.any()
+    words = found.words(patients.subjects, joint, data)
+    assert "concentration of subject 1 at 0 h, concentration of subject 2 at 0 h" in words
+    assert "additive part" in words
 
 
 def test_what_does_not_fit_is_told_at_once(oral, weighed, table):

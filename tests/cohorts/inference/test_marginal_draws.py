@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cohorts.inference import Joint, coordinates_of_draws, log_prior_of_draws
+from cohorts.inference import (
+    Joint,
+    coordinates_of_draws,
+    log_prior_of_draws,
+    marginal_of_draws,
+)
 
 
 def test_the_prior_of_draws_is_that_of_the_parameters_and_not_of_their_coordinates(oral, weighed):
@@ -25,3 +30,18 @@ def test_the_prior_of_draws_is_that_of_the_parameters_and_not_of_their_coordinat
     np.testing.assert_allclose(log_prior_of_draws(joint, theta), expected, rtol=1e-10)
     jacobian = float(joint.log_prior(theta[0])) - expected[0]
     assert jacobian == pytest.approx(theta[0].sum())
+
+
+def test_without_random_effects_the_marginal_likelihood_is_the_likelihood(oral, table):
+    known = {"absorption_rate": "1 1/h", "clearance": "3 L/h", "central_volume": "30 L"}
+    changed = {
+        name: {"typical": of, "between_subject": None, "covariates": {}}
+        for name, of in known.items()
+    }
+    joint, data = Joint.of(oral(changed=changed, vocabulary={}), table(((4.0,), (5.0,)), (8.0,)))
+    assert joint.effects == ()
+    sd = np.array([0.5, 1.0, 2.0])
+    found = marginal_of_draws(joint, np.log(sd)[:, None], data)
+    true = 300.0 / (30.0 * (1.0 - 0.1)) * (np.exp(-0.8) - np.exp(-8.0))
+    expected = stats.norm.logpdf(np.array([4.0, 5.0]), true, sd[:, None])
+    np.testing.assert_allclose(found, expected, rtol=1e-9)

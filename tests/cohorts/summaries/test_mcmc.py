@@ -183,7 +183,7 @@ def test_a_mixture_s_shares_weight_what_its_components_give():
         parameters, weights = cohort.parameters(typical(population.Options()), patients)
     z = np.asarray(patients.effects["level"])
     np.testing.assert_allclose(np.sum(weights), 1.0, rtol=1e-12)
-    expected = 0.75 * np.mean(1 + 0.5 * z) + 0.25 * np.mean(3 * (1 + 0.5 * z))
+    expected = 0.75 * np.mean(1 + 0.5 * z) + 0.25 * np.mean(3 + 0.5 * z)
     np.testing.assert_allclose(np.sum(weights * parameters.level), expected, rtol=1e-12)
 
 

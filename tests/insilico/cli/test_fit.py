@@ -32,6 +32,15 @@ def test_a_mistake_in_the_data_ends_with_its_line(cli, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_check_says_what_is_odd_about_the_data(cli):
+    limit = "data.outputs.concentration.limit=0.2 mg/L"
+    found = cli("check", CONFIG, "--set", limit, "--set", "data.ignore.subjects=[2, 3]")
+    assert found.code == 0
+    assert "10 subjects" in found.output
+    assert "rows left out: subjects 2, 3" in found.errors
+    assert "is below its limit of 0.2, but not flagged; it counts as a value" in found.errors
+
+
 def test_a_trial_s_command_says_which_a_fit_s_is(cli):
     found = cli("run", CONFIG)
     assert found.code == 2
