@@ -267,19 +267,16 @@ def _texts(overrides: object) -> tuple[str, ...]:
 
 
 def _resolve(path: str | os.PathLike[str], overrides: tuple[str, ...]) -> Study:
-    document = load(path, overrides)
-    salvaged = document.salvage(TrialConfig)
-    if salvaged.parsed is not None and not salvaged.problems:
-        return Study(document, salvaged.parsed, build(salvaged.parsed, document), overrides)
-    problems = dict.fromkeys(salvaged.problems)
-    if salvaged.parsed is not None:
-        document = dataclasses.replace(document, left_out=salvaged.left_out)
-        try:
-            rest = Study(document, salvaged.parsed, build(salvaged.parsed, document), overrides)
-            problems |= dict.fromkeys(rest.on_candidates())
-        except ConfigError as error:
-            problems |= dict.fromkeys(salvaged.besides(error.problems, document))
-    raise ConfigError(problems)
+    whole = load(path, overrides)
+
+    def study(document: Document, config: TrialConfig) -> Study:
+        found = Study(document, config, build(config, document), overrides)
+        # Of the whole, candidates are tried by `Study.check`.
+        if document is not whole and (problems := found.on_candidates()):
+            raise ConfigError(problems)
+        return found
+
+    return whole.checked(TrialConfig, study)
 
 
 def changes_of(values: Mapping[str, object]) -> list[str]:

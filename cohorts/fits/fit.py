@@ -71,23 +71,21 @@ def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> F
     them; `DataError` where the data alone are wrong.
     """
     changes = (overrides,) if isinstance(overrides, str) else tuple(overrides)
-    document = load(path, changes)
-    salvaged = document.salvage(FitConfig)
-    if salvaged.parsed is not None and not salvaged.problems:
-        return _checked(document, salvaged.parsed, changes)
-    problems = dict.fromkeys(salvaged.problems)
-    if salvaged.parsed is not None:
-        rest = dataclasses.replace(document, left_out=salvaged.left_out)
+    whole = load(path, changes)
+
+    def check(document: Document, config: FitConfig) -> Fit:
         try:
-            _checked(rest, salvaged.parsed, changes)
-        except ConfigError as error:
-            problems |= dict.fromkeys(salvaged.besides(error.problems, document))
+            return _checked(document, config, changes)
         except DataError as error:
+            if document is whole:
+                raise
             # What was left out of the data's own section would be missed in the table.
-            if not any(place[0] == "data" for place in salvaged.left_out):
-                told = [document.problem(("data", "file"), text, found="") for text in error.texts]
-                problems |= dict.fromkeys(told)
-    raise ConfigError(problems)
+            mute = any(place[0] == "data" for place in document.left_out)
+            texts = () if mute else error.texts
+            told = [document.problem(("data", "file"), text, found="") for text in texts]
+            raise ConfigError(told) from None
+
+    return whole.checked(FitConfig, check)
 
 
 def _checked(document: Document, config: FitConfig, changes: tuple[str, ...]) -> Fit:

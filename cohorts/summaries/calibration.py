@@ -46,8 +46,15 @@ def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> C
     Raises `ConfigError` with every problem of the config.
     """
     changes = (overrides,) if isinstance(overrides, str) else tuple(overrides)
-    document = load(path, changes)
-    config = document.parse(CalibrationConfig)
+    return load(path, changes).checked(
+        CalibrationConfig, lambda document, config: _checked(document, config, changes)
+    )
+
+
+def _checked(
+    document: Document, config: CalibrationConfig, changes: tuple[str, ...]
+) -> Calibration:
+    """The calibration of a config, if it is what it says. Raises as `read`."""
     model = structural_model(config, document)
     faults = Faults(document, ())
     cohort = None

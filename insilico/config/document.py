@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceABC
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -190,6 +190,26 @@ class Document:
             for each in wrong:
                 value = _without(value, each)
             left_out |= {(*path, *each) for each in wrong}
+
+    def checked[S: BaseModel, T](self, spec: type[S], check: Callable[["Document", S], T]) -> T:
+        """What `check` makes of the config as a spec, given this document.
+
+        Where something is wrong with the spec, what was right is checked all the same, and the
+        mistakes of both are told together.
+
+        Raises:
+            ConfigError: with every problem of the file and of the values, and those of `check`.
+        """
+        salvaged = self.salvage(spec)
+        if salvaged.parsed is not None and not salvaged.problems:
+            return check(self, salvaged.parsed)
+        problems = dict.fromkeys(salvaged.problems)
+        if salvaged.parsed is not None:
+            try:
+                check(replace(self, left_out=salvaged.left_out), salvaged.parsed)
+            except ConfigError as error:
+                problems |= dict.fromkeys(salvaged.besides(error.problems, self))
+        raise ConfigError(problems)
 
     def problem(
         self,

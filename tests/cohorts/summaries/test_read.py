@@ -50,6 +50,14 @@ def test_all_mistakes_are_told_together(config):
     assert len(told.value.problems) == 3
 
 
+def test_mistakes_of_schema_and_of_meaning_are_told_together(config):
+    changes = ("targets.0.arm=singel", "virtual_patients=-3", "arms.single.doses.0.amount=1 L")
+    with pytest.raises(ConfigError) as told:
+        summaries.read(config, changes)
+    fields = {problem.field for problem in told.value.problems}
+    assert fields == {"targets.0.arm", "virtual_patients", "arms.single.doses.0.amount"}
+
+
 def test_targets_have_names_units_and_the_subjects_of_their_arm(two_arms):
     read = summaries.read(two_arms)
     first, _, share, quantile, area = read.targets
