@@ -33,6 +33,14 @@ DIFFERENCE = 2e-3
 """Step of the central differences of gradients."""
 
 
+class NoStartError(ValueError):
+    """The likelihood is not finite where a search was to set out."""
+
+
+class IndefiniteError(ValueError):
+    """A matrix of standard errors is not positive definite."""
+
+
 class Maximum(NamedTuple):
     """Where the likelihood, or with a prior the posterior density of the parameters, is largest.
 
@@ -78,14 +86,14 @@ def maximise(
     - `watch`: called after each iteration with its number, from 0 at the start, and what is
       maximised there.
 
-    Raises `ValueError` where `theta` leaves a subject without a place of finite density.
+    Raises `NoStartError` where `theta` leaves a subject without a place of finite density.
     """
     evaluate = _Evaluator(joint, data, method, prior, search)
     theta = np.asarray(theta, float)
     now = evaluate(theta, None)
     if not np.isfinite(now.value):
         impossible = np.flatnonzero(~np.isfinite(np.asarray(now.found.value)))
-        raise ValueError(
+        raise NoStartError(
             f"at the start the log likelihood of {len(impossible)} subjects is not finite (numbers "
             f"{', '.join(map(str, impossible[:10]))}): start from other population parameters"
         )
@@ -201,8 +209,8 @@ def covariance(
     R⁻¹ S R⁻¹, `hessian` R⁻¹, `scores` S⁻¹. With a prior, `hessian` alone has a meaning, as the
     covariance of Laplace's approximation of the posterior. `curvature`: R, if it is known already.
 
-    Raises `ValueError` where R, or S, is not positive definite: then some of the parameters are not
-    determined by the data, or `at` is no maximum.
+    Raises `IndefiniteError` where R, or S, is not positive definite: then some of the parameters
+    are not determined by the data, or `at` is no maximum.
     """
     evaluate = _Evaluator(joint, data, method, prior, search)
     start = at.marginal.modes.x
@@ -241,7 +249,7 @@ def _products_of_scores(at: _Evaluation) -> np.ndarray:
 def _inverse(matrix: np.ndarray, name: str) -> np.ndarray:
     lowest = float(np.linalg.eigvalsh(matrix)[0])
     if not lowest > 0.0:
-        raise ValueError(
+        raise IndefiniteError(
             f"matrix {name} of the standard errors is not positive definite (lowest eigenvalue "
             f"{lowest:.2g}): the data do not determine every parameter, or this is no maximum"
         )

@@ -26,7 +26,14 @@ from cohorts.inference.density import ModelError
 from cohorts.inference.expansions import JointDensity, cholesky, spread_by
 from cohorts.inference.importance_sampling import log_mean, standard_draws, weighed
 from cohorts.inference.marginal_likelihood import Method
-from cohorts.inference.maximum_likelihood import Maximum, covariance, curvature_at, maximise
+from cohorts.inference.maximum_likelihood import (
+    IndefiniteError,
+    Maximum,
+    NoStartError,
+    covariance,
+    curvature_at,
+    maximise,
+)
 from cohorts.inference.modes import Modes, ModeStatus
 from cohorts.inference.pareto_smoothing import Weights
 from cohorts.inference.settings import Approximation
@@ -122,7 +129,7 @@ def normal_approximation(
             joint, data, found, kind=settings.covariance, curvature=curvature, **of
         )  # fmt: skip
         indefinite = None
-    except ValueError as error:
+    except IndefiniteError as error:
         spread, indefinite = _substitute(curvature), str(error)
     distance = float(np.sqrt(found.gradient @ spread @ found.gradient))
     free = np.flatnonzero((np.diag(curvature) < FLAT) & (False if bounded is None else bounded))
@@ -170,7 +177,7 @@ def _search(
                 joint, data, start, method=method, prior=settings.priors,
                 iterations=settings.iterations, tolerance=settings.tolerance, watch=watch,
             )  # fmt: skip
-        except ValueError as error:
+        except NoStartError as error:
             why = str(error)
     raise ModelError(f"the search for the maximum finds nowhere to set out: {why}")
 
