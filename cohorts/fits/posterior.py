@@ -6,10 +6,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from cohorts._faults import CohortError, Fault, raise_any
 from cohorts.covariates.observed import ObservedCovariates
@@ -17,6 +16,9 @@ from cohorts.fits.fit import read
 from cohorts.population import Population
 from insilico.config import ConfigError
 from insilico.runs import RunFolder, RunFolderError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class Learned(NamedTuple):
