@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from cohorts._faults import Fault
 from insilico.config import shown
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class DataError(ValueError):
         groups = gathered(self.mistakes, self.place)
         more = len(groups) - LISTED
         return groups[:LISTED] + ([f"and {more} more of other kinds"] if more > 0 else [])
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The same as faults of the file."""
+        return [Fault((), text, "") for text in self.texts]
 
 
 def gathered(mistakes: Iterable[Mistake], place: str) -> list[str]:

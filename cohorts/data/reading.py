@@ -74,7 +74,7 @@ def read_patients(
         if spec.format == "nonmem":
             check_spec(model, spec, wanted, faults)
         with faults.at("file"):
-            raise_any([Fault((), text, "") for text in error.texts] if faults.some else [])
+            raise_any(error.faults if faults.some else [])
         faults.raise_if_any()
         raise
     table = table.without_ignored(spec).of_somebody(spec.columns.subject)

@@ -22,8 +22,6 @@ from scipy import special
 SIMULATIONS = 50_000
 """Of uniform ranks, by which a band's simultaneous probability is known: to 5 % of 1 in 1,000."""
 
-LARGEST_P = 1.0
-
 
 class Coverage(NamedTuple):
     """How often equal-tailed intervals of the draws hold what made the data.
@@ -120,7 +118,7 @@ def holm(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     factors = len(p_values) - np.arange(len(p_values))
     adjusted = np.maximum.accumulate(factors * p_values[order])
     result = np.empty_like(adjusted)
-    result[order] = np.minimum(adjusted, LARGEST_P)
+    result[order] = np.minimum(adjusted, 1.0)
     return result
 
 

@@ -120,7 +120,7 @@ def _checked(document: Document, config: FitConfig, changes: tuple[str, ...]) ->
         if not faults.some:
             raise wrong
         with faults.at("data", "file"):
-            raise_any([Fault((), text, "") for text in wrong.texts])
+            raise_any(wrong.faults)
     faults.raise_if_any()
     assert population is not None and patients is not None
     return Fit(document, config, model, patients, population, changes, _unused(config))

@@ -277,9 +277,7 @@ class Joint:
         values, log_jacobian = self._effects(x)
         given = handlers.substitute(data={**values, **self._belonging(self._parts.components[0])})
         _, sites = self._individual(self.typical(theta), data.covariates, given)
-        return log_jacobian + sum(
-            (site["fn"].log_prob(site["value"]) for site in sampled(sites)), start=0.0
-        )
+        return log_jacobian + _log_density(sampled(sites))
 
     def _effects(self, x: Array) -> tuple[dict[str, Array], Array]:
         values, log_jacobian = {}, jnp.zeros(self.subjects)

@@ -98,14 +98,13 @@ def _of_trial(folder: RunFolder, new: NewRun, trials: int) -> dict[str, int]:
 
     study = of_trials.read(folder.path / "config.yaml")
     tree = folder.results()
-    if "doses" not in tree.children:
-        raise BadInput(
-            f"{folder.path}: the run kept no visits and doses; run it again with keep: outcomes"
-        )
     there = study.config.trial.per_draw
     if trials > there:
         raise BadInput(f"--trials: found {trials}; the run has {there:,} of each draw")
-    table = event_table(tree, study, trials, TABLE)
+    try:
+        table = event_table(tree, study, trials, TABLE)
+    except ValueError as error:
+        raise BadInput(f"{folder.path}: {error}") from None
     if table.left_out:
         say(f"note: {table.left_out:,} subjects are left out, since a solve of theirs failed")
     _write(new, TABLE, table.frame)

@@ -104,6 +104,30 @@ def wald(
     )
 
 
+def of_contrast(
+    estimate: Float[Array, " trial"],
+    variance: Float[Array, " trial"],
+    freedom: Float[Array, " trial"],
+    estimable: Bool[Array, " trial"],
+    exact: Bool[Array, " trial"],
+    level: float | Float[Array, ""],
+    n: Int[Array, "trial arm"],
+    mean: Float[Array, "trial arm"],
+    treatment: int | Int[Array, ""],
+    reference: int | Int[Array, ""],
+) -> Estimates:
+    """Those of a contrast of least squares, by t with its residual degrees of freedom.
+
+    `estimable`: whether the design tells it; `exact`: whether the fit leaves nothing over.
+    """
+    status = first_failure(
+        (too_few(n, treatment, reference) | (freedom < 1), Status.TOO_FEW),
+        (~estimable, Status.SINGULAR),
+        (exact | ~(variance > 0), Status.NO_VARIATION),
+    )
+    return wald(estimate, variance, level, n, mean, status, freedom)
+
+
 def blank_failures(estimates: Estimates) -> Estimates:
     """The same with NaN in every number that a failed trial does not have."""
     usable = estimates.status == Status.OK

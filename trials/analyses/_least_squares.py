@@ -54,6 +54,16 @@ def fitted_contrast(
     return Fit(contrast @ coefficients, weights, inverse, rank, residual, estimable)
 
 
+def arm_contrast(
+    before: int, arms: int, treatment: int | Int[Array, ""], reference: int | Int[Array, ""]
+) -> Float[Array, " column"]:
+    """`treatment` against `reference`, of a design with columns for all arms but the first, and so
+    many `before` these."""
+    others = jnp.arange(1, arms)
+    between = (others == treatment).astype(float) - (others == reference).astype(float)
+    return jnp.concatenate([jnp.zeros(before), between])
+
+
 def nothing_left(
     residual: Float[Array, "*batch row"], outcome: Float[Array, "*batch row"]
 ) -> Bool[Array, "*batch"]:

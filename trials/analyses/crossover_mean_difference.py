@@ -6,15 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from trials.analyses._estimates import (
-    Estimates,
-    Status,
-    arm_summaries,
-    first_failure,
-    too_few,
-    wald,
-)
-from trials.analyses._least_squares import fitted_contrast, nothing_left
+from trials.analyses._estimates import Estimates, arm_summaries, of_contrast
+from trials.analyses._least_squares import arm_contrast, fitted_contrast, nothing_left
 
 
 @partial(jax.jit, static_argnames="arms")
@@ -51,13 +44,8 @@ def crossover_mean_difference(
     rows = (value.shape[0], -1)
     n, mean = arm_summaries(value.reshape(rows), arm.reshape(rows), used.reshape(rows), arms)
     fit = jax.vmap(partial(_fit, arms=arms), in_axes=(0, 0, 0, None, None))
-    estimate, variance, freedom, estimable, exact = fit(value, arm, used, treatment, reference)
-    status = first_failure(
-        (too_few(n, treatment, reference) | (freedom < 1), Status.TOO_FEW),
-        (~estimable, Status.SINGULAR),
-        (exact | ~(variance > 0), Status.NO_VARIATION),
-    )
-    return wald(estimate, variance, level, n, mean, status, freedom)
+    found = fit(value, arm, used, treatment, reference)
+    return of_contrast(*found, level, n, mean, treatment, reference)
 
 
 def _fit(
@@ -77,12 +65,7 @@ def _fit(
     design = jnp.concatenate([each_period, (arm[..., None] == others).astype(float)], axis=-1)
     design = _centred(design, used[..., None]).reshape(subjects * periods, -1)
     outcome = _centred(value, used).ravel()
-    contrast = jnp.concatenate(
-        [
-            jnp.zeros(periods - 1),
-            (others == treatment).astype(float) - (others == reference).astype(float),
-        ]
-    )
+    contrast = arm_contrast(periods - 1, arms, treatment, reference)
     fit = fitted_contrast(design, outcome, contrast)
     taken = jnp.sum(jnp.any(used, axis=-1))
     freedom = (jnp.sum(used) - taken - fit.rank).astype(float)

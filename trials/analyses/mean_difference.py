@@ -6,15 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from trials.analyses._estimates import (
-    Estimates,
-    Status,
-    arm_summaries,
-    first_failure,
-    too_few,
-    wald,
-)
-from trials.analyses._least_squares import fitted_contrast, nothing_left
+from trials.analyses._estimates import Estimates, arm_summaries, of_contrast
+from trials.analyses._least_squares import arm_contrast, fitted_contrast, nothing_left
 
 # A subject whose leverage is closer to 1 than this is fitted exactly, by a column of its own.
 _FITTED_EXACTLY = 1e-10
@@ -60,15 +53,8 @@ def mean_difference(
     if columns is None:
         columns = jnp.zeros((*value.shape, 0))
     fit = jax.vmap(partial(_fit, arms=arms, robust=robust), in_axes=(0, 0, 0, 0, None, None))
-    estimate, variance, freedom, estimable, exact = fit(
-        value, arm, used, columns, treatment, reference
-    )
-    status = first_failure(
-        (too_few(n, treatment, reference) | (freedom < 1), Status.TOO_FEW),
-        (~estimable, Status.SINGULAR),
-        (exact | ~(variance > 0), Status.NO_VARIATION),
-    )
-    return wald(estimate, variance, level, n, mean, status, freedom)
+    found = fit(value, arm, used, columns, treatment, reference)
+    return of_contrast(*found, level, n, mean, treatment, reference)
 
 
 def _fit(
@@ -94,12 +80,7 @@ def _fit(
     outcome = jnp.where(used, value, 0.0)
     centred = jnp.where(used, outcome - share @ outcome, 0.0)
 
-    contrast = jnp.concatenate(
-        [
-            jnp.zeros(columns.shape[1]),
-            (others == treatment).astype(float) - (others == reference).astype(float),
-        ]
-    )
+    contrast = arm_contrast(columns.shape[1], arms, treatment, reference)
     fit = fitted_contrast(design, centred, contrast)
 
     freedom = (n - 1 - fit.rank).astype(float)
