@@ -397,11 +397,11 @@ class _Reader:
                 self.mistakes.append(Mistake(0, entry.column, "there is no such column"))
                 continue
             found, missing = self._numbers(entry.column)
-            empty = [group for group in np.unique(patient) if np.all(missing[patient == group])]
-            for group in empty:
-                row = int(np.flatnonzero(patient == group)[0]) + 1
-                self.mistakes.append(Mistake(row, entry.column, "the patient has no value at all"))
-            if not empty:
+            empty = np.flatnonzero(np.bincount(patient, ~missing) == 0)
+            for row in np.searchsorted(patient, empty).tolist():
+                told = "the patient has no value at all"
+                self.mistakes.append(Mistake(row + 1, entry.column, told))
+            if not empty.size:
                 found = filled(found, missing, patient, time, entry.interpolation)
             values.append(found)
             interpolations.append(entry.interpolation)

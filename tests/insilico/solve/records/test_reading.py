@@ -158,6 +158,27 @@ def test_missing_covariates_are_filled_from_the_patients_others(lagged, interpol
     assert records.columns.values[0].tolist() == expected
 
 
+@pytest.mark.parametrize("interpolation", ["nocb", "locf", "linear"])
+def test_missing_covariates_are_filled_from_the_same_patient_alone(lagged, interpolation):
+    table = {
+        "ID": [1, 1, 1, 2, 2, 3, 3, 3, 3],
+        "TIME": [0, 1, 2, 0, 3, 2, 4, 0, 1],
+        "EVID": [0, 0, 0, 0, 0, 0, 0, 3, 0],
+        "E": [1.0, np.nan, np.nan, np.nan, 7.0, 2.0, np.nan, np.nan, 5.0],
+    }
+    records = read_records(lagged, table, covariates={"effect": Covariate("E", interpolation)})
+    # The third patient's clock runs to 4 and starts again: no line reaches beyond its two values.
+    between = {"nocb": [5.0, 5.0], "locf": [2.0, 2.0], "linear": [2.0, 2.0]}[interpolation]
+    assert records.columns.values[0].tolist() == [1.0, 1.0, 1.0, 7.0, 7.0, 2.0, *between, 5.0]
+
+
+def test_patients_without_any_value_of_a_covariate_are_all_told(lagged):
+    table = {"ID": [1, 1, 2, 3], "TIME": [0, 1, 0, 0], "E": [np.nan, np.nan, 1.0, np.nan]}
+    with pytest.raises(RecordsError) as raised:
+        read_records(lagged, table, covariates={"effect": "E"})
+    assert [mistake.row for mistake in raised.value.mistakes] == [1, 4]
+
+
 def test_dosing_has_units_too(lagged):
     check_dimensions(lagged)
 
