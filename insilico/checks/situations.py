@@ -40,7 +40,7 @@ class Situation:
     """Patients around `typical`, their schedule, and the model in the forms that checks need.
 
     Arguments are those of `insilico.checks.check`. Raises `ValueError` for a `cv` or an `until`
-    that is not above 0, and for typical values that are not the model's.
+    that is not above 0, and for typical values that are not the model's or no finite numbers.
     """
 
     model: Model
@@ -60,6 +60,13 @@ class Situation:
                 f"typical values of model {self.model.name} must be its Parameters; "
                 f"found {type(self.typical).__name__}"
             )
+        for name, value in (self.typical._asdict() if self.typical is not None else {}).items():
+            numbers = [np.asarray(leaf) for leaf in jax.tree.leaves(value)]
+            if not all(leaf.dtype.kind in "fiu" and np.all(np.isfinite(leaf)) for leaf in numbers):
+                raise ValueError(
+                    f"typical values of model {self.model.name} must be finite numbers; "
+                    f"found {value!r} for {name}"
+                )
 
     def described(self, followed: bool) -> dict[str, Any]:
         """What it is, as plain data; `followed`: what happens to patients, too."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Annotated, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from insilico.testing import check_model
 from insilico.vocabulary import Value, maximum
 
 TWO = models.get("two_compartment")
+TYPICAL = TWO.typical
 
 
 class State(NamedTuple):
@@ -159,6 +161,20 @@ def _(primals, tangents):
     return _misled(*primals), 1.0001 * 2.0 * primals[0] * tangents[0]
 
 
+@pytest.mark.parametrize(
+    ("loss", "mended_by"),
+    [
+        (lambda s, p: p.elimination if s.central > 1.0 else 0.0, "where(condition, a, b)"),
+        (lambda s, p: p.elimination * math.exp(-s.central), "insilico.vocabulary"),
+    ],
+)
+def test_equations_of_one_patient_alone_are_told_how_to_be_of_many(loss, mended_by):
+    wrong = dataclasses.replace(
+        STIFF, derivative=lambda time, s, p, inputs: State(-loss(s, p) * s.central, 0.0 * s.bound)
+    )
+    assert mended_by in check(wrong, only=["structure"]).findings[0].detail
+
+
 def test_a_wrong_derivative_is_found_by_finite_differences():
     def derivative(time, s, p, inputs):
         return State(-_misled(p.elimination) * s.central, 0.0 * s.bound)
@@ -192,6 +208,14 @@ def test_without_typical_values_what_solves_is_skipped():
     skipped = {each.check for each in report.findings if each.verdict == SKIPPED}
     assert skipped == {"stiffness", "solvers", "gradient", "lanes", "compilation"}
     assert all("typical" in each.detail for each in report.findings if each.verdict == SKIPPED)
+    assert {each.check for each in report.undone} == skipped
+
+
+def test_a_test_does_not_pass_on_what_it_could_not_check():
+    unstated = dataclasses.replace(TWO, typical=None)
+    with pytest.raises(AssertionError, match="gradient: skipped: no typical values"):
+        check_model(unstated)
+    check_model(unstated, only=CHEAP)
 
 
 def test_patients_are_log_normal_around_the_typical_one_and_shares_stay_shares():
@@ -232,6 +256,11 @@ def test_a_report_is_plain_data():
         ({"cv": 0.0}, "cv must be above 0; found 0.0"),
         ({"until": -1.0}, "until must be above 0"),
         ({"typical": (1.0,)}, "must be its Parameters; found tuple"),
+        (
+            {"typical": TYPICAL._replace(clearance=np.nan)},
+            "numbers; found nan for clearance",
+        ),
+        ({"typical": TYPICAL._replace(clearance="4")}, "numbers; found '4' for clearance"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(options, message):
