@@ -14,6 +14,7 @@ from jax import Array
 from insilico.model import Model
 from insilico.solve import loops, methods
 from insilico.solve import precision as precision_
+from insilico.solve.aligned import refuse_parameters
 from insilico.solve.blocks import (
     BLOCK,
     LANES,
@@ -354,11 +355,7 @@ def in_blocks(parameters: Any, events: Schedule, others: Any, unit: int = LANES)
 
 def columns_of(model: Model, parameters: Any) -> Any:
     """The model's parameters with every entry an array (), or (patients,), of float64."""
-    if not isinstance(parameters, model.Parameters):
-        raise ValueError(
-            f"parameters of model {model.name} must be its Parameters; "
-            f"found {type(parameters).__name__}"
-        )
+    refuse_parameters(model, parameters)
 
     def column(name: str, value: Any) -> np.ndarray:
         try:

@@ -176,8 +176,9 @@ def schedule(
       for events that come again soon, like rescue doses between visits that are weeks apart.
 
     Raises `ValueError` for times, amounts and values that are not finite, times before `start`, a
-    duration that is not positive, unsorted output times or times of visits, `triggered` below 1 or
-    for a model without triggers, and `KeyError` for an unknown compartment or input.
+    duration that is not positive or too short for the clock to tell, unsorted output times or times
+    of visits, `triggered` below 1 or for a model without triggers, and `KeyError` for an unknown
+    compartment or input.
     """
     raw: list[tuple[float, int, int, float, int]] = []
     for action in [actions] if isinstance(actions, Dose | Infusion | Input) else actions:
@@ -191,9 +192,16 @@ def schedule(
             case Infusion(time, compartment, amount, duration):
                 if not 0 < duration < math.inf:
                     raise ValueError(f"{action}: an infusion's duration must be above 0")
-                index, rate = model.compartment(compartment), amount / duration
+                index, end = model.compartment(compartment), time + duration
+                if end == time:
+                    raise ValueError(
+                        f"{action}: the clock cannot tell so short a duration at that time; "
+                        f"give a Dose, or let time begin later"
+                    )
+                # What the clock makes of the duration: all of the amount is given.
+                rate = amount / (end - time)
                 raw.append((time, Kind.RATE, index, rate, -1))
-                raw.append((time + duration, Kind.RATE, index, -rate, -1))
+                raw.append((end, Kind.RATE, index, -rate, -1))
             case Input(time, name, value):
                 fields = list(model.Inputs._fields)
                 if name not in fields:

@@ -38,6 +38,9 @@ NAMES = {
 """What a column means, and NONMEM's name for it."""
 
 OBSERVATION, DOSE, OTHER, RESET, RESET_AND_DOSE, REPLACEMENT = 0, 1, 2, 3, 4, 8
+LARGEST_SHIFT = 1e-3
+"""By this share the rounding of the clock may change an infusion's duration, and so its dose."""
+
 EVENTS = (OBSERVATION, DOSE, OTHER, RESET, RESET_AND_DOSE, REPLACEMENT)
 
 
@@ -199,7 +202,7 @@ class _Reader:
         resets = np.isin(event, (RESET, RESET_AND_DOSE))
         compartment = self._compartments(doses | (event == REPLACEMENT), event)
         self._check_times(patient, time, resets)
-        self._check_doses(event, doses, no_amount, amount, rate, additional, interval, steady)
+        self._check_doses(time, event, doses, no_amount, amount, rate, additional, interval, steady)
         self._check_modelled(doses, rate, compartment)
         values, interpolations = self._covariates(patient, time)
         if self.mistakes:
@@ -304,6 +307,7 @@ class _Reader:
 
     def _check_doses(
         self,
+        time: np.ndarray,
         event: np.ndarray,
         doses: np.ndarray,
         no_amount: np.ndarray,
@@ -334,6 +338,14 @@ class _Reader:
         self.wrong(
             doses & ((additional < 0) | (additional % 1 != 0)), "additional",
             "is {}; it must be a whole number, 0 or more", additional,
+        )  # fmt: skip
+        infused = doses & (rate > 0) & (amount > 0)
+        duration = np.where(infused, amount, 1.0) / np.where(infused, rate, 1.0)
+        told = (time + duration) - time
+        self.wrong(
+            infused & (np.abs(told - duration) > LARGEST_SHIFT * duration), "rate",
+            "is {}, but an infusion of {} is too short for the clock at TIME {}; 0 gives a bolus",
+            rate, duration, time,
         )  # fmt: skip
         nothing = doses & (amount == 0) & ~no_amount
         constant = nothing & (steady > 0) & (interval == 0)

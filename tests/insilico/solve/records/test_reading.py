@@ -48,6 +48,7 @@ MISTAKES = [
     ({"RATE": {1: -0.5}}, ["row 1, RATE: is -0.5; it may be"]),
     ({"RATE": {1: 10}, "AMT": {1: 0}}, ["row 1, RATE: is 10 with AMT 0"]),
     ({"RATE": {1: -1}}, ["row 1, RATE: is -1, but model one_compartment has no dosing rate"]),
+    ({"RATE": {1: 1e18}, "TIME": {1: 1.0}}, ["row 1, RATE: is 1e+18, but an infusion of 1e-16"]),
     ({"RATE": {4: -2}}, ["row 4, RATE: is -2, but model one_compartment has no dosing duration"]),
     ({"ADDL": {1: 2}}, ["row 1, II: must be above 0 with ADDL 2"]),
     ({"ADDL": {1: -5}, "II": {1: 12}}, ["row 1, ADDL: is -5; it must be a whole number"]),
