@@ -255,15 +255,26 @@ class Model:
             for name, hint in hints.items()
         }
 
-    def components(self) -> list[str]:
-        """The state's components in their flat order: `central`, `transit[0]`, `transit[1]`, …"""
+    def numbers(self, group: str) -> list[str]:
+        """The numbers of a group of quantities in their flat order, a vector's one by one:
+        `clearance`, `rates[0]`, `rates[1]`, …"""
         names: list[str] = []
-        for name, quantity in self.quantities("State").items():
+        for name, quantity in self.quantities(group).items():
             if quantity.size is None:
                 names.append(name)
             else:
                 names.extend(f"{name}[{index}]" for index in range(quantity.size))
         return names
+
+    def components(self) -> list[str]:
+        """The state's components in their flat order: `central`, `transit[0]`, `transit[1]`, …"""
+        return self.numbers("State")
+
+    def ones(self, group: str) -> Any:
+        """The group's NamedTuple with every number 1, for who looks at structure alone."""
+        fields = self.quantities(group).values()
+        values = (1.0 if field.size is None else Vector(*[1.0] * field.size) for field in fields)
+        return getattr(self, group)(*values)
 
     def compartment(self, name: str) -> int:
         """Index of a state component that doses may enter.

@@ -72,7 +72,8 @@ class Situation:
         """What it is, as plain data; `followed`: what happens to patients, too."""
         typical = None
         if self.typical is not None:
-            typical = {name: float(value) for name, value in self.typical._asdict().items()}
+            names = self.model.numbers("Parameters")
+            typical = dict(zip(names, map(float, jax.tree.leaves(self.typical)), strict=True))
         given = {"typical": typical, "cv": self.cv, "seed": self.seed, "patients": PATIENTS}
         if not followed:
             return given
@@ -90,18 +91,22 @@ class Situation:
         Without typical values, numbers around 1.
         """
         random = np.random.default_rng(self.seed)
-        quantities = self.model.quantities("Parameters")
-        typical = self.model.Parameters(*(1.0 for _ in quantities))
-        typical = typical if self.typical is None else self.typical
+        given = self.model.ones("Parameters") if self.typical is None else self.typical
+        typical, structure = jax.tree.flatten(given)
+        units = (
+            quantity.unit
+            for quantity in self.model.quantities("Parameters").values()
+            for _ in range(quantity.size or 1)
+        )
         spread = np.sqrt(np.log1p(self.cv**2))
         columns = []
-        for quantity, value in zip(quantities.values(), typical, strict=True):
+        for unit, value in zip(units, typical, strict=True):
             column = value * np.exp(spread * random.normal(size=PATIENTS))
-            if self.typical is not None and quantity.unit == "1" and 0.0 < value <= 1.0:
+            if self.typical is not None and unit == "1" and 0.0 < value <= 1.0:
                 column = np.where(column > 1.0, 1.0 / column, column)
             column[0] = value
             columns.append(column)
-        return self.model.Parameters(*columns)
+        return jax.tree.unflatten(structure, columns)
 
     @functools.cached_property
     def random_points(self) -> tuple[Any, Any, Any]:
@@ -233,7 +238,7 @@ def nonzero_rates(eigenvalues: np.ndarray) -> np.ndarray:
 
 
 def _observed(model: Model, components: list[str]) -> Model:
-    ones = model.Parameters(*(1.0 for _ in model.Parameters._fields))
+    ones = model.ones("Parameters")
     outputs = jax.tree.leaves(
         jax.eval_shape(lambda p: model.outputs(0.0, model.initial(p), p), ones)
     )

@@ -424,13 +424,5 @@ def declared_dosing(model: Model) -> dict[str, Dosing]:
     """Which compartments' dosing the model states, at parameters and inputs of 1: names matter."""
     if model.dosing is None:
         return {}
-
-    def ones(group: str) -> Any:
-        from insilico.vocabulary import Vector
-
-        fields = model.quantities(group).values()
-        values = (1.0 if field.size is None else Vector(*[1.0] * field.size) for field in fields)
-        return getattr(model, group)(*values)
-
-    inputs = ones("Inputs") if model.Inputs._fields else model.Inputs()
-    return model.dosing(ones("Parameters"), inputs)
+    inputs = model.ones("Inputs") if model.Inputs._fields else model.Inputs()
+    return model.dosing(model.ones("Parameters"), inputs)

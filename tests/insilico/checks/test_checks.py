@@ -15,7 +15,7 @@ from insilico.checks.kinks import crossed
 from insilico.model import Balance, Model, NoInputs, Quantity
 from insilico.solve import Dose
 from insilico.testing import check_model
-from insilico.vocabulary import Value, maximum
+from insilico.vocabulary import Value, Vector, maximum
 
 TWO = models.get("two_compartment")
 TYPICAL = TWO.typical
@@ -173,6 +173,27 @@ def test_equations_of_one_patient_alone_are_told_how_to_be_of_many(loss, mended_
         STIFF, derivative=lambda time, s, p, inputs: State(-loss(s, p) * s.central, 0.0 * s.bound)
     )
     assert mended_by in check(wrong, only=["structure"]).findings[0].detail
+
+
+class Rates(NamedTuple):
+    rates: Annotated[Vector, Quantity("1/h", "elimination and binding", size=2)]
+
+
+def test_parameters_of_several_numbers_are_checked_one_by_one():
+    def derivative(time, s, p, inputs):
+        bound = p.rates[1] * (s.central - s.bound)
+        return State(-_misled(p.rates[0]) * s.central - bound, bound)
+
+    wrong = dataclasses.replace(
+        STIFF, Parameters=Rates, derivative=derivative, method="tsit5",
+        typical=Rates(Vector(0.5, 1.0)), balances=(),
+        initial=lambda p: State(100.0 + 0.0 * p.rates[0], 0.0 * p.rates[0]),
+    )  # fmt: skip
+    report = check(wrong, only=[*CHEAP, "gradient"], until=10.0)
+    assert "in rates[0]" in _only(report, "gradient").detail
+    # The square of a rate is no rate: that is told, too.
+    assert {each.what for each in report.failing} == {"units", "gradient"}
+    assert report.situation["typical"] == {"rates[0]": 0.5, "rates[1]": 1.0}
 
 
 def test_a_wrong_derivative_is_found_by_finite_differences():
