@@ -153,7 +153,8 @@ class Situation:
     def horizon(self) -> float:
         """How long patients are followed, in the model's time unit.
 
-        Raises `ValueError` where nothing changes, so that there is no slowest rate.
+        Raises `ValueError` where nothing changes, so that there is no slowest rate, or where the
+        Jacobian is not finite.
         """
         if self.until is not None:
             return self.until
@@ -163,6 +164,8 @@ class Situation:
                 start[self.model.compartment(action.compartment)] += action.amount
         patient = jax.tree.map(lambda column: column[:1], self.parameters)
         slopes = self.jacobians(np.zeros(1), start[None, None], patient)
+        if not np.isfinite(slopes).all():
+            raise ValueError("derivatives of the rates are not finite at the start, typical values")
         rates = nonzero_rates(np.linalg.eigvals(slopes))
         slowest = np.nanmin(rates) if np.isfinite(rates).any() else np.nan
         if not np.isfinite(slowest):

@@ -263,6 +263,14 @@ def test_the_horizon_follows_the_slowest_rate_and_the_dose_its_compartment():
     assert "no rate at the start" in report.findings[0].detail
 
 
+def test_equations_that_are_not_finite_are_told_so():
+    broken = dataclasses.replace(
+        STIFF, derivative=lambda time, s, p, inputs: State(-p.elimination / s.bound, 0.0 * s.bound)
+    )
+    report = check(broken, only=["stiffness"])
+    assert "not finite at the start" in report.findings[0].detail
+
+
 def test_a_report_is_plain_data():
     data = json.loads(json.dumps(check(TWO, only=CHEAP).as_data(), allow_nan=False))
     assert data["model"] == "two_compartment" and data["ok"] is True
