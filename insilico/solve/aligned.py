@@ -16,7 +16,12 @@ from insilico.solve.rows import Schedule, Shape
 
 
 def refuse_parameters(model: Model, parameters: Any) -> None:
-    """Raise `ValueError` for parameters that are not the model's own NamedTuple."""
+    """Raise `ValueError` for what is no model and for parameters that are not its own."""
+    if not isinstance(model, Model):
+        raise ValueError(
+            f"model must be an insilico.model.Model, as insilico.models.get(name) gives it; "
+            f"found {type(model).__name__}"
+        )
     if not isinstance(parameters, model.Parameters):
         raise ValueError(
             f"parameters of model {model.name} must be its Parameters; "

@@ -175,13 +175,15 @@ def schedule(
       rows; a patient with more of them fails. Default: as many as the model has triggers. Change it
       for events that come again soon, like rescue doses between visits that are weeks apart.
 
-    Raises `ValueError` for times, amounts and values that are not finite, times before `start`, a
-    duration that is not positive or too short for the clock to tell, unsorted output times or times
-    of visits, `triggered` below 1 or for a model without triggers, and `KeyError` for an unknown
-    compartment or input.
+    Raises `ValueError` for what is no action, for times, amounts and values that are not finite,
+    times before `start`, a duration that is not positive or too short for the clock to tell,
+    unsorted output times or times of visits, `triggered` below 1 or for a model without triggers,
+    and `KeyError` for an unknown compartment or input.
     """
     raw: list[tuple[float, int, int, float, int]] = []
     for action in [actions] if isinstance(actions, Dose | Infusion | Input) else actions:
+        if not isinstance(action, Dose | Infusion | Input):
+            raise ValueError(f"{action!r} is no action: a Dose, an Infusion or an Input is")
         if not start <= action.time < math.inf:
             raise ValueError(f"{action}: its time must be finite and not before {start}")
         if not math.isfinite(action.value if isinstance(action, Input) else action.amount):

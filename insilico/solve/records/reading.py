@@ -217,6 +217,7 @@ class _Reader:
     def _check_shape(self) -> None:
         if self.names["time"] not in self.raw:
             self.mistakes.append(Mistake(0, self.names["time"], "there is no such column"))
+        self._check_capitals()
         for meaning, name in self.names.items():
             if name != NAMES[meaning] and name not in self.raw:
                 self.mistakes.append(Mistake(0, name, "there is no such column"))
@@ -230,10 +231,26 @@ class _Reader:
         if self.mistakes:
             raise RecordsError(self.mistakes)
 
+    def _check_capitals(self) -> None:
+        """A column of the right name in other letters would be passed over: doses, not given."""
+        used = {*self.names.values(), *(entry.column for entry in self.covariates.values())}
+        for meaning, name in self.names.items():
+            for other in self.raw:
+                if other not in used and name not in self.raw and other.upper() == name.upper():
+                    told = f"is not read: say columns={{{meaning!r}: {other!r}}}, or leave it out"
+                    self.mistakes.append(Mistake(0, other, told))
+
     def _patients(self) -> tuple[np.ndarray, tuple[Any, ...]]:
         if self.names["patient"] not in self.raw:
             return np.zeros(self.length, int), (1,)
         identity = self.raw[self.names["patient"]]
+        if identity.dtype.kind in "fO":
+            import pandas as pd
+
+            # Nothing equals NaN, and so each such row would be another patient.
+            missing = pd.isna(identity)
+            self.wrong(missing, "patient", "is missing")
+            identity = identity[np.maximum.accumulate(np.where(missing, 0, np.arange(self.length)))]
         starts = np.concatenate([[True], identity[1:] != identity[:-1]])
         labels, seen = identity[starts].tolist(), set()
         again = np.zeros(self.length, bool)

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from insilico import models
-from insilico.solve import Dose, objective_traced, read_records, schedule, solve_traced
+from insilico.solve import (
+    DerivativeError,
+    Dose,
+    objective_traced,
+    read_records,
+    schedule,
+    solve,
+    solve_traced,
+)
 from insilico.solve.aligned import aligned
 
 MODEL = models.get("one_compartment")
@@ -39,6 +47,19 @@ def _solved(parameters, events=EVENTS, pattern=PATTERN, subject=None):
 def test_what_would_be_filled_up_with_the_last_patient_is_refused(changed, said):
     with pytest.raises(ValueError, match=said):
         _solved(**{"parameters": THREE, **changed})
+
+
+def test_what_is_no_model_and_what_is_traced_is_told_where_it_belongs():
+    with pytest.raises(ValueError, match=r"as insilico.models.get\(name\) gives it; found str"):
+        solve("one_compartment", MODEL.typical, EVENTS, PATTERN)  # pyright: ignore
+
+    def total(clearance):
+        found = solve(MODEL, MODEL.typical._replace(clearance=clearance), EVENTS, PATTERN)
+        return jnp.sum(found.outputs.central)
+
+    for traced in (jax.jit(total), jax.grad(total), jax.vmap(total)):
+        with pytest.raises(DerivativeError, match="use solve_traced"):
+            traced(jnp.ones(2))
 
 
 def test_objectives_of_other_patients_data_are_refused():

@@ -256,6 +256,7 @@ def test_an_infusion_gives_all_of_its_amount_however_late_and_short(one_compartm
         ([Dose(np.inf, "depot", 1.0)], [], {}, ValueError, "finite"),
         ([Infusion(0.0, "central", 1.0, 0.0)], [], {}, ValueError, "duration"),
         ([Infusion(0.0, "central", 1.0, np.nan)], [], {}, ValueError, "duration"),
+        ([(0.0, "depot", 1.0)], [], {}, ValueError, "is no action"),
         ([Infusion(1e6, "central", 1.0, 1e-12)], [], {}, ValueError, "so short a duration"),
         ([], [2.0, 1.0], {}, ValueError, "increasing"),
         ([], [-1.0], {}, ValueError, "not before 0"),

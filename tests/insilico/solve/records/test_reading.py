@@ -37,6 +37,7 @@ MISTAKES = [
     ({"TIME": {2: np.inf, 3: "1e999"}}, ["row 2, TIME", "row 3, TIME"]),
     ({"TIME": {5: "."}}, ["row 5, TIME: is missing"]),
     ({"ID": {3: 3, 4: 1}}, ["row 4, ID: 1 appears again"]),
+    ({"ID": {3: None, 5: np.nan}}, ["row 3, ID: is missing", "row 5, ID: is missing"]),
     ({"EVID": {2: 5}}, ["row 2, EVID: is 5; it may be"]),
     ({"EVID": {2: 1.5}}, ["row 2, EVID: is 1.5"]),
     ({"EVID": {2: "."}}, ["row 2, EVID: is missing"]),
@@ -106,6 +107,16 @@ def test_a_long_list_of_mistakes_is_cut_short_in_the_message_only():
 def test_what_is_no_table_is_refused(data, expected):
     with pytest.raises(RecordsError, match=expected):
         read_records(MODEL, data)
+
+
+def test_a_column_that_differs_by_its_letters_alone_is_not_passed_over():
+    table = {"TIME": [0, 1], "amt": [5, 0], "Rate": [1, 0], "dv": [0, 1]}
+    with pytest.raises(RecordsError) as raised:
+        read_records(MODEL, table)
+    assert [mistake.column for mistake in raised.value.mistakes] == ["amt", "Rate"]
+    assert "say columns={'amount': 'amt'}" in str(raised.value)
+    read = read_records(MODEL, table, columns={"amount": "amt", "rate": "Rate"})
+    assert read.columns.amount.tolist() == [5.0, 0.0]
 
 
 def test_unknown_meanings_and_interpolations_are_refused(lagged):
