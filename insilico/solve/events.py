@@ -154,7 +154,7 @@ def schedule(
     **Arguments:**
 
     - `actions`: doses, infusions and inputs; those of one instant act in the order given. One
-      needs no list, nor does one output time.
+      needs no list, nor does one output time. An input is 0 until it is given.
     - `observe`: output times, increasing. An observation at the time of a dose sees the state
       before it.
     - `visits_until`: the last time at which a rule may hold a visit, itself included; a visit at

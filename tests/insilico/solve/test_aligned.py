@@ -1,5 +1,7 @@
 """What goes into a traced solve is of one number of patients, or it is refused."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +49,23 @@ def _solved(parameters, events=EVENTS, pattern=PATTERN, subject=None):
 def test_what_would_be_filled_up_with_the_last_patient_is_refused(changed, said):
     with pytest.raises(ValueError, match=said):
         _solved(**{"parameters": THREE, **changed})
+
+
+@pytest.mark.parametrize("derivative", [None, "reverse"])
+@pytest.mark.parametrize(
+    ("function", "change"),
+    [
+        ("initial", lambda p: MODEL.initial(p)._asdict()),
+        # A dictionary's entries are in the order of the alphabet: central, depot.
+        ("derivative", lambda *given: MODEL.derivative(*given)._asdict()),
+        ("derivative", lambda *given: tuple(MODEL.derivative(*given))),
+        ("outputs", lambda *given: tuple(MODEL.outputs(*given))),
+    ],
+)
+def test_functions_of_a_model_give_what_it_declares(function, change, derivative):
+    wrong = dataclasses.replace(MODEL, **{function: change}, method="tsit5", propagate=None)
+    with pytest.raises(TypeError, match=r"of model one_compartment must be a (State|Outputs)"):
+        solve_traced(wrong, THREE, EVENTS, PATTERN, derivative=derivative)
 
 
 def test_what_is_no_model_and_what_is_traced_is_told_where_it_belongs():
