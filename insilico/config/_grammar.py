@@ -27,6 +27,8 @@ class Flaw(NamedTuple):
     found: str | None = None
     allowed: str | None = None
     hint: str | None = None
+    misses: str | None = None
+    """The name that is wanted and that the vocabulary lacks, if it is that."""
 
     def __str__(self) -> str:
         parts = [self.message, self.found and f"found {self.found}"]

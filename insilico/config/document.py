@@ -84,7 +84,7 @@ class Salvaged[S: BaseModel](NamedTuple):
         It misses its name, or is of the very section that lacks it.
         """
         return any(
-            shown(str(path[-1])) in problem.message or dotted(path[:-1]) == problem.field != ""
+            str(path[-1]) == problem.misses or dotted(path[:-1]) == problem.field != ""
             for path in self.left_out
         )
 
@@ -221,6 +221,7 @@ class Document:
         hint: str | None = None,
         key: bool = False,
         offset: int | None = None,
+        misses: str | None = None,
     ) -> Problem:
         """A problem with the value at `path`, for checks that come after parsing.
 
@@ -233,6 +234,7 @@ class Document:
             hint: how to mend it.
             key: point at the value's key rather than at the value.
             offset: point at this character of a text value.
+            misses: the name that is wanted and nowhere to be found, if it is that.
         """
         where = self.key_where(path) if key else self.where(path)
         node = self._node(path)
@@ -243,8 +245,9 @@ class Document:
             found = _as_written(node)
         file = self.file if where.override is None else override_label(where.override)
         return Problem(
-            file, where.line, where.column, dotted(path), message, found or None, allowed, hint
-        )
+            file, where.line, where.column, dotted(path), message, found or None, allowed, hint,
+            misses,
+        )  # fmt: skip
 
     def unknown(
         self,
@@ -275,6 +278,7 @@ class Document:
             found="",
             allowed=", ".join(choices) or "none",
             hint=did_you_mean(name, choices),
+            misses=name,
         )
 
     def _stands_among(self, path: Path, names: SequenceABC[str]) -> bool:
@@ -312,6 +316,7 @@ class Document:
             allowed=flaw.allowed,
             hint=flaw.hint,
             offset=flaw.offset,
+            misses=flaw.misses,
         )
 
     def resolved_json(self) -> str:

@@ -42,6 +42,8 @@ class Problem:
     found: str | None = None
     allowed: str | None = None
     hint: str | None = None
+    misses: str | None = None
+    """The name that is wanted and nowhere to be found, if it is that."""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
