@@ -250,7 +250,8 @@ def test_a_long_way_is_taken_no_more_than_thrice(course, monkeypatch):
     """A record of sixteen steps, and some hundred steps to one row: each part of them, seen from
     the end, sets out from the mark before it, not from the beginning."""
     model, _, _ = course
-    parameters = model.Parameters(*(np.full(4, value) for value in TYPICAL))
+    # Fast absorption keeps the steps short, and slow elimination something to be seen at the end.
+    parameters = model.Parameters(*(np.full(4, value) for value in (1.0, 0.03, 30.0)))
     events, pattern = schedule(model, [Dose(0.0, "depot", 100.0)], observe=[2000.0])
     tolerances = Tolerances(relative=1e-8)
     steps = int(solve(model, parameters, events, pattern, tolerances=tolerances).steps.max())
@@ -272,8 +273,9 @@ def test_a_long_way_is_taken_no_more_than_thrice(course, monkeypatch):
     # A first program finds that they are not all on record; a second records them, and takes them
     # again once to leave marks and once in parts.
     assert len(counted) / jax.device_count() == pytest.approx(4 * steps, rel=0.1)
+    # The same steps, compiled otherwise: rounding of some thousand of them.
     for mine, other in zip(short.gradient, whole.gradient, strict=True):
-        np.testing.assert_allclose(mine, other, rtol=1e-12)
+        np.testing.assert_allclose(mine, other, rtol=1e-10)
 
 
 def test_only_steps_that_do_not_fit_the_record_need_a_second_program(course, patients, monkeypatch):
