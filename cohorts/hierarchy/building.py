@@ -78,9 +78,10 @@ def population_of(
     }
     if missing := [each for each in units if each not in spec.population]:
         reader.add(
-            ("population",), f"lacks these parameters of {model.name}", listed(missing), None,
-            "give each a typical value",
-        )  # fmt: skip
+            ("population",),
+            f"lacks parameters of {model.name}: {listed(missing)}",
+            hint="give each a typical value",
+        )
     blocks = read_correlations(
         spec.correlations,
         {

@@ -272,9 +272,16 @@ class Reader:
         self.faults: list[Fault] = []
         self.imports = Imports(estimates, folder, self.faults)
 
-    def add(self, path: tuple[str | int, ...], message: str, *details: str | None) -> None:
-        """Note a fault: what was found, what is allowed, a hint."""
-        self.faults.append(Fault(path, message, *details))
+    def add(
+        self,
+        path: tuple[str | int, ...],
+        message: str,
+        found: str | None = None,
+        allowed: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        """Note a fault."""
+        self.faults.append(Fault(path, message, found, allowed, hint))
 
     def quantity(
         self, value: Stated, unit: str, path: tuple[str | int, ...], *, gt: float | None = None
