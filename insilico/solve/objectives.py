@@ -131,30 +131,6 @@ def _program(
     return _Program(one_block)
 
 
-def value_and_gradient_block(
-    model: Model,
-    parameters: Any,
-    events: Schedule,
-    pattern: Shape,
-    tolerances: TolerancesAsNumbers,
-    objective: Objective,
-    data: Any = None,
-    *,
-    method: str | None = None,
-    rule: Rule | None = None,
-    subject: Any = None,
-) -> tuple[Array, Any, Array]:
-    """`value_and_gradient` of a number of patients that is a multiple of `LANES`, traced.
-
-    Arrays have the patients' axis last. Returns values, gradient and status.
-    """
-    found = _gradients_of_block(
-        model, parameters, events, pattern, tolerances, objective, data,
-        method=method, rule=rule, subject=subject, again=True,
-    )  # fmt: skip
-    return found.value, found.gradient[0], found.status
-
-
 class _OfBlock(NamedTuple):
     """Of each patient of a block, (patients,): an objective's value, its `gradient` by parameters,
     events and data (None for what was not asked for), the status of the solve, and whether all
