@@ -356,6 +356,12 @@ class Course:
         if self.rule is None or condition.plan is None:
             return condition, given
         orders, after = self.rule.administer(condition.position.time, condition.plan, self.subject)
+        if not isinstance(orders, tuple | list):
+            # The entries of an array would be taken for orders, and one patient's for everybody's.
+            raise TypeError(
+                "administer of a rule must give a tuple of orders, arrays of lanes, and the plan; "
+                f"found {type(orders).__name__} in place of the tuple"
+            )
         for number, order in enumerate(orders):
             given = jnp.where(row.order == number, amount * order, given)
         asked = (row.order >= 0) & (condition.status == Status.OK)

@@ -147,7 +147,8 @@ def read_records(
       in the compartment's.
     - `covariates`: for each input of the model, the column it follows, with `Covariate` where that
       is to be otherwise than by next observation carried backward.
-    - `columns`: other names than NONMEM's, by meaning: `{"time": "hours"}`; see `NAMES`.
+    - `columns`: other names than NONMEM's, by meaning: `{"time": "hours"}`; see `NAMES`. A name
+      that differs from NONMEM's by small letters alone has to be said, too.
 
     Raises `RecordsError`, which lists every mistake with its row, and `ValueError` for an
     interpolation or a meaning of a column that there is not.
