@@ -20,6 +20,7 @@ from cohorts.diagnosis.approximations import (
 from cohorts.fits import results
 from cohorts.fits.fit import Fit
 from cohorts.inference import labels
+from cohorts.inference.components import probabilities, worst
 from cohorts.inference.density import Density
 from cohorts.inference.joint import Joint
 from cohorts.inference.marginal_likelihood import objective_function_value
@@ -37,6 +38,9 @@ from insilico.programs import quickly
 
 STARTS = 5
 """Places from which a search may set out: the prior's middle, then draws of it."""
+
+SAME = 0.1
+"""Of −2 log density, by which searches of a mixture differ that came to the same maximum."""
 
 Watch = Callable[[str], None]
 """Called as a search goes on, with where it stands in words."""
@@ -109,8 +113,17 @@ def approximated(
             {
                 "estimate": ("coordinate", found.maximum.theta),
                 "covariance": (("coordinate", "other"), found.covariance),
+                **_belonging(joint, found),
             },
-            coords={"coordinate": names, "other": names},
+            coords={
+                "coordinate": names,
+                "other": names,
+                **(
+                    {"subject": [str(each) for each in fit.patients.subjects]}
+                    if joint.mixtures
+                    else {}
+                ),
+            },
         )
     )
     counts = {
@@ -178,6 +191,18 @@ def _of_population(tree: xr.DataTree, joint: Joint) -> xr.Dataset:
     return posterior[[name for name in names if name in posterior]]
 
 
+def _belonging(joint: Joint, found: NormalApproximation) -> dict[str, Any]:
+    """Of a mixture, how probable its components are for each subject at the estimates, random
+    effects integrated out."""
+    each = found.maximum.marginal.of_components
+    if each is None:
+        return {}
+    return {
+        f"probability_{name}": ((results.component_of(name), "subject"), of)
+        for name, of in joint.by_category(probabilities(np.asarray(each))).items()
+    }
+
+
 def _fit_of(found: NormalApproximation, measured: int, values: int) -> dict[str, float]:
     """How well the data are fitted, at the maximum; `values`: measured, or below a limit."""
     log_likelihood, count = found.maximum.log_likelihood, len(found.maximum.theta)
@@ -214,15 +239,37 @@ def _words_of_normal(fit: Fit, found: NormalApproximation, joint: Joint) -> list
     ]
     if found.indefinite is not None:
         words.append("draws are those of a substitute for the covariance that there is not")
-    expanded = np.asarray(found.maximum.marginal.definite)
-    if not np.all(expanded):
+    at = found.maximum.marginal
+    if bent := int(np.sum(worst(~np.asarray(at.definite), at.of_components))):
         words.append(
-            f"the exact information of {int(np.sum(~expanded))} of {joint.subjects} subjects is "
-            "not that of a maximum; the expected one stands in for it"
+            f"the exact information of {bent} of {joint.subjects} subjects is not that of a "
+            "maximum; the expected one stands in for it"
         )
+    if joint.components > 1:
+        words += _words_of_components(found)
     if lost := int(np.sum(found.failed > 0)):
         words.append(f"some individual mode was not found for {lost} of {len(found.x)} draws")
     return words
+
+
+def _words_of_components(found: NormalApproximation) -> list[str]:
+    ends = -2.0 * np.sort(found.searches)[::-1]
+    same = int(np.sum(ends - ends[0] < SAME))
+    if len(ends) == 1:
+        searched = "one search alone had a start at which all subjects are possible"
+    else:
+        ended = ", ".join(f"{end - ends[0]:.2f}" for end in ends)
+        searched = (
+            f"{len(ends)} searches from draws of the prior at which the subpopulations differ: "
+            f"{same} came to the lowest −2 log density, {ended} above it in all"
+        )
+    return [
+        "each subpopulation has individual modes and an expansion of its own; a subject's "
+        "likelihood is the sum over them, each with its share",
+        searched,
+        "subpopulations are named by their priors: without these, two of them may change names "
+        "from fit to fit",
+    ]
 
 
 def _told(fit: Fit, words: list[str]) -> dict[str, Any]:

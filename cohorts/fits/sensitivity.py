@@ -81,7 +81,8 @@ def sensitivity(
 def warnings_of(groups: Mapping[str, Any]) -> tuple[str, ...]:
     """What the verdict is to say of these groups, none of which fails a fit."""
     found: list[str] = []
-    for name in ("leave_one_out", "prior_sensitivity"):
+    told_by = [name for name in groups if name.startswith("membership/")]
+    for name in (*told_by, "leave_one_out", "prior_sensitivity"):
         told = groups[name].attrs["warnings"] if name in groups else []
         found += [told] if isinstance(told, str) else [str(text) for text in told]
     return tuple(found)

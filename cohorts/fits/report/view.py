@@ -194,6 +194,12 @@ class View(PosteriorView):
         return [name for name in model.quantities("Parameters") if f"eta_{name}" in posterior]
 
     @functools.cached_property
+    def mixtures(self) -> Mapping[str, xr.Dataset]:
+        """Of each mixture, how probable its components are for each subject."""
+        names = self.fit.config.mixtures
+        return {name: self.group(f"membership/{name}") for name in names}
+
+    @functools.cached_property
     def observations(self) -> Mapping[str, np.ndarray]:
         """Columns of the measured values and of what was predicted of them, (observations,)."""
         together = {**self.group("observed_data"), **self.group("predictions")}
