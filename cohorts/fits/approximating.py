@@ -81,9 +81,13 @@ def approximated(
     )
     measured = int(np.sum(data.kind == Kind.VALUE))
 
+    begun: list[float] = []
+
     def note(iteration: int, value: float) -> None:
         objective = objective_function_value(value, measured)
-        watch(f"iteration {iteration}, objective {objective:.4f}")
+        begun.extend([objective] * (iteration == 0))
+        search = f"search {len(begun)}, " if joint.components > 1 else ""
+        watch(f"{search}iteration {iteration}, objective {objective:.4f}")
 
     found = normal_approximation(
         joint, data, np.stack([np.median(starts, axis=0), *starts[: STARTS - 1]]), settings,
@@ -115,15 +119,7 @@ def approximated(
                 "covariance": (("coordinate", "other"), found.covariance),
                 **_belonging(joint, found),
             },
-            coords={
-                "coordinate": names,
-                "other": names,
-                **(
-                    {"subject": [str(each) for each in fit.patients.subjects]}
-                    if joint.mixtures
-                    else {}
-                ),
-            },
+            coords={"coordinate": names, "other": names},
         )
     )
     counts = {
@@ -225,11 +221,12 @@ def _fit_of(found: NormalApproximation, measured: int, values: int) -> dict[str,
 def _words_of_normal(fit: Fit, found: NormalApproximation, joint: Joint) -> list[str]:
     settings = fit.config.approximation
     target = "marginal posterior" if settings.priors else "likelihood, priors left out"
+    own = " and of its subpopulation, drawn before" if joint.components > 1 else ""
     words = [
         f"estimates are at the maximum of the {target}, in unconstrained coordinates",
         f"covariance: {settings.covariance}",
         "random effects are drawn from each subject's normal posterior given each draw of the "
-        "population",
+        f"population{own}",
         f"draws were checked against the {target}, effects integrated out by "
         + (
             f"{settings.importance_samples} importance samples a subject"
@@ -253,16 +250,16 @@ def _words_of_normal(fit: Fit, found: NormalApproximation, joint: Joint) -> list
 
 
 def _words_of_components(found: NormalApproximation) -> list[str]:
-    ends = -2.0 * np.sort(found.searches)[::-1]
-    same = int(np.sum(ends - ends[0] < SAME))
-    if len(ends) == 1:
-        searched = "one search alone had a start at which all subjects are possible"
-    else:
-        ended = ", ".join(f"{end - ends[0]:.2f}" for end in ends)
-        searched = (
-            f"{len(ends)} searches from draws of the prior at which the subpopulations differ: "
-            f"{same} came to the lowest −2 log density, {ended} above it in all"
-        )
+    above = 2.0 * (np.max(found.searches) - np.sort(found.searches)[::-1])
+    others = above[above >= SAME]
+    searched = (
+        "searches from the middle of the prior and from draws of it, where these let the "
+        f"subpopulations differ: {len(above) - len(others)} of {len(above)} came to the highest "
+        "maximum"
+    )
+    if len(others):
+        ended = ", ".join(f"{each:.2f}" for each in others)
+        searched += f", the others to {ended} more in −2 log density"
     return [
         "each subpopulation has individual modes and an expansion of its own; a subject's "
         "likelihood is the sum over them, each with its share",

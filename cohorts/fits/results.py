@@ -155,6 +155,7 @@ def axes(fit: Fit, joint: Joint) -> dict[str, Any]:
     for name, mixture in fit.config.mixtures.items():
         coords[component_of(name)] = list(mixture.components)
         dims[f"probability_{name}"] = [component_of(name), "subject"]
+        dims[f"shares_{name}"] = [component_of(name)]
     return {"coords": coords, "dims": dims}
 
 

@@ -301,7 +301,7 @@ class Joint:
         theta: Float[Array, " P"],
         x: Float[Array, "K subjects"],
         data: Data,
-        component: int | Int[Array, " subjects"] = 0,
+        component: int | Int[Array, " subjects"] | np.ndarray = 0,
     ) -> Any:
         """The structural model's `Parameters` of each subject, (subjects,) each; those that vary
         between occasions (occasions, subjects).
@@ -426,11 +426,12 @@ class Joint:
         return self.by_category(membership(self._residuals, predicted, data))
 
     def by_category(
-        self, probability: Float[Array, "*batch components subjects"]
-    ) -> dict[str, Float[Array, "*batch categories subjects"]]:
+        self, probability: Float[Array, "*batch components subjects"] | np.ndarray
+    ) -> dict[str, Any]:
         """Probabilities of a mixture's components as those of each category that nobody observes.
 
-        Of one mixture these are its components; of several every combination is a component.
+        (…, categories, subjects) each. Of one mixture these are its components; of several every
+        combination is a component.
         """
         numbers, result = library_of(probability), dict[str, Any]()
         for name in self._parts.components[0]:
@@ -496,7 +497,7 @@ class Joint:
             lanes._replace(belonging=belonging),
         )
 
-    def _belonging(self, component: int | Array) -> dict[str, Array]:
+    def _belonging(self, component: int | Array | np.ndarray) -> dict[str, Array]:
         """Codes of the categories that nobody observes of subjects of this component, or these."""
         parts = self._parts.components
         return {

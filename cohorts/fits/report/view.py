@@ -226,6 +226,7 @@ def labelled(name: str) -> str:
         ("typical_", "Typical"),
         ("occasion_sd_", "Between-occasion sd of"),
         ("sd_", "Between-subject sd of"),
+        ("shares_", "Share of"),
     ):
         if name.startswith(prefix):
             return f"{words} {name.removeprefix(prefix).replace('_', ' ')}"

@@ -263,6 +263,27 @@ def test_lanes_have_the_effects_density_of_their_component_with_its_share(of_con
     np.testing.assert_allclose(lanes.log_effects(theta, x, own), expected, rtol=1e-10)
 
 
+def test_every_combination_of_two_mixtures_is_a_component(oral, weighed):
+    wide = {"kind": "categorical", "reference": "lean", "factors": {"wide": 2.0}}
+    changed = {
+        **KNOWN,
+        "clearance": {"covariates": {"speed": SPEED}},
+        "central_volume": {**KNOWN["central_volume"], "covariates": {"size": wide}},
+    }
+    sizes = {"kind": "known", "shares": {"lean": 0.5, "wide": 0.5}}
+    joint, data = Joint.of(
+        oral(changed=changed, vocabulary={}, mixtures={**SHARES, "size": sizes}), weighed()
+    )
+    assert joint.components == 4 and joint.mixtures == ("speed", "size")
+    found = joint.by_category(np.array([[0.1], [0.2], [0.3], [0.4]]))
+    np.testing.assert_allclose(found["speed"], [[0.3], [0.7]])
+    np.testing.assert_allclose(found["size"], [[0.4], [0.6]])
+    theta, x = joint.draw(KEY, data)
+    # Each subject in a component of its own, of which the second and the last are wide.
+    own = joint.parameters(theta, x, data, np.array([0, 1, 3]))
+    np.testing.assert_allclose(own.central_volume, [32.0, 64.0, 64.0])
+
+
 def factor_of(values: Any) -> float:
     """By which clearance differs in the second component."""
     (factor,) = (of for name, of in values.items() if "slow" in name and "share" not in name)
