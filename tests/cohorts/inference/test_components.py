@@ -249,6 +249,9 @@ def of_config(oral, weighed) -> Any:
     return joint, plain, np.asarray(theta), data
 
 
+FACTOR = "speed_slow_on_clearance"
+
+
 def test_lanes_have_the_effects_density_of_their_component_with_its_share(of_config):
     joint, _, theta, data = of_config
     values = {name: np.asarray(of) for name, of in joint.constrained(theta).items()}
@@ -257,7 +260,7 @@ def test_lanes_have_the_effects_density_of_their_component_with_its_share(of_con
     np.testing.assert_array_equal(own.belonging["speed"], [0, 0, 0, 1, 1, 1])
     np.testing.assert_array_equal(own.value, np.tile(data.value, 2))
     x = np.linspace(0.0, 2.0, 6)[None]
-    centre = np.log(values["typical_clearance"] * np.repeat([1.0, factor_of(values)], 3))
+    centre = np.log(values["typical_clearance"] * np.repeat([1.0, float(values[FACTOR])], 3))
     expected = stats.norm.logpdf(x[0], centre, values["sd_clearance"])
     expected += np.repeat(np.log(values["shares_speed"]), 3)
     np.testing.assert_allclose(lanes.log_effects(theta, x, own), expected, rtol=1e-10)
@@ -284,12 +287,6 @@ def test_every_combination_of_two_mixtures_is_a_component(oral, weighed):
     np.testing.assert_allclose(own.central_volume, [32.0, 64.0, 64.0])
 
 
-def factor_of(values: Any) -> float:
-    """By which clearance differs in the second component."""
-    (factor,) = (of for name, of in values.items() if "slow" in name and "share" not in name)
-    return float(factor)
-
-
 @pytest.fixture(scope="module")
 def scored(of_config) -> Any:
     joint, _, _, data = of_config
@@ -302,7 +299,7 @@ def test_each_component_of_a_config_is_a_population_of_its_own(of_config, scored
     found, _ = scored(theta)
     values = {name: np.asarray(of) for name, of in joint.constrained(theta).items()}
     alone = quickly(lambda theta: marginal(plain, theta, data, method="laplace").value)
-    typicals = values["typical_clearance"] * np.array([1.0, factor_of(values)])
+    typicals = values["typical_clearance"] * np.array([1.0, values[FACTOR]])
     each = []
     for share, typical in zip(values["shares_speed"], typicals, strict=True):
         own = plain.unconstrained({**values, "typical_clearance": typical})
@@ -322,3 +319,41 @@ def test_its_scores_are_finite_differences_of_shares_and_factors_too(of_config, 
         )
         slope = (8.0 * near - far) / 12e-3
         np.testing.assert_allclose(gradient[parameter], slope, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_sampled_components_are_those_of_quadrature(of_config):
+    """Bayes' rule with the integrals over clearance on a fine grid, the concentration by hand."""
+    joint, _, _, data = of_config
+    # In between the components, so that no subject clearly belongs to one of them.
+    values = {
+        "typical_clearance": 4.0,
+        FACTOR: 0.5,
+        "sd_clearance": 0.4,
+        "residual_sd_concentration": 1.2,
+        "shares_speed": np.array([0.6, 0.4]),
+    }
+    theta = joint.unconstrained(values)
+    found = importance(joint, theta, data, key=KEY, draws=4000)
+    normal = individuals(joint, theta, data, "laplace", key=KEY, draws=1)
+    # The first record is the dose.
+    times, rate, volume = np.asarray(data.table.time)[1:, 0], 1.5, 32.0
+    for subject, measured in enumerate(np.asarray(data.value)[1:].T):
+        each = []
+        for share, factor in ((0.6, 1.0), (0.4, 0.5)):
+            standard = np.linspace(-8.0, 8.0, 4001)
+            clearance = 4.0 * factor * np.exp(0.4 * standard)
+            out = clearance[:, None] / volume
+            decayed = np.exp(-out * times) - np.exp(-rate * times)
+            true = 300.0 / volume * rate / (rate - out) * decayed
+            density = np.sum(stats.norm.logpdf(measured, true, 1.2), axis=1)
+            density += stats.norm.logpdf(standard)
+            each.append(np.log(share) + logsumexp(density) + np.log(standard[1] - standard[0]))
+        error = found.standard_error[subject]
+        assert abs(found.log_marginal[subject] - logsumexp(each)) < 4.0 * error < 0.1
+        probability = softmax(each)
+        ours = probabilities(found.of_components)[:, subject]
+        np.testing.assert_allclose(ours, probability, atol=4.0 * error)
+        # The expansion is not exact, but for one effect with six values it is nearly.
+        assert normal.probability is not None
+        np.testing.assert_allclose(normal.probability[:, subject], probability, atol=0.02)
