@@ -6,9 +6,10 @@ Groups, besides those of the sampler (`posterior`, `sample_stats`, `warmup_sampl
 - `prior`: draws of the population's parameters before any data.
 - `observed_data`: every measured value, by `observation`: whose, when, which output.
 - `constant_data`: covariates, by `subject`.
-- `predictions`: at every observation what the typical subject and this subject were expected to
-  have, and how far off that was.
-- `curves`: between the observations, by subject and time.
+- `predictions`: at every observation what the typical subject (of a mixture one of its largest
+  component) and this subject were expected to have, and how far off that was.
+- `curves`: between the observations, by subject and time; the typical subject is one of the
+  component to which this one most probably belongs.
 - `predictive_check`: by output, percentiles of the observed beside those of simulated data sets.
 - `membership/<mixture>`: by subpopulation and subject, how probable it is that the subject belongs
   there, averaged over draws, and which is most probable.

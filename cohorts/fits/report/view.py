@@ -196,7 +196,8 @@ class View(PosteriorView):
     @functools.cached_property
     def mixtures(self) -> Mapping[str, xr.Dataset]:
         """Of each mixture, how probable its components are for each subject."""
-        names = self.fit.config.mixtures
+        told = self.tree.groups
+        names = [name for name in self.fit.config.mixtures if f"/membership/{name}" in told]
         return {name: self.group(f"membership/{name}") for name in names}
 
     @functools.cached_property
