@@ -114,23 +114,24 @@ def _normal(
     program = _program(joint, draws, method, search)
     numbers = np.arange(joint.subjects)
     found = program((jnp.asarray(theta), key), (data, numbers))
-    modes, status, of_components, covariance, deviations, uniform = found
-    probability, worst_status = np.ones(status.shape), status[0]
-    if of_components is not None:
-        probability = probabilities(of_components)
-        worst_status = worst(status.reshape(-1), of_components)
+    modes, status, of_components, covariance, of_draws, uniform = found
+    if of_components is None:
+        mean = spread = component = None
+        if draws:
+            mean, spread, of_draws = modes[:, 0], covariance[:, :, 0], of_draws[:, :, 0]
+            component = np.zeros((draws, joint.subjects), int)
+        sure = np.ones(status.shape)
+        return _Posterior(modes, sure, mean, spread, of_draws, component, None, status[0])
+    probability = probabilities(of_components)
+    of_subjects = worst(status.reshape(-1), of_components)
     if not draws:
-        return _Posterior(modes, probability, None, None, None, None, None, worst_status)
-    component = np.zeros((draws, joint.subjects), int)
-    if uniform is not None:
-        component = drawn(probability[None], uniform)
-    of_draws = np.take_along_axis(modes + deviations, component[:, None, None], axis=-2)
+        return _Posterior(modes, probability, None, None, None, None, None, of_subjects)
+    component = drawn(probability[None], uniform)
+    of_draws = np.take_along_axis(of_draws, component[:, None, None], axis=-2)[..., 0, :]
     mean = np.sum(probability * modes, axis=-2)
     away = modes - mean[:, None]
-    spread = covariance + away[:, None] * away[None, :]
-    together = np.sum(probability * spread, axis=-2)
-    of_draws = of_draws[..., 0, :]
-    return _Posterior(modes, probability, mean, together, of_draws, component, None, worst_status)
+    spread = np.sum(probability * (covariance + away[:, None] * away[None, :]), axis=-2)
+    return _Posterior(modes, probability, mean, spread, of_draws, component, None, of_subjects)
 
 
 @functools.lru_cache(maxsize=16)
@@ -157,8 +158,8 @@ def _program(joint: JointDensity, draws: int, method: Method, search: Search) ->
         keys = lane_keys(keys, components)
         standard = jax.vmap(lambda key: jax.random.normal(key, (draws, len(x))))(keys)
         covariance = apart(jnp.moveaxis(inverse, 0, -1), components)
-        deviations = apart(spread_by(factor, standard), components)
-        return x, status, found.of_components, covariance, deviations, uniform
+        of_draws = apart(found.modes.x + spread_by(factor, standard), components)
+        return x, status, found.of_components, covariance, of_draws, uniform
 
     return in_blocks(one_block)
 
@@ -198,14 +199,14 @@ def _full(
 def _averaged(each: list[_Posterior]) -> Individuals:
     """Over draws of the population parameters."""
     together = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
-    mean = covariance = drawn = components = k = None
+    mean = covariance = of_draws = components = k = None
     if together.mean is not None:
         mean = np.mean(together.mean, axis=0)
         away = together.mean - mean
         between = np.einsum("tks,tls->kls", away, away) / len(each)
         covariance = np.mean(together.covariance, axis=0) + between
-        drawn = together.draws.reshape(-1, *together.draws.shape[2:])
-        components = together.component_of_draws.reshape(len(drawn), -1)
+        of_draws = together.draws.reshape(-1, *together.draws.shape[2:])
+        components = together.component_of_draws.reshape(len(of_draws), -1)
     if together.pareto_k is not None:
         k = np.max(together.pareto_k, axis=0)
     status = np.max(together.status, axis=0)
@@ -217,7 +218,7 @@ def _averaged(each: list[_Posterior]) -> Individuals:
         x=x,
         mean=mean,
         covariance=covariance,
-        draws=drawn,
+        draws=of_draws,
         pareto_k=k,
         status=status,
         probability=probability if len(probability) > 1 else None,

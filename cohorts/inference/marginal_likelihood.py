@@ -6,7 +6,7 @@ FOCEI (Lindstrom and Bates, Biometrics 1990; 46:673-687; Wang, J Pharmacokinet P
 34:575-593).
 
 Of a mixture each component has modes and an expansion of its own, and the marginal likelihood is
-the sum over components of share times marginal likelihood, as with NONMEM's $MIXTURE.
+the sum over components of share times marginal likelihood, as with NONMEM's $MIX.
 """
 
 from __future__ import annotations

@@ -289,7 +289,9 @@ def _standard(subjects: int, effects: int, proposals: int, components: int) -> C
         proposed = jax.vmap(lambda key: standard_draws(key, proposals, effects))(keys)
         uniform = None
         if components > 1:
-            uniform = jax.random.uniform(address(key, 2), (len(rows), subjects))
+            of_places = jax.vmap(address, in_axes=(None, None, None, 0))
+            places = jax.vmap(of_places, in_axes=(None, None, 0, None))(key, 2, rows, of_subjects)
+            uniform = jax.vmap(jax.vmap(jax.random.uniform))(places)
         return jax.vmap(of_row)(rows), proposed, uniform
 
     return quickly(draw)
