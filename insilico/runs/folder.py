@@ -74,8 +74,7 @@ class NewRun:
     def writing(self, name: str) -> Iterator[Path]:
         """The path to write one of the run's files to.
 
-        Raises:
-            RunFolderError: writing it failed; the run cannot be finished.
+        Raises `RunFolderError`: writing it failed; the run cannot be finished.
         """
         with _as_run_error(self.target, f"{name} cannot be written"):
             yield self.path / name
@@ -86,11 +85,11 @@ class NewRun:
         A folder that somebody else put there meanwhile is not touched: the run then goes to the
         next free name beside it rather than being lost.
 
-        Args:
-            manifest: what the run says about itself; the files and their checksums are added.
+        **Arguments:**
 
-        Raises:
-            RunFolderError: the disk is full or the place has become unwritable.
+        - `manifest`: what the run says about itself; the files and their checksums are added.
+
+        Raises `RunFolderError`: the disk is full or the place has become unwritable.
         """
         with _as_run_error(self.target, "the run folder cannot be completed"):
             complete = {"format": FORMAT, **manifest, "files": _inventory(self.path)}
@@ -157,16 +156,16 @@ class RunFolder:
     ) -> NewRun:
         """Begin a run's folder.
 
-        Args:
-            out: the folder to make; None for `runs/<name>`, or `runs/<name>-2` and so on where
-                that is taken.
-            name: what the run is called, used where `out` is None.
-            force: whether an earlier run at `out`, or at `runs/<name>`, is replaced once this one
-                is complete. A folder that is not a run's is never replaced.
+        **Arguments:**
 
-        Raises:
-            RunFolderError: `out` names no folder or one that is taken, or nothing can be written
-                there.
+        - `out`: the folder to make; None for `runs/<name>`, or `runs/<name>-2` and so on where that
+          is taken.
+        - `name`: what the run is called, used where `out` is None.
+        - `force`: whether an earlier run at `out`, or at `runs/<name>`, is replaced once this one
+          is complete. A folder that is not a run's is never replaced.
+
+        Raises `RunFolderError`: `out` names no folder or one that is taken, or nothing can be
+        written there.
         """
         if out is None:
             out = Path("runs") / (name or "run")
@@ -183,9 +182,8 @@ class RunFolder:
     def open(path: str | os.PathLike[str]) -> RunFolder:
         """Open a finished run.
 
-        Raises:
-            RunFolderError: `path` is not a run folder, the run was not finished, or files of it
-                are missing or damaged.
+        Raises `RunFolderError`: `path` is not a run folder, the run was not finished, or files of
+        it are missing or damaged.
         """
         folder = Path(path)
         if not folder.exists():
@@ -217,11 +215,11 @@ class RunFolder:
     def check(self, without: Collection[str] = ()) -> None:
         """Compare every file with the manifest.
 
-        Args:
-            without: names of files that may differ.
+        **Arguments:**
 
-        Raises:
-            RunFolderError: files are missing or not as they were written.
+        - `without`: names of files that may differ.
+
+        Raises `RunFolderError`: files are missing or not as they were written.
         """
         try:
             found = _inventory(self.path)
@@ -238,12 +236,12 @@ class RunFolder:
     def results(self, *groups: str) -> xr.DataTree:
         """The run's results, read into memory.
 
-        Args:
-            groups: names of the groups to read, such as `estimates`; all of them where none is
-                given.
+        **Arguments:**
 
-        Raises:
-            RunFolderError: they cannot be read, or the run has none of that name.
+        - `groups`: names of the groups to read, such as `estimates`; all of them where none is
+          given.
+
+        Raises `RunFolderError`: they cannot be read, or the run has none of that name.
         """
         from insilico.runs.store import read_tree
 
@@ -256,8 +254,7 @@ class RunFolder:
     def replace(self, name: str, text: str) -> RunFolder:
         """The run with one of its text files written anew, its checksum in the manifest included.
 
-        Raises:
-            RunFolderError: it cannot be written; the folder is then as it was.
+        Raises `RunFolderError`: it cannot be written; the folder is then as it was.
         """
         with _as_run_error(self.path, f"{name} cannot be written"):
             _put(self.path / name, text)
