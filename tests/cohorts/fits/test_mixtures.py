@@ -10,6 +10,8 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from cohorts import fits
+from cohorts.fits.results import component_of, memberships
+from cohorts.fits.sensitivity import warnings_of
 from insilico.cli import app
 from insilico.runs import RunFolder
 
@@ -82,6 +84,27 @@ def focei(config) -> RunFolder:
 
 def estimates(folder: RunFolder) -> xr.DataArray:
     return folder.results("diagnostics")["diagnostics"].to_dataset()["estimate"]
+
+
+def test_subpopulations_that_no_data_tell_apart_are_told(config):
+    fit = fits.read(config)
+    axis = component_of("metaboliser")
+    subjects = [str(number) for number in range(1, SUBJECTS + 1)]
+
+    def told(poor: np.ndarray) -> tuple[xr.Dataset, tuple[str, ...]]:
+        draws = np.broadcast_to(np.stack([1.0 - poor, poor]), (2, 5, 2, SUBJECTS))
+        posterior = xr.Dataset(
+            {"probability_metaboliser": (("chain", "draw", axis, "subject"), draws)},
+            coords={"subject": subjects},
+        )
+        groups = memberships(fit, posterior)
+        return groups["membership/metaboliser"], warnings_of(groups)
+
+    found, warnings = told(np.where(POOR, 0.8, 0.1))
+    assert warnings == () and np.all((found["most_probable"] == "poor").values == POOR)
+    assert float(found["probability"].sel(component="poor", subject="3")) == pytest.approx(0.8)
+    _, warnings = told(np.where(POOR, 0.34, 0.32))
+    assert len(warnings) == 1 and "no subject's data say to which subpopulation" in warnings[0]
 
 
 @pytest.mark.slow
