@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float
 
 
 class JointDensity(Protocol):
@@ -16,12 +16,19 @@ class JointDensity(Protocol):
     `theta` are the population's unconstrained coordinates, (P,), and `x` the subjects', (K,
     subjects), in the order of `effects`. `data` is a tree of arrays whose last axis is the
     subjects'. What the functions give for a subject does not depend on the others.
+
+    Where there are several `components`, a mixture, `by_component` gives the density of all
+    subjects in the first, in the second and so on, which is none, and their data: see
+    `cohorts.inference.components`. Expansions are of that.
     """
 
     @property
     def effects(self) -> tuple[str, ...]: ...
     @property
     def subjects(self) -> int: ...
+    @property
+    def components(self) -> int: ...
+    def by_component(self, data: Any) -> tuple[Any, Any]: ...
     def log_prior(self, theta: Array) -> Array: ...
     def log_effects(self, theta: Array, x: Array, data: Any) -> Array: ...
     def predicted(self, theta: Array, x: Array, data: Any, derivative: str | None) -> Any:
@@ -189,7 +196,7 @@ def solve(
 
 def cholesky(
     matrix: Float[Array, "K K subjects"],
-) -> tuple[Float[Array, "subjects K K"], Int[Array, " subjects"]]:
+) -> tuple[Float[Array, "subjects K K"], Bool[Array, " subjects"]]:
     """Lower Cholesky factors, and whether the matrices are positive definite.
 
     Of one that is not it is the identity, so that nothing that follows is NaN.
