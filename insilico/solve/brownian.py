@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.extend.random import threefry2x32_p
-from jaxtyping import Key, UInt32
+from jaxtyping import UInt32
 
 from insilico.hashing import name_hash
 
@@ -114,10 +114,10 @@ class Paths(NamedTuple):
         return lax.while_loop(lambda carry: jnp.any(carry[0] > 0), body, carry)[4]
 
 
-def words_of(keys: Key[Array, " lanes"]) -> UInt32[Array, "2 lanes"]:
-    """The words of one key a lane, lanes last, as numbers that a compiled program takes.
+def words_of(keys: Array) -> UInt32[Array, "2 lanes"]:
+    """The words of one key a lane, (lanes,), lanes last, as numbers that a compiled program takes.
 
-    Keys may be traced.
+    Keys may be traced; what is given is looked at here, since users hand it in.
 
     Raises `ValueError` for what are no keys of one axis, and for keys that are not Threefry's.
     """
