@@ -14,7 +14,8 @@ from trials.analyses._estimates import (
     first_failure,
     too_few,
 )
-from trials.analyses._student_t import normal_p, normal_quantile
+from trials.analyses._margins import Margins, p_against
+from trials.analyses._student_t import normal_quantile, two_sided_p
 
 # Halvings of an interval no longer than 2: leaves 1e-16.
 _BISECTIONS = 54
@@ -30,6 +31,7 @@ def risk_difference_miettinen_nurminen(
     treatment: int | Int[Array, ""] = 1,
     reference: int | Int[Array, ""] = 0,
     level: float | Float[Array, ""] = 0.95,
+    margins: Margins | None = None,
 ) -> Estimates:
     """Risk of `treatment` minus `reference`, all differences a score test does not reject.
 
@@ -44,8 +46,10 @@ def risk_difference_miettinen_nurminen(
     - `arms`: number of arms.
     - `treatment`, `reference`: the two arms compared; others do not enter.
     - `level`: of the confidence interval.
+    - `margins`: that the effect is tested against instead of zero.
 
-    `p_value` of the score test (1 where nobody or everybody responds); `standard_error` is the
+    `p_value` of the score test (1 where nobody or everybody responds), against margins that of
+    Farrington & Manning, Stat Med 1990;9:1447-1454; `standard_error` is the
     unpooled Wald one, for description only. `mean` is the share of responders.
     """
     n, mean = arm_summaries(response.astype(float), arm, used, arms)
@@ -72,8 +76,18 @@ def risk_difference_miettinen_nurminen(
 
     error = jnp.sqrt(risk1 * (1 - risk1) / n1 + risk0 * (1 - risk0) / n0)
     status = first_failure((too_few(n, treatment, reference), Status.TOO_FEW))
-    null = _score(risk1, risk0, n1, n0, jnp.zeros_like(estimate))
-    p_value = normal_p(null)
+
+    def beyond(margin: float | Float[Array, ""]) -> Float[Array, " trial"]:
+        return _score(risk1, risk0, n1, n0, jnp.full_like(estimate, margin))
+
+    if margins is None:
+        p_value = two_sided_p(beyond(0.0), None)
+    else:
+        # No risk difference is beyond 1, so that a margin there is as good as none.
+        lower, upper = jnp.clip(margins, -1.0, 1.0)
+        above = jnp.where(lower > -1.0, beyond(lower), jnp.inf)
+        below = jnp.where(upper < 1.0, -beyond(upper), jnp.inf)
+        p_value = p_against(above, below, None)
     return blank_failures(
         Estimates(estimate, error, infinite, bound(-1.0), bound(1.0), p_value, n, mean, status)
     )
