@@ -32,7 +32,7 @@ ESTIMATORS = {
 }
 """Which estimators fit each kind of endpoint in a parallel trial."""
 
-CROSSOVER = ("mean_difference", "geometric_mean_ratio")
+CROSSOVER = ("mean_difference", "geometric_mean_ratio", "risk_difference")
 """Those that compare arms within subjects."""
 
 RATIOS = {"hazard_ratio": "a hazard ratio", "geometric_mean_ratio": "a ratio in percent"}
@@ -197,6 +197,17 @@ def _within_subjects(checks: Checks, path: Sequence[str], spec: AnalysisSpec) ->
     lengths = {len(sequence) for sequence in crossover.sequences}
     if not named.union(spec.contrast) <= set(arms) or len(lengths) > 1:
         return  # said elsewhere
+    if spec.estimator == "risk_difference":
+        for index, sequence in enumerate(crossover.sequences):
+            again = [arm for arm in spec.contrast if sequence.count(arm) > 1]
+            if again:
+                checks.note(
+                    (*path, "estimator"),
+                    f"pairs one period of each arm, and sequence {index + 1} has "
+                    f"{again[0]} more than once",
+                    hint="take mean_difference, whose numbers are 0 and 1, or other sequences",
+                )
+                return
     rows = [
         [f"sequence {number}", f"period {period}", arm]
         for number, sequence in enumerate(crossover.sequences)

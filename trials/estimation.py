@@ -14,6 +14,7 @@ from trials.analyses import (
     Status,
     crossover_geometric_mean_ratio,
     crossover_mean_difference,
+    crossover_risk_difference,
     geometric_mean_ratio,
     hazard_ratio,
     in_batches,
@@ -35,6 +36,13 @@ from trials.operating_characteristics import (
 
 PAIRED = ("mean_difference", "geometric_mean_ratio", "risk_difference")
 """Estimators whose true values are those of paired differences."""
+
+WITHIN_SUBJECTS: dict[str, Callable[..., Estimates]] = {
+    "mean_difference": crossover_mean_difference,
+    "geometric_mean_ratio": crossover_geometric_mean_ratio,
+    "risk_difference": crossover_risk_difference,
+}
+"""Estimators of a crossover."""
 
 Endpoints = Mapping[str, Mapping[str, np.ndarray]]
 """By endpoint, `value`, `valid` and, for a time to an event, `event`."""
@@ -131,10 +139,11 @@ def _within_subjects(
     used: np.ndarray,
 ) -> Estimates:
     """An analysis of a crossover; arrays (trial, subject, period)."""
-    means = spec.estimator == "mean_difference"
+    value, used = outcome["value"], used & outcome["valid"]
+    if spec.estimator == "risk_difference":
+        value = np.where(used, value, 0.0) > 0.5
     return in_batches(
-        crossover_mean_difference if means else crossover_geometric_mean_ratio,
-        jnp.asarray(outcome["value"]), jnp.asarray(arm), jnp.asarray(used & outcome["valid"]),
+        WITHIN_SUBJECTS[spec.estimator], jnp.asarray(value), jnp.asarray(arm), jnp.asarray(used),
         **_options(config, spec),
     )  # fmt: skip
 

@@ -25,6 +25,11 @@ EQUIVALENCE = (
     "{label: Same area, endpoint: auc, estimator: mean_difference, contrast: [test, reference], "
     "margins: [-20 mg*h/L, 20 mg*h/L]}"
 )
+RISK = (
+    "{label: Peaks, endpoint: peak, estimator: risk_difference, contrast: [test, reference], "
+    "non_inferiority_margin: 40 %}"
+)
+PEAK = "endpoints.peak={kind: any_at_or_above, of: concentration, threshold: 8.5, better: higher}"
 
 
 def analysed(config, *changes):
@@ -32,7 +37,8 @@ def analysed(config, *changes):
         config,
         [
             BETTER, f"analyses.not_lower={NON_INFERIORITY}", f"analyses.higher={SUPERIORITY}",
-            f"analyses.same={EQUIVALENCE}", "success={all_of: [not_lower]}", *changes,
+            f"analyses.same={EQUIVALENCE}", PEAK, f"analyses.peaks={RISK}",
+            "success={all_of: [not_lower]}", *changes,
         ],
     )  # fmt: skip
 
@@ -53,6 +59,7 @@ def test_margins_are_read_in_the_unit_of_the_effect(study):
     assert margins_of(study.config, specs["not_lower"]) == (-1.5, math.inf)
     assert margins_of(study.config, specs["higher"]) == (math.log(1.05), math.inf)
     assert margins_of(study.config, specs["same"]) == (-20.0, 20.0)
+    assert margins_of(study.config, specs["peaks"]) == (-0.4, math.inf)
     auc = margins_of(study.config, specs["auc"])
     assert auc is not None
     np.testing.assert_allclose(auc, np.log([0.8, 1.25]), rtol=1e-15)
@@ -89,6 +96,20 @@ def test_trials_are_tested_against_their_margins(tree):
     assert np.isfinite(told["type_i_error"].sel(analysis="not_lower"))
 
 
+def test_risks_of_a_crossover_are_compared_in_pairs(tree):
+    peak = tree["endpoints"]["peak"].values[0] > 0.5
+    given = tree["randomisation"]["sequence_number"].values[0]
+    one = tree["estimates"].to_dataset().sel(analysis="peaks").isel(population=0)
+    # (trial, period, arm, subject): the sequence is the period in which the test arm was given.
+    trial, subject = np.ogrid[: given.shape[0], : given.shape[1]]
+    test, reference = peak[trial, given, 0, subject], peak[trial, 1 - given, 1, subject]
+    alone, other = (test & ~reference).sum(axis=1), (reference & ~test).sum(axis=1)
+    np.testing.assert_allclose(one["estimate"], (alone - other) / 24)
+    np.testing.assert_array_equal(one["p_value"] < 0.025, one["lower"] > -0.4)
+    truth = tree["truth"].to_dataset().sel(analysis="peaks")["value"].item()
+    assert -0.4 < truth < 0
+
+
 def test_the_report_says_what_was_asked_and_shown(tree, study):
     page = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", render(tree, study))).replace("&#39;", "'")
     assert "showed non-inferiority: a 95 % interval above −1.5 mg/L" in page
@@ -98,6 +119,8 @@ def test_the_report_says_what_was_asked_and_shown(tree, study):
     assert "superiority by a one-sided test against 105 %, α = 0.05, 90 % intervals" in page
     assert "Dotted line: no effect; Dashed and dotted line: margin." in page
     assert "Type I error" in page
+    assert "Tango's score test, of no difference McNemar's" in page
+    assert "against −40 percentage points, α = 0.025, 95 %" in page
 
 
 @pytest.mark.parametrize(
@@ -113,6 +136,11 @@ def test_the_report_says_what_was_asked_and_shown(tree, study):
         ("analyses.higher.superiority_margin=0", "must be above 0, as a ratio"),
         ("analyses.same.margins=[5 mg*h/L, 20 mg*h/L]", "must have no effect (0) between them"),
         ("analyses.same.margins=[20 mg*h/L, -20 mg*h/L]", "margins.1: must be above the lower"),
+        (
+            "trial.crossover.sequences=[[test, reference, test], [reference, test, reference]]",
+            "pairs one period of each arm, and sequence 1 has test more than once",
+        ),
+        ("analyses.peaks.non_inferiority_margin=40", "must be less than 1, or 100 %"),
         ("analyses.same.margins=[-20 mg/L, 20 mg*h/L]", "analyses.same.margins.0: must be"),
     ],
 )

@@ -14,11 +14,8 @@ from trials.analyses._estimates import (
     first_failure,
     too_few,
 )
-from trials.analyses._margins import Margins, p_against
-from trials.analyses._student_t import normal_quantile, two_sided_p
-
-# Halvings of an interval no longer than 2: leaves 1e-16.
-_BISECTIONS = 54
+from trials.analyses._margins import Margins
+from trials.analyses._score import by_score
 
 
 @partial(jax.jit, static_argnames=("arms",))
@@ -49,47 +46,21 @@ def risk_difference_miettinen_nurminen(
     - `margins`: that the effect is tested against instead of zero.
 
     `p_value` of the score test (1 where nobody or everybody responds), against margins that of
-    Farrington & Manning, Stat Med 1990;9:1447-1454; `standard_error` is the
-    unpooled Wald one, for description only. `mean` is the share of responders.
+    Farrington & Manning, Stat Med 1990;9:1447-1454; `standard_error` is the unpooled Wald one, for
+    description only. `mean` is the share of responders.
     """
     n, mean = arm_summaries(response.astype(float), arm, used, arms)
     n1, n0 = (jnp.maximum(n[..., which], 1).astype(float) for which in (treatment, reference))
     risk1, risk0 = (jnp.nan_to_num(mean[..., which]) for which in (treatment, reference))
     estimate = risk1 - risk0
     infinite = jnp.full_like(estimate, jnp.inf)
-    z = normal_quantile(level)
-
-    def bound(end: float) -> Float[Array, " trial"]:
-        """Where the score falls to -z (towards 1) or rises to z (towards -1)."""
-
-        def halve(
-            _: Int[Array, ""], bracket: tuple[Float[Array, " trial"], Float[Array, " trial"]]
-        ) -> tuple[Float[Array, " trial"], Float[Array, " trial"]]:
-            inside, outside = bracket
-            middle = (inside + outside) / 2
-            accepted = jnp.abs(_score(risk1, risk0, n1, n0, middle)) <= z
-            return jnp.where(accepted, middle, inside), jnp.where(accepted, outside, middle)
-
-        start = (estimate, jnp.full_like(estimate, end))
-        inside, outside = jax.lax.fori_loop(0, _BISECTIONS, halve, start)
-        return (inside + outside) / 2
-
+    found = by_score(partial(_score, risk1, risk0, n1, n0), estimate, level, margins)
     error = jnp.sqrt(risk1 * (1 - risk1) / n1 + risk0 * (1 - risk0) / n0)
     status = first_failure((too_few(n, treatment, reference), Status.TOO_FEW))
-
-    def beyond(margin: float | Float[Array, ""]) -> Float[Array, " trial"]:
-        return _score(risk1, risk0, n1, n0, jnp.full_like(estimate, margin))
-
-    if margins is None:
-        p_value = two_sided_p(beyond(0.0), None)
-    else:
-        # No risk difference is beyond 1, so that a margin there is as good as none.
-        lower, upper = jnp.clip(margins, -1.0, 1.0)
-        above = jnp.where(lower > -1.0, beyond(lower), jnp.inf)
-        below = jnp.where(upper < 1.0, -beyond(upper), jnp.inf)
-        p_value = p_against(above, below, None)
     return blank_failures(
-        Estimates(estimate, error, infinite, bound(-1.0), bound(1.0), p_value, n, mean, status)
+        Estimates(
+            estimate, error, infinite, found.lower, found.upper, found.p_value, n, mean, status
+        )
     )
 
 

@@ -62,6 +62,12 @@ ESTIMATORS = {
     "hazard_ratio": "Cox regression, ties by Efron's method, Wald test and interval",
 }
 
+PAIRED_RISKS = (
+    "difference in risks within subjects: Tango's score test, of no difference McNemar's, and "
+    "interval for pairs (Stat Med 1998;17:891-908); effects of periods are not estimated, and "
+    "cancel where sequences have as many subjects"
+)
+
 SIMULATION = (
     "Every subject is solved under every arm with the same random numbers (noise, missed visits, "
     "missed doses, dropout), so that its potential outcomes are known. Each trial then shows one "
@@ -189,7 +195,11 @@ def _estimator(config: TrialConfig, analysis: AnalysisView) -> str:
     spec = analysis.spec
     adjusted = spec.adjust == "strata"
     text = ESTIMATORS.get(spec.estimator, readable(spec.estimator))
-    if config.trial.crossover is not None:
+    crossover = config.trial.crossover is not None
+    paired = crossover and spec.estimator == "risk_difference"
+    if paired:
+        text = PAIRED_RISKS
+    elif crossover:
         text += (
             "; analysis of variance with fixed effects of sequence, subject in its sequence, "
             "period and arm"
@@ -210,7 +220,7 @@ def _estimator(config: TrialConfig, analysis: AnalysisView) -> str:
             else f"{'non-inferiority' if spec.hypothesis == 'non_inferiority' else 'superiority'} "
             f"by a one-sided test against {ends}, α = {spec.alpha:g}"
         )
-        if spec.estimator == "risk_difference" and not adjusted:
+        if spec.estimator == "risk_difference" and not adjusted and not paired:
             tests += "; the score test of Farrington & Manning (Stat Med 1990;9:1447-1454)"
         return f"{text}; {tests}, {level}"
     return f"{text}; α = {spec.alpha:g} two-sided, {level}"
