@@ -202,9 +202,9 @@ class _Builder:
                 )
         quantities = self.study.protocol.model.quantities("Parameters")
         for name, column in drawn["parameters"].items():
-            # What varies between periods has a column in each.
-            own, _, period = (name, "", "") if name in quantities else name.rpartition("_")
-            when = f", in period {period}" if period else ""
+            # What varies between occasions has a column in each.
+            own, _, number = (name, "", "") if name in quantities else name.rpartition("_")
+            when = f", in {'period' if self.crossover else 'occasion'} {number}" if number else ""
             variables[f"parameter_{name}"] = self.subject_column(
                 column,
                 units=quantities[own].unit,
@@ -455,15 +455,17 @@ class _Builder:
             variables["period"] = ("failure", 1 + period)
         for name, column in patients.treated.state.items():
             variables[f"state_{name}"] = ("failure", column)
-        drawn = patients.drawn["parameters"]
-        for name in self.study.protocol.model.Parameters._fields:
-            # What varies between periods has a column in each.
-            periods = range(1, 1 + self.periods.number)
-            columns = [drawn[name if name in drawn else f"{name}_{each}"] for each in periods]
+        drawn, protocol = patients.drawn["parameters"], self.study.protocol
+        stopped = np.nan_to_num(patients.treated.stopped[condition, subject])
+        occasion = protocol.occasion(period, stopped)
+        for name in protocol.model.Parameters._fields:
+            # What varies between occasions has a column in each.
+            numbers = range(1, 1 + protocol.number_of_occasions)
+            columns = [drawn[name if name in drawn else f"{name}_{each}"] for each in numbers]
             values = np.stack([column[subject] for column in columns])
             variables[f"parameter_{name}"] = (
                 "failure",
-                np.take_along_axis(values, period[None], axis=0)[0],
+                np.take_along_axis(values, occasion[None], axis=0)[0],
             )
         return xr.Dataset(variables)
 
