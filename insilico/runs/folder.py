@@ -2,7 +2,8 @@
 
 A run is written into a hidden folder beside its final place, synced, and renamed into place, so a
 folder under its own name is complete: whatever stops a run (a kill, a full disk, a power cut)
-leaves either the whole run or none. The manifest is the last file written and names all others
+leaves either the whole run or none (`insilico.runs.abandoned`: and what becomes of the hidden
+folder). The manifest is the last file written and names all others
 with their checksums.
 """
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from insilico.config import did_you_mean
+from insilico.runs.abandoned import OWNER, Claim, clear_abandoned
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -59,7 +61,9 @@ class NewRun:
             """Where files are written until then."""
             try:
                 self.path.mkdir()
+                self._claim = Claim(self.path)
             except OSError:
+                shutil.rmtree(self.path, ignore_errors=True)
                 self._remove_parents()
                 raise
 
@@ -96,6 +100,7 @@ class NewRun:
             complete = {"format": FORMAT, **manifest, "files": _inventory(self.path)}
             (self.path / MANIFEST).write_text(_as_json(complete), encoding="utf-8")
             _sync(self.path)
+            self._claim.release()
             self._move_into_place()
             _sync_folder(self.target.parent)
         self._finished = True
@@ -104,6 +109,7 @@ class NewRun:
     def discard(self) -> None:
         """Remove all that was written, and the folders that were made to hold it."""
         shutil.rmtree(self.path, ignore_errors=True)
+        self._claim.close()
         self._remove_parents()
 
     def _move_into_place(self) -> None:
@@ -155,7 +161,7 @@ class RunFolder:
     def create(
         out: str | os.PathLike[str] | None, name: str = "run", *, force: bool = False
     ) -> NewRun:
-        """Begin a run's folder.
+        """Begin a run's folder; what killed runs to the same place have left is removed.
 
         Args:
             out: the folder to make; None for `runs/<name>`, or `runs/<name>-2` and so on where
@@ -168,6 +174,7 @@ class RunFolder:
             RunFolderError: `out` names no folder or one that is taken, or nothing can be written
                 there.
         """
+        RunFolder.abandoned(out, name)
         if out is None:
             out = Path("runs") / (name or "run")
             if not force:
@@ -178,6 +185,17 @@ class RunFolder:
         if os.path.lexists(target):
             _check_replaceable(target, force)
         return NewRun(target, replace=force)
+
+    @staticmethod
+    def abandoned(out: str | os.PathLike[str] | None, name: str = "run") -> list[str]:
+        """Remove what killed runs to a place have left, as `create` does, and tell of it.
+
+        Args:
+            out, name: as for `create`.
+        """
+        if out is None:
+            return clear_abandoned(Path("runs") / (name or "run"), numbered=True)
+        return clear_abandoned(Path(os.path.abspath(out)))
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> RunFolder:
@@ -297,10 +315,9 @@ def _hidden(target: Path, what: str) -> Path:
 def _inventory(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and checksum of every file but the manifest, by its path in the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
+    others = (folder / MANIFEST, folder / OWNER)
     return {
-        path.relative_to(folder).as_posix(): _entry(path)
-        for path in files
-        if path != folder / MANIFEST
+        path.relative_to(folder).as_posix(): _entry(path) for path in files if path not in others
     }
 
 
