@@ -1,4 +1,4 @@
-"""What commands do before they run: the cache of programs keeps to its limit, leftovers are told."""
+"""Before a command runs: the cache of programs keeps to its limit, leftovers are told."""
 
 import os
 
