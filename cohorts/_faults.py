@@ -25,6 +25,8 @@ class Fault(NamedTuple):
     found: str | None = None
     allowed: str | None = None
     hint: str | None = None
+    misses: str | None = None
+    """The name that is wanted and nowhere to be found, if it is that."""
 
     def __str__(self) -> str:
         place = f"{dotted(self.path)}: " if self.path else ""
@@ -50,6 +52,7 @@ def unknown(path: tuple[str | int, ...], what: str, found: str, names: Iterable[
         shown(found),
         listed(names, quoted=True) or "none",
         did_you_mean(found, names),
+        found,
     )
 
 
@@ -84,6 +87,10 @@ class Faults:
         except ConfigError as error:
             self._problems += [p for p in error.problems if p not in self._problems]
 
+    def add(self, problem: Problem) -> None:
+        """A problem that has its place in the config already."""
+        self._problems.append(problem)
+
     @property
     def some(self) -> bool:
         """Whether anything was wrong so far."""
@@ -98,7 +105,8 @@ class Faults:
             )
         else:
             for flaw in expression.check(vocabulary, gives="condition"):
-                self._faults.append(Fault(path, flaw.message, flaw.found, flaw.allowed, flaw.hint))
+                _, message, *details = flaw
+                self._faults.append(Fault(path, message, *details))
 
     def raise_if_any(self) -> None:
         """Raise `ConfigError` (without a document `CohortError`) if anything was wrong."""
@@ -112,6 +120,7 @@ class Faults:
                     found=fault.found,
                     allowed=fault.allowed,
                     hint=fault.hint,
+                    misses=fault.misses,
                 )
                 for fault in self._faults
             ]

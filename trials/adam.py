@@ -29,8 +29,7 @@ class Variable(NamedTuple):
 def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a dataset as parquet; its label, and labels and units of its columns, as metadata.
 
-    Raises:
-        OSError: it cannot be written.
+    Raises `OSError`: it cannot be written.
     """
     table = pa.Table.from_pandas(frame, preserve_index=False)
     labels, units = frame.attrs["labels"], frame.attrs["units"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from cohorts import Cohort
 from insilico import models
-from insilico.config import ConfigError, Document, Name
+from insilico.config import ConfigError, Document, Expression, Name, Path
 from insilico.model import Model
 from insilico.time_units import counted_in
 from trials.config import ArmSpec, TrialConfig
@@ -160,20 +160,40 @@ class _Builder(Scheduling):
                 break
             if of_other.label == spec.label:
                 self.note((*path, "label"), f"is the label of the arm {other} too")
-
-        def named(key: Sequence[str | int], names: Sequence[str]) -> tuple[Formula, ...]:
-            return tuple(
-                formulas[formula]
-                for index, formula in enumerate(names)
-                if self.formula((*path, *key, index), formula, formulas)
-            )
-
-        start = named(("start",), spec.start)
+        start = self.formulas_named((*path, "start"), spec.start, formulas)
         for index, formula in enumerate(start):
             self.early((*path, "start", index), formula.expression)
             if len(start) == len(spec.start):
                 self.at_start((*path, "start", index), formula, vocabulary, at_visit)
+        loading = self.loading(path, spec, vocabulary)
+        days, revision = self.revision(path, spec, formulas, vocabulary, at_visit)
+        titration = None
+        if spec.titration is not None and self.known(
+            (*path, "titration"), spec.titration, list(titrations), "titration"
+        ):
+            titration = titrations[spec.titration]
+        first = self.titration_start(path, spec, max(loading, default=0), days)
+        rule = ArmRule(days, revision, titration, first)
+        return Arm(
+            name, spec.label, start, loading, rule, spec.bioavailability, dict(spec.parameters)
+        )
+
+    def formulas_named(
+        self, path: Path, names: Sequence[str], formulas: Mapping[str, Formula]
+    ) -> tuple[Formula, ...]:
+        """The formulas of a list of names at `path`, without those that there are not."""
+        return tuple(
+            formulas[formula]
+            for index, formula in enumerate(names)
+            if self.formula((*path, index), formula, formulas)
+        )
+
+    def loading(
+        self, path: Path, spec: ArmSpec, vocabulary: Mapping[str, Name]
+    ) -> dict[int, Expression]:
+        """The doses of loading days."""
         with_maintenance = {**vocabulary, "maintenance": Name(unit="mg")}
+        revised = min(spec.revision.days, default=None) if spec.revision is not None else None
         for index, entry in enumerate(spec.loading):
             place = (*path, "loading", index)
             self.early((*place, "dose"), entry.dose)
@@ -185,57 +205,56 @@ class _Builder(Scheduling):
                 self.note((*place, "day"), "is a day without a dose")
             if entry.day in [before.day for before in spec.loading[:index]]:
                 self.note((*place, "day"), "is listed twice")
-        revision: tuple[Formula, ...] = ()
-        days: tuple[int, ...] = ()
-        if spec.revision is not None:
-            revision = named(("revision", "formulas"), spec.revision.formulas)
-            days = tuple(spec.revision.days)
-            if list(days) != sorted(set(days)):
-                self.note((*path, "revision", "days"), "days must increase", found=str(list(days)))
-            for index, day in enumerate(days):
-                if day > self.last_day:
-                    self.note(
-                        (*path, "revision", "days", index),
-                        f"is after the trial's end on day {self.last_day}",
-                    )
-                elif day > self.doses_end():
-                    self.note(
-                        (*path, "revision", "days", index),
-                        f"comes after the last dose, on day {self.doses_end():g}",
-                    )
-            for index, formula in enumerate(revision):
-                self.early((*path, "revision", "formulas", index), formula.expression)
-                self.days_back((*path, "revision", "formulas", index), formula)
-                absent = [name for name in formula.expression.names if name not in at_visit]
-                if vocabulary and absent:
-                    self.absent((*path, "revision", "formulas", index), formula, absent)
-        titration = None
-        if spec.titration is not None and self.known(
-            (*path, "titration"), spec.titration, list(titrations), "titration"
-        ):
-            titration = titrations[spec.titration]
-        loading = {entry.day: entry.dose for entry in spec.loading}
-        last_loading = max(loading, default=0)
-        # What is measured on the first day, before any dose, says nothing of the dose; and a dose
-        # of loading is none to adjust.
-        first = spec.titration_from_day or max(1, last_loading, *days) + 1
-        if spec.titration_from_day is not None and spec.titration_from_day <= last_loading:
-            self.note(
-                (*path, "titration_from_day"),
-                f"comes while loading goes on, until day {last_loading}",
-                allowed=f"from {last_loading + 1}",
-            )
-        elif spec.titration_from_day is not None and spec.titration_from_day > self.last_day:
-            self.note(
-                (*path, "titration_from_day"), f"is after the trial's end on day {self.last_day}"
-            )
-        for index, entry in enumerate(spec.loading):
-            if days and entry.day >= min(days):
-                self.note(
-                    (*path, "loading", index, "day"),
-                    f"comes after the revision of day {min(days)}, which sets the dose",
-                )
-        rule = ArmRule(days, revision, titration, first)
-        return Arm(
-            name, spec.label, start, loading, rule, spec.bioavailability, dict(spec.parameters)
-        )
+            if revised is not None and entry.day >= revised:
+                message = f"comes after the revision of day {revised}, which sets the dose"
+                self.note((*place, "day"), message)
+        return {entry.day: entry.dose for entry in spec.loading}
+
+    def revision(
+        self,
+        path: Path,
+        spec: ArmSpec,
+        formulas: Mapping[str, Formula],
+        vocabulary: Mapping[str, Name],
+        at_visit: Mapping[str, Name],
+    ) -> tuple[tuple[int, ...], tuple[Formula, ...]]:
+        """The days on which the dose is revised, and the formulas that do it."""
+        if spec.revision is None:
+            return (), ()
+        path, days = (*path, "revision"), tuple(spec.revision.days)
+        revision = self.formulas_named((*path, "formulas"), spec.revision.formulas, formulas)
+        if list(days) != sorted(set(days)):
+            self.note((*path, "days"), "days must increase", found=str(list(days)))
+        for index, day in enumerate(days):
+            if day > self.last_day:
+                message = f"is after the trial's end on day {self.last_day}"
+                self.note((*path, "days", index), message)
+            elif day > self.doses_end():
+                message = f"comes after the last dose, on day {self.doses_end():g}"
+                self.note((*path, "days", index), message)
+        for index, formula in enumerate(revision):
+            place = (*path, "formulas", index)
+            self.early(place, formula.expression)
+            self.days_back(place, formula)
+            absent = [name for name in formula.expression.names if name not in at_visit]
+            if vocabulary and absent:
+                self.absent(place, formula, absent)
+        return days, revision
+
+    def titration_start(
+        self, path: Path, spec: ArmSpec, last_loading: int, revised: Sequence[int]
+    ) -> int:
+        """The first day on which the dose is titrated.
+
+        What is measured on the first day, before any dose, says nothing of the dose; and a dose of
+        loading is none to adjust.
+        """
+        place, stated = (*path, "titration_from_day"), spec.titration_from_day
+        if stated is None:
+            return max(1, last_loading, *revised) + 1
+        if stated <= last_loading:
+            message = f"comes while loading goes on, until day {last_loading}"
+            self.note(place, message, allowed=f"from {last_loading + 1}")
+        elif stated > self.last_day:
+            self.note(place, f"is after the trial's end on day {self.last_day}")
+        return stated

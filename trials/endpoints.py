@@ -202,37 +202,6 @@ def mean_value(
     return Endpoint(blank(total / jnp.maximum(visits, 1), valid), valid)
 
 
-def largest_value(
-    time: Float[Array, "*batch visit"],
-    used: Bool[Array, "*batch visit"],
-    value: Float[Array, "*batch visit"],
-    *,
-    start: Number = 0.0,
-    end: Number = jnp.inf,
-) -> Endpoint:
-    """Largest value at the visits in the window [`start`, `end`] (d)."""
-    seen = _seen(time, used, start, end)
-    valid = jnp.any(seen, axis=-1) & complete(time, used, value)
-    largest = jnp.max(jnp.where(seen, value, -jnp.inf), axis=-1, initial=-jnp.inf)
-    return Endpoint(blank(largest, valid), valid)
-
-
-def value_at(
-    time: Float[Array, "*batch visit"],
-    used: Bool[Array, "*batch visit"],
-    value: Float[Array, "*batch visit"],
-    *,
-    day: Number,
-    tolerance: Number,
-) -> Endpoint:
-    """Value at the visit nearest to `day`, not further than `tolerance` (d); ties: the earlier."""
-    distance = jnp.where(used, jnp.abs(time - _column(day)), jnp.inf)
-    nearest = jnp.argmin(distance, axis=-1, keepdims=True)
-    reached = jnp.take_along_axis(distance, nearest, axis=-1)[..., 0] <= jnp.asarray(tolerance)
-    valid = reached & complete(time, used, value)
-    return Endpoint(blank(jnp.take_along_axis(value, nearest, axis=-1)[..., 0], valid), valid)
-
-
 def _column(number: Number) -> Float[Array, "*batch 1"]:
     """A number a subject, set against the visits."""
     return jnp.asarray(number, float)[..., None]

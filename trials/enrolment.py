@@ -60,24 +60,6 @@ def uniform_accrual(
     return period * _each(lambda key: jax.random.uniform(key), keys)
 
 
-def poisson_accrual(
-    keys: Key[Array, "trial subject"], rate: float | Float[Array, ""]
-) -> Float[Array, "trial subject"]:
-    """Enrolment times (d) of a Poisson process with `rate` subjects a day over all centres.
-
-    Subjects enrol in the order of their axis, and how long enrolment takes is random.
-    """
-    return jnp.cumsum(_each(lambda key: jax.random.exponential(key), keys), axis=-1) / rate
-
-
-def enrolment_rank(
-    time: Float[Array, "trial subject"], enrolled: Bool[Array, "trial subject"]
-) -> Int[Array, "trial subject"]:
-    """Each subject's place (0, 1, …) in its trial's order of enrolment; padding comes last."""
-    order = jnp.argsort(jnp.where(enrolled, time, jnp.inf), axis=-1)
-    return jnp.argsort(order, axis=-1)
-
-
 def dropout_times(
     keys: Key[Array, "*subjects"],
     share: float | Float[Array, "..."],

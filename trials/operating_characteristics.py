@@ -5,7 +5,6 @@ Table 6. Trials that could not be analysed are failures: they count against powe
 convinces nobody), are left out of everything else, and are themselves counted.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -198,43 +197,6 @@ def assurance(power: Float[Array, "*batch population"]) -> Simulated:
     populations = power.shape[-1]
     variance = _squares(power, everyone) / (populations * (populations - 1) or jnp.nan)
     return Simulated(jnp.mean(power, axis=-1), jnp.sqrt(variance))
-
-
-def rejected_by_split(
-    p_value: Float[Array, "*batch hypothesis"],
-    alphas: Sequence[float] | Float[Array, " hypothesis"],
-) -> Bool[Array, "*batch hypothesis"]:
-    """Hypotheses rejected when each is tested at its own share of alpha (p < its alpha).
-
-    Familywise error is at most the shares' sum (Bonferroni). Co-primary endpoints of which one is
-    enough: success is `any` over the last axis. A missing p-value (NaN) rejects nothing.
-    """
-    return p_value < jnp.asarray(alphas, float)
-
-
-def rejected_by_fallback(
-    p_value: Float[Array, "*batch hypothesis"],
-    alphas: Sequence[float] | Float[Array, " hypothesis"],
-) -> Bool[Array, "*batch hypothesis"]:
-    """Hypotheses rejected by the fallback procedure (Wiens, Pharm Stat 2003;2:211-215).
-
-    In the given order, each is tested at its share of alpha plus the level at which its
-    predecessor was rejected (nothing, if it was not), so familywise error stays at the shares'
-    sum and the first hypothesis costs no more than its own share.
-    """
-    shares = jnp.asarray(alphas, float)
-
-    def test(
-        carried: Float[Array, "*batch"], now: tuple[Float[Array, "*batch"], Float[Array, ""]]
-    ) -> tuple[Float[Array, "*batch"], Bool[Array, "*batch"]]:
-        p, share = now
-        level = carried + share
-        rejected = p < level
-        return jnp.where(rejected, level, 0.0), rejected
-
-    in_order = jnp.moveaxis(p_value, -1, 0)
-    _, rejected = jax.lax.scan(test, jnp.zeros(p_value.shape[:-1]), (in_order, shares))
-    return jnp.moveaxis(rejected, 0, -1)
 
 
 def _at_the_margin(

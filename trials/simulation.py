@@ -12,6 +12,7 @@ import xarray as xr
 from insilico.solve import Status
 from trials import results
 from trials.conduct import Conduct, conduct
+from trials.config import TrialConfig
 from trials.dispatching import Addresses, blocks_a_dispatch, dispatches
 from trials.estimation import (
     Truth,
@@ -166,7 +167,7 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
         changed = study.changed(changes_of(scenario.set))
         other_draw = make_draw(changed.config, changed.protocol)
         other_treat = treat
-        if not _same_treatment(study, changed):
+        if not same_treatment(study, changed):
             other = method_of(changed.config, changed.protocol, other_draw, addresses)
             other_treat = make_treat(changed.config, changed.protocol, other.name)
         sensitivity[name], scenario_tallies[name] = _truth(
@@ -201,14 +202,24 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     return tree
 
 
-def _same_treatment(study: Study, other: Study) -> bool:
+_UNTREATED = frozenset({
+    "title", "description", "seed", "cohort", "analyses", "success", "truth", "sensitivity",
+    "published", "assumptions", "largest_failed_share", "keep",
+})  # fmt: skip
+"""Sections of a config that say who is drawn, or what is made of outcomes, not what patients go
+through. Of the cohort that takes its population, and what is known of a patient when."""
+
+
+def same_treatment(study: Study, other: Study) -> bool:
     """Whether the other study's patients go through the very same program."""
-    parts = ("model", "trial", "drug", "visits", "availability", "quantities", "formulas",
-             "titrations", "arms", "endpoints", "solver")  # fmt: skip
-    ours, theirs = study.config, other.config
-    same = all(getattr(ours, part) == getattr(theirs, part) for part in parts)
-    residual = study.protocol.cohort.population is other.protocol.cohort.population
-    return same and residual
+    ours, theirs = study.protocol, other.protocol
+    sections = TrialConfig.model_fields.keys() - _UNTREATED
+    return (
+        all(getattr(study.config, name) == getattr(other.config, name) for name in sections)
+        and ours.cohort.population is theirs.cohort.population
+        and ours.rule_vocabulary == theirs.rule_vocabulary
+        and ours.late == theirs.late
+    )
 
 
 def _truth(

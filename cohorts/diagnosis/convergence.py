@@ -53,9 +53,10 @@ class Verdict(NamedTuple):
 def judge(tree: xr.DataTree) -> Verdict:
     """The verdict on a posterior; all variables that vary are looked at.
 
-    Args:
-        tree: groups `posterior` and `sample_stats` with `diverging`, `energy` and
-            `reached_max_treedepth`, dims (chain, draw, …).
+    **Arguments:**
+
+    - `tree`: groups `posterior` and `sample_stats` with `diverging`, `energy` and
+      `reached_max_treedepth`, dims (chain, draw, …).
     """
     table = xr.merge([_of_parameters(tree), _of_chains(tree)])
     reasons = tuple(_reasons(table, draws=tree["posterior"].sizes["draw"]))

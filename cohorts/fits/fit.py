@@ -19,7 +19,7 @@ from cohorts.inference.settings import LABELS, USED, Approximation
 from cohorts.population import Population
 from insilico import models
 from insilico.config import ConfigError, Document, did_you_mean, load
-from insilico.config.problems import listed
+from insilico.config.problems import listed, nearest
 from insilico.model import Model
 from insilico.solve.methods import CLOSED_FORM, REVERSIBLE
 
@@ -92,9 +92,14 @@ def read(path: str | os.PathLike[str], overrides: str | Sequence[str] = ()) -> F
 
 def _checked(document: Document, config: FitConfig, changes: tuple[str, ...]) -> Fit:
     """The fit of a config, if data and population are what it says. Raises as `read`."""
-    model = structural_model(config, document)
     faults = Faults(document, ())
     patients = population = wrong = None
+    with faults.at("approximation"):
+        raise_any(_misfits(config))
+    model = structural_model(config, document, faults)
+    if model is None:
+        faults.raise_if_any()
+    assert model is not None
     with faults.at():
         population = population_of(
             config,
@@ -104,8 +109,6 @@ def _checked(document: Document, config: FitConfig, changes: tuple[str, ...]) ->
             title=config.title,
             document=document,
         )
-    with faults.at("approximation"):
-        raise_any(_misfits(config))
     with faults.at():
         try:
             patients = read_patients(model, config.data, document=document)
@@ -216,28 +219,32 @@ class Solved(Protocol):
     def solver(self) -> FitSolverSpec: ...
 
 
-def structural_model(config: Solved, document: Document) -> Model:
-    """The structural model of a config, if its method of integration has derivatives in reverse.
+def structural_model(config: Solved, document: Document, faults: Faults) -> Model | None:
+    """The structural model of a config, for the checks that follow; what is wrong with it, or with
+    its method of integration as one of derivatives in reverse, goes to the faults.
 
-    Raises `ConfigError`.
+    A misspelt name stands for the one it probably is; None where it is like no other.
     """
-    names = models.names()
-    if config.model not in names:
-        near = did_you_mean(config.model, names)
-        raise ConfigError(
-            [document.problem(("model",), "unknown model", allowed=listed(names), hint=near)]
+    names, name = models.names(), config.model
+    if name not in names:
+        guess = nearest(name, names)
+        faults.add(
+            document.problem(
+                ("model",), "unknown model", allowed=listed(names), hint=did_you_mean(name, names)
+            )
         )
-    model = models.get(config.model)
+        if guess is None:
+            return None
+        name = guess
+    model = models.get(name)
+    method = config.solver.method or model.method
     if model.diffusion is not None:
         message = f"{model.name} has noise of its own, with which it cannot be fitted"
-        raise ConfigError([document.problem(("model",), message, found=config.model)])
-    method = config.solver.method or model.method
-    if method not in REVERSIBLE:
+        faults.add(document.problem(("model",), message, found=config.model))
+    elif method not in REVERSIBLE:
         message = f"{method}, the model's own method, has no derivative in reverse"
-        raise ConfigError(
-            [document.problem(("solver", "method"), message, found="", hint="state another")]
-        )
-    if method in CLOSED_FORM and model.propagate is None:
+        faults.add(document.problem(("solver", "method"), message, found="", hint="state another"))
+    elif method in CLOSED_FORM and model.propagate is None:
         message = f"{method} is for models that have one, and {model.name} has none"
-        raise ConfigError([document.problem(("solver", "method"), message)])
+        faults.add(document.problem(("solver", "method"), message))
     return model

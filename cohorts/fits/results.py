@@ -155,7 +155,7 @@ def thinned(posterior: xr.Dataset, count: int) -> dict[str, np.ndarray]:
     return {str(name): stacked[name].values[index] for name in stacked.data_vars}
 
 
-class Uncertain(Protocol):
+class HasPopulation(Protocol):
     """What has a population, and its options."""
 
     @property
@@ -165,7 +165,7 @@ class Uncertain(Protocol):
     def options(self) -> Spec: ...
 
 
-def prior(of: Uncertain, draws: int, seed: int) -> xr.Dataset:
+def prior(of: HasPopulation, draws: int, seed: int) -> xr.Dataset:
     """Draws of the population's parameters from their prior, one chain."""
     root = purpose_key(seed, "prior")
 

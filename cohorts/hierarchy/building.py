@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from cohorts._faults import Faults, raise_any, unknown
 from cohorts.hierarchy.effects import Effect, read_effect
 from cohorts.hierarchy.individuals import Mixture, Parameter, Structure
-from cohorts.hierarchy.numbers import Reader, Uncertain
+from cohorts.hierarchy.numbers import Reader, UncertainNumber
 from cohorts.hierarchy.occasions import read_between_occasion
 from cohorts.hierarchy.specs import (
     DirichletSpec,
@@ -78,9 +78,10 @@ def population_of(
     }
     if missing := [each for each in units if each not in spec.population]:
         reader.add(
-            ("population",), f"lacks these parameters of {model.name}", listed(missing), None,
-            "give each a typical value",
-        )  # fmt: skip
+            ("population",),
+            f"lacks parameters of {model.name}: {listed(missing)}",
+            hint="give each a typical value",
+        )
     blocks = read_correlations(
         spec.correlations,
         {
@@ -133,7 +134,9 @@ def population_of(
 
 
 def _typical_values_class(
-    numbers: Mapping[str, Uncertain], blocks: tuple[Block, ...], mixtures: Mapping[str, Mixture]
+    numbers: Mapping[str, UncertainNumber],
+    blocks: tuple[Block, ...],
+    mixtures: Mapping[str, Mixture],
 ) -> type[Any]:
     fields = [*numbers]
     fields += [pair for block in blocks for pair in block.pairs.values()]
@@ -231,7 +234,7 @@ def _mixture(
 
 class _Error(NamedTuple):
     residual: Residual
-    numbers: dict[str, Uncertain]
+    numbers: dict[str, UncertainNumber]
 
     @property
     def words(self) -> str:
@@ -290,7 +293,7 @@ def _measures(structure: Structure, residual: Mapping[str, _Error]) -> dict[str,
     return result
 
 
-def _stated(numbers: Mapping[str, Uncertain]) -> tuple[Number, ...]:
+def _stated(numbers: Mapping[str, UncertainNumber]) -> tuple[Number, ...]:
     """Those that are known or estimates: one transcription of what stands elsewhere, or, from a
     file of estimates, what stands there."""
     return tuple(

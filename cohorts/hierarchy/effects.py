@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cohorts._faults import unknown
-from cohorts.hierarchy.numbers import NumberSpec, Reader, Stated, Uncertain
+from cohorts.hierarchy.numbers import NumberSpec, Reader, Stated, UncertainNumber
 from insilico.config import Name, Spec
 from insilico.config.problems import listed, shown
 from insilico.vocabulary import Value, choose, exp, log, maximum
@@ -21,7 +21,7 @@ SMALLEST = 1e-300
 FLAG = ("no", "yes")
 
 
-class PowerSpec(Spec):
+class PowerEffectSpec(Spec):
     """(covariate / centre) ^ coefficient."""
 
     kind: Literal["power"]
@@ -29,7 +29,7 @@ class PowerSpec(Spec):
     coefficient: NumberSpec
 
 
-class ExponentialSpec(Spec):
+class ExponentialEffectSpec(Spec):
     """exp(coefficient · (covariate - centre))."""
 
     kind: Literal["exponential"]
@@ -37,7 +37,7 @@ class ExponentialSpec(Spec):
     coefficient: NumberSpec = Field(description="in 1 / the covariate's unit")
 
 
-class LinearSpec(Spec):
+class LinearEffectSpec(Spec):
     """1 + coefficient · (covariate - centre)."""
 
     kind: Literal["linear"]
@@ -45,7 +45,7 @@ class LinearSpec(Spec):
     coefficient: NumberSpec = Field(description="in 1 / the covariate's unit")
 
 
-class CategoricalSpec(Spec):
+class CategoricalEffectSpec(Spec):
     """A factor for each category but the reference; a flag's categories are no and yes."""
 
     kind: Literal["categorical"]
@@ -54,7 +54,8 @@ class CategoricalSpec(Spec):
 
 
 type EffectSpec = Annotated[
-    PowerSpec | ExponentialSpec | LinearSpec | CategoricalSpec, Field(discriminator="kind")
+    PowerEffectSpec | ExponentialEffectSpec | LinearEffectSpec | CategoricalEffectSpec,
+    Field(discriminator="kind"),
 ]
 
 
@@ -68,7 +69,7 @@ class Effect:
 
     kind: str
     covariate: str
-    numbers: Mapping[str, Uncertain]
+    numbers: Mapping[str, UncertainNumber]
     centre: float = 0.0
     unit: str = ""
     categories: tuple[str, ...] = ()
@@ -120,7 +121,7 @@ def read_effect(
         reader.faults.append(unknown(path, "covariate", covariate, vocabulary))
         return None
     field = f"{covariate}_on_{parameter}"
-    if isinstance(spec, CategoricalSpec):
+    if isinstance(spec, CategoricalEffectSpec):
         return _categorical(spec, covariate, name, parameter, path, reader)
     if name.kind != "number":
         reader.add(
@@ -139,7 +140,7 @@ def read_effect(
 
 
 def _categorical(
-    spec: CategoricalSpec,
+    spec: CategoricalEffectSpec,
     covariate: str,
     name: Name,
     parameter: str,

@@ -9,7 +9,7 @@ from typing import Any
 from cohorts import sites
 from cohorts.hierarchy.effects import Effect
 from cohorts.hierarchy.imported import JointEstimates
-from cohorts.hierarchy.numbers import Uncertain
+from cohorts.hierarchy.numbers import UncertainNumber
 from cohorts.hierarchy.occasions import BetweenOccasion
 from cohorts.hierarchy.variability import Block, Variability
 from cohorts.population import Values
@@ -26,13 +26,13 @@ class Parameter:
     """
 
     name: str
-    typical: Uncertain
+    typical: UncertainNumber
     effects: tuple[Effect, ...]
     variability: Variability | None
     between_occasion: BetweenOccasion | None = None
 
     @property
-    def numbers(self) -> dict[str, Uncertain]:
+    def numbers(self) -> dict[str, UncertainNumber]:
         """Its numbers by the names of their fields among the typical values."""
         result = {f"typical_{self.name}": self.typical}
         for effect in self.effects:
@@ -109,7 +109,7 @@ class Structure:
     parameters: Mapping[str, Parameter]
     blocks: tuple[Block, ...]
     mixtures: Mapping[str, Mixture]
-    numbers: Mapping[str, Uncertain]
+    numbers: Mapping[str, UncertainNumber]
     TypicalValues: type[Any]
     estimates: JointEstimates | None = None
 

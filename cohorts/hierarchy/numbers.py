@@ -40,7 +40,7 @@ class Distribution(Spec):
     kind: str
 
 
-class NormalSpec(Distribution):
+class NormalPriorSpec(Distribution):
     """Normal."""
 
     stated = ("mean", "sd")
@@ -50,7 +50,7 @@ class NormalSpec(Distribution):
     sd: Stated
 
 
-class LogNormalSpec(Distribution):
+class LogNormalPriorSpec(Distribution):
     """A number whose logarithm is normal about that of the median."""
 
     stated = ("median",)
@@ -60,7 +60,7 @@ class LogNormalSpec(Distribution):
     sd: Positive = Field(description="standard deviation of the logarithm")
 
 
-class HalfNormalSpec(Distribution):
+class HalfNormalPriorSpec(Distribution):
     """The size of a normal number about 0."""
 
     stated = ("scale",)
@@ -69,7 +69,7 @@ class HalfNormalSpec(Distribution):
     scale: Stated = Field(description="standard deviation of the normal number")
 
 
-class HalfCauchySpec(Distribution):
+class HalfCauchyPriorSpec(Distribution):
     """The size of a Cauchy number about 0."""
 
     stated = ("scale",)
@@ -78,7 +78,7 @@ class HalfCauchySpec(Distribution):
     scale: Stated = Field(description="the median")
 
 
-class ExponentialSpec(Distribution):
+class ExponentialPriorSpec(Distribution):
     """Exponential."""
 
     stated = ("mean",)
@@ -87,7 +87,7 @@ class ExponentialSpec(Distribution):
     mean: Stated
 
 
-class UniformSpec(Distribution):
+class UniformPriorSpec(Distribution):
     """Anything between two bounds, equally likely."""
 
     stated = ("low", "high")
@@ -96,7 +96,7 @@ class UniformSpec(Distribution):
     high: Stated
 
 
-class BetaSpec(Distribution):
+class BetaPriorSpec(Distribution):
     """A share between 0 and 1."""
 
     kind: Literal["beta"]
@@ -135,13 +135,13 @@ type NumberSpec = (
     float
     | str
     | Annotated[
-        NormalSpec
-        | LogNormalSpec
-        | HalfNormalSpec
-        | HalfCauchySpec
-        | ExponentialSpec
-        | UniformSpec
-        | BetaSpec
+        NormalPriorSpec
+        | LogNormalPriorSpec
+        | HalfNormalPriorSpec
+        | HalfCauchyPriorSpec
+        | ExponentialPriorSpec
+        | UniformPriorSpec
+        | BetaPriorSpec
         | EstimateSpec
         | ImportedSpec,
         Field(discriminator="kind"),
@@ -150,7 +150,7 @@ type NumberSpec = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Uncertain:
+class UncertainNumber:
     """A number of a population in a unit of its own: known, or a distribution.
 
     - `kind`: `known`, or that of a distribution; of an estimate, that which it is taken for;
@@ -249,16 +249,16 @@ class Uncertain:
 
 
 _SPECS: dict[str, type[Distribution]] = {
-    "normal": NormalSpec,
-    "log_normal": LogNormalSpec,
-    "half_normal": HalfNormalSpec,
-    "half_cauchy": HalfCauchySpec,
-    "exponential": ExponentialSpec,
-    "uniform": UniformSpec,
-    "beta": BetaSpec,
+    "normal": NormalPriorSpec,
+    "log_normal": LogNormalPriorSpec,
+    "half_normal": HalfNormalPriorSpec,
+    "half_cauchy": HalfCauchyPriorSpec,
+    "exponential": ExponentialPriorSpec,
+    "uniform": UniformPriorSpec,
+    "beta": BetaPriorSpec,
 }
 
-STAND_IN = Uncertain("known", {"value": 1.0}, "1")
+STAND_IN = UncertainNumber("known", {"value": 1.0}, "1")
 """For a number that could not be read, so that the rest can be looked at."""
 
 
@@ -272,9 +272,16 @@ class Reader:
         self.faults: list[Fault] = []
         self.imports = Imports(estimates, folder, self.faults)
 
-    def add(self, path: tuple[str | int, ...], message: str, *details: str | None) -> None:
-        """Note a fault: what was found, what is allowed, a hint."""
-        self.faults.append(Fault(path, message, *details))
+    def add(
+        self,
+        path: tuple[str | int, ...],
+        message: str,
+        found: str | None = None,
+        allowed: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        """Note a fault."""
+        self.faults.append(Fault(path, message, found, allowed, hint))
 
     def quantity(
         self, value: Stated, unit: str, path: tuple[str | int, ...], *, gt: float | None = None
@@ -294,11 +301,11 @@ class Reader:
         path: tuple[str | int, ...],
         *,
         positive: bool = False,
-    ) -> Uncertain:
+    ) -> UncertainNumber:
         """A number in `unit`, which has to stay above 0 if `positive`."""
         if isinstance(spec, int | float | str):
             value = self.quantity(spec, unit, path, gt=0.0 if positive else None)
-            return STAND_IN if value is None else Uncertain("known", {"value": value}, unit)
+            return STAND_IN if value is None else UncertainNumber("known", {"value": value}, unit)
         if isinstance(spec, ImportedSpec):
             return self._imported(spec, unit, path, positive)
         found = {
@@ -314,7 +321,7 @@ class Reader:
             return self._estimate(spec, own["value"], unit, path, positive)
         fields = [name for name in type(spec).model_fields if name != "kind"]
         arguments = {name: own[name] if name in own else getattr(spec, name) for name in fields}
-        result = Uncertain(spec.kind, arguments, unit)
+        result = UncertainNumber(spec.kind, arguments, unit)
         if spec.kind == "uniform" and own["low"] >= own["high"]:
             self.add((*path, "high"), "must be more than low", result.words)
         elif spec.kind == "beta" and unit not in ("", "1"):
@@ -331,7 +338,7 @@ class Reader:
 
     def _imported(
         self, spec: ImportedSpec, unit: str, path: tuple[str | int, ...], positive: bool
-    ) -> Uncertain:
+    ) -> UncertainNumber:
         factor: float | None = 1.0
         stated = unit not in ("", "1")
         if spec.scale in ("logit", "change") and stated:
@@ -348,7 +355,9 @@ class Reader:
             return STAND_IN
         kind = "imported" if found.uncertain else "known"
         value = float(found.imported.number(found.value))
-        return Uncertain(kind, {"value": value}, unit, found.error, found.imported, found.source)
+        return UncertainNumber(
+            kind, {"value": value}, unit, found.error, found.imported, found.source
+        )
 
     def _estimate(
         self,
@@ -357,14 +366,14 @@ class Reader:
         unit: str,
         path: tuple[str | int, ...],
         positive: bool,
-    ) -> Uncertain:
+    ) -> UncertainNumber:
         error = spec.relative_standard_error
         if positive and value <= 0.0:
             self.add((*path, "value"), "must be more than 0", shown(spec.value))
             return STAND_IN
         if positive:
             sd = math.sqrt(math.log1p(error**2))
-            return Uncertain("log_normal", {"median": value, "sd": sd}, unit, error)
+            return UncertainNumber("log_normal", {"median": value, "sd": sd}, unit, error)
         if value == 0.0:
             self.add(
                 (*path, "value"),
@@ -374,4 +383,4 @@ class Reader:
                 "write {kind: normal, mean: 0, sd: ...}",
             )
             return STAND_IN
-        return Uncertain("normal", {"mean": value, "sd": error * abs(value)}, unit, error)
+        return UncertainNumber("normal", {"mean": value, "sd": error * abs(value)}, unit, error)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from cohorts.hierarchy.numbers import NumberSpec, Reader, Stated, Uncertain
+from cohorts.hierarchy.numbers import NumberSpec, Reader, Stated, UncertainNumber
 from cohorts.hierarchy.variability import Variability, read_bounds
 from insilico.config import Spec
 from insilico.config.problems import shown
@@ -46,7 +46,7 @@ class BetweenOccasion:
     """
 
     scale: Variability
-    numbers: Mapping[str, Uncertain]
+    numbers: Mapping[str, UncertainNumber]
 
     @property
     def parameter(self) -> str:

@@ -20,7 +20,7 @@ from cohorts import sites
 from cohorts._faults import unknown
 from cohorts.hierarchy.effects import SMALLEST
 from cohorts.hierarchy.imports import Correlations
-from cohorts.hierarchy.numbers import NumberSpec, Positive, Reader, Stated, Uncertain
+from cohorts.hierarchy.numbers import NumberSpec, Positive, Reader, Stated, UncertainNumber
 from insilico.config import Spec
 from insilico.config.problems import listed, shown
 from insilico.vocabulary import Value, absolute, exp, log, maximum, minimum, sqrt, where
@@ -38,14 +38,14 @@ PREFIX = {"log_normal": "log_", "logit_normal": "logit_", "normal": "", "box_cox
 """What x is of the parameter; a normal parameter is itself x."""
 
 
-class LogNormalSpec(Spec):
+class LogNormalVariabilitySpec(Spec):
     """typical value · exp(eta)."""
 
     kind: Literal["log_normal"]
     sd: NumberSpec = Field(description="standard deviation of the logarithm")
 
 
-class LogitNormalSpec(Spec):
+class LogitNormalVariabilitySpec(Spec):
     """Between two bounds: the logit of (value - lower) / (upper - lower) is normal."""
 
     kind: Literal["logit_normal"]
@@ -54,14 +54,14 @@ class LogitNormalSpec(Spec):
     sd: NumberSpec = Field(description="standard deviation of the logit")
 
 
-class NormalSpec(Spec):
+class NormalVariabilitySpec(Spec):
     """typical value + eta."""
 
     kind: Literal["normal"]
     sd: NumberSpec = Field(description="in the parameter's unit")
 
 
-class BoxCoxSpec(Spec):
+class BoxCoxVariabilitySpec(Spec):
     """typical value · exp((exp(shape · eta) - 1) / shape); a shape of 0 is log-normal.
 
     Petersson KJF, Hanze E, Savic RM, Karlsson MO. Semiparametric distributions with estimated shape
@@ -74,7 +74,11 @@ class BoxCoxSpec(Spec):
 
 
 type VariabilitySpec = Annotated[
-    LogNormalSpec | LogitNormalSpec | NormalSpec | BoxCoxSpec, Field(discriminator="kind")
+    LogNormalVariabilitySpec
+    | LogitNormalVariabilitySpec
+    | NormalVariabilitySpec
+    | BoxCoxVariabilitySpec,
+    Field(discriminator="kind"),
 ]
 
 
@@ -88,7 +92,7 @@ class Variability:
 
     kind: str
     parameter: str
-    numbers: Mapping[str, Uncertain]
+    numbers: Mapping[str, UncertainNumber]
     bounds: tuple[float, float] = (0.0, 1.0)
 
     @property
@@ -155,10 +159,10 @@ def read_variability(
     numbers = {
         f"sd_{parameter}": reader.number(spec.sd, sd_unit, (*path, "sd"), positive=True),
     }
-    if isinstance(spec, BoxCoxSpec):
+    if isinstance(spec, BoxCoxVariabilitySpec):
         numbers[f"shape_{parameter}"] = reader.number(spec.shape, "1", (*path, "shape"))
     bounds = (0.0, 1.0)
-    if isinstance(spec, LogitNormalSpec):
+    if isinstance(spec, LogitNormalVariabilitySpec):
         bounds = read_bounds(spec.lower, spec.upper, unit, path, reader)
     return Variability(spec.kind, parameter, numbers, bounds)
 

@@ -254,9 +254,8 @@ class Joint:
         If not `of_coordinates`, of the parameters themselves.
         """
         _, sites, log_jacobian = self._population(theta)
-        return of_coordinates * log_jacobian + sum(
-            (jnp.sum(site["fn"].log_prob(site["value"])) for site in sampled(sites)), start=0.0
-        )
+        densities = (jnp.sum(site["fn"].log_prob(site["value"])) for site in sampled(sites))
+        return sum(densities, start=log_jacobian if of_coordinates else jnp.zeros(()))
 
     def _population(self, theta: Array) -> tuple[Any, dict[str, Any], Array]:
         values, log_jacobian = {}, jnp.zeros(())

@@ -23,9 +23,6 @@ from insilico.solve import Dose, Events, Infusion, Input, Pattern, schedule
 Path = tuple[str | int, ...]
 Action = Dose | Infusion | Input
 
-MOST_DOSES = 1000
-"""Of one arm; each is a row that every step ends at."""
-
 
 class Arm(NamedTuple):
     """What the subjects of one arm received, in the model's units."""

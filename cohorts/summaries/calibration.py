@@ -55,8 +55,11 @@ def _checked(
     document: Document, config: CalibrationConfig, changes: tuple[str, ...]
 ) -> Calibration:
     """The calibration of a config, if it is what it says. Raises as `read`."""
-    model = structural_model(config, document)
     faults = Faults(document, ())
+    model = structural_model(config, document, faults)
+    if model is None:
+        faults.raise_if_any()
+    assert model is not None
     cohort = None
     with faults.at():
         described = HierarchySpec(**{n: getattr(config, n) for n in HierarchySpec.model_fields})

@@ -52,9 +52,10 @@ def say(message: str) -> None:
 def reported(debug: bool = False, *, left: str = "nothing was kept") -> Iterator[None]:
     """End the command with a message and an exit code when something goes wrong within.
 
-    Args:
-        debug: whether an unexpected error shows its traceback.
-        left: what is left behind where the command is interrupted.
+    **Arguments:**
+
+    - `debug`: whether an unexpected error shows its traceback.
+    - `left`: what is left behind where the command is interrupted.
     """
     try:
         with _terminable():

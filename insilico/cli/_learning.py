@@ -23,9 +23,8 @@ def carried_out(
 ) -> tuple[RunFolder, fits.NotTrusted | None]:
     """The finished run, and why its population is not to be trusted, if it is not.
 
-    Raises:
-        BadInput: its folder cannot be written.
-        Failed: it cannot go on from its checkpoint, or finds nowhere to start.
+    Raises `BadInput`: its folder cannot be written.
+    Raises `Failed`: it cannot go on from its checkpoint, or finds nowhere to start.
     """
     for other in begun.others():
         say(f"note: {other} was left by a run with another config, data or versions")

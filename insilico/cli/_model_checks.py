@@ -31,8 +31,7 @@ LOG_WIDTH = 120
 def find(name: str) -> Model:
     """The model of that name in the library, or the `MODEL` of a file or a module.
 
-    Raises:
-        BadInput: there is none.
+    Raises `BadInput`: there is none.
     """
     if name in names():
         return get(name)
@@ -96,9 +95,8 @@ def typical(model: Model, file: Path | None, changes: Sequence[str]) -> Any:
 
     Values are numbers in the declared units, or carry a unit.
 
-    Raises:
-        BadInput: a name or value is wrong, or some parameters have none.
-        ConfigError: the file cannot be read.
+    Raises `BadInput`: a name or value is wrong, or some parameters have none.
+    Raises `ConfigError`: the file cannot be read.
     """
     quantities = model.quantities("Parameters")
     values: dict[str, Any] = {} if model.typical is None else model.typical._asdict()

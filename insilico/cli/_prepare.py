@@ -38,9 +38,8 @@ def tell_abandoned(out: Path | None, name: str) -> None:
 def prepare(config: Path, overrides: Sequence[str]) -> Study:
     """Read a trial's config and check it on sample candidates.
 
-    Raises:
-        ConfigError: with every problem found.
-        BadInput: it is the config of a fit or a calibration.
+    Raises `ConfigError` with every problem found.
+    Raises `BadInput`: it is the config of a fit or a calibration.
     """
     import trials
 
@@ -70,8 +69,7 @@ def kind_of(config: Path) -> Literal["trial", "fit", "calibration"]:
 def prepare_calibration(config: Path, overrides: Sequence[str]) -> Calibration:
     """Read the config of a calibration.
 
-    Raises:
-        ConfigError: with every problem of the config.
+    Raises `ConfigError` with every problem of the config.
     """
     from cohorts import summaries
 
@@ -81,9 +79,8 @@ def prepare_calibration(config: Path, overrides: Sequence[str]) -> Calibration:
 def prepare_fit(config: Path, overrides: Sequence[str]) -> Fit:
     """Read the config of a fit and its data.
 
-    Raises:
-        ConfigError: with every problem of the config.
-        BadInput: with every mistake in the data.
+    Raises `ConfigError` with every problem of the config.
+    Raises `BadInput` with every mistake in the data.
     """
     from cohorts import fits
     from cohorts.data import DataError

@@ -109,7 +109,8 @@ class _Checker:
             usable = [name for name in self.vocabulary if self.available(name)]
             message = f"there is no value named {shown(node.id)}"
             hint = self.unquoted(node.id) or did_you_mean(node.id, usable)
-            self.flaw(node, message, allowed=listed(usable) or "none", hint=hint)
+            allowed = listed(usable) or "none"
+            self.flaw(node, message, allowed=allowed, hint=hint, misses=node.id)
             return "unknown"
         if not self.available(node.id):
             message = f"{node.id} is available only at {shown(known.available)}"

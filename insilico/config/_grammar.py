@@ -27,6 +27,8 @@ class Flaw(NamedTuple):
     found: str | None = None
     allowed: str | None = None
     hint: str | None = None
+    misses: str | None = None
+    """The name that is wanted and that the vocabulary lacks, if it is that."""
 
     def __str__(self) -> str:
         parts = [self.message, self.found and f"found {self.found}"]
@@ -137,9 +139,8 @@ _SYNTAX_HINTS = [
 def parse(text: str) -> ast.expr:
     """The syntax tree of an expression, with only what the language allows.
 
-    Raises:
-        ExpressionError: the text is no expression; with all its flaws, except that a syntax error
-            hides the others.
+    Raises `ExpressionError`: the text is no expression; with all its flaws, except that a syntax
+    error hides the others.
     """
     if not text.strip():
         raise ExpressionError([Flaw(0, "the expression is empty")])

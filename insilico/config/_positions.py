@@ -17,14 +17,14 @@ _BLANK_ESCAPES = frozenset("tnvfr \t\r\nN_LP")
 def place(written: str, start: Where, value: str, offset: int) -> tuple[int, int]:
     """Line and column of a character of a text value.
 
-    Args:
-        written: the characters of the file that stand for the value, with quotes or `|`, `>`.
-        start: where they begin.
-        value: the text value.
-        offset: the character's index in `value`.
+    **Arguments:**
 
-    Returns:
-        Its line and column; those of `start` for a value that has no place in the file.
+    - `written`: the characters of the file that stand for the value, with quotes or `|`, `>`.
+    - `start`: where they begin.
+    - `value`: the text value.
+    - `offset`: the character's index in `value`.
+
+    Returns its line and column; those of `start` for a value that has no place in the file.
     """
     if start.override is not None or not written:
         return start.line, start.column

@@ -35,17 +35,16 @@ LARGEST_FILE = 2**20
 def load(path: str | os.PathLike[str], overrides: SequenceABC[str] = ()) -> "Document":
     """Read a config file.
 
-    Args:
-        path: a YAML file in UTF-8, of at most 1 MiB.
-        overrides: `a.b.c=value` strings, put over the file's values in turn.
+    **Arguments:**
 
-    Returns:
-        The document. Mistakes that leave the rest of it readable (a key given twice, an infinite
-        number, an override that leads nowhere) wait in its `problems`, so that `Document.parse`
-        reports them together with its own.
+    - `path`: a YAML file in UTF-8, of at most 1 MiB.
+    - `overrides`: `a.b.c=value` strings, put over the file's values in turn.
 
-    Raises:
-        ConfigError: the file cannot be read, or not as YAML.
+    Returns the document. Mistakes that leave the rest of it readable (a key given twice, an
+    infinite number, an override that leads nowhere) wait in its `problems`, so that
+    `Document.parse` reports them together with its own.
+
+    Raises `ConfigError`: the file cannot be read, or not as YAML.
     """
     file = os.fspath(path)
     reading = read(_text(file), file)
@@ -84,7 +83,7 @@ class Salvaged[S: BaseModel](NamedTuple):
         It misses its name, or is of the very section that lacks it.
         """
         return any(
-            shown(str(path[-1])) in problem.message or dotted(path[:-1]) == problem.field != ""
+            str(path[-1]) == problem.misses or dotted(path[:-1]) == problem.field != ""
             for path in self.left_out
         )
 
@@ -144,13 +143,13 @@ class Document:
     def parse[S: BaseModel](self, spec: type[S], context: Any = None, *, path: Path = ()) -> S:
         """The config, or the part of it at `path`, as a spec.
 
-        Args:
-            spec: the class to validate against.
-            context: handed to validators as pydantic's `info.context`.
-            path: the part to parse; one that is missing is taken as an empty section.
+        **Arguments:**
 
-        Raises:
-            ConfigError: with every problem of the file and of the values, in file order.
+        - `spec`: the class to validate against.
+        - `context`: handed to validators as pydantic's `info.context`.
+        - `path`: the part to parse; one that is missing is taken as an empty section.
+
+        Raises `ConfigError` with every problem of the file and of the values, in file order.
         """
         salvaged = self.salvage(spec, context, path=path)
         if salvaged.parsed is None or salvaged.problems:
@@ -197,8 +196,7 @@ class Document:
         Where something is wrong with the spec, what was right is checked all the same, and the
         mistakes of both are told together.
 
-        Raises:
-            ConfigError: with every problem of the file and of the values, and those of `check`.
+        Raises `ConfigError` with every problem of the file and of the values, and those of `check`.
         """
         salvaged = self.salvage(spec)
         if salvaged.parsed is not None and not salvaged.problems:
@@ -221,18 +219,21 @@ class Document:
         hint: str | None = None,
         key: bool = False,
         offset: int | None = None,
+        misses: str | None = None,
     ) -> Problem:
         """A problem with the value at `path`, for checks that come after parsing.
 
-        Args:
-            path: the value; one the file does not have is reported at its nearest parent.
-            message: what is wrong, as one clause that follows the field's name.
-            found: what was found; default: the value as written, if it is a single one; "" for
-                nothing.
-            allowed: what is allowed there.
-            hint: how to mend it.
-            key: point at the value's key rather than at the value.
-            offset: point at this character of a text value.
+        **Arguments:**
+
+        - `path`: the value; one the file does not have is reported at its nearest parent.
+        - `message`: what is wrong, as one clause that follows the field's name.
+        - `found`: what was found; default: the value as written, if it is a single one; "" for
+          nothing.
+        - `allowed`: what is allowed there.
+        - `hint`: how to mend it.
+        - `key`: point at the value's key rather than at the value.
+        - `offset`: point at this character of a text value.
+        - `misses`: the name that is wanted and nowhere to be found, if it is that.
         """
         where = self.key_where(path) if key else self.where(path)
         node = self._node(path)
@@ -243,8 +244,9 @@ class Document:
             found = _as_written(node)
         file = self.file if where.override is None else override_label(where.override)
         return Problem(
-            file, where.line, where.column, dotted(path), message, found or None, allowed, hint
-        )
+            file, where.line, where.column, dotted(path), message, found or None, allowed, hint,
+            misses,
+        )  # fmt: skip
 
     def unknown(
         self,
@@ -256,12 +258,13 @@ class Document:
     ) -> Problem:
         """The problem of a name that is none of `choices`, with the nearest of them.
 
-        Args:
-            path: where the name is given.
-            name: the name.
-            choices: the names there are. One that was left out from among them is offered too.
-            what: what they name, in the singular: `population`, `arm`.
-            section: where the config adds to them, if not all of them are from one section.
+        **Arguments:**
+
+        - `path`: where the name is given.
+        - `name`: the name.
+        - `choices`: the names there are. One that was left out from among them is offered too.
+        - `what`: what they name, in the singular: `population`, `arm`.
+        - `section`: where the config adds to them, if not all of them are from one section.
         """
         wrong = {
             each[-1]
@@ -275,6 +278,7 @@ class Document:
             found="",
             allowed=", ".join(choices) or "none",
             hint=did_you_mean(name, choices),
+            misses=name,
         )
 
     def _stands_among(self, path: Path, names: SequenceABC[str]) -> bool:
@@ -293,12 +297,13 @@ class Document:
     ) -> list[Problem]:
         """What is wrong with an expression that stands at `path`, at the exact place in the file.
 
-        Args:
-            path: where the expression stands.
-            expression: as parsed from there.
-            vocabulary: the names it may use.
-            gives: `"number"` or `"condition"`, what it has to give; default: either.
-            at: when it is evaluated; names available then or always may be used.
+        **Arguments:**
+
+        - `path`: where the expression stands.
+        - `expression`: as parsed from there.
+        - `vocabulary`: the names it may use.
+        - `gives`: `"number"` or `"condition"`, what it has to give; default: either.
+        - `at`: when it is evaluated; names available then or always may be used.
         """
         flaws = expression.check(vocabulary, gives=gives, at=at)
         return [self.flaw(path, flaw) for flaw in flaws]
@@ -312,13 +317,13 @@ class Document:
             allowed=flaw.allowed,
             hint=flaw.hint,
             offset=flaw.offset,
+            misses=flaw.misses,
         )
 
     def resolved_json(self) -> str:
         """The values as canonical JSON: keys sorted, nothing of layout or comments left.
 
-        Raises:
-            ConfigError: the text has mistakes, so its values are not all known.
+        Raises `ConfigError`: the text has mistakes, so its values are not all known.
         """
         if self.problems:
             raise ConfigError(self.problems)
@@ -411,8 +416,7 @@ def _as_written(node: Scalar) -> str:
 def _text(file: str) -> str:
     """The file's text.
 
-    Raises:
-        ConfigError: it is no readable text file of moderate size.
+    Raises `ConfigError`: it is no readable text file of moderate size.
     """
 
     def refuse(

@@ -36,12 +36,12 @@ class Expression:
 
     As the type of a spec's field it takes text or a bare number.
 
-    Args:
-        text: the formula.
+    **Arguments:**
 
-    Raises:
-        ExpressionError: the text is no expression, or one that divides by a constant zero; with
-            everything that is wrong with it.
+    - `text`: the formula.
+
+    Raises `ExpressionError`: the text is no expression, or one that divides by a constant zero;
+    with everything that is wrong with it.
     """
 
     text: str
@@ -77,31 +77,32 @@ class Expression:
     ) -> list[Flaw]:
         """Everything that is wrong with it, given what its names stand for.
 
-        Args:
-            vocabulary: the names there are.
-            gives: what it has to give, `"number"` or `"condition"`; default: either.
-            at: when it is evaluated; names available then or always may be used.
+        **Arguments:**
+
+        - `vocabulary`: the names there are.
+        - `gives`: what it has to give, `"number"` or `"condition"`; default: either.
+        - `at`: when it is evaluated; names available then or always may be used.
         """
         return _checks.check(self._tree, self.text, vocabulary, gives, at)
 
     def evaluate(self, values: Mapping[str, Any], vocabulary: Vocabulary | None = None) -> Any:
         """Its value, elementwise.
 
-        Args:
-            values: an array or number for each of `names`, in the vocabulary's units; categories
-                as integer codes, flags as 0 and 1. Shapes broadcast.
-            vocabulary: needed only by an expression that compares a category with text.
+        **Arguments:**
 
-        Returns:
-            A NumPy array if all values are NumPy's or Python's (computed in float64), a JAX array
-            if any is JAX's (traced or not, in the precision of the values; gradients are finite
-            even where the branch not taken is not). Boolean if the expression is a condition, else
-            float. A constant expression gives a scalar. Infinite and undefined results are
-            returned as such.
+        - `values`: an array or number for each of `names`, in the vocabulary's units; categories as
+          integer codes, flags as 0 and 1. Shapes broadcast.
+        - `vocabulary`: needed only by an expression that compares a category with text.
 
-        Raises:
-            KeyError: a name has no value.
-            ValueError: a text is compared, and the vocabulary is missing or has no such category.
+        Returns a NumPy array if all values are NumPy's or Python's (computed in float64), a JAX
+        array if any is JAX's (traced or not, in the precision of the values; gradients are finite
+        even where the branch not taken is not). Boolean if the expression is a condition, else
+        float. A constant expression gives a scalar. Infinite and undefined results are returned as
+        such.
+
+        Raises `KeyError`: a name has no value.
+        Raises `ValueError`: a text is compared, and the vocabulary is missing or has no such
+        category.
         """
         return _evaluation.evaluate(self._tree, values, vocabulary or {})
 

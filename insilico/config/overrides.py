@@ -16,11 +16,12 @@ from insilico.config.tree import DEEPEST, Mapping, Node, Reading, Scalar, Sequen
 def override(root: Mapping, text: str) -> Reading:
     """The tree with one override put over it.
 
-    Args:
-        root: the config; it is left as it is.
-        text: `a.b.c=value`; the value is YAML. In a list, steps are indices of entries it has.
-            Sections and keys that are missing on the way, or stand there empty, are made, as if the
-            file had them: whether they may be there is for the spec to say.
+    **Arguments:**
+
+    - `root`: the config; it is left as it is.
+    - `text`: `a.b.c=value`; the value is YAML. In a list, steps are indices of entries it has.
+      Sections and keys that are missing on the way, or stand there empty, are made, as if the file
+      had them: whether they may be there is for the spec to say.
     """
     field, equals, written = text.partition("=")
     field = field.strip()

@@ -42,6 +42,8 @@ class Problem:
     found: str | None = None
     allowed: str | None = None
     hint: str | None = None
+    misses: str | None = None
+    """The name that is wanted and nowhere to be found, if it is that."""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
@@ -70,13 +72,14 @@ class ConfigError(Exception):
 class SpecError(ValueError):
     """A value of a spec is wrong: raised by validators, reported with the value's file and line.
 
-    Args:
-        message: what is wrong, as one clause that follows the field's name (`must be …`).
-        at: path of the offending value, from the value being validated.
-        found: what stands there; default: the value as the file has it.
-        allowed: what may stand there.
-        hint: how to mend it.
-        offset: characters from the start of the (text) value to the mistake in it.
+    **Arguments:**
+
+    - `message`: what is wrong, as one clause that follows the field's name (`must be …`).
+    - `at`: path of the offending value, from the value being validated.
+    - `found`: what stands there; default: the value as the file has it.
+    - `allowed`: what may stand there.
+    - `hint`: how to mend it.
+    - `offset`: characters from the start of the (text) value to the mistake in it.
     """
 
     def __init__(

@@ -30,9 +30,10 @@ class Spec(BaseModel):
 def walk(spec: BaseModel, path: Path = ()) -> Iterator[tuple[Path, BaseModel | Expression]]:
     """Every spec and expression in a parsed spec, itself first, with its path in the config.
 
-    Args:
-        spec: as `Document.parse` gave it.
-        path: where it stands in the config.
+    **Arguments:**
+
+    - `spec`: as `Document.parse` gave it.
+    - `path`: where it stands in the config.
     """
     yield path, spec
     for name, field in type(spec).model_fields.items():

@@ -76,10 +76,11 @@ class Reading:
 def read(text: str, file: str, override: Path | None = None) -> Reading:
     """Read one YAML document. Trees are shared between those who read the same: never change one.
 
-    Args:
-        text: the document.
-        file: what messages call it.
-        override: path the value will be put at, if the text is the value of an override.
+    **Arguments:**
+
+    - `text`: the document.
+    - `file`: what messages call it.
+    - `override`: path the value will be put at, if the text is the value of an override.
     """
     # The line ends of all systems count the same, so that lines are those an editor shows.
     text = text.replace("\r\n", "\n").replace("\r", "\n")

@@ -77,8 +77,7 @@ class Quantity:
     def validate(self, value: Any) -> float:
         """The value as a number in `unit`.
 
-        Raises:
-            SpecError: it is no quantity, has another dimension, or is out of bounds.
+        Raises `SpecError`: it is no quantity, has another dimension, or is out of bounds.
         """
         if type(value) in (int, float):
             if _is_stated(self.unit):
@@ -160,10 +159,11 @@ def quantity(
     The field's value is a float in `unit`. A bare number is an error, unless the unit is that of
     plain numbers, `"1"`; in percent, 0.2 could be meant as 20 %.
 
-    Args:
-        unit: of the result; `""` or `"1"` for none.
-        gt: the value must be more than this, in `unit`; likewise `ge` at least, `lt` less than,
-            `le` at most.
+    **Arguments:**
+
+    - `unit`: of the result; `""` or `"1"` for none.
+    - `gt`: the value must be more than this, in `unit`; likewise `ge` at least, `lt` less than,
+      `le` at most.
     """
     return Quantity(unit, gt, ge, lt, le)
 
@@ -171,8 +171,7 @@ def quantity(
 def to_unit(text: str, unit: str) -> float:
     """A quantity such as `28 d` as a number in `unit`, correctly rounded.
 
-    Raises:
-        SpecError: the text is no quantity, its unit is unknown, or is of another dimension.
+    Raises `SpecError`: the text is no quantity, its unit is unknown, or is of another dimension.
     """
     match = _QUANTITY.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if match is None or len(match[1]) > _LONGEST_NUMBER:
@@ -207,8 +206,8 @@ def to_unit(text: str, unit: str) -> float:
 def conversion_factor(source: str, target: str) -> float:
     """What a number in the unit `source` is multiplied by to be in `target`.
 
-    Raises:
-        ValueError: a unit is unknown, they differ in dimension, or have different zeros (degC, K).
+    Raises `ValueError`: a unit is unknown, they differ in dimension, or have different zeros (degC,
+    K).
     """
     if dimensions(source) != dimensions(target):
         raise ValueError(
@@ -227,8 +226,7 @@ def dimensions(unit: str) -> Mapping[str, int | Fraction]:
 
     Halves are powers, too: noise is in `1/h^0.5`.
 
-    Raises:
-        ValueError: there is no such unit.
+    Raises `ValueError`: there is no such unit.
     """
     if unit in ("", "1", "%"):
         return {}

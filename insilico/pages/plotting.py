@@ -23,7 +23,6 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 BAND = "rgba(0, 158, 115, 0.12)"
 
 FONT = "'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
-TITLE_HEIGHT = 30
 
 
 def safe(text: str) -> str:

@@ -63,9 +63,10 @@ def clear_abandoned(target: Path, *, numbered: bool = False) -> list[str]:
     A folder whose run goes on is left alone. So is one that another machine wrote, or of which
     nobody knows who did; these are told.
 
-    Args:
-        target: where the runs were to be.
-        numbered: whether runs to the same name with a number belong to it, too.
+    **Arguments:**
+
+    - `target`: where the runs were to be.
+    - `numbered`: whether runs to the same name with a number belong to it, too.
     """
     number = r"(-\d+)?" if numbered else ""
     partial = re.compile(rf"\.{re.escape(target.name)}{number}\.partial-[0-9a-f]{{8}}")

@@ -78,8 +78,7 @@ class NewRun:
     def writing(self, name: str) -> Iterator[Path]:
         """The path to write one of the run's files to.
 
-        Raises:
-            RunFolderError: writing it failed; the run cannot be finished.
+        Raises `RunFolderError`: writing it failed; the run cannot be finished.
         """
         with _as_run_error(self.target, f"{name} cannot be written"):
             yield self.path / name
@@ -90,11 +89,11 @@ class NewRun:
         A folder that somebody else put there meanwhile is not touched: the run then goes to the
         next free name beside it rather than being lost.
 
-        Args:
-            manifest: what the run says about itself; the files and their checksums are added.
+        **Arguments:**
 
-        Raises:
-            RunFolderError: the disk is full or the place has become unwritable.
+        - `manifest`: what the run says about itself; the files and their checksums are added.
+
+        Raises `RunFolderError`: the disk is full or the place has become unwritable.
         """
         with _as_run_error(self.target, "the run folder cannot be completed"):
             complete = {"format": FORMAT, **manifest, "files": _inventory(self.path)}
@@ -163,19 +162,19 @@ class RunFolder:
     ) -> NewRun:
         """Begin a run's folder; what killed runs to the same place have left is removed.
 
-        Args:
-            out: the folder to make; None for `runs/<name>`, or `runs/<name>-2` and so on where
-                that is taken.
-            name: what the run is called, used where `out` is None.
-            force: whether an earlier run at `out`, or at `runs/<name>`, is replaced once this one
-                is complete. A folder that is not a run's is never replaced.
+        **Arguments:**
 
-        Raises:
-            RunFolderError: `out` names no folder or one that is taken, or nothing can be written
-                there.
+        - `out`: the folder to make; None for `runs/<name>`, or `runs/<name>-2` and so on where that
+          is taken.
+        - `name`: what the run is called, used where `out` is None.
+        - `force`: whether an earlier run at `out`, or at `runs/<name>`, is replaced once this one
+          is complete. A folder that is not a run's is never replaced.
+
+        Raises `RunFolderError`: `out` names no folder or one that is taken, or nothing can be
+        written there.
         """
-        RunFolder.abandoned(out, name)
         if out is None:
+            RunFolder.abandoned(None, name)
             out = Path("runs") / (name or "run")
             if not force:
                 return NewRun(out, number=True)
@@ -184,14 +183,14 @@ class RunFolder:
         target = Path(os.path.abspath(out)) if str(out) == ".." else Path(out)
         if os.path.lexists(target):
             _check_replaceable(target, force)
+        RunFolder.abandoned(target)
         return NewRun(target, replace=force)
 
     @staticmethod
     def abandoned(out: str | os.PathLike[str] | None, name: str = "run") -> list[str]:
         """Remove what killed runs to a place have left, as `create` does, and tell of it.
 
-        Args:
-            out, name: as for `create`.
+        `out`, `name`: as for `create`.
         """
         if out is None:
             return clear_abandoned(Path("runs") / (name or "run"), numbered=True)
@@ -201,9 +200,8 @@ class RunFolder:
     def open(path: str | os.PathLike[str]) -> RunFolder:
         """Open a finished run.
 
-        Raises:
-            RunFolderError: `path` is not a run folder, the run was not finished, or files of it
-                are missing or damaged.
+        Raises `RunFolderError`: `path` is not a run folder, the run was not finished, or files of
+        it are missing or damaged.
         """
         folder = Path(path)
         if not folder.exists():
@@ -235,11 +233,11 @@ class RunFolder:
     def check(self, without: Collection[str] = ()) -> None:
         """Compare every file with the manifest.
 
-        Args:
-            without: names of files that may differ.
+        **Arguments:**
 
-        Raises:
-            RunFolderError: files are missing or not as they were written.
+        - `without`: names of files that may differ.
+
+        Raises `RunFolderError`: files are missing or not as they were written.
         """
         try:
             found = _inventory(self.path)
@@ -256,12 +254,12 @@ class RunFolder:
     def results(self, *groups: str) -> xr.DataTree:
         """The run's results, read into memory.
 
-        Args:
-            groups: names of the groups to read, such as `estimates`; all of them where none is
-                given.
+        **Arguments:**
 
-        Raises:
-            RunFolderError: they cannot be read, or the run has none of that name.
+        - `groups`: names of the groups to read, such as `estimates`; all of them where none is
+          given.
+
+        Raises `RunFolderError`: they cannot be read, or the run has none of that name.
         """
         from insilico.runs.store import read_tree
 
@@ -274,8 +272,7 @@ class RunFolder:
     def replace(self, name: str, text: str) -> RunFolder:
         """The run with one of its text files written anew, its checksum in the manifest included.
 
-        Raises:
-            RunFolderError: it cannot be written; the folder is then as it was.
+        Raises `RunFolderError`: it cannot be written; the folder is then as it was.
         """
         with _as_run_error(self.path, f"{name} cannot be written"):
             _put(self.path / name, text)

@@ -33,13 +33,14 @@ def manifest(
 ) -> dict[str, Any]:
     """The manifest of a run that ends now; all of it can be written as JSON.
 
-    Args:
-        document: the run's config, overrides included.
-        overrides: the `a.b.c=value` strings it was loaded with.
-        started: when it began, with its time zone.
-        seconds: by stage.
-        counts: how many subjects, solves and failures by cause.
-        failure: why the run counts as failed; None for one that succeeded.
+    **Arguments:**
+
+    - `document`: the run's config, overrides included.
+    - `overrides`: the `a.b.c=value` strings it was loaded with.
+    - `started`: when it began, with its time zone.
+    - `seconds`: by stage.
+    - `counts`: how many subjects, solves and failures by cause.
+    - `failure`: why the run counts as failed; None for one that succeeded.
     """
     ended = datetime.datetime.now(datetime.UTC)
     return {

@@ -21,9 +21,10 @@ def resolved_text(document: Document, overrides: Sequence[str] = ()) -> str:
     its comments. Where that does not give the same values (the file has changed since it was
     read, or an override reached into a part that aliases share), it is the values alone.
 
-    Args:
-        document: as loaded with the overrides.
-        overrides: the `a.b.c=value` strings.
+    **Arguments:**
+
+    - `document`: as loaded with the overrides.
+    - `overrides`: the `a.b.c=value` strings.
     """
     try:
         with open(document.file, encoding="utf-8-sig") as stream:

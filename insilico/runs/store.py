@@ -28,8 +28,7 @@ def write_tree(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
 
     Numbers are stored in the precision they have.
 
-    Raises:
-        OSError: the store cannot be written.
+    Raises `OSError`: the store cannot be written.
     """
     encoding = {
         group.path: {
@@ -52,9 +51,8 @@ def write_tree(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
 def read_tree(path: str | os.PathLike[str], groups: Collection[str] = ()) -> xr.DataTree:
     """Read a tree into memory: all of it, or of its groups only those that are named.
 
-    Raises:
-        OSError: there is no such store, or it cannot be read.
-        KeyError: the tree has no group of a name; the message names those it has.
+    Raises `OSError`: there is no such store, or it cannot be read.
+    Raises `KeyError`: the tree has no group of a name; the message names those it has.
     """
     if not Path(path).is_dir():
         raise FileNotFoundError(f"{path} does not exist")

@@ -53,8 +53,7 @@ class Unfinished:
     def make(self) -> Path:
         """The folder to work in, made if it is not there.
 
-        Raises:
-            RunFolderError: it cannot be made.
+        Raises `RunFolderError`: it cannot be made.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)

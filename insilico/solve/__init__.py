@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         Gradients,
         objective_traced,
         value_and_gradient,
-        value_and_gradient_block,
     )
     from insilico.solve.walks import Walk, walk
 
@@ -68,7 +67,6 @@ __all__ = [
     "stochastic_reference",
     "submit",
     "value_and_gradient",
-    "value_and_gradient_block",
     "walk",
 ]
 
@@ -82,9 +80,7 @@ _COMPUTING = {
     "diffrax_stochastic": ("stochastic_reference",),
     "drivers": ("Choice", "Launch", "choose_driver"),
     "guards": ("DerivativeError",),
-    "objectives": (
-        "Gradients", "objective_traced", "value_and_gradient", "value_and_gradient_block",
-    ),
+    "objectives": ("Gradients", "objective_traced", "value_and_gradient"),
     "walks": ("Walk", "walk"),
 }  # fmt: skip
 

@@ -165,7 +165,7 @@ def submit(
     rule: Rule | None = None,
     subject: Any = None,
     noise: Array | None = None,
-    driver: str = "auto",
+    driver: str | Choice = "auto",
     launch: Launch | None = None,
     precision: str = "double",
 ) -> Pending:

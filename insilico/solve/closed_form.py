@@ -14,10 +14,9 @@ from jax import Array, lax
 
 from insilico.solve import crossings, gradients, walks
 from insilico.solve.adaptive import Position, any_of
-from insilico.solve.cotangents import without_failed
+from insilico.solve.cotangents import replaced, smooth, without_failed
 from insilico.solve.courses import Between
 from insilico.solve.fields import Components
-from insilico.solve.replays import replaced, smooth
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.triggers import LOCATED, Signals, Watch, Watching

@@ -1,16 +1,54 @@
-"""Cotangents of a walk: those that are not there, and those of lanes that failed."""
+"""Cotangents of trees: how they are had and added, those not there, and those of failed lanes.
+
+Those of a tree are kept as a tree of the same kind, in which only floating-point arrays mean
+something.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from insilico.solve.replays import is_smooth
 from insilico.solve.status import Status
 from insilico.solve.walks import Walk
+
+
+def is_smooth(leaf: Any) -> bool:
+    """Whether it is a floating-point array or number, which can be differentiated."""
+    return jnp.issubdtype(getattr(leaf, "dtype", None) or jnp.result_type(leaf), jnp.floating)
+
+
+def smooth(tree: Any) -> list[Any]:
+    """The floating-point leaves of a tree."""
+    return [leaf for leaf in jax.tree.leaves(tree) if is_smooth(leaf)]
+
+
+def replaced(tree: Any, leaves: list[Any]) -> Any:
+    """The tree with its floating-point leaves replaced."""
+    given = iter(leaves)
+    return jax.tree.map(lambda leaf: next(given) if is_smooth(leaf) else leaf, tree)
+
+
+def plus(left: Any, right: Any) -> Any:
+    """Leaf by leaf."""
+    return jax.tree.map(jnp.add, left, right)
+
+
+def pullback(function: Callable[..., Any], *arguments: Any) -> Callable[[list[Any]], tuple]:
+    """From cotangents of the floating-point leaves of `function(*arguments)` to its arguments'.
+
+    These are trees like the arguments, in which other leaves are the arguments' own.
+    """
+
+    def of(leaves: list[Any]) -> list[Any]:
+        return smooth(function(*replaced(arguments, leaves)))
+
+    _, pull = jax.vjp(of, smooth(arguments))
+    return lambda cotangents: replaced(arguments, pull(cotangents)[0])
 
 
 def without_failed(walk: Walk, cotangents: Any) -> Any:

@@ -76,8 +76,9 @@ def choose_driver(
 
     **Arguments** beyond those of `solve`; arrays may be anything with a shape and a type:
 
-    - `driver`: `"auto"` takes the kernel on a GPU where it fits; `"xla"` and `"kernel"` take that
-      one. Off a GPU the kernel is interpreted: right, but slow. A choice already made stays.
+    - `driver`: `"auto"` takes the kernel on a GPU where it fits, if a small solve by it, once a
+      process, agrees with XLA's driver; `"xla"` and `"kernel"` take that one. Off a GPU the kernel
+      is interpreted: right, but slow. A choice already made stays.
     - `launch`: lanes and warps of the kernel's programs.
 
     Raises `ValueError` for another name, and for `"kernel"` where the kernel cannot do it.
@@ -106,6 +107,11 @@ def choose_driver(
     if words > MOST_WORDS:
         reason = f"a lane of the kernel would hold {words} words, more than {MOST_WORDS}"
         return Choice("xla", reason, words=words)
+    # Not on top: it solves, by the drivers that are chosen here.
+    from insilico.solve import kernel_check
+
+    if wrong := kernel_check.fault():
+        return Choice("xla", f"the kernel {wrong}", words=words)
     reason = f"a GPU, and a lane of the kernel holds {words} words, up to {MOST_WORDS}"
     return Choice("kernel", reason, launch, words)
 

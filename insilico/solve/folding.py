@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from insilico.solve.replays import Static, is_smooth, smooth
+from insilico.solve.cotangents import is_smooth, smooth
+from insilico.solve.replays import Static
 
 Axis = int | None
 

@@ -9,16 +9,12 @@ of another.
 Between two rows, the sizes of the steps are constants but for the last, which ends at the row: it
 is what was left. So a row's time acts through it, and together with the rows' actions on both sides
 (`insilico.solve.courses`) follows the jump that a later dose or the end of an infusion makes.
-
-Cotangents of a tree are kept as a tree of the same kind, in which only floating-point arrays mean
-something.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -29,11 +25,20 @@ from jax import Array, lax
 from insilico.model import Model
 from insilico.solve import crossings, methods, reactions, stability, walks
 from insilico.solve.adaptive import Limits, Position, start
-from insilico.solve.cotangents import instantiated, without_failed
+from insilico.solve.cotangents import (
+    instantiated,
+    is_smooth,
+    plus,
+    pullback,
+    replaced,
+    smooth,
+    without_failed,
+)
 from insilico.solve.courses import Condition, Course, Rule
 from insilico.solve.events import Events, Pattern
 from insilico.solve.fields import Components
 from insilico.solve.opened_rules import OpenedRule, RuleWith
+from insilico.solve.recordings import Kept, Marks, blank_record
 from insilico.solve.replays import (
     Constants,
     Journey,
@@ -41,28 +46,12 @@ from insilico.solve.replays import (
     Static,
     Sums,
     explicit,
-    is_smooth,
     opened_flow,
-    plus,
-    pullback,
-    replaced,
-    smooth,
 )
 from insilico.solve.stability import Probe
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.triggers import LOCATED, Watch
 from insilico.solve.walks import Prior, Row, Walk
-
-RECORD_BYTES = 2**23
-"""Size of a chunk's record, which should stay in a cache until it is read."""
-
-WHOLE = 4
-"""A record that has to hold all steps is so many times as large: 4,000 of thirteen states."""
-
-STEPS_A_ROW = 8
-SMALL_RECORD = 2**17
-"""A record that is made for one chunk alone has room for so many steps for each row, or is of this
-size: filling all of `RECORD_BYTES` with zeros takes longer than many a chunk."""
 
 
 class Given(NamedTuple):
@@ -108,7 +97,8 @@ class Differentiable:
 
     - `timed`: whether times of events, or of visits that a rule sets by what it measures, are
       differentiated too, which costs a little.
-    - `again`: see `insilico.solve.replays.Journey`.
+    - `again`: whether steps are taken again that are no more on record; if not, see
+      `insilico.solve.replays.Kept`.
     """
 
     model: Model
@@ -214,8 +204,8 @@ class Differentiable:
         ) -> tuple[Any, Any]:
             before, probe, begun, record = carry
             journey = self._journey(course, equations, constants, before, probe, this, tolerances)
-            moving, after_probe, count, record = journey.recorded(
-                journey.first, probe, begun, record
+            (moving, after_probe), count, record, _ = journey.recorded(
+                journey.moment, begun, record
             )
             position, status, *watch = journey.judge(moving)
             arrived = course.arrive(before, tolerances, position, status, *watch)
@@ -238,7 +228,8 @@ class Differentiable:
                 seen,
             )(of_walk)
             recorded_from = jnp.maximum(count - record.shape[0], 0)
-            of_given = self._back(given, tolerances, passed, of_end, of_seen, record, recorded_from)
+            kept = Kept(record, self._moments(given, tolerances) if self.again else None)
+            of_given = self._back(given, tolerances, passed, of_end, of_seen, kept, recorded_from)
             return without_failed(walk, of_given)
 
         return walk, pull, record, count <= record.shape[0]
@@ -250,7 +241,7 @@ class Differentiable:
         passed: _Passed,
         of_end: Any,
         of_seen: Any,
-        record: Array,
+        kept: Kept,
         recorded_from: Array,
     ) -> Given:
         """Cotangents of what was given, carried back over all rows."""
@@ -258,8 +249,8 @@ class Differentiable:
         equations, constants = self._equations(given)
         lasting = given._replace(events=())
 
-        def row_back(carry: tuple[_Totals, Array], at: tuple[Row, _Passed, Any]) -> tuple[Any, Any]:
-            totals, record = carry
+        def row_back(carry: tuple[_Totals, Kept], at: tuple[Row, _Passed, Any]) -> tuple[Any, Any]:
+            totals, kept = carry
             this, passed, of_seen = at
             before = passed.before
             arrived = before._replace(
@@ -277,9 +268,9 @@ class Differentiable:
             )
             if passed.watch is not None:
                 journey = journey._replace(located=passed.watch.phase == LOCATED)
-            sums, record = journey.replayed(
+            sums, kept = journey.replayed(
                 Sums.of(of_before.position.state, journey.constants, self.timed),
-                passed.begun, passed.count, record, recorded_from,
+                passed.begun, passed.count, kept, recorded_from,
             )  # fmt: skip
 
             def flow_constants(constants: list[Any], set_by_events: Any) -> list[Any]:
@@ -308,12 +299,12 @@ class Differentiable:
                 plus(totals.given, smooth(of_lasting)),
                 plus(totals.equations, smooth(of_constants)),
             )
-            return (totals, record), smooth(of_event)
+            return (totals, kept), smooth(of_event)
 
         nothing = jax.tree.map(jnp.zeros_like, (smooth(lasting), smooth(constants)))
         (totals, _), of_events = lax.scan(
             row_back,
-            (_Totals(smooth(of_end), *nothing), record),
+            (_Totals(smooth(of_end), *nothing), kept),
             (walks.rows_of(given.events, self.pattern), passed, of_seen),
             reverse=True,
         )
@@ -325,6 +316,17 @@ class Differentiable:
         )
         of_lasting = plus(totals.given, plus(smooth(of_start), smooth(of_equations)))
         return replaced(lasting, of_lasting)._replace(events=replaced(given.events, of_events))
+
+    def _moments(self, given: Given, tolerances: TolerancesAsNumbers) -> Any:
+        """Room for moments of ways between rows."""
+
+        def first() -> Any:
+            course = self.course(given)
+            row = jax.tree.map(lambda leaf: leaf[0], walks.rows_of(given.events, self.pattern))
+            now = (*self._started(course, given), row, tolerances)
+            return self._journey(course, *self._equations(given), *now).moment
+
+        return Marks.blank(jax.eval_shape(first))
 
     def _times_back(
         self,
@@ -401,28 +403,6 @@ class Differentiable:
         watching = reactions.watching(course, before, this.pause).get("watching")
         if watching is None:
             first = start(method, stepper, before.position, this.fresh, limits)
-            return Journey(method, opened, own, limits, target, first, probe, again=self.again)
+            return Journey(method, opened, own, limits, target, first, probe)
         watched = crossings.begin(method, stepper, before.position, this.fresh, limits, watching)
-        return Journey(
-            method, opened, own, limits, target, watched, probe, watching.signals, again=self.again
-        )
-
-
-def blank_record(
-    width: int,
-    lanes: tuple[int, ...],
-    dtype: Any,
-    rows: int | None = None,
-    *,
-    again: bool = True,
-) -> Array:
-    """A record without steps, of `width` numbers each; one that was used before will do as well.
-
-    With `rows` it is for one walk over so many rows, and may be smaller; it is larger where no
-    steps are to be taken `again`.
-    """
-    step = width * math.prod(lanes) * jnp.dtype(dtype).itemsize
-    room = (1 if again else WHOLE) * RECORD_BYTES // step
-    if rows is not None:
-        room = min(room, max(STEPS_A_ROW * rows, SMALL_RECORD // step))
-    return jnp.zeros((max(room, 16), width, *lanes), dtype)
+        return Journey(method, opened, own, limits, target, watched, probe, watching.signals)

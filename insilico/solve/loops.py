@@ -21,17 +21,17 @@ from insilico.solve.tolerances import Tolerances
 from insilico.solve.walks import Advance
 
 
-def advance_of(model: Model, method: str | None, subjects: Any = None) -> Advance:
+def advance_of(model: Model, method: str | None, noise: Any = None) -> Advance:
     """The solver between two rows for `model`, an `insilico.solve.walks.Advance`.
 
-    `method` is a name, or `None` for the model's own; `subjects` are the words of a key a lane for
+    `method` is a name, or `None` for the model's own; `noise` are the words of a key a lane for
     a stochastic model's paths. Raises `ValueError` for what does not go together.
     """
     chosen = methods.known(method or model.method)
-    check(model, chosen, noisy=subjects is not None)
+    check(model, chosen, noisy=noise is not None)
     if chosen in methods.STOCHASTIC:
         stochastic = methods.get_stochastic(chosen)
-        return functools.partial(fixed_steps.advance_stochastic, stochastic, model, subjects)
+        return functools.partial(fixed_steps.advance_stochastic, stochastic, model, noise)
     if chosen in methods.CLOSED_FORM:
         return closed_form.advance
     if chosen in methods.FIXED_STEP:

@@ -23,12 +23,13 @@ from insilico.solve.blocks import (
     padded,
     solve_block,
 )
-from insilico.solve.cotangents import without_failed
+from insilico.solve.cotangents import is_smooth, pullback, smooth, without_failed
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
 from insilico.solve.folding import folding, instantiated
+from insilico.solve.recordings import blank_record
 from insilico.solve.records import Layout, Records, RecordTable
-from insilico.solve.replays import Static, is_smooth, pullback, smooth
+from insilico.solve.replays import Static
 from insilico.solve.rows import Schedule, Shape, as_rows, refuse_rule
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 
@@ -130,30 +131,6 @@ def _program(
     return _Program(one_block)
 
 
-def value_and_gradient_block(
-    model: Model,
-    parameters: Any,
-    events: Schedule,
-    pattern: Shape,
-    tolerances: TolerancesAsNumbers,
-    objective: Objective,
-    data: Any = None,
-    *,
-    method: str | None = None,
-    rule: Rule | None = None,
-    subject: Any = None,
-) -> tuple[Array, Any, Array]:
-    """`value_and_gradient` of a number of patients that is a multiple of `LANES`, traced.
-
-    Arrays have the patients' axis last. Returns values, gradient and status.
-    """
-    found = _gradients_of_block(
-        model, parameters, events, pattern, tolerances, objective, data,
-        method=method, rule=rule, subject=subject, again=True,
-    )  # fmt: skip
-    return found.value, found.gradient[0], found.status
-
-
 class _OfBlock(NamedTuple):
     """Of each patient of a block, (patients,): an objective's value, its `gradient` by parameters,
     events and data (None for what was not asked for), the status of the solve, and whether all
@@ -185,7 +162,7 @@ def _gradients_of_block(
 ) -> _OfBlock:
     """Value and gradient by parameters, and if asked for `by_events` and by leaves of the data.
 
-    `rows` as for `insilico.solve.gradients.blank_record`.
+    `rows` as for `insilico.solve.recordings.blank_record`.
     """
     refuse_rule(pattern, rule)
     name = loops.reversible(model, method)
@@ -239,7 +216,7 @@ def _gradients_of_block(
     step = 2 + len(model.negligible())
     leaf = jax.tree.leaves(parameters)[0]
     lanes = (min(LANES, leaf.shape[-1]),) if rows is not None else (LANES,)
-    record = gradients.blank_record(step, lanes, leaf.dtype, rows, again=again)
+    record = blank_record(step, lanes, leaf.dtype, rows, again=again)
     return Chunks.of(model, parameters).scan(chunk, record, parameters, events, subject, data)
 
 

@@ -2,7 +2,9 @@
 
 A record has room for a fixed number of steps, numbered through all rows, and keeps the last ones.
 Steps that are no more on it when their turn comes are taken again, in parts where one way has more
-than there is room for, so that any number of steps is replayed right.
+than there is room for, so that any number of steps is replayed right. Taking them again for the
+first time leaves marks along the way, and later parts set out from these: a way is taken twice more
+in all, unless it has more than `MARKS` times the steps that there is room for.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from jax.extend.core import jaxpr_as_fun
 
 from insilico.solve import crossings, stability
 from insilico.solve.adaptive import Limits, Moving, Tried, any_of, attempt, judge
+from insilico.solve.cotangents import plus, replaced, smooth
 from insilico.solve.crossings import Going, Watched
 from insilico.solve.fields import Components, Field
 from insilico.solve.methods import Method, Stepper, Trial
+from insilico.solve.recordings import MARKS, Kept, Marks
 from insilico.solve.stability import Probe
 from insilico.solve.triggers import GOING, Signals
 
@@ -122,8 +126,6 @@ class Journey(NamedTuple):
       is stable with any.
     - `signals`: the triggers to look out for, if there are any; `located`: in a replay, the lanes
       whose way has ended where one crosses.
-    - `again`: whether a replay takes steps again that are no more on record. If not, whoever asks
-      for it sees to it that all are: a program without is compiled in three quarters of the time.
     """
 
     method: Method
@@ -135,7 +137,6 @@ class Journey(NamedTuple):
     probe: Probe | None
     signals: Signals | None = None
     located: Array | None = None
-    again: bool = True
 
     def taken(self) -> tuple[Any, Probe | None]:
         """Where lanes are at the end, without a record, and the probe there."""
@@ -177,51 +178,62 @@ class Journey(NamedTuple):
             after, tried = attempt(self.method, stepper, at, self.target, self.limits)
         return (after, probe), (at, tried)
 
+    @property
+    def moment(self) -> tuple[Any, Probe | None]:
+        """Where lanes are before the first step, and the probe there."""
+        return self.first, self.probe
+
     def recorded(
         self,
-        moving: Any,
-        probe: Probe | None,
+        moment: tuple[Any, Probe | None],
         number: Array,
         record: Array,
         until: Array | None = None,
-    ) -> tuple[Any, Probe | None, Array, Array]:
+        marks: Marks | None = None,
+    ) -> tuple[tuple[Any, Probe | None], Array, Array, Any]:
         """Steps until nobody has to go further, or up to step `until`.
 
-        `number` is that of the next step. Returns where lanes are then, the probe there, the number
-        of the step that would come next, and the record.
+        `number` is that of the next step. Returns where lanes are then and the probe there, the
+        number of the step that would come next, the record, and marks if some are to be left.
         """
-        carry = (moving, probe, number, record)
+        carry = (*moment, number, record, marks)
+
+        def packed(carry: tuple[Any, ...]) -> Any:
+            return carry[:2], *carry[2:]
+
         if self.signals is not None:
             within = None if until is None else lambda *carry: carry[2] < until
-            return self._watched.take(carry, self._recording, within)
+            return packed(self._watched.take(carry, self._recording, within))
 
         def unfinished(carry: tuple[Any, ...]) -> Array:
             if until is not None:
                 return carry[2] < until
             return any_of(self.limits.allow(carry[0], self.target))
 
-        return lax.while_loop(unfinished, lambda carry: self._recording(*carry), carry)
+        return packed(lax.while_loop(unfinished, lambda carry: self._recording(*carry), carry))
 
     def _recording(
-        self, moving: Any, probe: Probe | None, number: Array, record: Array
-    ) -> tuple[Any, Probe | None, Array, Array]:
+        self, moving: Any, probe: Probe | None, number: Array, record: Array, marks: Marks | None
+    ) -> tuple[Any, Probe | None, Array, Array, Marks | None]:
         """A step, and its length (0 where it was not taken), time and state before it on record."""
+        if marks is not None:
+            marks = marks.passing(number, (moving, probe))
         (after, probe), (at, tried) = self._step(moving, probe)
         length = jnp.where(tried.taken, tried.length, 0.0)
         row = jnp.stack([length, at.time, *at.state])
         place = number % record.shape[0]
         record = lax.dynamic_update_index_in_dim(record, row, place, 0)
-        return after, probe, number + 1, record
+        return after, probe, number + 1, record, marks
 
     def replayed(
-        self, sums: Sums, begin: Array, end: Array, record: Array, recorded_from: Array
-    ) -> tuple[Sums, Array]:
+        self, sums: Sums, begin: Array, end: Array, kept: Kept, recorded_from: Array
+    ) -> tuple[Sums, Kept]:
         """Cotangents carried back over the steps from number `begin` to before `end`.
 
         Those from number `recorded_from` on are on record; it comes back with others on it where
         steps had to be taken again.
         """
-        room = record.shape[0]
+        room = kept.record.shape[0]
 
         def on_record(start: Array, left: Array, record: Array, sums: Sums) -> Sums:
             return lax.while_loop(
@@ -230,20 +242,30 @@ class Journey(NamedTuple):
                 (left, sums),
             )[1]
 
-        if not self.again:
-            return on_record(jnp.maximum(begin, recorded_from), end, record, sums), record
+        if kept.moments is None:
+            start = jnp.maximum(begin, recorded_from)
+            return on_record(start, end, kept.record, sums), kept
+        lost = jnp.minimum(end, recorded_from)
+        spacing = jnp.maximum(room, -((begin - lost) // MARKS))
 
-        def part(carry: tuple[Array, Array, Sums]) -> tuple[Array, Array, Sums]:
-            left, record, sums = carry
+        def part(carry: tuple[Array, Kept, Sums]) -> tuple[Array, Kept, Sums]:
+            left, kept, sums = carry
             known = left > recorded_from
-            _, _, _, record = self.recorded(
-                self.first, self.probe, jnp.where(known, left, begin), record, until=left
+            # There are no marks yet before the last of the lost steps.
+            whole = known | (left == lost)
+            marks = Marks(kept.moments, begin, spacing)
+            number, marked = marks.before(left)
+            number = jnp.where(whole, begin, number)
+            moment = jax.tree.map(functools.partial(jnp.where, whole), self.moment, marked)
+            _, _, record, marks = self.recorded(
+                moment, jnp.where(known, left, number), kept.record, left, marks
             )
-            start = jnp.maximum(begin, jnp.where(known, recorded_from, left - room))
-            return start, record, on_record(start, left, record, sums)
+            start = jnp.where(known, recorded_from, jnp.maximum(number, left - room))
+            start = jnp.maximum(begin, start)
+            return start, Kept(record, marks.moments), on_record(start, left, record, sums)
 
-        _, record, sums = lax.while_loop(lambda carry: carry[0] > begin, part, (end, record, sums))
-        return sums, record
+        _, kept, sums = lax.while_loop(lambda carry: carry[0] > begin, part, (end, kept, sums))
+        return sums, kept
 
     def _back(self, number: Array, record: Array, sums: Sums) -> Sums:
         """Cotangents before a step from those after it."""
@@ -300,40 +322,6 @@ def explicit(function: Callable[..., Any], *examples: Any) -> tuple[Callable[...
         return jax.tree.unflatten(structure, program(*jax.tree.leaves(arguments)))
 
     return opened, [jnp.asarray(constant) for constant in closed.consts]
-
-
-def is_smooth(leaf: Any) -> bool:
-    """Whether it is a floating-point array or number, which can be differentiated."""
-    return jnp.issubdtype(getattr(leaf, "dtype", None) or jnp.result_type(leaf), jnp.floating)
-
-
-def smooth(tree: Any) -> list[Any]:
-    """The floating-point leaves of a tree."""
-    return [leaf for leaf in jax.tree.leaves(tree) if is_smooth(leaf)]
-
-
-def replaced(tree: Any, leaves: list[Any]) -> Any:
-    """The tree with its floating-point leaves replaced."""
-    given = iter(leaves)
-    return jax.tree.map(lambda leaf: next(given) if is_smooth(leaf) else leaf, tree)
-
-
-def plus(left: Any, right: Any) -> Any:
-    """Leaf by leaf."""
-    return jax.tree.map(jnp.add, left, right)
-
-
-def pullback(function: Callable[..., Any], *arguments: Any) -> Callable[[list[Any]], tuple]:
-    """From cotangents of the floating-point leaves of `function(*arguments)` to its arguments'.
-
-    These are trees like the arguments, in which other leaves are the arguments' own.
-    """
-
-    def of(leaves: list[Any]) -> list[Any]:
-        return smooth(function(*replaced(arguments, leaves)))
-
-    _, pull = jax.vjp(of, smooth(arguments))
-    return lambda cotangents: replaced(arguments, pull(cotangents)[0])
 
 
 @jax.tree_util.register_static

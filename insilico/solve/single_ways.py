@@ -10,10 +10,11 @@ from jax import Array, lax
 
 from insilico.solve import stability
 from insilico.solve.adaptive import Limits, Position, start
+from insilico.solve.cotangents import is_smooth
 from insilico.solve.fields import Field
-from insilico.solve.gradients import blank_record
 from insilico.solve.methods import Method
-from insilico.solve.replays import Constants, Journey, Opened, Sums, is_smooth
+from insilico.solve.recordings import Kept, Marks, blank_record
+from insilico.solve.replays import Constants, Journey, Opened, Sums
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
@@ -56,10 +57,11 @@ def advance(
         constants, ends, frozen = residuals
         way = journey(constants, ends, frozen)
         record = blank_record(2 + len(position.state), position.time.shape, position.time.dtype)
-        _, _, count, record = way.recorded(way.first, way.probe, jnp.int32(0), record)
+        _, count, record, _ = way.recorded(way.moment, jnp.int32(0), record)
         begin = jnp.maximum(count - record.shape[0], 0)
         sums = Sums.of(cotangents[0].state, constants, timed=True)
-        sums, _ = way.replayed(sums, jnp.int32(0), count, record, begin)
+        kept = Kept(record, Marks.blank(way.moment))
+        sums, _ = way.replayed(sums, jnp.int32(0), count, kept, begin)
         found = iter(sums.constants)
         of_flow = [next(found) if is_smooth(leaf) else None for leaf in constants.flow]
         return Constants(None, None, of_flow), (sums.time, sums.state, sums.target), None

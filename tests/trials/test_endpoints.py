@@ -10,11 +10,9 @@ from trials.endpoints import time_in_range
 
 SLOTS = 12
 _in_range = jax.jit(time_in_range)
-largest_value = jax.jit(endpoints.largest_value)
 last_value = jax.jit(endpoints.last_value)
 mean_value = jax.jit(endpoints.mean_value)
 time_to_range = jax.jit(endpoints.time_to_range)
-value_at = jax.jit(endpoints.value_at)
 visits_at_or_above = jax.jit(endpoints.visits_at_or_above)
 
 
@@ -220,18 +218,8 @@ def test_summaries_in_a_window():
     assert last_value(*record).value == 2.0
     assert last_value(*record, end=10.0).value == 3.0
     assert mean_value(*record, start=4.0, end=15.0).value == 4.0
-    assert largest_value(*record).value == 7.0
-    assert largest_value(*record, start=5.0).value == 3.0
-    for summary in (last_value, mean_value, largest_value):
+    for summary in (last_value, mean_value):
         empty = summary(*record, start=16.0)
         assert np.isnan(empty.value) and not empty.valid
         failed = summary(*_record([1.0, 2.0], [2.0, np.nan]))
         assert np.isnan(failed.value) and not failed.valid
-
-
-def test_value_at_a_day_is_the_nearest_within_the_tolerance():
-    record = _record([1.0, 4.0, 8.0], [1.0, 7.0, 3.0], where=[1, 2, 5])
-    assert value_at(*record, day=5.0, tolerance=2.0).value == 7.0
-    assert value_at(*record, day=6.0, tolerance=2.0).value == 7.0  # tie: the earlier
-    assert not value_at(*record, day=12.0, tolerance=3.0).valid
-    assert not value_at(*_record([], []), day=12.0, tolerance=100.0).valid

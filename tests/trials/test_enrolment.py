@@ -14,8 +14,6 @@ attendance = jax.jit(enrolment.attendance)
 centre_shares = jax.jit(enrolment.centre_shares, static_argnums=1)
 draw_centres = jax.jit(enrolment.draw_centres)
 dropout_times = jax.jit(enrolment.dropout_times)
-enrolment_rank = jax.jit(enrolment.enrolment_rank)
-poisson_accrual = jax.jit(enrolment.poisson_accrual)
 uniform_accrual = jax.jit(enrolment.uniform_accrual)
 
 _addressed = jax.jit(jax.vmap(address, in_axes=(None, 0)))
@@ -61,22 +59,6 @@ def test_subjects_follow_unequal_shares():
 def test_uniform_accrual_fills_the_period_evenly():
     time = np.asarray(uniform_accrual(_keys(TRIALS, SUBJECTS), 730.0))
     assert stats.kstest(time.ravel() / 730, "uniform").pvalue > 1e-3
-
-
-def test_poisson_accrual_has_independent_exponential_gaps():
-    time = np.asarray(poisson_accrual(_keys(TRIALS, SUBJECTS), 2.5))
-    gaps = np.diff(time, axis=1)
-    assert np.all(gaps > 0)
-    assert stats.kstest(gaps.ravel() * 2.5, "expon").pvalue > 1e-3
-    assert abs(np.corrcoef(gaps[:, :-1].ravel(), gaps[:, 1:].ravel())[0, 1]) < 4 / np.sqrt(
-        gaps.size
-    )
-
-
-def test_rank_counts_those_enrolled_before():
-    time = jnp.array([[5.0, 1.0, 3.0, 0.5]])
-    rank = enrolment_rank(time, jnp.array([[True, True, True, False]]))
-    assert rank.tolist() == [[2, 0, 1, 3]]
 
 
 def test_dropout_reaches_the_stated_share_by_the_stated_day():

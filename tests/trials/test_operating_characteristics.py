@@ -8,9 +8,6 @@ from trials.operating_characteristics import (
     assurance,
     operating_characteristics,
     over_populations,
-    proportion,
-    rejected_by_fallback,
-    rejected_by_split,
 )
 
 
@@ -136,31 +133,6 @@ def test_what_too_few_trials_cannot_tell_is_nan(status):
     assert np.isnan(found.empirical_sd.value) and np.isnan(found.bias.mcse)
     assert np.isnan(found.mse.mcse) and found.trials == 3
     np.testing.assert_allclose(found.power.value, np.mean(np.array(status) == 0))
-
-
-def test_split_alpha_gives_each_hypothesis_its_own_share():
-    p_value = jnp.array([[0.039, 0.5], [0.04, 0.009], [0.041, 0.01], [np.nan, 0.001]])
-    rejected = rejected_by_split(p_value, (0.04, 0.01))
-    assert rejected.tolist() == [[True, False], [False, True], [False, False], [False, True]]
-    success = proportion(jnp.any(rejected, axis=-1))
-    np.testing.assert_allclose(success, (0.75, np.sqrt(0.75 * 0.25 / 4)))
-
-
-def test_fallback_hands_the_level_of_a_rejection_on():
-    p_value = jnp.array([[0.03, 0.045], [0.045, 0.009], [0.045, 0.03], [np.nan, 0.02]])
-    rejected = rejected_by_fallback(p_value, (0.04, 0.01))
-    assert rejected.tolist() == [[True, True], [False, True], [False, False], [False, False]]
-    edge = rejected_by_fallback(jnp.array([[0.04, 0.001], [0.03, 0.05]]), (0.04, 0.01))
-    assert edge.tolist() == [[False, True], [True, False]], "exactly at its level"
-    chain = rejected_by_fallback(jnp.array([0.005, 0.015, 0.02]), (0.01, 0.01, 0.03))
-    assert chain.tolist() == [True, True, True]
-
-
-def test_both_strategies_hold_the_familywise_error():
-    p_value = jnp.asarray(np.random.default_rng(4).random((20000, 3)))
-    for strategy in (rejected_by_split, rejected_by_fallback):
-        error = proportion(jnp.any(strategy(p_value, (0.02, 0.02, 0.01)), axis=-1))
-        assert error.value < 0.05 + 3 * error.mcse
 
 
 def test_assurance_averages_populations_as_clusters():

@@ -29,6 +29,7 @@ def test_a_mistake_is_told_with_what_is_allowed(config, change, words):
 
 def test_mistakes_of_schema_data_and_population_are_told_at_once(config):
     changes = {
+        "model": "one_compartmant",
         "sampling.chains": "1",
         "approximation.covariance": "scores",
         "method": "focei",
@@ -43,10 +44,17 @@ def test_mistakes_of_schema_data_and_population_are_told_at_once(config):
     with pytest.raises(ConfigError) as caught:
         fits.read(config, [f"{path}={value}" for path, value in changes.items()])
     assert {problem.field for problem in caught.value.problems} == {
-        "sampling.chains", "approximation.covariance", "data.file", "data.units.time",
+        "model", "sampling.chains", "approximation.covariance", "data.file", "data.units.time",
         "population.clearance.typical", "population.clearance.covariates.wieght",
         "correlations.0.of.1", "residual.response",
     }  # fmt: skip
+
+
+def test_a_model_that_is_like_no_other_hides_no_mistake_that_needs_none(config):
+    changes = ["model=qqq", "method=svi", "approximation.priors=false"]
+    with pytest.raises(ConfigError) as caught:
+        fits.read(config, changes)
+    assert [problem.field for problem in caught.value.problems] == ["model", "approximation.priors"]
 
 
 def test_mistakes_in_the_data_are_told_beside_those_of_the_config(config, tmp_path):

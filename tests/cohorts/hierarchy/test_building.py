@@ -45,8 +45,8 @@ def put(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         ),
         (
             {"population.absorption_rate": None},
-            "population: lacks these parameters of one_compartment; found absorption_rate; give "
-            "each a typical value",
+            "population: lacks parameters of one_compartment: absorption_rate; give each a typical "
+            "value",
         ),
         (
             {f"{CLEARANCE}.typical": "2.8 L"},

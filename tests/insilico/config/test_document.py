@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import Field
 
-from insilico.config import ConfigError, Expression, Name, Problem, Spec, load
+from insilico.config import ConfigError, Document, Expression, Name, Problem, Spec, load
 
 TEXT = """\
 title: trial   # a comment
@@ -180,3 +181,30 @@ def test_importing_the_package_loads_neither_jax_nor_pint() -> None:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert result.stdout.strip() == "[]"
+
+
+class _Doses(Spec):
+    strengths: dict[str, float]
+    uses: list[str] = Field(default_factory=list)
+    note: str = ""
+
+
+def test_of_what_was_left_out_only_its_absence_is_no_mistake_of_its_own(read):
+    """The note quotes the name of a value that was left out, but misses nothing."""
+    document = read("strengths: {low: 1, high: much}\nuses: [high, middle]\nnote: high\n")
+
+    def check(document: Document, doses: _Doses) -> None:
+        names = list(doses.strengths)
+        problems = [
+            document.unknown(("uses", place), name, names, "strength", ("strengths",))
+            for place, name in enumerate(doses.uses)
+            if name not in names
+        ]
+        problems.append(document.problem(("note",), 'says "high" without a unit', found=""))
+        raise ConfigError(problems)
+
+    with pytest.raises(ConfigError) as caught:
+        document.checked(_Doses, check)
+    assert [problem.field for problem in caught.value.problems] == [
+        "strengths.high", "uses.1", "note",
+    ]  # fmt: skip

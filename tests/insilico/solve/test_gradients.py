@@ -17,10 +17,10 @@ from insilico.solve import (
     Input,
     Status,
     Tolerances,
-    gradients,
     hessian_vector_product,
     methods,
     over_devices,
+    recordings,
     schedule,
     solve,
     solve_traced,
@@ -30,6 +30,7 @@ from insilico.solve import (
 )
 from insilico.solve import objectives as objectives_
 from insilico.solve.adaptive import Limits, Position, attempt, start
+from insilico.solve.replays import Journey
 
 TYPICAL = (1.0, 3.0, 30.0)
 ACTIONS = [
@@ -234,7 +235,7 @@ def test_a_record_that_is_too_short_changes_nothing(many, monkeypatch):
     needed = int(solve(model, some, events, pattern).steps.max())
     step = 8 * LANES * (2 + 3)
     for room in (16, needed // 2, needed - 3):
-        monkeypatch.setattr(gradients, "RECORD_BYTES", step * room)
+        monkeypatch.setattr(recordings, "RECORD_BYTES", step * room)
         jax.clear_caches()
 
         def another(outputs, data, room=room):
@@ -243,6 +244,38 @@ def test_a_record_that_is_too_short_changes_nothing(many, monkeypatch):
         short = value_and_gradient(model, some, events, pattern, another)
         for mine, other in zip(short.gradient, found.gradient, strict=True):
             np.testing.assert_allclose(mine, other[:LANES], rtol=1e-13)
+
+
+def test_a_long_way_is_taken_no_more_than_thrice(course, monkeypatch):
+    """A record of sixteen steps, and some hundred steps to one row: each part of them, seen from
+    the end, sets out from the mark before it, not from the beginning."""
+    model, _, _ = course
+    # Fast absorption keeps the steps short, and slow elimination something to be seen at the end.
+    parameters = model.Parameters(*(np.full(4, value) for value in (1.0, 0.03, 30.0)))
+    events, pattern = schedule(model, [Dose(0.0, "depot", 100.0)], observe=[2000.0])
+    tolerances = Tolerances(relative=1e-8)
+    steps = int(solve(model, parameters, events, pattern, tolerances=tolerances).steps.max())
+    assert steps > 20 * 16
+    counted = []
+    recording = Journey._recording
+
+    def counting(journey, *carry):
+        jax.debug.callback(lambda: counted.append(1))
+        return recording(journey, *carry)
+
+    whole = value_and_gradient(model, parameters, events, pattern, sum_of, tolerances=tolerances)
+    monkeypatch.setattr(Journey, "_recording", counting)
+    monkeypatch.setattr(recordings, "RECORD_BYTES", 0)
+    short = value_and_gradient(
+        model, parameters, events, pattern, lambda o, _: sum_of(o), tolerances=tolerances
+    )
+    jax.effects_barrier()
+    # A first program finds that they are not all on record; a second records them, and takes them
+    # again once to leave marks and once in parts.
+    assert len(counted) / jax.device_count() == pytest.approx(4 * steps, rel=0.1)
+    # The same steps, compiled otherwise: rounding of some thousand of them.
+    for mine, other in zip(short.gradient, whole.gradient, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-10)
 
 
 def test_only_steps_that_do_not_fit_the_record_need_a_second_program(course, patients, monkeypatch):
@@ -258,7 +291,7 @@ def test_only_steps_that_do_not_fit_the_record_need_a_second_program(course, pat
     objectives = [lambda outputs, data: sum_of(outputs) for _ in range(2)]
     found = value_and_gradient(model, parameters, events, pattern, objectives[0])
     assert len(programs) == 1
-    monkeypatch.setattr(gradients, "RECORD_BYTES", 0)
+    monkeypatch.setattr(recordings, "RECORD_BYTES", 0)
     short = value_and_gradient(model, parameters, events, pattern, objectives[1])
     assert len(programs) == 3
     # Steps and the order of sums are the same, instructions need not be.

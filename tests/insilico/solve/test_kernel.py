@@ -24,7 +24,10 @@ from insilico.solve import (
     Launch,
     Plan,
     Tolerances,
+    batch,
     choose_driver,
+    kernel,
+    kernel_check,
     methods,
     read_records,
     schedule,
@@ -150,6 +153,7 @@ def test_the_choice_and_its_reason_are_to_be_had(monkeypatch):
         choice(slots, driver="kernel", **ranked)
 
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(kernel_check, "fault", lambda: None)
     taken = choice()
     assert taken.driver == "kernel" and taken.launch == Launch() and not taken.interpreted
     assert taken.words is not None and f"{taken.words} words" in taken.reason
@@ -159,6 +163,40 @@ def test_the_choice_and_its_reason_are_to_be_had(monkeypatch):
     assert derived.driver == "xla" and "cannot do derivatives" in derived.reason
     monkeypatch.setattr("insilico.solve.drivers.MOST_WORDS", taken.words - 1)
     assert choice().driver == "xla" and "more than" in choice().reason
+
+
+@pytest.fixture
+def unchecked():
+    """Whether the kernel works is not yet known, nor afterwards."""
+    kernel_check.fault.cache_clear()
+    yield
+    kernel_check.fault.cache_clear()
+
+
+def test_the_kernel_is_not_taken_where_a_small_solve_by_it_fails(monkeypatch, unchecked):
+    """Here it fails for want of a GPU, as it would on one that the compiler does not know."""
+    events, pattern = schedule(MODEL, ACTIONS, observe=[6.0])
+    parameters = MODEL.Parameters(*(np.ones(64) for _ in TYPICAL))
+    with monkeypatch.context() as patched:
+        patched.setattr(jax, "default_backend", lambda: "gpu")
+        chosen = choose_driver(MODEL, parameters, events, pattern)
+    assert chosen.driver == "xla"
+    assert chosen.reason.startswith("the kernel does not run here (ValueError: Only interpret")
+
+
+def test_a_small_solve_tells_a_right_kernel_from_a_wrong_one(monkeypatch, unchecked):
+    assert kernel_check.fault(interpreted=True) is None
+
+    def other_lane(*arguments, **options):
+        walked = walk_in_kernel(*arguments, **options)
+        return walked._replace(outputs=jax.tree.map(lambda y: jnp.roll(y, 1, -1), walked.outputs))
+
+    kernel_check.fault.cache_clear()
+    batch.program_of.cache_clear()
+    monkeypatch.setattr(kernel, "walk_in_kernel", other_lane)
+    wrong = kernel_check.fault(interpreted=True)
+    batch.program_of.cache_clear()
+    assert wrong is not None and wrong.startswith("differs from XLA's driver here, by ")
 
 
 def _words(name: str, method: str, dtype: type) -> int:

@@ -12,9 +12,9 @@ from insilico.solve import (
     DerivativeError,
     Status,
     Tolerances,
-    gradients,
     objective_traced,
     read_records,
+    recordings,
     solve_traced,
 )
 
@@ -129,7 +129,7 @@ def test_who_fails_has_a_status_and_no_derivative():
 
 @pytest.mark.slow
 def test_steps_that_fell_off_the_record_are_taken_again(both, monkeypatch):
-    monkeypatch.setattr(gradients, "RECORD_BYTES", 1)
+    monkeypatch.setattr(recordings, "RECORD_BYTES", 1)
     found = gradient(lambda *given: by_objective(*given))(PARAMETERS, TABLE, SD)
     for short, wanted in zip(*map(floats, (found, both[0])), strict=True):
         np.testing.assert_allclose(short, wanted, rtol=1e-12, atol=1e-14)

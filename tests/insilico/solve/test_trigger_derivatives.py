@@ -10,11 +10,11 @@ import pytest
 
 from insilico.solve import (
     Tolerances,
-    gradients,
     hessian_vector_product,
     methods,
     objectives,
     over_devices,
+    recordings,
     schedule,
     solve,
     solve_traced,
@@ -171,7 +171,7 @@ def test_gradients_agree_with_central_differences(rescue, gradient_of_rescue):
 
 
 def test_steps_that_are_no_more_on_record_are_taken_again(rescue, gradient_of_rescue, monkeypatch):
-    monkeypatch.setattr(gradients, "RECORD_BYTES", 0)
+    monkeypatch.setattr(recordings, "RECORD_BYTES", 0)
     jax.clear_caches()
     programs = []
 
