@@ -231,7 +231,10 @@ def _same_clock(
 
 def _order(ids: np.ndarray, times: np.ndarray, whose: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Where records and doses stand: a dose before the first record of its subject that is later,
-    records as they stood."""
+    records as they stood.
+
+    Doses after a subject's last record come before those before the next one's first.
+    """
     places: dict[str, list[int]] = {}
     for row, each in enumerate(ids.tolist()):
         places.setdefault(each, []).append(row)
@@ -242,7 +245,7 @@ def _order(ids: np.ndarray, times: np.ndarray, whose: np.ndarray, after: np.ndar
         mine = np.flatnonzero(whose == name)
         later = np.searchsorted(latest, after[mine], side="right")
         position[mine] = np.where(
-            later < len(rows), rows[np.minimum(later, len(rows) - 1)] - 0.5, rows[-1] + 0.5
+            later < len(rows), rows[np.minimum(later, len(rows) - 1)] - 0.25, rows[-1] + 0.25
         )
     keys = np.concatenate([np.arange(len(ids), dtype=float), position])
     moments = np.concatenate([np.zeros(len(ids)), after])

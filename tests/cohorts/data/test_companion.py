@@ -71,6 +71,14 @@ def test_a_sample_at_the_time_of_a_dose_comes_before_it(join):
     assert columns.doses[first].tolist() == [False, True, False, False, True, True, False]
 
 
+def test_doses_stay_with_their_subject_wherever_its_records_end(join):
+    """After the last record of one, and before the first of the next."""
+    shorter = "\n".join(line for line in ADPC.splitlines() if ",50," not in line)
+    data = join(adpc=shorter)
+    assert doses_of(data) == doses_of(join())
+    assert data.records.columns.patient.tolist() == [0] * 6 + [1] * 2
+
+
 def test_adex_needs_no_more_than_its_name(join):
     data = join(ADEX, file="adex.csv")
     assert doses_of(data) == [("A-1", 0, 100), ("A-1", 24, 100), ("A-2", 0, 120)]
