@@ -5,7 +5,7 @@ else, so adding an arm, a visit, a covariate or a shard leaves all other draws a
 """
 
 import jax
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int, Integer, Key
 
 from insilico import devices as _devices  # noqa: F401  (float64 before anything is drawn)
 from insilico.hashing import name_hash
@@ -16,7 +16,7 @@ def purpose_key(seed: int | Int[Array, ""], purpose: str) -> Key[Array, ""]:
     return jax.random.fold_in(jax.random.key(seed), name_hash(purpose))
 
 
-def address(key: Key[Array, ""], *indices: int | Int[Array, ""]) -> Key[Array, ""]:
+def address(key: Key[Array, ""], *indices: int | Integer[Array, ""]) -> Key[Array, ""]:
     """The key at an address: the integers folded in, in turn."""
     for index in indices:
         key = jax.random.fold_in(key, index)

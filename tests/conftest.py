@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import pytest
 from jax import monitoring
+from jaxtyping import install_import_hook
 
-from insilico.devices import use_host_devices
-from insilico.runs import Stages
+# Shapes that annotations promise are checked wherever a test calls what makes them; the hook has to
+# be there before any of the packages.
+install_import_hook(["insilico", "cohorts", "trials"], "shapes.arrays_checked")
+
+from insilico.devices import use_host_devices  # noqa: E402
+from insilico.runs import Stages  # noqa: E402
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from cohorts.inference.settings import TARGETS, Approximation, Sampling
 
 if TYPE_CHECKING:
-    from cohorts.inference.calibration import Calibration, calibrate, ranked, simulator
     from cohorts.inference.checkpoints import CheckpointError
     from cohorts.inference.density import ModelError
     from cohorts.inference.expansions import Linearised, linearised
@@ -38,12 +37,17 @@ if TYPE_CHECKING:
     from cohorts.inference.posterior import Counts, Draws, sample
     from cohorts.inference.predictive import Predictive
     from cohorts.inference.run import Progress
+    from cohorts.inference.simulation_based_calibration import (
+        Ranks,
+        rank_datasets,
+        ranked,
+        simulator,
+    )
     from cohorts.inference.variational_inference import VariationalApproximation, variational
 
 __all__ = [
     "TARGETS",
     "Approximation",
-    "Calibration",
     "CheckpointError",
     "Counts",
     "Data",
@@ -61,11 +65,11 @@ __all__ = [
     "Predicted",
     "Predictive",
     "Progress",
+    "Ranks",
     "Sampling",
     "Search",
     "VariationalApproximation",
     "Weights",
-    "calibrate",
     "centring",
     "coordinates_of_draws",
     "covariance",
@@ -81,6 +85,7 @@ __all__ = [
     "normal_approximation",
     "objective_function_value",
     "prior_of",
+    "rank_datasets",
     "ranked",
     "sample",
     "scores",
@@ -90,7 +95,7 @@ __all__ = [
 ]
 
 _COMPUTING = {
-    "calibration": ("Calibration", "calibrate", "ranked", "simulator"),
+    "simulation_based_calibration": ("Ranks", "rank_datasets", "ranked", "simulator"),
     "checkpoints": ("CheckpointError",),
     "density": ("ModelError",),
     "expansions": ("Linearised", "linearised"),

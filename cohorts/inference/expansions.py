@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float
 
 
 class JointDensity(Protocol):
@@ -189,7 +189,7 @@ def solve(
 
 def cholesky(
     matrix: Float[Array, "K K subjects"],
-) -> tuple[Float[Array, "subjects K K"], Int[Array, " subjects"]]:
+) -> tuple[Float[Array, "subjects K K"], Bool[Array, " subjects"]]:
     """Lower Cholesky factors, and whether the matrices are positive definite.
 
     Of one that is not it is the identity, so that nothing that follows is NaN.

@@ -19,11 +19,11 @@ from cohorts.fits.report.view import FACTOR
 from cohorts.fits.results import axes
 from cohorts.fits.running import centring_of, tolerances_of
 from cohorts.hierarchy.imported import SITE as ESTIMATES
-from cohorts.inference.calibration import Calibration, ranked
 from cohorts.inference.density import Density, Position
 from cohorts.inference.joint import Joint
 from cohorts.inference.numpyro_model import as_sampled, model_of, prior_of
 from cohorts.inference.patients import Data, check_patients
+from cohorts.inference.simulation_based_calibration import Ranks, ranked
 from cohorts.sbc.simulating import Simulated, check_simulated, simulated
 from insilico.programs import quickly
 
@@ -55,7 +55,7 @@ class Ranked(NamedTuple):
     numbers: Int[np.ndarray, " datasets"]
     impossible: tuple[int, ...]
     simulated: Simulated
-    calibration: Calibration
+    calibration: Ranks
 
 
 def of_first_subjects(fit: Fit) -> Fit:
@@ -205,7 +205,7 @@ def _quantities(joint: Joint, prior: Density) -> Callable[[Position, Any], dict[
     return quantities
 
 
-def _scalars(fit: Fit, joint: Joint, made: Simulated, found: Calibration) -> Ranked:
+def _scalars(fit: Fit, joint: Joint, made: Simulated, found: Ranks) -> Ranked:
     """Every number that varies, by a name of its own."""
     told = axes(fit, joint)
     subjects = fit.patients.subjects

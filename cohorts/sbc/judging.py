@@ -19,8 +19,8 @@ from cohorts.diagnosis.ranks import (
     ranks_of_correlated,
     simultaneous_band,
 )
-from cohorts.inference.calibration import uniform_p_value
 from cohorts.inference.settings import BINS
+from cohorts.inference.simulation_based_calibration import uniform_p_value
 from cohorts.sbc.calibrating import Ranked
 
 LEVEL = 0.01

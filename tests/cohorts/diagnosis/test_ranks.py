@@ -66,7 +66,7 @@ def test_ranks_of_correlated_draws_are_those_of_an_autoregression():
 
 
 def test_correlated_draws_make_ranks_uneven():
-    independent = ranks_of_correlated(np.full(DATASETS, DRAWS), DRAWS, 1000)
+    independent = ranks_of_correlated(np.full(DATASETS, float(DRAWS)), DRAWS, 1000)
     assert (ecdf_p_values(independent, DRAWS) < 0.05).mean() < 0.08
     few = ranks_of_correlated(np.full(DATASETS, 4.0), DRAWS, 1000)
     assert (ecdf_p_values(few, DRAWS) < 0.05).mean() > 0.5

@@ -102,7 +102,8 @@ def test_modes_far_from_the_data_are_found():
 def test_the_expected_information_is_the_mean_of_the_exact_one(make):
     """Over measurements that the model itself predicts: by simulation, to four standard errors."""
     joint, theta, data = make(1)
-    x = jnp.asarray(theta[:2, None])
+    theta = jnp.asarray(theta)
+    x = theta[:2, None]
     expected = quickly(lambda x: expand_expected(joint, theta, x, data))(x)
     predicted = joint.predicted(theta, x, data, "forward")
     noise = jax.random.normal(jax.random.key(0), (4000, *predicted.mean.shape))

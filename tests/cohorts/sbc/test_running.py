@@ -8,7 +8,7 @@ import pytest
 
 from cohorts import fits, sbc
 from cohorts.diagnosis.ranks import ranks_of_correlated
-from cohorts.inference.calibration import Calibration
+from cohorts.inference.simulation_based_calibration import Ranks
 from cohorts.sbc import running
 from cohorts.sbc.calibrating import Ranked
 from cohorts.sbc.simulating import Simulated
@@ -25,7 +25,7 @@ def made_up(ranks: np.ndarray) -> Ranked:
     count = len(ranks)
     numbers = np.delete(np.arange(count + 2), [3, 5])
     nothing: Any = None
-    calibration = Calibration(
+    calibration = Ranks(
         ranks={}, draws=DRAWS, p_values={}, divergences=7, saturated=0.01, iterations=5 * DRAWS,
         truth={}, kept={}, possible=np.ones(count + 1, bool),
     )  # fmt: skip

@@ -33,14 +33,14 @@ def measured(values) -> pd.DataFrame:
 
 @pytest.mark.parametrize("kind", ["auc", "cmax", "cmin", "tmax"])
 def test_they_are_those_of_a_measured_table(kind, values, measured):
-    found = exposure(kind, TIMES, values, smooth=False)
+    found = exposure(kind, TIMES, jnp.asarray(values), smooth=False)
     np.testing.assert_allclose(found, measured[kind], rtol=1e-7)
 
 
 def test_smooth_ones_are_near(values):
-    area = [exposure("auc", TIMES, values, smooth=smooth) for smooth in (False, True)]
+    area = [exposure("auc", TIMES, jnp.asarray(values), smooth=smooth) for smooth in (False, True)]
     np.testing.assert_allclose(area[1], area[0], rtol=1e-12)  # nothing falls to a tenth
-    time = [exposure("tmax", TIMES, values, smooth=smooth) for smooth in (False, True)]
+    time = [exposure("tmax", TIMES, jnp.asarray(values), smooth=smooth) for smooth in (False, True)]
     assert np.all(np.abs(time[1] - time[0]) <= 0.5)
 
 

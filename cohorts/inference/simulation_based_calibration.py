@@ -53,7 +53,7 @@ by side and wait for one another alone. Groups do not depend on how many devices
 ranks do not either."""
 
 
-class Calibration(NamedTuple):
+class Ranks(NamedTuple):
     """Ranks of parameters among their posterior's draws.
 
     - `ranks`: of each quantity, (data sets, …), from 0 to `draws`.
@@ -101,7 +101,7 @@ def simulator(model: NumpyroModel, data: Data, observed: Sequence[str]) -> Simul
     return simulate
 
 
-def calibrate(
+def rank_datasets(
     model: NumpyroModel,
     simulate: Simulator,
     *,
@@ -109,7 +109,7 @@ def calibrate(
     datasets: int = 256,
     draws: int = 4 * BINS - 1,
     **settings: Any,
-) -> Calibration:
+) -> Ranks:
     """Sample the posteriors of simulated data sets, and rank the parameters that made them.
 
     **Arguments:**
@@ -140,7 +140,7 @@ def ranked(
     max_tree_depth: int = 8,
     quantities: Quantities | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Calibration:
+) -> Ranks:
     """Sample the posteriors of data sets that are at hand, and rank the parameters that made them.
 
     Chains start at those parameters, which are a draw of their posterior if all is well.
@@ -206,7 +206,7 @@ def ranked(
             progress(done, total)
     drawn = {name: np.stack([each[name] for each in kept], axis=1) for name in truth}
     ranks = {name: (drawn[name] < of[:, None]).sum(axis=1) for name, of in truth.items()}
-    return Calibration(
+    return Ranks(
         ranks=ranks,
         draws=draws,
         p_values={name: uniform_p_value(of, draws) for name, of in ranks.items()},

@@ -8,7 +8,7 @@ import pytest
 from numpyro import distributions as dist
 from scipy import stats
 
-from cohorts.inference.calibration import calibrate, simulator, uniform_p_value
+from cohorts.inference.simulation_based_calibration import rank_datasets, simulator, uniform_p_value
 
 
 def normal(y: Any, x: Any) -> None:
@@ -32,7 +32,7 @@ DATA = {"x": np.zeros(10), "y": np.zeros(10)}
 
 @pytest.mark.slow
 def test_ranks_are_uniform_where_the_model_made_the_data() -> None:
-    found = calibrate(normal, simulator(normal, DATA, ["y"]), seed=1)
+    found = rank_datasets(normal, simulator(normal, DATA, ["y"]), seed=1)
     assert found.uneven() == {}
     assert found.divergences == 0
     assert found.ranks["mean"].shape == (256,) and found.ranks["mean"].max() <= found.draws
@@ -40,7 +40,7 @@ def test_ranks_are_uniform_where_the_model_made_the_data() -> None:
 
 @pytest.mark.slow
 def test_ranks_are_not_where_it_did_not() -> None:
-    found = calibrate(overconfident, simulator(normal, DATA, ["y"]), seed=1)
+    found = rank_datasets(overconfident, simulator(normal, DATA, ["y"]), seed=1)
     assert "sd" in found.uneven()
 
 
@@ -52,4 +52,4 @@ def test_uniform_p_values_are_those_of_pearsons_test() -> None:
 
 def test_numbers_that_leave_bins_unequal_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 16.*draws=100"):
-        calibrate(normal, simulator(normal, DATA, ["y"]), seed=1, draws=100)
+        rank_datasets(normal, simulator(normal, DATA, ["y"]), seed=1, draws=100)
