@@ -68,7 +68,7 @@ def operating_characteristics(
     *,
     alpha: float | Float[Array, ""] = 0.05,
     favourable: int | None = None,
-    margins: tuple[float, float] | Float[Array, "2"] | None = None,
+    margins: Float[Array, "2"] | None = None,
     counted: Bool[Array, "*batch trial"] | None = None,
 ) -> OperatingCharacteristics:
     """Summarise `estimates` over their trial axis.
@@ -152,7 +152,8 @@ def over_populations(
     share is never below the one it would have if all trials were independent: a few draws may agree
     by chance.
     """
-    options: dict[str, Any] = {"alpha": alpha, "favourable": favourable, "margins": margins}
+    ends = None if margins is None else jnp.asarray(margins, float)
+    options: dict[str, Any] = {"alpha": alpha, "favourable": favourable, "margins": ends}
     pooled = operating_characteristics(estimates, truth, truth_mcse, **options)
     if draws == 1:
         return pooled
@@ -201,8 +202,8 @@ def assurance(power: Float[Array, "*batch population"]) -> Simulated:
 
 def _at_the_margin(
     estimates: Estimates,
-    truth: Float[Array, "*batch"],
-    margins: tuple[float, float] | Float[Array, "2"] | None,
+    truth: Float[Array, "..."],
+    margins: Float[Array, "2"] | None,
     usable: Bool[Array, "*batch trial"],
     counted: Bool[Array, "*batch trial"],
 ) -> Simulated:
@@ -213,10 +214,10 @@ def _at_the_margin(
     margin keeps its distance.
     """
     if margins is None:
-        nothing = jnp.full(truth.shape, jnp.nan)
+        nothing = jnp.full(usable.shape[:-1], jnp.nan)
         return Simulated(nothing, nothing)
     lower, upper = margins
-    truth, apart = truth[..., None], upper - jnp.asarray(lower, float)
+    truth, apart = truth[..., None], upper - lower
     above = (estimates.lower > truth) & (estimates.upper < truth + apart)
     below = (estimates.upper < truth) & (estimates.lower > truth - apart)
     of_each = [

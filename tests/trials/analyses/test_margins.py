@@ -63,13 +63,11 @@ def test_superiority_by_a_margin_is_the_same_test_on_the_other_side():
 
 def test_at_the_margin_trials_err_as_often_as_alpha_says():
     """By a truth at the margin, and by a margin that is moved to the truth."""
-    margins = (-0.05, math.inf)
+    margins = jnp.array([-0.05, jnp.inf])
     settings = {"alpha": 0.025, "margins": margins}
     at, elsewhere = (
         operating_characteristics(
-            mean_difference(
-                *two_groups(50, difference=true, sd=0.1), level=0.95, margins=jnp.array(margins)
-            ),
+            mean_difference(*two_groups(50, difference=true, sd=0.1), level=0.95, margins=margins),
             true,
             **settings,
         )
@@ -86,10 +84,9 @@ def test_at_the_margin_trials_err_as_often_as_alpha_says():
 
 
 def test_equivalence_errs_at_either_margin():
-    found = mean_difference(
-        *two_groups(50, difference=0.06, sd=0.1), level=0.9, margins=jnp.array([-0.06, 0.06])
-    )
-    told = operating_characteristics(found, 0.06, alpha=0.05, margins=(-0.06, 0.06))
+    margins = jnp.array([-0.06, 0.06])
+    found = mean_difference(*two_groups(50, difference=0.06, sd=0.1), level=0.9, margins=margins)
+    told = operating_characteristics(found, 0.06, alpha=0.05, margins=margins)
     mcse = math.sqrt(0.05 * 0.95 / TRIALS)
     assert float(told.power.value) == pytest.approx(0.05, abs=3.5 * mcse)
     # Of the error at the upper margin, which is the power, and that at the lower the larger.
