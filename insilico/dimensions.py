@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from insilico import devices as _devices  # noqa: F401  (vectors are nodes of JAX's trees)
 from insilico.config import dimensions
 from insilico.model import Dosing, Model
 from insilico.vocabulary import Vector

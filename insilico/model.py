@@ -7,6 +7,7 @@ A model is written for one patient. Because its functions use only plain arithme
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, get_type_hints
 
@@ -28,6 +29,9 @@ class Quantity:
     - `lowest`: of a state, the least that it can be: 0 for an amount or a concentration. A patient
       whose state comes to lie below it has failed, wherever the schedule has a row, by a status of
       its own. Default: a state may be any number.
+
+    Raises `ValueError` for a size below 1, a negligible size that is not a number from 0 on, and a
+    lowest that is no finite number.
     """
 
     unit: str
@@ -35,6 +39,17 @@ class Quantity:
     size: int | None = None
     negligible: float = 1.0
     lowest: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"{self.description}: size must be at least 1; found {self.size}")
+        if not 0.0 <= self.negligible < math.inf:
+            raise ValueError(
+                f"{self.description}: negligible must be finite and not below 0; "
+                f"found {self.negligible}"
+            )
+        if self.lowest is not None and not math.isfinite(self.lowest):
+            raise ValueError(f"{self.description}: lowest must be finite; found {self.lowest}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,15 +270,26 @@ class Model:
             for name, hint in hints.items()
         }
 
-    def components(self) -> list[str]:
-        """The state's components in their flat order: `central`, `transit[0]`, `transit[1]`, …"""
+    def numbers(self, group: str) -> list[str]:
+        """The numbers of a group of quantities in their flat order, a vector's one by one:
+        `clearance`, `rates[0]`, `rates[1]`, …"""
         names: list[str] = []
-        for name, quantity in self.quantities("State").items():
+        for name, quantity in self.quantities(group).items():
             if quantity.size is None:
                 names.append(name)
             else:
                 names.extend(f"{name}[{index}]" for index in range(quantity.size))
         return names
+
+    def components(self) -> list[str]:
+        """The state's components in their flat order: `central`, `transit[0]`, `transit[1]`, …"""
+        return self.numbers("State")
+
+    def ones(self, group: str) -> Any:
+        """The group's NamedTuple with every number 1, for who looks at structure alone."""
+        fields = self.quantities(group).values()
+        values = (1.0 if field.size is None else Vector(*[1.0] * field.size) for field in fields)
+        return getattr(self, group)(*values)
 
     def compartment(self, name: str) -> int:
         """Index of a state component that doses may enter.
@@ -307,70 +333,80 @@ class Model:
             for _ in range(quantity.size or 1)
         )
 
-    def check_structure(self, parameters: Any) -> None:
-        """Raise `TypeError` unless initial state and rates have the declared structure.
+    def check_state(self, label: str, value: Any) -> None:
+        """Raise `TypeError` unless a value is a `State` with vectors of the declared sizes.
 
-        The coefficients of noise and what triggers set off, too, where there is any.
+        Anything else would be read in the order of its own entries: a dictionary's is that of the
+        alphabet.
         """
-        sizes = {name: quantity.size or 1 for name, quantity in self.quantities("State").items()}
-
-        def check(label: str, value: Any) -> None:
-            if not isinstance(value, self.State):
+        self._check_kind(label, value, self.State)
+        for (name, quantity), field in zip(self.quantities("State").items(), value, strict=True):
+            size = quantity.size or 1
+            found = len(field) if isinstance(field, Vector | tuple | list) else 1
+            if found != size:
                 raise TypeError(
-                    f"{label} of model {self.name} must be a {self.State.__name__}; "
-                    f"found {type(value).__name__}"
+                    f"{label} of model {self.name}: {name} must have {size} component(s); "
+                    f"found {found}"
                 )
-            for (name, size), field in zip(sizes.items(), value, strict=True):
-                found = len(field) if isinstance(field, Vector | tuple | list) else 1
-                if found != size:
-                    raise TypeError(
-                        f"{label} of model {self.name}: {name} must have {size} component(s); "
-                        f"found {found}"
-                    )
 
-        state = self.initial(parameters)
-        check("initial state", state)
-        inputs = self.Inputs(*(0.0 for _ in self.Inputs._fields))
-        check("derivative", self.derivative(0.0, state, parameters, inputs))
-        for name, after in self._reactions(state, parameters).items():
-            check(f"reaction to {name}", after)
-        if self.diffusion is None:
-            return
-        noise = self.diffusion(0.0, state, parameters, inputs)
-        if not isinstance(noise, self.Noise):
-            raise TypeError(
-                f"diffusion of model {self.name} must be a {self.Noise.__name__}; "
-                f"found {type(noise).__name__}"
-            )
-        for name, coefficients in zip(self.Noise._fields, noise, strict=True):
-            check(f"diffusion by {name}", coefficients)
+    def check_outputs(self, value: Any) -> None:
+        """Raise `TypeError` unless a value is one of the model's `Outputs`."""
+        self._check_kind("outputs", value, self.Outputs)
 
-    def _reactions(self, state: Any, parameters: Any) -> Mapping[str, Any]:
-        """What `react` gives, once triggers were found to be as they are declared."""
+    def check_noise(self, value: Any) -> None:
+        """Raise `TypeError` unless a value is a `Noise` of states."""
+        self._check_kind("diffusion", value, self.Noise)
+        for name, coefficients in zip(self.Noise._fields, value, strict=True):
+            self.check_state(f"diffusion by {name}", coefficients)
+
+    def check_triggers(self, value: Any) -> None:
+        """Raise `TypeError` unless a value is one of the model's `Triggers`."""
+        self._check_kind("triggers", value, self.Triggers)
+
+    def check_reactions(self, reactions: Mapping[str, Any]) -> None:
+        """Raise `TypeError` unless reactions are states, and to triggers that do not end."""
         fields = self.trigger_fields()
-        if self.triggers is None:
-            if fields or self.react is not None:
-                raise TypeError(
-                    f"model {self.name} declares Triggers or react, but no function triggers"
-                )
-            return {}
-        if not fields:
-            raise TypeError(f"model {self.name} has a function triggers, but declares no Triggers")
-        found = self.triggers(0.0, state, parameters)
-        if not isinstance(found, self.Triggers):
-            raise TypeError(
-                f"triggers of model {self.name} must be a {self.Triggers.__name__}; "
-                f"found {type(found).__name__}"
-            )
-        reactions = {} if self.react is None else self.react(0.0, state, parameters)
         going_on = [name for name, trigger in fields.items() if not trigger.ends]
-        for name in reactions:
+        for name, after in reactions.items():
             if name not in going_on:
                 raise TypeError(
                     f"react of model {self.name} names {name!r}, which is no trigger after which a "
                     f"patient goes on; there are {', '.join(going_on) or 'none'}"
                 )
-        return reactions
+            self.check_state(f"reaction to {name}", after)
+
+    def check_declared(self) -> None:
+        """Raise `TypeError` where a function lacks its declaration, or the other way round."""
+        if self.triggers is None and (self.trigger_fields() or self.react is not None):
+            raise TypeError(
+                f"model {self.name} declares Triggers or react, but no function triggers"
+            )
+        if self.triggers is not None and not self.trigger_fields():
+            raise TypeError(f"model {self.name} has a function triggers, but declares no Triggers")
+
+    def _check_kind(self, label: str, value: Any, kind: type[Any]) -> None:
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"{label} of model {self.name} must be a {kind.__name__}; "
+                f"found {type(value).__name__}"
+            )
+
+    def check_structure(self, parameters: Any) -> None:
+        """Raise `TypeError` unless the model's functions give what it declares.
+
+        Initial state and rates, coefficients of noise, and what triggers set off.
+        """
+        self.check_declared()
+        state = self.initial(parameters)
+        self.check_state("initial state", state)
+        inputs = self.Inputs(*(0.0 for _ in self.Inputs._fields))
+        self.check_state("derivative", self.derivative(0.0, state, parameters, inputs))
+        if self.triggers is not None:
+            self.check_triggers(self.triggers(0.0, state, parameters))
+        if self.react is not None:
+            self.check_reactions(self.react(0.0, state, parameters))
+        if self.diffusion is not None:
+            self.check_noise(self.diffusion(0.0, state, parameters, inputs))
 
 
 def _quantity(model: str, group: str, name: str, hint: Any) -> Quantity:

@@ -10,6 +10,9 @@ from insilico.model import Model
 def check_model(model: Model, **options: Any) -> None:
     """Raise `AssertionError` with every finding about `model` that is not ok.
 
+    Likewise for a check that could not be made for want of typical values: a test that passes
+    without it would say too much.
+
     `options` are those of `insilico.checks.check`; `only=insilico.checks.CHEAP` leaves out what
     solves.
 
@@ -22,6 +25,7 @@ def check_model(model: Model, **options: Any) -> None:
     from insilico.checks import check
 
     report = check(model, **options)
-    if not report.ok:
-        failing = "\n".join(f"- {finding.line()}" for finding in report.failing)
-        raise AssertionError(f"model {model.name} fails {len(report.failing)} checks:\n{failing}")
+    wrong = (*report.failing, *report.undone)
+    if wrong:
+        lines = "\n".join(f"- {finding.line()}" for finding in wrong)
+        raise AssertionError(f"model {model.name} fails {len(wrong)} checks:\n{lines}")

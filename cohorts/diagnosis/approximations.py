@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from cohorts.diagnosis.convergence import Verdict, by_draw, varying
+from cohorts.inference.components import worst
 from cohorts.inference.pareto_smoothing import RELIABLE, Weights
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ def wrong_with_normal(found: NormalApproximation, coordinates: Sequence[str]) ->
         )
     if found.indefinite is not None:
         reasons.append(f"the estimates have no covariance: {found.indefinite}")
-    lost = int(np.sum(np.asarray(found.maximum.marginal.modes.status) != 0))
+    at = found.maximum.marginal
+    lost = int(np.sum(worst(np.asarray(at.modes.status), at.of_components) > 0))
     if lost:
         reasons.append(f"the individual modes of {lost} subjects were not found at the maximum")
     return reasons

@@ -20,6 +20,7 @@ from cohorts.diagnosis.approximations import (
 from cohorts.fits import results
 from cohorts.fits.fit import Fit
 from cohorts.inference import labels
+from cohorts.inference.components import probabilities, worst
 from cohorts.inference.density import Density
 from cohorts.inference.joint import Joint
 from cohorts.inference.marginal_likelihood import objective_function_value
@@ -37,6 +38,9 @@ from insilico.programs import quickly
 
 STARTS = 5
 """Places from which a search may set out: the prior's middle, then draws of it."""
+
+SAME = 0.1
+"""Of −2 log density, by which searches of a mixture differ that came to the same maximum."""
 
 Watch = Callable[[str], None]
 """Called as a search goes on, with where it stands in words."""
@@ -77,9 +81,13 @@ def approximated(
     )
     measured = int(np.sum(data.kind == Kind.VALUE))
 
+    begun: list[float] = []
+
     def note(iteration: int, value: float) -> None:
         objective = objective_function_value(value, measured)
-        watch(f"iteration {iteration}, objective {objective:.4f}")
+        begun.extend([objective] * (iteration == 0))
+        search = f"search {len(begun)}, " if joint.components > 1 else ""
+        watch(f"{search}iteration {iteration}, objective {objective:.4f}")
 
     found = normal_approximation(
         joint, data, np.stack([np.median(starts, axis=0), *starts[: STARTS - 1]]), settings,
@@ -109,6 +117,7 @@ def approximated(
             {
                 "estimate": ("coordinate", found.maximum.theta),
                 "covariance": (("coordinate", "other"), found.covariance),
+                **_belonging(joint, found),
             },
             coords={"coordinate": names, "other": names},
         )
@@ -178,6 +187,18 @@ def _of_population(tree: xr.DataTree, joint: Joint) -> xr.Dataset:
     return posterior[[name for name in names if name in posterior]]
 
 
+def _belonging(joint: Joint, found: NormalApproximation) -> dict[str, Any]:
+    """Of a mixture, how probable its components are for each subject at the estimates, random
+    effects integrated out."""
+    each = found.maximum.marginal.of_components
+    if each is None:
+        return {}
+    return {
+        f"probability_{name}": ((results.component_of(name), "subject"), of)
+        for name, of in joint.by_category(probabilities(np.asarray(each))).items()
+    }
+
+
 def _fit_of(found: NormalApproximation, measured: int, values: int) -> dict[str, float]:
     """How well the data are fitted, at the maximum; `values`: measured, or below a limit."""
     log_likelihood, count = found.maximum.log_likelihood, len(found.maximum.theta)
@@ -200,11 +221,12 @@ def _fit_of(found: NormalApproximation, measured: int, values: int) -> dict[str,
 def _words_of_normal(fit: Fit, found: NormalApproximation, joint: Joint) -> list[str]:
     settings = fit.config.approximation
     target = "marginal posterior" if settings.priors else "likelihood, priors left out"
+    own = " and of its subpopulation, drawn before" if joint.components > 1 else ""
     words = [
         f"estimates are at the maximum of the {target}, in unconstrained coordinates",
         f"covariance: {settings.covariance}",
         "random effects are drawn from each subject's normal posterior given each draw of the "
-        "population",
+        f"population{own}",
         f"draws were checked against the {target}, effects integrated out by "
         + (
             f"{settings.importance_samples} importance samples a subject"
@@ -214,15 +236,37 @@ def _words_of_normal(fit: Fit, found: NormalApproximation, joint: Joint) -> list
     ]
     if found.indefinite is not None:
         words.append("draws are those of a substitute for the covariance that there is not")
-    expanded = np.asarray(found.maximum.marginal.definite)
-    if not np.all(expanded):
+    at = found.maximum.marginal
+    if bent := int(np.sum(worst(~np.asarray(at.definite), at.of_components))):
         words.append(
-            f"the exact information of {int(np.sum(~expanded))} of {joint.subjects} subjects is "
-            "not that of a maximum; the expected one stands in for it"
+            f"the exact information of {bent} of {joint.subjects} subjects is not that of a "
+            "maximum; the expected one stands in for it"
         )
+    if joint.components > 1:
+        words += _words_of_components(found)
     if lost := int(np.sum(found.failed > 0)):
         words.append(f"some individual mode was not found for {lost} of {len(found.x)} draws")
     return words
+
+
+def _words_of_components(found: NormalApproximation) -> list[str]:
+    above = 2.0 * (np.max(found.searches) - np.sort(found.searches)[::-1])
+    others = above[above >= SAME]
+    searched = (
+        "searches from the middle of the prior and from draws of it, where these let the "
+        f"subpopulations differ: {len(above) - len(others)} of {len(above)} came to the highest "
+        "maximum"
+    )
+    if len(others):
+        ended = ", ".join(f"{each:.2f}" for each in others)
+        searched += f", the others to {ended} more in −2 log density"
+    return [
+        "each subpopulation has individual modes and an expansion of its own; a subject's "
+        "likelihood is the sum over them, each with its share",
+        searched,
+        "subpopulations are named by their priors: without these, two of them may change names "
+        "from fit to fit",
+    ]
 
 
 def _told(fit: Fit, words: list[str]) -> dict[str, Any]:

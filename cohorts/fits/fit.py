@@ -152,11 +152,6 @@ def _unsuited(config: FitConfig, population: Population | None) -> list[Fault]:
     faults, method = list[Fault](), config.method
     if method not in ("focei", "laplace"):
         return faults
-    if config.mixtures:
-        faults.append(
-            Fault(("method",), "expands about one mode of a subject's random effects, and in a "
-                  "mixture each component may have one", f'"{method}"', '"nuts", "svi"')
-        )  # fmt: skip
     if population is None:
         return faults
     known = {f"shares_{name}" for name, of in config.mixtures.items() if of.kind == "known"}

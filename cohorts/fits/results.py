@@ -6,10 +6,13 @@ Groups, besides those of the sampler (`posterior`, `sample_stats`, `warmup_sampl
 - `prior`: draws of the population's parameters before any data.
 - `observed_data`: every measured value, by `observation`: whose, when, which output.
 - `constant_data`: covariates, by `subject`.
-- `predictions`: at every observation what the typical subject and this subject were expected to
-  have, and how far off that was.
-- `curves`: between the observations, by subject and time.
+- `predictions`: at every observation what the typical subject (of a mixture one of its largest
+  component) and this subject were expected to have, and how far off that was.
+- `curves`: between the observations, by subject and time; the typical subject is one of the
+  component to which this one most probably belongs.
 - `predictive_check`: by output, percentiles of the observed beside those of simulated data sets.
+- `membership/<mixture>`: by subpopulation and subject, how probable it is that the subject belongs
+  there, averaged over draws, and which is most probable.
 - `leave_one_out`: by subject, how well it is predicted by a fit to the others.
 - `prior_sensitivity`: by parameter, what prior and posterior have in common, and how the posterior
   changes as the prior, or the likelihood, counts more. Both only where the config asks for them.
@@ -52,6 +55,10 @@ CURVE_POINTS = 60
 
 CURVE_DRAWS = 200
 """Draws of the posterior that curves and individual predictions are taken from."""
+
+TOLD_APART = 0.05
+"""Least difference between two subjects' probabilities of belonging to a subpopulation below which
+the data do not tell subpopulations apart."""
 
 
 class Observations(NamedTuple):
@@ -123,6 +130,7 @@ def groups(fit: Fit, joint: Joint, data: Data, posterior: xr.Dataset) -> dict[st
             attrs={"interval": checks.interval, "draws": len(next(iter(few.values())))},
         ),
         "curves": curves(fit, joint, data, few, tails),
+        **memberships(fit, posterior),
     }
     for number, name in enumerate(joint.outputs):
         of = observations.output == number
@@ -144,7 +152,49 @@ def axes(fit: Fit, joint: Joint) -> dict[str, Any]:
     coords: dict[str, Any] = {"subject": list(fit.patients.subjects)}
     if varying:
         coords["occasion"] = list(range(1, joint.occasions + 1))
-    return {"coords": coords, "dims": {name: ["occasion", "subject"] for name in names}}
+    dims = {name: ["occasion", "subject"] for name in names}
+    for name, mixture in fit.config.mixtures.items():
+        coords[component_of(name)] = list(mixture.components)
+        dims[f"probability_{name}"] = [component_of(name), "subject"]
+        dims[f"shares_{name}"] = [component_of(name)]
+    return {"coords": coords, "dims": dims}
+
+
+def component_of(mixture: str) -> str:
+    """The axis of a mixture's components in the sampler's groups and in `estimates`."""
+    return f"component_of_{mixture}"
+
+
+def memberships(fit: Fit, posterior: xr.Dataset) -> dict[str, xr.Dataset]:
+    """The groups `membership/<mixture>`, of `axes` (component, subject).
+
+    `probability` is the mean over draws of the posterior, `most_probable` the name of the component
+    in which it is largest. `warnings` in the attributes.
+    """
+    result = {}
+    for name, mixture in fit.config.mixtures.items():
+        found = posterior[f"probability_{name}"].mean(("chain", "draw"))
+        probability = found.transpose(component_of(name), "subject").to_numpy()
+        components = np.array(mixture.components)
+        warnings = []
+        if probability.shape[1] > 1 and np.max(np.ptp(probability, axis=1)) < TOLD_APART:
+            warnings.append(
+                f"no subject's data say to which subpopulation ({name}) it belongs: the "
+                f"probabilities of any two subjects differ by less than {TOLD_APART:g}; leave the "
+                "mixture out, or say beforehand how the subpopulations differ"
+            )
+        result[f"membership/{name}"] = xr.Dataset(
+            {
+                "probability": (("component", "subject"), probability),
+                "most_probable": ("subject", components[np.argmax(probability, axis=0)]),
+            },
+            coords={
+                "component": components,
+                "subject": [str(subject) for subject in fit.patients.subjects],
+            },
+            attrs={"warnings": warnings},
+        )
+    return result
 
 
 def thinned(posterior: xr.Dataset, count: int) -> dict[str, np.ndarray]:
@@ -197,9 +247,8 @@ def ahead(fit: Fit, joint: Joint, data: Data) -> None:
 
 
 def _integrable(fit: Fit, joint: Joint) -> bool:
-    """Whether subjects' effects are to be integrated out, and can be: something was learned, and
-    effects have one mode, as those of a mixture have not."""
-    return bool(fit.config.checks.marginal_draws and joint.sites and joint.components == 1)
+    """Whether subjects' effects are to be integrated out: where something was learned."""
+    return bool(fit.config.checks.marginal_draws and joint.sites)
 
 
 def _between(fit: Fit, joint: Joint, data: Data) -> tuple[np.ndarray, Records, Predictive] | None:
@@ -236,7 +285,7 @@ def curves(
 
     # Of these times alone: beyond a subject's last record there is nothing to average.
     individual = predictive.individual(draws).values[:, :, place, patient]
-    typical = predictive.typical(draws).values[:, :, place, patient]
+    typical = predictive.typical(draws, belonging=True).values[:, :, place, patient]
     lower, upper = np.nanquantile(individual, tails, axis=0)
     dims = ("output", "subject", "curve_time")
     return xr.Dataset(

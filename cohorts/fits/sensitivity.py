@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from cohorts.diagnosis import LeaveOneOut, leave_one_out, overlap, power_scaling
+from cohorts.diagnosis.convergence import varying
 from cohorts.diagnosis.leave_one_out import warnings_of as warnings_of_subjects
 from cohorts.diagnosis.prior_sensitivity import warnings_of as warnings_of_priors
 from cohorts.hierarchy.imported import SITE as ESTIMATES
@@ -53,7 +54,7 @@ def sensitivity(
     if np.sum(np.all(np.isfinite(likelihood), axis=1)) < LEAST_DRAWS:
         return {}
     left_out = leave_one_out(likelihood)
-    names = _parameters(draws, prior)
+    names = _parameters(draws, posterior, prior)
     scaled = power_scaling(
         {label: draws[name][:, *index] for label, (name, index) in names.items()},
         log_prior_of_draws(joint, theta),
@@ -81,7 +82,8 @@ def sensitivity(
 def warnings_of(groups: Mapping[str, Any]) -> tuple[str, ...]:
     """What the verdict is to say of these groups, none of which fails a fit."""
     found: list[str] = []
-    for name in ("leave_one_out", "prior_sensitivity"):
+    told_by = [name for name in groups if name.startswith("membership/")]
+    for name in (*told_by, "leave_one_out", "prior_sensitivity"):
         told = groups[name].attrs["warnings"] if name in groups else []
         found += [told] if isinstance(told, str) else [str(text) for text in told]
     return tuple(found)
@@ -105,21 +107,18 @@ def _of_subjects(found: LeaveOneOut, subjects: Sequence[object]) -> xr.Dataset:
 
 
 def _parameters(
-    draws: Mapping[str, np.ndarray], prior: xr.Dataset
+    draws: Mapping[str, np.ndarray], posterior: xr.Dataset, prior: xr.Dataset
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Every scalar of the population that was learned: its label, its site, its place in that."""
-    result: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for name in map(str, prior):
-        # Imported estimates are coordinates, of which the parameters are functions, and so are the
-        # factors of correlations.
-        if name not in draws or name == ESTIMATES or name.startswith(FACTOR):
-            continue
-        values = draws[name]
-        for number, index in enumerate(np.ndindex(values.shape[1:])):
-            if np.ptp(values[:, *index]) > 0.0:  # what is known is not learned
-                label = f"{name}[{number}]" if index else name
-                result[label] = name, index
-    return result
+    # Imported estimates are coordinates, of which the parameters are functions, and so are the
+    # factors of correlations.
+    names = [
+        name
+        for name in map(str, prior)
+        if name in draws and name != ESTIMATES and not name.startswith(FACTOR)
+    ]
+    # What is known does not vary, and is not learned.
+    return {label: (name, index) for label, name, index in varying(posterior[names])}
 
 
 def _column(tree: xr.Dataset, name: str, index: tuple[int, ...]) -> np.ndarray:

@@ -92,6 +92,11 @@ class KnownSharesSpec(Spec):
     kind: Literal["known"]
     shares: dict[str, Share] = Field(description="of each subpopulation; their sum is 1")
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The subpopulations' names, in the order of their codes."""
+        return tuple(self.shares)
+
 
 class DirichletSpec(Spec):
     """Subpopulations whose shares are to be estimated."""
@@ -100,6 +105,11 @@ class DirichletSpec(Spec):
     concentrations: dict[str, Positive] = Field(
         description="of each subpopulation: as if that many subjects had been seen, plus 1"
     )
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The subpopulations' names, in the order of their codes."""
+        return tuple(self.concentrations)
 
 
 type MixtureSpec = Annotated[KnownSharesSpec | DirichletSpec, Field(discriminator="kind")]

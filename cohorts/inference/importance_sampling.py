@@ -1,8 +1,9 @@
 """Importance sampling of each subject's effects: the check of every approximation.
 
 Effects are drawn from a multivariate t distribution about the individual mode and weighted by the
-joint density. How far the weights can be trusted, the shape k of the generalised Pareto
-distribution of the largest ones says (Vehtari et al., J Mach Learn Res 2024; 25:72).
+joint density, of a mixture as many in each component. How far the weights can be trusted, the shape
+k of the generalised Pareto distribution of the largest ones says (Vehtari et al., J Mach Learn Res
+2024; 25:72).
 """
 
 from __future__ import annotations
@@ -17,6 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from cohorts.inference.components import (
+    apart,
+    lane_keys,
+    log_sum,
+    on_lanes,
+    probabilities,
+    worst,
+)
 from cohorts.inference.expansions import JointDensity, cholesky, log_density, spread_by
 from cohorts.inference.marginal_likelihood import Method, marginal
 from cohorts.inference.modes import ROUGH, Search
@@ -35,19 +44,25 @@ class Importance(NamedTuple):
     - `log_marginal`: (subjects,), log of the marginal likelihood of its data; -inf where no place
       of finite density was found. `standard_error`: (subjects,), its Monte Carlo error.
     - `pareto_k`: (subjects,); above `pareto_smoothing.RELIABLE` neither can be trusted.
-    - `mode`: (K, subjects), about which proposals lie.
+    - `mode`: (K, components, subjects), about which proposals lie.
     - `x`: (draws, K, subjects), the proposals, and `log_weights`: (draws, subjects), theirs,
-      smoothed and normalised: together they stand for the posterior of the subject's effects.
-    - `status`: (subjects,), of the search for the mode, a `ModeStatus`.
+      smoothed and normalised: together they stand for the posterior of the subject's effects. Of a
+      mixture there are `draws` of each component, in turn: first one of each, then the next of
+      each.
+    - `status`: (subjects,), of the search for the mode, a `ModeStatus`, the worst one of components
+      that the subject may well belong to.
+    - `of_components`: (components, subjects), logarithms of share times marginal likelihood; there
+      is one without a mixture.
     """
 
     log_marginal: Float[np.ndarray, " subjects"]
     standard_error: Float[np.ndarray, " subjects"]
     pareto_k: Float[np.ndarray, " subjects"]
-    mode: Float[np.ndarray, "K subjects"]
+    mode: Float[np.ndarray, "K components subjects"]
     x: Float[np.ndarray, "draws K subjects"]
     log_weights: Float[np.ndarray, "draws subjects"]
     status: Int[np.ndarray, " subjects"]
+    of_components: Float[np.ndarray, "components subjects"]
 
 
 def importance(
@@ -68,17 +83,20 @@ def importance(
     program = _program(joint, draws, method, search)
     numbers = np.arange(joint.subjects)
     mode, x, log_weights, status = program((jnp.asarray(theta, float), key), (data, numbers))
-    log_marginal, error = log_mean(log_weights)
+    log_marginal, error, of_components = sampled_marginal(log_weights)
     possible = np.isfinite(log_marginal)
-    log_weights, k = smoothed(np.where(possible, log_weights, 0.0))
+    together = log_weights.reshape(-1, joint.subjects)
+    log_weights, k = smoothed(np.where(possible, together, 0.0))
+    status = worst(status.reshape(-1), of_components)
     return Importance(
         log_marginal=log_marginal,
         standard_error=error,
         pareto_k=np.where(possible, k, np.inf),
         mode=mode,
-        x=x,
+        x=x.reshape(len(together), -1, joint.subjects),
         log_weights=log_weights,
         status=status,
+        of_components=of_components,
     )
 
 
@@ -89,11 +107,15 @@ def _program(joint: JointDensity, draws: int, method: Method, search: Search) ->
     def one_block(common: Any, own: Any) -> tuple[Array, ...]:
         (theta, key), (data, numbers) = common, own
         found = marginal(block, theta, data, method=method, search=search)
-        keys = jax.vmap(address, in_axes=(None, 0))(key, numbers)
+        keys = lane_keys(jax.vmap(address, in_axes=(None, 0))(key, numbers), block.components)
         standard = jax.vmap(lambda key: standard_draws(key, draws, len(block.effects)))(keys)
         factor, _ = cholesky(found.information)
         x, log_weights = weighed(block, theta, data, found.modes.x, factor, standard)
-        return found.modes.x, x, log_weights, found.modes.status
+        mode, x, log_weights, status = (
+            apart(leaf, block.components)
+            for leaf in (found.modes.x, x, log_weights, found.modes.status)
+        )
+        return mode, jnp.swapaxes(x, 1, 2), log_weights, status
 
     return in_blocks(one_block)
 
@@ -102,19 +124,38 @@ def weighed(
     joint: JointDensity,
     theta: Float[Array, " P"],
     data: Any,
-    modes: Float[Array, "K subjects"],
-    factor: Float[Array, "subjects K K"],
-    standard: Float[Array, "subjects draws K"],
-) -> tuple[Float[Array, "draws K subjects"], Float[Array, "draws subjects"]]:
+    modes: Float[Array, "K lanes"],
+    factor: Float[Array, "lanes K K"],
+    standard: Float[Array, "lanes draws K"],
+) -> tuple[Float[Array, "draws K lanes"], Float[Array, "draws lanes"]]:
     """Proposals about the modes by `standard_draws`, and the logarithms of their weights.
 
     `factor`: of the information there, by `cholesky`.
     """
+    lanes, tiled = on_lanes(joint, data)
     x = modes + spread_by(factor, standard)
     root = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
     proposed = _log_density_of_t(standard).T + root
-    density = jax.lax.map(lambda x: log_density(joint, theta, x, data, None), x)
+    density = jax.lax.map(lambda x: log_density(lanes, theta, x, tiled, None), x)
     return x, jnp.where(jnp.isfinite(density), density, -jnp.inf) - proposed
+
+
+def sampled_marginal(
+    log_weights: Float[Array, "draws components subjects"] | np.ndarray,
+) -> tuple[Any, Any, Any]:
+    """Log of each subject's marginal likelihood (subjects,), its Monte Carlo error, and what it is
+    the sum of, (components, subjects), by weights of proposals of each component.
+
+    Works on NumPy's arrays and on JAX's.
+    """
+    each, errors = log_mean(log_weights)
+    if len(each) == 1:
+        return each[0], errors[0], each
+    numbers = library_of(log_weights)
+    value, probability = log_sum(each), probabilities(each)
+    parts = numbers.where(probability > 0.0, probability * errors, 0.0)
+    # Draws of one component are independent of another's.
+    return value, numbers.sqrt(numbers.sum(numbers.square(parts), axis=0)), each
 
 
 def log_mean(

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, Key
 from numpyro import handlers
 
 from cohorts.data import Kind, PatientData
+from cohorts.inference.components import tiled
 from cohorts.inference.coordinates import (
     Coordinates,
     categories,
@@ -31,6 +32,7 @@ from cohorts.inference.patients import Data, check_patients, records_of, values_
 from cohorts.population import Population
 from cohorts.residual import Residual
 from insilico import devices as _devices  # noqa: F401  (float64 before anything is drawn)
+from insilico.arrays import library_of
 from insilico.config import Spec
 from insilico.model import Model
 from insilico.solve import Status, Tolerances, objective_traced, solve_traced
@@ -207,6 +209,11 @@ class Joint:
         """How many subpopulations the population is a mixture of."""
         return len(self._parts.components)
 
+    @property
+    def mixtures(self) -> tuple[str, ...]:
+        """The categories that nobody observes; every combination of theirs is a component."""
+        return tuple(self._parts.components[0])
+
     def constrained(self, theta: Float[Array, " P"]) -> dict[str, Array]:
         """The population's parameters by name, those that are known included."""
         _, sites, _ = self._population(theta)
@@ -271,12 +278,14 @@ class Joint:
         """Log density of each subject's random effects, of their unconstrained coordinates.
 
         Of a mixture, that which they have in its first component; the other components' is in
-        what `log_likelihood` sums over.
+        what `log_likelihood` sums over. Where the `data` say to which component subjects belong,
+        that in their own, with the logarithm of its share.
         """
         values, log_jacobian = self._effects(x)
-        given = handlers.substitute(data={**values, **self._belonging(self._parts.components[0])})
+        given = handlers.substitute(data={**values, **self._belongings(data)[0]})
         _, sites = self._individual(self.typical(theta), data.covariates, given)
-        return log_jacobian + _log_density(sampled(sites))
+        found = log_jacobian + _log_density(sampled(sites))
+        return found if data.belonging is None else found + _log_density(categories(sites))
 
     def _effects(self, x: Array) -> tuple[dict[str, Array], Array]:
         values, log_jacobian = {}, jnp.zeros(self.subjects)
@@ -291,16 +300,16 @@ class Joint:
         theta: Float[Array, " P"],
         x: Float[Array, "K subjects"],
         data: Data,
-        component: int = 0,
+        component: int | Int[Array, " subjects"] | np.ndarray = 0,
     ) -> Any:
         """The structural model's `Parameters` of each subject, (subjects,) each; those that vary
         between occasions (occasions, subjects).
 
-        Of a mixture, those that it has if it belongs to the `component`.
+        Of a mixture, those that they have if they all belong to the `component`, or each to its
+        own.
         """
         effects, _ = self._effects(x)
-        belonging = self._belonging(self._parts.components[component])
-        given = handlers.substitute(data={**effects, **belonging})
+        given = handlers.substitute(data={**effects, **self._belonging(component)})
         return self._individual(self.typical(theta), data.covariates, given)[0]
 
     def predicted(
@@ -329,9 +338,9 @@ class Joint:
             self._individual(
                 typical,
                 data.covariates,
-                handlers.substitute(data={**effects, **self._belonging(component)}),
+                handlers.substitute(data={**effects, **belonging}),
             )
-            for component in self._parts.components
+            for belonging in self._belongings(data)
         ]
 
         def observe(parameters: Any) -> Predicted:
@@ -363,7 +372,7 @@ class Joint:
         """
         if self.components > 1:
             raise ValueError("a mixture has several solves a subject: use predicted_by")
-        given = handlers.substitute(data={**effects, **self._belonging(self._parts.components[0])})
+        given = handlers.substitute(data={**effects, **self._belonging(0)})
         parameters, _ = self._individual(typical, data.covariates, given)
         own, table = in_occasions(self.model, parameters, data.table)
         residuals = self._residuals
@@ -413,12 +422,25 @@ class Joint:
         """
         if not self._parts.components[0]:
             return {}
-        shares = membership(self._residuals, predicted, data)
-        result: dict[str, Array] = {}
+        return self.by_category(membership(self._residuals, predicted, data))
+
+    def by_category(
+        self, probability: Float[Array, "*batch components subjects"] | np.ndarray
+    ) -> dict[str, Any]:
+        """Probabilities of a mixture's components as those of each category that nobody observes.
+
+        (…, categories, subjects) each. Of one mixture these are its components; of several every
+        combination is a component.
+        """
+        numbers, result = library_of(probability), dict[str, Any]()
         for name in self._parts.components[0]:
             codes = np.array([component[name] for component in self._parts.components])
-            result[name] = jnp.stack(
-                [jnp.sum(shares[codes == code], axis=0) for code in range(codes.max() + 1)]
+            result[name] = numbers.stack(
+                [
+                    numbers.sum(probability[..., codes == code, :], axis=-2)
+                    for code in range(codes.max() + 1)
+                ],
+                axis=-2,
             )
         return result
 
@@ -436,7 +458,7 @@ class Joint:
         with (
             handlers.trace() as sites,
             handlers.block(hide_fn=hide),
-            handlers.substitute(data=self._belonging(hidden)),
+            handlers.substitute(data=self._belonging(0)),
             self.plate,
         ):
             self.population.parameters(typical, data.covariates, self.options, self.occasions)
@@ -458,8 +480,37 @@ class Joint:
         ):
             self.population.parameters(typical, data.covariates, self.options, self.occasions)
 
-    def _belonging(self, component: Mapping[str, int]) -> dict[str, Array]:
-        return {name: jnp.full(self.subjects, code) for name, code in component.items()}
+    def by_component(self, data: Data) -> tuple[Joint, Data]:
+        """The density of all subjects in the first component of a mixture, then of all in the
+        second, and so on, and their data: subjects who are known to belong there.
+
+        `log_effects` has the components' shares in it, so that the logarithms of a subject's
+        densities are those of belonging to each component and having these effects and data.
+        """
+        count = self.components
+        parts = [self._belonging(component) for component in range(count)]
+        lanes = jax.tree.map(lambda leaf: tiled(leaf, count), data)
+        belonging = {name: jnp.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return (
+            dataclasses.replace(self, subjects=count * self.subjects),
+            lanes._replace(belonging=belonging),
+        )
+
+    def _belonging(self, component: int | Array | np.ndarray) -> dict[str, Array]:
+        """Codes of the categories that nobody observes of subjects of this component, or these."""
+        parts = self._parts.components
+        return {
+            name: jnp.broadcast_to(
+                jnp.array([part[name] for part in parts])[component], (self.subjects,)
+            )
+            for name in parts[0]
+        }
+
+    def _belongings(self, data: Data) -> list[dict[str, Array]]:
+        """What is to be summed over."""
+        if data.belonging is not None:
+            return [data.belonging]
+        return [self._belonging(component) for component in range(self.components)]
 
     @property
     def _residuals(self) -> dict[str, Residual]:

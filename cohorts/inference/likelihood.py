@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from cohorts.data import Kind
+from cohorts.inference.components import log_sum, probabilities
 from cohorts.inference.patients import Data
 from cohorts.residual import Residual, log_density, log_probability_below
 from insilico.solve import Status
@@ -68,17 +69,14 @@ def log_likelihood(
     """Log density of each subject's measured values; see `Joint.log_likelihood`."""
     if predicted.log_share is None:
         return _of_component(residuals, predicted, data)
-    return _log_sum(_of_components(residuals, predicted, data))
+    return log_sum(_of_components(residuals, predicted, data))
 
 
 def membership(
     residuals: Residuals, predicted: Predicted, data: Data
 ) -> Float[Array, "components subjects"]:
     """Probability that a subject of a mixture belongs to each component; see `Joint.membership`."""
-    found = _of_components(residuals, predicted, data)
-    together = _log_sum(found)
-    known = together > -jnp.inf
-    return jnp.where(known, jnp.exp(found - jnp.where(known, together, 0.0)), 1.0 / len(found))
+    return probabilities(_of_components(residuals, predicted, data))
 
 
 def _of_components(residuals: Residuals, predicted: Predicted, data: Data) -> Array:
@@ -130,11 +128,3 @@ def _given_before(
     share = jnp.where(linked, jnp.exp(-forgotten), 0.0)
     left = jnp.where(linked, jnp.sqrt(-jnp.expm1(-2.0 * forgotten)), 1.0)
     return mean + sd * share * earlier, sd * left
-
-
-def _log_sum(each: Array) -> Array:
-    """logsumexp over the first axis; minus infinity, with derivatives of zero, where all are."""
-    some = jnp.any(each > -jnp.inf, axis=0)
-    return jnp.where(
-        some, jax.scipy.special.logsumexp(jnp.where(some, each, 0.0), axis=0), -jnp.inf
-    )

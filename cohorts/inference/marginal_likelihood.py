@@ -4,6 +4,9 @@ Laplace's method about the individual modes, with the exact second derivatives t
 that are expected of normal measurements: the first-order conditional estimate with interaction,
 FOCEI (Lindstrom and Bates, Biometrics 1990; 46:673-687; Wang, J Pharmacokinet Pharmacodyn 2007;
 34:575-593).
+
+Of a mixture each component has modes and an expansion of its own, and the marginal likelihood is
+the sum over components of share times marginal likelihood, as with NONMEM's $MIX.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from cohorts.inference.components import apart, log_sum, on_lanes, probabilities
 from cohorts.inference.expansions import (
     Expansion,
     JointDensity,
@@ -33,22 +37,25 @@ class Marginal(NamedTuple):
     - `value`: (subjects,), with the constants of the normal density; -inf where no place of finite
       density was found.
     - `modes`: about which it is expanded.
-    - `information`: (K, K, subjects), the one that was used.
-    - `definite`: (subjects,), whether the exact information is that of a maximum; where not, the
+    - `information`: (K, K, lanes), the one that was used.
+    - `definite`: (lanes,), whether the exact information is that of a maximum; where not, the
       expected one stands in for it.
+    - `of_components`: of a mixture (components, subjects), the logarithms of each component's share
+      times its marginal likelihood, which `value` is the sum of; else None.
     """
 
     value: Float[Array, " subjects"]
     modes: Modes
-    information: Float[Array, "K K subjects"]
-    definite: Bool[Array, " subjects"]
+    information: Float[Array, "K K lanes"]
+    definite: Bool[Array, " lanes"]
+    of_components: Float[Array, "components subjects"] | None = None
 
 
 def marginal(
     joint: JointDensity,
     theta: Float[Array, " P"],
     data: Any,
-    start: Float[Array, "K subjects"] | None = None,
+    start: Float[Array, "K lanes"] | None = None,
     *,
     method: Method = "focei",
     search: Search = SEARCH,
@@ -80,7 +87,7 @@ def scores(
     joint: JointDensity,
     theta: Float[Array, " P"],
     data: Any,
-    start: Float[Array, "K subjects"] | None = None,
+    start: Float[Array, "K lanes"] | None = None,
     *,
     method: Method = "focei",
     search: Search = SEARCH,
@@ -90,7 +97,8 @@ def scores(
     The gradient is exact: the modes move with `theta` so that the gradient by the effects stays
     zero (implicit function theorem), and the information changes with both. It is zero for subjects
     without a place of finite density; where the expected information stands in for the exact one,
-    it lacks the change of that.
+    it lacks the change of that. Of a mixture it is the mean of its components' gradients, by their
+    probabilities for the subject.
     """
     modes = individual_modes(joint, theta, data, start, search)
     return scored(joint, theta, modes, data, method)
@@ -101,12 +109,22 @@ def about_modes(
 ) -> Marginal:
     """`marginal`, given the modes; without derivatives."""
     if method == "focei":
-        return _about(modes, modes.log_density, modes.information)
-    exact = expand_exactly(joint, theta, modes.x, data)
-    return _about(modes, exact.value, exact.information)
+        return _together(_about(modes, modes.log_density, modes.information), joint.components)
+    lanes, tiled = on_lanes(joint, data)
+    exact = expand_exactly(lanes, theta, modes.x, tiled)
+    return _together(_about(modes, exact.value, exact.information), joint.components)
+
+
+def _together(of_lanes: Marginal, components: int) -> Marginal:
+    """That of subjects, by those of their lanes."""
+    if components == 1:
+        return of_lanes
+    each = apart(of_lanes.value, components)
+    return of_lanes._replace(value=log_sum(each), of_components=each)
 
 
 def _about(modes: Modes, value: Array, information: Array) -> Marginal:
+    """Of lanes."""
     _, definite = cholesky(information)
     used = jnp.where(definite, information, modes.information)
     factor, _ = cholesky(used)
@@ -122,11 +140,12 @@ def scored(
 ) -> tuple[Marginal, Float[Array, "P subjects"]]:
     """`scores`, given the modes."""
     expand = expand_expected if method == "focei" else expand_exactly
+    lanes, tiled = on_lanes(joint, data)
 
     def along(of_theta: Array, of_x: Array) -> tuple[Expansion, Expansion]:
         moved = jnp.broadcast_to(of_x[:, None], modes.x.shape)
         return jax.jvp(
-            lambda theta, x: expand(joint, theta, x, data), (theta, modes.x), (of_theta, moved)
+            lambda theta, x: expand(lanes, theta, x, tiled), (theta, modes.x), (of_theta, moved)
         )
 
     population, effects = theta.shape[0], modes.x.shape[0]
@@ -143,7 +162,12 @@ def scored(
     move = jnp.linalg.solve(exact, jnp.transpose(change.gradient[:population], (2, 1, 0)))
     gradient = partial[:population] + jnp.einsum("ks,skp->ps", partial[population:], move)
     usable = jnp.isfinite(found.value) & jnp.all(jnp.isfinite(gradient), axis=0)
-    return found, jnp.where(usable, gradient, 0.0)
+    gradient = jnp.where(usable, gradient, 0.0)
+    together = _together(found, joint.components)
+    if together.of_components is not None:
+        probability = probabilities(together.of_components)
+        gradient = jnp.sum(probability * apart(gradient, joint.components), axis=-2)
+    return together, gradient
 
 
 def objective_function_value(log_likelihood: Any, measured: int) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from cohorts.inference.components import lanes_of
 from cohorts.inference.expansions import JointDensity
 from cohorts.inference.marginal_likelihood import Marginal, Method, scored
 from cohorts.inference.modes import SEARCH, Modes, Search
@@ -138,7 +139,7 @@ def ahead(
 ) -> None:
     """Begin to compile what `maximise` takes long to."""
     modes_ahead(joint, coordinates, data, search)
-    modes = Modes.blank(len(joint.effects), joint.subjects)
+    modes = Modes.blank(len(joint.effects), lanes_of(joint))
     _programs(joint, method)[0].ahead(np.zeros(coordinates), modes, data)
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from cohorts.inference.components import on_lanes
 from cohorts.inference.expansions import (
     Expansion,
     JointDensity,
@@ -73,43 +74,42 @@ thousandth of their standard deviation makes no difference."""
 
 
 class Modes(NamedTuple):
-    """Each subject's mode.
+    """Each subject's mode, of a mixture in each component: lanes are the subjects in the first
+    component, then in the second, and so on (see `cohorts.inference.components`).
 
-    - `x`: (K, subjects); where the search failed the best place it came to, never NaN.
-    - `log_density`: (subjects,), of effects and data there, `information`: (K, K, subjects), as
-      `cohorts.inference.expansions.expand_expected` has them.
-    - `status`: (subjects,), a `ModeStatus`; `iterations`: (subjects,), from all starts together.
+    - `x`: (K, lanes); where the search failed the best place it came to, never NaN.
+    - `log_density`: (lanes,), of effects and data there, of a mixture with the component's share;
+      `information`: (K, K, lanes), as `cohorts.inference.expansions.expand_expected` has them.
+    - `status`: (lanes,), a `ModeStatus`; `iterations`: (lanes,), from all starts together.
     """
 
-    x: Float[Array, "K subjects"]
-    log_density: Float[Array, " subjects"]
-    information: Float[Array, "K K subjects"]
-    status: Int[Array, " subjects"]
-    iterations: Int[Array, " subjects"]
+    x: Float[Array, "K lanes"]
+    log_density: Float[Array, " lanes"]
+    information: Float[Array, "K K lanes"]
+    status: Int[Array, " lanes"]
+    iterations: Int[Array, " lanes"]
 
     @classmethod
-    def blank(cls, effects: int, subjects: int) -> Modes:
+    def blank(cls, effects: int, lanes: int) -> Modes:
         """Arrays of the shapes and types of those that are found, on the host."""
-        whole = np.zeros(subjects, np.int32)
-        x, square = np.zeros((effects, subjects)), np.zeros((effects, effects, subjects))
-        return cls(x, np.zeros(subjects), square, whole, whole)  # pyright: ignore[reportArgumentType]
+        whole = np.zeros(lanes, np.int32)
+        x, square = np.zeros((effects, lanes)), np.zeros((effects, effects, lanes))
+        return cls(x, np.zeros(lanes), square, whole, whole)  # pyright: ignore[reportArgumentType]
 
 
 def individual_modes(
     joint: JointDensity,
     theta: Float[Array, " P"],
     data: Any,
-    start: Float[Array, "K subjects"] | None = None,
+    start: Float[Array, "K lanes"] | None = None,
     search: Search = SEARCH,
 ) -> Modes:
     """The effects at which each subject's log density of effects and data is largest.
 
     `start`: where lanes set out; where it is NaN, and by default, the centre of the population. The
-    search is not differentiable; `cohorts.inference.marginal_likelihood` does without. Raises
-    `ValueError` for a mixture, about whose effects no single normal distribution lies.
+    search is not differentiable; `cohorts.inference.marginal_likelihood` does without.
     """
-    if getattr(joint, "components", 1) > 1:
-        raise ValueError("a mixture has several modes, one a component: sample it")
+    joint, data = on_lanes(joint, data)
     centre, precision = at_centre(joint, theta, data)
     places = _places(centre, precision, search.starts)
     if start is not None:

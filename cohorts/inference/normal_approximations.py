@@ -4,6 +4,11 @@ The marginal posterior, random effects integrated out by FOCEI or Laplace's meth
 its maximum in the unconstrained coordinates; its curvature there gives their covariance. The random
 effects of a draw of the population are drawn from each subject's normal approximation about its
 mode, found anew for that draw: so that they go with it, and vary as much as the population says.
+Of a mixture the subject's component is drawn first, by how probable each is at that draw.
+
+The likelihood of a mixture has several maxima, one where the components have changed places, and a
+stationary point wherever they are the same. So it is searched from several starts, at which they
+are not the same, and the highest maximum counts.
 
 How far the draws stand for the posterior, weights say: its density over the normal one at each of
 them, subjects' effects integrated out by importance sampling (Vehtari et al., J Mach Learn Res
@@ -22,9 +27,19 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from cohorts.inference import maximum_likelihood
+from cohorts.inference.components import (
+    alike,
+    apart,
+    chosen,
+    drawn,
+    lane_keys,
+    lanes_of,
+    probabilities,
+    worst,
+)
 from cohorts.inference.density import ModelError
 from cohorts.inference.expansions import JointDensity, cholesky, spread_by
-from cohorts.inference.importance_sampling import log_mean, standard_draws, weighed
+from cohorts.inference.importance_sampling import sampled_marginal, standard_draws, weighed
 from cohorts.inference.marginal_likelihood import Method
 from cohorts.inference.maximum_likelihood import (
     IndefiniteError,
@@ -34,7 +49,7 @@ from cohorts.inference.maximum_likelihood import (
     curvature_at,
     maximise,
 )
-from cohorts.inference.modes import Modes, ModeStatus
+from cohorts.inference.modes import Modes
 from cohorts.inference.pareto_smoothing import Weights
 from cohorts.inference.settings import Approximation
 from cohorts.inference.side_by_side import (
@@ -62,7 +77,8 @@ class NormalApproximation(NamedTuple):
     """A normal distribution in the place of the posterior, draws of it, and their weights.
 
     - `maximum`: where it is centred. `objective`: (iterations + 1,), what was maximised, at the
-      start and after each iteration. `converged`: whether it was found.
+      start and after each iteration. `converged`: whether it was found. `searches`: (searches,),
+      the largest value of each search; one without a mixture.
     - `curvature`: (P, P), there; `covariance`: (P, P), of the unconstrained coordinates;
       `indefinite`: why that is none, in words, in which case draws are those of a substitute.
     - `free`: the numbers of coordinates that have a bound and nothing that keeps them from it.
@@ -76,6 +92,7 @@ class NormalApproximation(NamedTuple):
     maximum: Maximum
     objective: Float[np.ndarray, " points"]
     converged: bool
+    searches: Float[np.ndarray, " searches"]
     curvature: Float[np.ndarray, "P P"]
     covariance: Float[np.ndarray, "P P"]
     indefinite: str | None
@@ -105,23 +122,18 @@ def normal_approximation(
 
     **Arguments:**
 
-    - `starts`: where the search sets out: the first of these at which all subjects are possible.
+    - `starts`: where the search sets out: the first of these at which all subjects are possible; of
+      a mixture each of these, at which its components are not the same.
     - `settings`: `draws`, `priors`, `covariance`, `importance_samples`, `iterations`, `tolerance`.
     - `bounded`: (P,), which coordinates stand for something that has a bound; default: none.
-    - `watch`: called after each iteration of the search with its number and what is maximised.
+    - `watch`: called after each iteration of a search with its number and what is maximised.
 
     Raises `ModelError` where some subject is impossible at every start.
     """
     settings = settings or Approximation()
-    objective: list[float] = []
-
-    def note(iteration: int, value: float) -> None:
-        objective.append(value)
-        if watch is not None:
-            watch(iteration, value)
-
     _ahead(joint, data, np.shape(starts)[-1], settings.importance_samples, method)
-    found = _search(joint, data, starts, settings, method, note)
+    searches = _searches(joint, data, starts, settings, method, watch)
+    found, objective = max(searches, key=lambda each: each[1][-1])
     of = {"method": method, "prior": settings.priors}
     curvature = curvature_at(joint, data, found, **of)
     try:
@@ -147,6 +159,7 @@ def normal_approximation(
         maximum=found,
         objective=np.array(objective),
         converged=found.converged or (indefinite is None and distance < AT_REST),
+        searches=np.array([values[-1] for _, values in searches]),
         curvature=curvature,
         covariance=spread,
         indefinite=indefinite,
@@ -162,24 +175,48 @@ def normal_approximation(
     )
 
 
-def _search(
+def _searches(
     joint: JointDensity,
     data: Any,
     starts: np.ndarray,
     settings: Approximation,
     method: Method,
-    watch: Callable[[int, float], None],
-) -> Maximum:
-    why = "there is no start"
-    for start in np.atleast_2d(starts):
+    watch: Callable[[int, float], None] | None,
+) -> list[tuple[Maximum, list[float]]]:
+    """Where searches ended, and what was maximised on the way: of one, or of a mixture of all."""
+    why, found = "there is no start", []
+    for start in _apart(joint, data, np.atleast_2d(starts), method):
+        objective: list[float] = []
+
+        def note(iteration: int, value: float, values: list[float] = objective) -> None:
+            values.append(value)
+            if watch is not None:
+                watch(iteration, value)
+
         try:
-            return maximise(
+            maximum = maximise(
                 joint, data, start, method=method, prior=settings.priors,
-                iterations=settings.iterations, tolerance=settings.tolerance, watch=watch,
+                iterations=settings.iterations, tolerance=settings.tolerance, watch=note,
             )  # fmt: skip
         except NoStartError as error:
             why = str(error)
-    raise ModelError(f"the search for the maximum finds nowhere to set out: {why}")
+            continue
+        found.append((maximum, objective))
+        if joint.components == 1:
+            break
+    if not found:
+        raise ModelError(f"the search for the maximum finds nowhere to set out: {why}")
+    return found
+
+
+def _apart(joint: JointDensity, data: Any, starts: np.ndarray, method: Method) -> np.ndarray:
+    """The starts at which a mixture's components are not the same, where there are any."""
+    if joint.components == 1:
+        return starts
+    each = marginals_at(joint, starts, data, method=method).of_components
+    assert each is not None
+    good = [not alike(of_start) for of_start in each]
+    return starts[good] if any(good) else starts
 
 
 def _substitute(curvature: np.ndarray) -> np.ndarray:
@@ -193,12 +230,13 @@ def _ahead(
 ) -> None:
     """Begin to compile what takes long to, so that the machine's cores do it side by side."""
     maximum_likelihood.ahead(joint, coordinates, data, method)
-    blank = Modes.blank(len(joint.effects), joint.subjects)
-    effects, subjects = blank.x.shape
-    proposed = np.zeros((subjects, proposals, effects))
+    effects, subjects, lanes = len(joint.effects), joint.subjects, lanes_of(joint)
+    blank = Modes.blank(effects, lanes)
+    proposed = np.zeros((lanes, proposals, effects))
     normal = np.zeros((subjects, 1, effects))
-    own = (np.zeros(coordinates), np.asarray(blank.x), np.asarray(blank.information), normal)
-    own = jax.tree.map(lambda leaf: leaf[None], own)
+    component = np.zeros(subjects, int) if joint.components > 1 else None
+    own = (np.zeros(coordinates), blank.x, blank.information, normal, component)
+    own = jax.tree.map(lambda leaf: np.asarray(leaf)[None], own)
     on_devices_ahead(_program(joint, proposals), joint, (data, proposed), own)
 
 
@@ -224,18 +262,21 @@ def _about(
     rows = np.concatenate([maximum.theta[None], theta])
     found = marginals_at(joint, rows, data, maximum.marginal.modes.x, method=method)
     effects, subjects = len(joint.effects), joint.subjects
-    drawn = _standard(subjects, effects, proposals)(key, np.arange(len(rows)))
-    normal, proposed = map(np.asarray, drawn)
-    own = (rows, found.modes.x, found.information, normal)
+    standard = _standard(subjects, effects, proposals, joint.components)
+    normal, proposed, uniform = jax.tree.map(np.asarray, standard(key, np.arange(len(rows))))
+    component = None
+    if found.of_components is not None:
+        component = drawn(probabilities(found.of_components), uniform)
+    own = (rows, found.modes.x, found.information, normal, component)
     x, *sampled = on_devices(_program(joint, proposals), joint, (data, proposed), own)
-    failed = np.sum(found.modes.status != ModeStatus.FOUND, axis=1)
+    failed = np.sum(worst(found.modes.status, found.of_components) > 0, axis=1)
     value, error = sampled or (np.sum(found.value, axis=1), np.zeros(len(rows)))
     return _About(x, failed, value, error)
 
 
 @functools.lru_cache(maxsize=16)
-def _standard(subjects: int, effects: int, proposals: int) -> Callable[..., Any]:
-    def draw(key: Any, rows: Array) -> tuple[Array, Array]:
+def _standard(subjects: int, effects: int, proposals: int, components: int) -> Callable[..., Any]:
+    def draw(key: Any, rows: Array) -> tuple[Array, Array, Array | None]:
         of_subjects = jnp.arange(subjects)
 
         def of_row(row: Array) -> Array:
@@ -244,23 +285,32 @@ def _standard(subjects: int, effects: int, proposals: int) -> Callable[..., Any]
 
         # The same for all draws, so that the error of one draw's likelihood is nearly the others'.
         keys = jax.vmap(address, in_axes=(None, None, 0))(key, 0, of_subjects)
+        keys = lane_keys(keys, components)
         proposed = jax.vmap(lambda key: standard_draws(key, proposals, effects))(keys)
-        return jax.vmap(of_row)(rows), proposed
+        uniform = None
+        if components > 1:
+            of_places = jax.vmap(address, in_axes=(None, None, None, 0))
+            places = jax.vmap(of_places, in_axes=(None, None, 0, None))(key, 2, rows, of_subjects)
+            uniform = jax.vmap(jax.vmap(jax.random.uniform))(places)
+        return jax.vmap(of_row)(rows), proposed, uniform
 
     return quickly(draw)
 
 
 @functools.lru_cache(maxsize=16)
 def _program(joint: JointDensity, proposals: int) -> Shared:
-    def of_place(data: Any, proposed: Array, own: tuple[Array, ...]) -> tuple[Array, ...]:
-        theta, x, information, normal = own
+    def of_place(data: Any, proposed: Array, own: tuple[Any, ...]) -> tuple[Array, ...]:
+        theta, x, information, normal, component = own
         factor, _ = cholesky(information)
-        drawn = x + spread_by(factor, normal)[0]
+        mode, of_mode = x, factor
+        if component is not None:
+            mode, of_mode = chosen(x, component), chosen(factor.T, component).T
+        effects = mode + spread_by(of_mode, normal)[0]
         if not proposals:
-            return (drawn,)
+            return (effects,)
         _, log_weights = weighed(joint, theta, data, x, factor, proposed)
-        value, errors = log_mean(log_weights)
-        return drawn, jnp.sum(value), jnp.sqrt(jnp.sum(jnp.square(errors)))
+        value, errors, _ = sampled_marginal(apart(log_weights, joint.components))
+        return effects, jnp.sum(value), jnp.sqrt(jnp.sum(jnp.square(errors)))
 
     return for_places(of_place)
 

@@ -30,8 +30,9 @@ def model_of(
 
     Besides the sites of the population there are the factor `measured`, each subject's likelihood
     in the plate `subject`, and `failed_solves`, how many there were; of a mixture, too, by the name
-    of its category the code that is most probable for each subject, and `probability_<name>`, how
-    probable; the subjects' own parameters are then those of who belongs there. Raises `ValueError`
+    of its category the code that is most probable for each subject, and `probability_<name>`,
+    (codes, subjects), how probable each is; the subjects' own parameters are then those of who
+    belongs to the most probable one. Raises `ValueError`
     for an effect that there is not.
     """
 
@@ -50,7 +51,7 @@ def model_of(
         with joint.plate:
             for name, probability in membership.items():
                 numpyro.deterministic(name, likeliest[name])
-                numpyro.deterministic(f"probability_{name}", jnp.max(probability, axis=0))
+                numpyro.deterministic(f"probability_{name}", probability)
             numpyro.factor("measured", likelihood)
         if membership:
             joint.described(typical, effects, likeliest, data)

@@ -25,6 +25,8 @@ class Data(NamedTuple):
       programs have no probabilities of being below it in them.
     - `before`: the subject's record of the last value of the same output; -1 where there is none.
     - `covariates`: by name, categories in the population's codes.
+    - `belonging`: of a mixture by the name of its category, to which component each subject is
+      taken to belong; None where that is not known and summed over. See `Joint.by_component`.
     """
 
     table: RecordTable
@@ -34,6 +36,7 @@ class Data(NamedTuple):
     limit: Float[Array, "records subjects"] | None
     before: Int[Array, "records subjects"]
     covariates: dict[str, Array]
+    belonging: dict[str, Int[Array, " subjects"]] | None = None
 
 
 def values_before(output: np.ndarray, kind: np.ndarray) -> np.ndarray:

@@ -78,9 +78,16 @@ class Predictive:
         """Of the subjects themselves, given draws of all sites, random effects included."""
         return self._all(draws, lambda key: (), seed=0)
 
-    def typical(self, draws: Sites) -> Outputs:
-        """Of subjects with these covariates and no random effects, given the population's sites."""
-        return self._all(self._of_population(draws), lambda key: (at_centre(),), seed=0)
+    def typical(self, draws: Sites, *, belonging: bool = False) -> Outputs:
+        """Of subjects with these covariates and no random effects, given the population's sites.
+
+        Of a mixture they belong to its largest component; with `belonging` to that which is most
+        probable for the subject in the draw.
+        """
+        sites = self._of_population(draws)
+        if belonging:
+            sites |= {name: draws[name] for name in self.joint.mixtures}
+        return self._all(sites, lambda key: (at_centre(),), seed=0)
 
     def new(self, draws: Sites, seed: int) -> Outputs:
         """Of other subjects with these covariates, given the population's sites."""

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from cohorts.inference.components import lanes_of
 from cohorts.inference.expansions import JointDensity
 from cohorts.inference.marginal_likelihood import Marginal, Method, about_modes
 from cohorts.inference.modes import ROUGH, Modes, Search, individual_modes
@@ -23,22 +24,23 @@ from insilico.programs import Shared
 from insilico.solve import LANES, over_devices
 
 LANES_AT_ONCE = 2 * LANES
-"""Places times subjects side by side, who wait for the slowest of them: enough to fill vectors,
-and few enough for a single place, whose copies fill up what is left, to take no longer."""
+"""Places times subjects, of a mixture in each component, side by side, who wait for the slowest of
+them: enough to fill vectors, and few enough for a single place, whose copies fill up what is left,
+to take no longer."""
 
 
 def modes_at(
     joint: JointDensity,
     theta: Float[Array, "places P"] | np.ndarray,
     data: Any,
-    start: Float[Array, "K subjects"] | np.ndarray | None = None,
+    start: Float[Array, "K lanes"] | np.ndarray | None = None,
     search: Search = ROUGH,
 ) -> Modes:
     """`individual_modes` at each place, whose axis is the first of all arrays.
 
     `start`: where the search sets out at all places; default: the centre of each population.
     """
-    shape = (len(joint.effects), joint.subjects)
+    shape = (len(joint.effects), lanes_of(joint))
     outset = np.full(shape, np.nan) if start is None else np.asarray(start, float)
     program = _modes(joint, search.iterations, search.starts)
     common = (data, outset, np.asarray(search.tolerance))
@@ -49,7 +51,7 @@ def marginals_at(
     joint: JointDensity,
     theta: Float[Array, "places P"] | np.ndarray,
     data: Any,
-    start: Float[Array, "K subjects"] | np.ndarray | None = None,
+    start: Float[Array, "K lanes"] | np.ndarray | None = None,
     *,
     method: Method = "focei",
     search: Search = ROUGH,
@@ -62,7 +64,7 @@ def marginals_at(
 def modes_ahead(joint: JointDensity, coordinates: int, data: Any, search: Search = ROUGH) -> None:
     """Begin to compile `modes_at`, for places of so many coordinates."""
     program = _modes(joint, search.iterations, search.starts)
-    outset = np.zeros((len(joint.effects), joint.subjects))
+    outset = np.zeros((len(joint.effects), lanes_of(joint)))
     common = (data, outset, np.asarray(search.tolerance))
     on_devices_ahead(program, joint, common, np.zeros((1, coordinates)))
 
@@ -118,7 +120,7 @@ def for_places(function: Callable[..., Any]) -> Shared:
 
 def at_once(joint: JointDensity) -> int:
     """How many places are side by side on a device."""
-    return max(1, LANES_AT_ONCE // joint.subjects)
+    return max(1, LANES_AT_ONCE // lanes_of(joint))
 
 
 @functools.lru_cache(maxsize=16)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from insilico.checks import equations, solves, stiffness
-from insilico.checks.findings import NOT_OK, OK, SKIPPED, Finding, Report
+from insilico.checks.findings import NO_TYPICAL, NOT_OK, OK, SKIPPED, Finding, Report, told
 from insilico.checks.situations import Situation
 from insilico.model import Model
 from insilico.solve import Dose, Infusion, Input
@@ -83,8 +83,7 @@ def check(
         if refused:
             found.append(Finding.skipped(name, name, refused))
         elif name in _SOLVING and given is None:
-            reason = "no typical values: state Model.typical, or give parameters"
-            found.append(Finding.skipped(name, name, reason))
+            found.append(Finding.skipped(name, name, NO_TYPICAL))
         else:
             found += _made(name, situation)
         if name == "structure" and any(each.verdict == NOT_OK for each in found):
@@ -97,5 +96,4 @@ def _made(name: str, situation: Situation) -> list[Finding]:
     try:
         return _CHECKS[name](situation)
     except Exception as error:  # whatever a model's own functions raise
-        lines = str(error).strip().splitlines() or [""]
-        return [Finding(name, name, NOT_OK, None, None, f"{type(error).__name__}: {lines[0]}")]
+        return [Finding(name, name, NOT_OK, None, None, told(error))]

@@ -9,6 +9,34 @@ from insilico.model import Model
 
 OK, NOT_OK, SKIPPED = "ok", "not ok", "skipped"
 
+NO_TYPICAL = "no typical values: state Model.typical, or give parameters"
+"""Why what needs a solve is skipped though it was asked for."""
+
+
+_FOR_ONE_PATIENT = (
+    (
+        ("truth value of an array", "boolean conversion of traced"),
+        "where(condition, a, b) stands for an if, minimum and maximum for min and max",
+    ),
+    (
+        ("converted to Python scalars", "numpy.ndarray conversion", "Abstract tracer value"),
+        "functions of insilico.vocabulary stand for those of numpy and math",
+    ),
+)
+"""What Python, NumPy and JAX say where equations are those of one number, and how to mend it."""
+
+
+def told(error: Exception) -> str:
+    """An error of a model's own functions in one line, with what to do where that is known."""
+    # A KeyError shows itself as Python would write its text.
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    first = (text.strip().splitlines() or [""])[0]
+    said = f"{type(error).__name__}: {first}"
+    for marks, hint in _FOR_ONE_PATIENT:
+        if any(mark in first for mark in marks):
+            return f"{said}; equations are of many patients at once: {hint}"
+    return said
+
 
 class Finding(NamedTuple):
     """One line of a report.
@@ -59,6 +87,11 @@ class Report(NamedTuple):
     @property
     def failing(self) -> tuple[Finding, ...]:
         return tuple(each for each in self.findings if each.verdict == NOT_OK)
+
+    @property
+    def undone(self) -> tuple[Finding, ...]:
+        """What could not be looked at for want of parameters, and so is neither ok nor not."""
+        return tuple(each for each in self.findings if each.detail == NO_TYPICAL)
 
     def as_data(self) -> dict[str, Any]:
         """The report as what JSON knows; numbers that are not finite become None."""

@@ -40,7 +40,7 @@ class Situation:
     """Patients around `typical`, their schedule, and the model in the forms that checks need.
 
     Arguments are those of `insilico.checks.check`. Raises `ValueError` for a `cv` or an `until`
-    that is not above 0, and for typical values that are not the model's.
+    that is not above 0, and for typical values that are not the model's or no finite numbers.
     """
 
     model: Model
@@ -60,12 +60,20 @@ class Situation:
                 f"typical values of model {self.model.name} must be its Parameters; "
                 f"found {type(self.typical).__name__}"
             )
+        for name, value in (self.typical._asdict() if self.typical is not None else {}).items():
+            numbers = [np.asarray(leaf) for leaf in jax.tree.leaves(value)]
+            if not all(leaf.dtype.kind in "fiu" and np.all(np.isfinite(leaf)) for leaf in numbers):
+                raise ValueError(
+                    f"typical values of model {self.model.name} must be finite numbers; "
+                    f"found {value!r} for {name}"
+                )
 
     def described(self, followed: bool) -> dict[str, Any]:
         """What it is, as plain data; `followed`: what happens to patients, too."""
         typical = None
         if self.typical is not None:
-            typical = {name: float(value) for name, value in self.typical._asdict().items()}
+            names = self.model.numbers("Parameters")
+            typical = dict(zip(names, map(float, jax.tree.leaves(self.typical)), strict=True))
         given = {"typical": typical, "cv": self.cv, "seed": self.seed, "patients": PATIENTS}
         if not followed:
             return given
@@ -83,18 +91,22 @@ class Situation:
         Without typical values, numbers around 1.
         """
         random = np.random.default_rng(self.seed)
-        quantities = self.model.quantities("Parameters")
-        typical = self.model.Parameters(*(1.0 for _ in quantities))
-        typical = typical if self.typical is None else self.typical
+        given = self.model.ones("Parameters") if self.typical is None else self.typical
+        typical, structure = jax.tree.flatten(given)
+        units = (
+            quantity.unit
+            for quantity in self.model.quantities("Parameters").values()
+            for _ in range(quantity.size or 1)
+        )
         spread = np.sqrt(np.log1p(self.cv**2))
         columns = []
-        for quantity, value in zip(quantities.values(), typical, strict=True):
+        for unit, value in zip(units, typical, strict=True):
             column = value * np.exp(spread * random.normal(size=PATIENTS))
-            if self.typical is not None and quantity.unit == "1" and 0.0 < value <= 1.0:
+            if self.typical is not None and unit == "1" and 0.0 < value <= 1.0:
                 column = np.where(column > 1.0, 1.0 / column, column)
             column[0] = value
             columns.append(column)
-        return self.model.Parameters(*columns)
+        return jax.tree.unflatten(structure, columns)
 
     @functools.cached_property
     def random_points(self) -> tuple[Any, Any, Any]:
@@ -141,7 +153,8 @@ class Situation:
     def horizon(self) -> float:
         """How long patients are followed, in the model's time unit.
 
-        Raises `ValueError` where nothing changes, so that there is no slowest rate.
+        Raises `ValueError` where nothing changes, so that there is no slowest rate, or where the
+        Jacobian is not finite.
         """
         if self.until is not None:
             return self.until
@@ -151,6 +164,8 @@ class Situation:
                 start[self.model.compartment(action.compartment)] += action.amount
         patient = jax.tree.map(lambda column: column[:1], self.parameters)
         slopes = self.jacobians(np.zeros(1), start[None, None], patient)
+        if not np.isfinite(slopes).all():
+            raise ValueError("derivatives of the rates are not finite at the start, typical values")
         rates = nonzero_rates(np.linalg.eigvals(slopes))
         slowest = np.nanmin(rates) if np.isfinite(rates).any() else np.nan
         if not np.isfinite(slowest):
@@ -226,7 +241,7 @@ def nonzero_rates(eigenvalues: np.ndarray) -> np.ndarray:
 
 
 def _observed(model: Model, components: list[str]) -> Model:
-    ones = model.Parameters(*(1.0 for _ in model.Parameters._fields))
+    ones = model.ones("Parameters")
     outputs = jax.tree.leaves(
         jax.eval_shape(lambda p: model.outputs(0.0, model.initial(p), p), ones)
     )

@@ -93,7 +93,7 @@ def solved(
     """
     parameters = situation.parameters if parameters is None else parameters
     events, pattern = situation.schedule
-    (patients,), batch = np.shape(parameters[0]), LANES * jax.local_device_count()
+    (patients,), batch = np.shape(jax.tree.leaves(parameters)[0]), LANES * jax.local_device_count()
     found = [
         solve(
             model, jax.tree.map(lambda leaf, own=own: leaf[own], parameters), events, pattern,
@@ -242,8 +242,8 @@ def gradient(situation: Situation) -> list[Finding]:
     failed = failures(found.status)
     if failed:
         return [Finding("gradient", "gradient", NOT_OK, None, None, f"by {model.method} {failed}")]
-    names, count = model.Parameters._fields, len(_OFFSETS)
-    columns = np.stack(list(few))
+    names, count = model.numbers("Parameters"), len(_OFFSETS)
+    columns = np.stack(jax.tree.leaves(few))
     # Where a typical value is 0, its relative step would be nothing.
     steps = STEP * np.where(columns != 0.0, np.abs(columns), 1.0)
     around = np.tile(columns[:, :, None, None], (1, 1, len(names), count))
@@ -255,7 +255,7 @@ def gradient(situation: Situation) -> list[Finding]:
         model,
         model.method,
         DIFFERENTIATED_AT,
-        model.Parameters(*around.reshape(len(names), -1)),
+        jax.tree.unflatten(jax.tree.structure(few), list(around.reshape(len(names), -1))),
     )
     if failed := failures(solution.status):
         detail = f"beside the parameters {failed}"
@@ -263,7 +263,7 @@ def gradient(situation: Situation) -> list[Finding]:
     own = [np.repeat(size, shape[1] * shape[2]) for size in sizes]
     values = _mean_square([each.T for each in solution.outputs], own)
     by_differences = (np.asarray(values).reshape(shape) @ np.array(_WEIGHTS)).T * (1.0 / STEP)
-    by_gradient = np.stack(list(found.gradient)) * steps / STEP
+    by_gradient = np.stack(jax.tree.leaves(found.gradient)) * steps / STEP
     size = np.maximum(np.abs(by_differences), np.abs(by_gradient))
     size = np.maximum(size, FLOOR * size.max(axis=0))
     apart = np.abs(by_gradient - by_differences) / np.where(size > 0.0, size, 1.0)

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -41,7 +42,10 @@ def find(name: str) -> Model:
         raise
     except Exception as error:  # whatever the user's file does
         first = (str(error).strip().splitlines() or [""])[0]
-        raise BadInput(f"{name}: cannot be imported: {type(error).__name__}: {first}") from None
+        frames, path = traceback.extract_tb(error.__traceback__), Path(name).resolve()
+        own = [frame for frame in frames if Path(frame.filename) == path]
+        at = f" on line {own[-1].lineno}" if own else ""
+        raise BadInput(f"{name}: cannot be imported{at}: {type(error).__name__}: {first}") from None
     model = getattr(module, "MODEL", None)
     if not isinstance(model, Model):
         raise BadInput(f"{name}: has no MODEL that is an insilico.model.Model")
@@ -180,5 +184,8 @@ def show(report: Report) -> None:
             f"{at['patients']} patients around typical values (CV {at['cv']:.0%}, seed "
             f"{at['seed']}) over {at['until']:g} {model.time_unit}: {actions}"
         )
-    failing = len(report.failing)
-    console.print("All ok." if not failing else f"{failing} not ok.")
+    passed = "All that was checked is ok." if report.undone else "All ok."
+    said = f"{len(report.failing)} not ok." if report.failing else passed
+    if report.undone:
+        said += f" {len(report.undone)} not checked: {report.undone[0].detail}."
+    console.print(said)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from insilico.cli._errors import reported
 from insilico.cli._learning import Restart, carried_out, tell, tell_notes
 from insilico.cli._options import Cache, Config, Debug, Force, Out, Overrides, Seed
+
+if TYPE_CHECKING:
+    from insilico.runs import RunFolder
 
 
 def fit(
@@ -43,4 +48,20 @@ def fit(
         )
         if read.config.method != "nuts":
             typer.echo(f"Approximation: {read.label}; not a sampled posterior")
+        if read.config.mixtures:
+            _tell_subpopulations(folder)
         tell(folder, failure, "fit")
+
+
+def _tell_subpopulations(folder: RunFolder) -> None:
+    """How many subjects most probably belong to each component of each mixture."""
+    for name, node in folder.results("membership")["membership"].children.items():
+        found = node.to_dataset()
+        likeliest = found["most_probable"].values
+        told = [
+            f"{int((likeliest == component).sum())} {component}"
+            for component in found["component"].values
+        ]
+        typer.echo(
+            f"Most probable subpopulation ({name}) of {len(likeliest)} subjects: {', '.join(told)}"
+        )

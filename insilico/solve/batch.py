@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from insilico.model import Model
 from insilico.solve import loops, methods
 from insilico.solve import precision as precision_
+from insilico.solve.aligned import refuse_parameters
 from insilico.solve.blocks import (
     BLOCK,
     LANES,
@@ -25,6 +27,7 @@ from insilico.solve.choosing import MethodChoice, choose_method
 from insilico.solve.courses import Rule
 from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern, check_events
+from insilico.solve.guards import DerivativeError
 from insilico.solve.records import Layout, Records, RecordTable, overlaps
 from insilico.solve.rows import Schedule, Shape, refuse_rule
 from insilico.solve.status import Status
@@ -145,7 +148,8 @@ def solve(
     patients at all, for events that ask for orders without a rule, that are not of the pattern,
     whose times fall or that name a compartment or an input the model does not have, for an event
     table with a rule, for a method that does not go with the model or its noise, and for a driver
-    that cannot do what is asked.
+    that cannot do what is asked. Raises `DerivativeError` for numbers that are traced, which are
+    for `insilico.solve.solve_traced`.
     """
     return submit(
         model, parameters, events, pattern,
@@ -170,6 +174,7 @@ def submit(
     precision: str = "double",
 ) -> Pending:
     """As `solve`, but return as soon as the devices are at work."""
+    refuse_parameters(model, parameters)
     tolerances = tolerances or Tolerances()
     if method == methods.AUTO:
         found = choose_method(
@@ -247,6 +252,12 @@ def prepare(
     unit: int = LANES,
 ) -> Job:
     """Check the arguments of `solve`; of `others`, arrays have the patients' axis last."""
+    given = jax.tree.leaves((parameters, events, others))
+    if any(isinstance(leaf, Tracer) for leaf in given):
+        raise DerivativeError(
+            "numbers are traced, but this solve runs outside of traced programs: under jit, vmap "
+            "or a derivative use solve_traced(..., derivative=...) instead"
+        )
     parameters = columns_of(model, parameters)
     sizes = {leaf.shape[0] for leaf in jax.tree.leaves(parameters) if leaf.ndim}
     if len(sizes) > 1:
@@ -260,7 +271,10 @@ def prepare(
         parameters = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (patients,)), parameters)
         schedule, shape = _laid_out(model, parameters, events)
     elif pattern is None:
-        raise ValueError("events of a schedule need their pattern")
+        raise ValueError(
+            f"events need their pattern, solve(model, parameters, *schedule(model, ...)), or are a "
+            f"table as read_records gives it; found {type(events).__name__} alone"
+        )
     else:
         schedule, shape = events, pattern
         check_events(model, events, pattern)
@@ -354,11 +368,7 @@ def in_blocks(parameters: Any, events: Schedule, others: Any, unit: int = LANES)
 
 def columns_of(model: Model, parameters: Any) -> Any:
     """The model's parameters with every entry an array (), or (patients,), of float64."""
-    if not isinstance(parameters, model.Parameters):
-        raise ValueError(
-            f"parameters of model {model.name} must be its Parameters; "
-            f"found {type(parameters).__name__}"
-        )
+    refuse_parameters(model, parameters)
 
     def column(name: str, value: Any) -> np.ndarray:
         try:

@@ -122,9 +122,12 @@ class Course:
         """
         zero = jnp.zeros(self.lanes, self.dtype)
         own = self.parameters if inputs is None else self.in_force(inputs)
+        initial = self.model.initial(own)
+        self.model.check_declared()
+        self.model.check_state("initial state", initial)
         state = tuple(
             jnp.broadcast_to(leaf, self.lanes).astype(self.dtype)
-            for leaf in jax.tree.leaves(self.model.initial(own))
+            for leaf in jax.tree.leaves(initial)
         )
         finite = jnp.all(jnp.stack([jnp.isfinite(leaf) for leaf in state]), axis=0)
         watch, occurred = nothing_yet(self.model, zero)
@@ -162,7 +165,9 @@ class Course:
     def outputs(self, position: Position, inputs: Components) -> Any:
         """The model's outputs at each lane's time, under its inputs."""
         own = self.in_force(inputs)
-        return self.model.outputs(position.time, self.named(position.state), own)
+        found = self.model.outputs(position.time, self.named(position.state), own)
+        self.model.check_outputs(found)
+        return found
 
     def prepare(self, start: Condition | None = None) -> _Equations:
         """The equations, with what depends on the parameters alone computed here and now.
@@ -178,9 +183,9 @@ class Course:
     ) -> Components:
         """The model's equations as they are stated, with what is infused."""
         named_inputs = self.model.Inputs(*inputs)
-        rates = jax.tree.leaves(
-            self.model.derivative(time, self.named(components), self.parameters, named_inputs)
-        )
+        found = self.model.derivative(time, self.named(components), self.parameters, named_inputs)
+        self.model.check_state("derivative", found)
+        rates = jax.tree.leaves(found)
         for compartment, rate in zip(self.pattern.infused, infusion, strict=True):
             rates[compartment] = rates[compartment] + rate
         # A rate that is the same for all patients may be a plain number.
@@ -205,6 +210,7 @@ class Course:
             assert self.model.diffusion is not None
             inputs = self.model.Inputs(*condition.inputs)
             noise = self.model.diffusion(time, self.named(state), self.parameters, inputs)
+            self.model.check_noise(noise)
             return tuple(
                 jnp.broadcast_to(leaf, self.lanes).astype(self.dtype)
                 for leaf in chosen(structure, noise)
@@ -359,6 +365,12 @@ class Course:
         if self.rule is None or condition.plan is None:
             return condition, given
         orders, after = self.rule.administer(condition.position.time, condition.plan, self.subject)
+        if not isinstance(orders, tuple | list):
+            # The entries of an array would be taken for orders, and one patient's for everybody's.
+            raise TypeError(
+                "administer of a rule must give a tuple of orders, arrays of lanes, and the plan; "
+                f"found {type(orders).__name__} in place of the tuple"
+            )
         for number, order in enumerate(orders):
             given = jnp.where(row.order == number, amount * order, given)
         asked = (row.order >= 0) & (condition.status == Status.OK)

@@ -154,7 +154,7 @@ def schedule(
     **Arguments:**
 
     - `actions`: doses, infusions and inputs; those of one instant act in the order given. One
-      needs no list, nor does one output time.
+      needs no list, nor does one output time. An input is 0 until it is given.
     - `observe`: output times, increasing. An observation at the time of a dose sees the state
       before it.
     - `visits_until`: the last time at which a rule may hold a visit, itself included; a visit at
@@ -175,12 +175,15 @@ def schedule(
       rows; a patient with more of them fails. Default: as many as the model has triggers. Change it
       for events that come again soon, like rescue doses between visits that are weeks apart.
 
-    Raises `ValueError` for times, amounts and values that are not finite, times before `start`, a
-    duration that is not positive, unsorted output times or times of visits, `triggered` below 1 or
-    for a model without triggers, and `KeyError` for an unknown compartment or input.
+    Raises `ValueError` for what is no action, for times, amounts and values that are not finite,
+    times before `start`, a duration that is not positive or too short for the clock to tell,
+    unsorted output times or times of visits, `triggered` below 1 or for a model without triggers,
+    and `KeyError` for an unknown compartment or input.
     """
     raw: list[tuple[float, int, int, float, int]] = []
     for action in [actions] if isinstance(actions, Dose | Infusion | Input) else actions:
+        if not isinstance(action, Dose | Infusion | Input):
+            raise ValueError(f"{action!r} is no action: a Dose, an Infusion or an Input is")
         if not start <= action.time < math.inf:
             raise ValueError(f"{action}: its time must be finite and not before {start}")
         if not math.isfinite(action.value if isinstance(action, Input) else action.amount):
@@ -191,9 +194,16 @@ def schedule(
             case Infusion(time, compartment, amount, duration):
                 if not 0 < duration < math.inf:
                     raise ValueError(f"{action}: an infusion's duration must be above 0")
-                index, rate = model.compartment(compartment), amount / duration
+                index, end = model.compartment(compartment), time + duration
+                if end == time:
+                    raise ValueError(
+                        f"{action}: the clock cannot tell so short a duration at that time; "
+                        f"give a Dose, or let time begin later"
+                    )
+                # What the clock makes of the duration: all of the amount is given.
+                rate = amount / (end - time)
                 raw.append((time, Kind.RATE, index, rate, -1))
-                raw.append((time + duration, Kind.RATE, index, -rate, -1))
+                raw.append((end, Kind.RATE, index, -rate, -1))
             case Input(time, name, value):
                 fields = list(model.Inputs._fields)
                 if name not in fields:

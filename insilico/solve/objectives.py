@@ -14,6 +14,7 @@ from jax import Array
 
 from insilico.model import Model
 from insilico.solve import gradients, guards, loops
+from insilico.solve.aligned import aligned
 from insilico.solve.batch import prepare, put_together
 from insilico.solve.blocks import (
     LANES,
@@ -47,6 +48,16 @@ class Gradients(NamedTuple):
     status: np.ndarray
 
 
+def _one_each(value: Any, lanes: tuple[int, ...]) -> Array:
+    """What an objective gave. Raises `ValueError` unless that is one number a patient."""
+    if jnp.shape(value) != lanes:
+        raise ValueError(
+            f"an objective must give one number a patient, here an array {lanes}; found one of "
+            f"shape {jnp.shape(value)}: sum over times, the first axis, and over nothing else"
+        )
+    return value
+
+
 def value_and_gradient(
     model: Model,
     parameters: Any,
@@ -65,8 +76,11 @@ def value_and_gradient(
     Chunk after chunk is solved and differentiated while its steps are in the cache, on all devices:
     the fastest way to a gradient where each patient's objective depends on its own outputs alone.
 
-    - `objective`, `data`: see `Objective`. One program is compiled for each objective.
+    - `objective`, `data`: see `Objective`. One program is compiled for each objective: define it
+      once, since a function that is made anew at each call is another one.
     - All else as for `insilico.solve.solve`.
+
+    Raises `ValueError` for an objective that is not one number a patient.
     """
     job = prepare(model, parameters, events, pattern, rule, subject, data)
     chosen = loops.reversible(model, method)
@@ -196,7 +210,8 @@ def _gradients_of_block(
             new = iter(moved)
             pairs = itertools.zip_longest(leaves, by_data, fillvalue=False)
             own = [next(new) if moves else leaf for leaf, moves in pairs]
-            return objective(outputs, jax.tree.unflatten(structure, own))
+            found = objective(outputs, jax.tree.unflatten(structure, own))
+            return _one_each(found, walk.status.shape)
 
         moving = [leaf for leaf, moves in zip(leaves, by_data, strict=False) if moves]
         value, pull_value = jax.vjp(valued, walk.outputs, moving)
@@ -247,7 +262,7 @@ def objective_traced(
     numbers = tolerances or Tolerances()
     numbers = numbers.numbers() if isinstance(numbers, Tolerances) else numbers
     name = loops.reversible(model, method)
-    given = guards.guarded("reverse", jax.tree.map(jnp.asarray, (parameters, events, data)))
+    given = guards.guarded("reverse", aligned(model, parameters, events, layout, data))
     leaves, structure = jax.tree.flatten((*given, numbers))
     first, second, third = (len(jax.tree.leaves(part)) for part in given)
     count = first + second + third
@@ -262,7 +277,8 @@ def objective_traced(
     def plain(leaves: list[Array]) -> tuple[Array, Array]:
         parameters, events, data, tolerances, patients = lanes_of(leaves)
         walk = solve_block(model, parameters, events, layout, tolerances, method=name)
-        return objective(walk.outputs, data)[:patients], walk.status[:patients]
+        value = _one_each(objective(walk.outputs, data), walk.status.shape)
+        return value[:patients], walk.status[:patients]
 
     def with_gradient(
         moving: tuple[bool, ...], leaves: list[Array]

@@ -31,6 +31,7 @@ def signals(course: Course, now: Condition) -> Signals:
     def values(time: Array, state: Components) -> Components:
         assert course.model.triggers is not None
         named = course.model.triggers(time, course.named(state), own)
+        course.model.check_triggers(named)
         return tuple(jnp.broadcast_to(value, course.lanes).astype(course.dtype) for value in named)
 
     found = traced(values, position.time, position.state).dependencies()
@@ -75,6 +76,7 @@ def react(course: Course, condition: Condition, row: Events) -> Condition:
     if course.model.react is not None:
         named = course.named(position.state)
         reactions = course.model.react(position.time, named, course.in_force(condition.inputs))
+        course.model.check_reactions(reactions)
     state, status = position.state, condition.status
     above, occurred = list(watch.above), list(condition.occurred)
     for index, (name, trigger) in enumerate(course.model.trigger_fields().items()):

@@ -29,7 +29,8 @@ class Tolerances:
     - `step`: the longest step of a method of fixed steps, in the model's time unit; others do not
       look at it. Default: the model's own.
 
-    Raises `ValueError` for a step that is not above 0.
+    Raises `ValueError` for a tolerance that is negative or no number, a relative one of 1 or more,
+    two that are 0, fewer than one step, and a step that is not above 0.
     """
 
     relative: float = 1e-6
@@ -38,6 +39,15 @@ class Tolerances:
     step: float | None = None
 
     def __post_init__(self) -> None:
+        # With these a solve would fail, or control no error, and say nothing of why.
+        if not 0 <= self.relative < 1:
+            raise ValueError(f"relative must be from 0 to below 1; found {self.relative}")
+        if not 0 <= self.absolute < math.inf:
+            raise ValueError(f"absolute must be finite and not below 0; found {self.absolute}")
+        if self.relative == self.absolute == 0:
+            raise ValueError("relative and absolute are both 0: no step is as exact as that")
+        if not self.max_steps >= 1:
+            raise ValueError(f"max_steps must be at least 1; found {self.max_steps}")
         if self.step is not None and not 0 < self.step < math.inf:
             raise ValueError(f"step must be a time above 0; found {self.step}")
 

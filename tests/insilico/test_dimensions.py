@@ -1,6 +1,8 @@
 """Every model's equations agree with its units, and a wrong model is found out."""
 
 import dataclasses
+import subprocess
+import sys
 from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
@@ -193,3 +195,23 @@ def test_the_error_names_the_model_the_line_and_every_place():
     assert "model sound" in message
     assert f"derivative: line {line}: add of mass and length^3" in message
     assert f"derivative: line {line + 1}: exp of time" in message
+
+
+def test_units_of_vectors_are_checked_in_a_process_that_imported_nothing_else():
+    """Vectors are nodes of JAX's trees only once that is told to JAX."""
+    program = (
+        "from insilico.model import Model, Quantity\n"
+        "from insilico.vocabulary import Value, Vector\n"
+        "from typing import Annotated, NamedTuple\n"
+        "class State(NamedTuple):\n"
+        "    chain: Annotated[Vector, Quantity('mg', 'drug', size=2)]\n"
+        "class Parameters(NamedTuple):\n"
+        "    rate: Annotated[Value, Quantity('1/h', 'transit')]\n"
+        "start = lambda p: State(Vector(0.0, 0.0))\n"
+        "rates = lambda t, s, p, i: State(-p.rate * s.chain)\n"
+        "model = Model('m', '', '', State, Parameters, State, start, rates, lambda t, s, p: s)\n"
+        "from insilico.dimensions import check_dimensions\n"
+        "check_dimensions(model)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr

@@ -47,6 +47,20 @@ def test_quantities_are_those_of_the_annotations_in_order():
     assert MODEL.quantities("Inputs") == {} and MODEL.Inputs is NoInputs
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"negligible": -1.0}, "drug: negligible must be finite and not below 0; found -1.0"),
+        ({"negligible": float("nan")}, "drug: negligible must be finite"),
+        ({"size": 0}, "drug: size must be at least 1; found 0"),
+        ({"lowest": float("-inf")}, "drug: lowest must be finite; found -inf"),
+    ],
+)
+def test_a_quantity_that_says_nothing_is_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        Quantity("mg", "drug", **wrong)
+
+
 def test_components_are_the_state_laid_flat():
     assert MODEL.components() == ["gut", "transit[0]", "transit[1]", "transit[2]", "central"]
     assert MODEL.negligible() == (0.5, 2.0, 2.0, 2.0, 1.0)

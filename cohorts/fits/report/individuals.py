@@ -41,7 +41,7 @@ def section(view: View) -> Section:
 def _figure(view: View, output: str, subjects: range, key: str) -> Figure:
     curves = view.group("curves").sel(output=output)
     data = view.of_output(output)
-    panels = Panels([f"Subject {view.subjects[s]}" for s in subjects], across=4, height=150)
+    panels = Panels([_title(view, s) for s in subjects], across=4, height=150)
     times = curves["curve_time"].values
     traces: list[dict[str, Any]] = []
     for number, subject in enumerate(subjects):
@@ -78,9 +78,17 @@ def _figure(view: View, output: str, subjects: range, key: str) -> Figure:
         f"{view.output_label(output)} of single subjects",
         "Measured values of single subjects with the curves that were fitted to them.",
         f"Line and ribbon: mean and {view.percent} interval of the subject's own curve; dotted: a "
-        "subject with the same covariates and doses and no random effects. Measured values scatter "
-        "about the curve by the residual error, which the ribbon does not hold.",
+        "subject with the same covariates and doses"
+        + (" in the most probable subpopulation" if view.mixtures else "")
+        + " and no random effects. Measured values scatter about the curve by the residual error, "
+        "which the ribbon does not hold.",
         "/curves, /observed_data",
         {"data": traces, "layout": layout},
         panels.total_height,
     )
+
+
+def _title(view: View, subject: int) -> str:
+    """Who it is, and of a mixture to which subpopulation it most probably belongs."""
+    names = [str(of["most_probable"].values[subject]) for of in view.mixtures.values()]
+    return f"Subject {', '.join([view.subjects[subject], *names])}"

@@ -15,6 +15,7 @@ from cohorts.fits.report import (
     chains,
     described,
     individuals,
+    membership,
     parameters,
     predictive,
     sensitivity,
@@ -42,6 +43,7 @@ def render(tree: xr.DataTree, fit: Fit, manifest: Mapping[str, Any] | None = Non
     view = View(tree, fit)
     sections = [
         parameters.section(view),
+        *membership.sections(view),
         individuals.section(view),
         predictive.section(view),
         sensitivity.section(view),

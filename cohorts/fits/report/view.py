@@ -194,6 +194,13 @@ class View(PosteriorView):
         return [name for name in model.quantities("Parameters") if f"eta_{name}" in posterior]
 
     @functools.cached_property
+    def mixtures(self) -> Mapping[str, xr.Dataset]:
+        """Of each mixture, how probable its components are for each subject."""
+        told = self.tree.groups
+        names = [name for name in self.fit.config.mixtures if f"/membership/{name}" in told]
+        return {name: self.group(f"membership/{name}") for name in names}
+
+    @functools.cached_property
     def observations(self) -> Mapping[str, np.ndarray]:
         """Columns of the measured values and of what was predicted of them, (observations,)."""
         together = {**self.group("observed_data"), **self.group("predictions")}
@@ -220,6 +227,7 @@ def labelled(name: str) -> str:
         ("typical_", "Typical"),
         ("occasion_sd_", "Between-occasion sd of"),
         ("sd_", "Between-subject sd of"),
+        ("shares_", "Share of"),
     ):
         if name.startswith(prefix):
             return f"{words} {name.removeprefix(prefix).replace('_', ' ')}"

@@ -38,22 +38,25 @@ def filled(
     time: np.ndarray,
     interpolation: Interpolation,
 ) -> np.ndarray:
-    """A covariate with its missing values filled from the patient's others."""
+    """A covariate with its missing values filled from the patient's others.
+
+    `patient` numbers each row's patient from 0, whose rows stand together and have one value at
+    least. Where a reset turned the clock back between two values, their line goes no further.
+    """
     if not np.any(missing):
         return values
-    result = values.copy()
-    for group in np.unique(patient[missing]):
-        rows = np.flatnonzero(patient == group)
-        known = rows[~missing[rows]]
-        if interpolation == "linear":
-            result[rows] = np.where(
-                missing[rows], np.interp(time[rows], time[known], values[known]), values[rows]
-            )
-            continue
-        # The nearest known value in the direction it is carried; at the ends, the only one near.
-        if interpolation == "nocb":
-            place = np.searchsorted(known, rows, side="left")
-        else:
-            place = np.searchsorted(known, rows, side="right") - 1
-        result[rows] = values[known[np.clip(place, 0, len(known) - 1)]]
-    return result
+    rows = np.arange(len(values))
+    # The nearest known row in each direction; at a patient's ends, the only one near.
+    before = np.maximum.accumulate(np.where(missing, -1, rows))
+    after = np.minimum.accumulate(np.where(missing, len(rows), rows)[::-1])[::-1]
+    none_before = before < np.searchsorted(patient, patient, side="left")
+    none_after = after >= np.searchsorted(patient, patient, side="right")
+    before = np.where(none_before, after, before)
+    after = np.where(none_after, before, after)
+    if interpolation == "nocb":
+        return values[after]
+    if interpolation == "locf":
+        return values[before]
+    length = time[after] - time[before]
+    passed = np.where(length > 0, time - time[before], 0.0) / np.where(length > 0, length, 1.0)
+    return values[before] + np.clip(passed, 0.0, 1.0) * (values[after] - values[before])

@@ -38,6 +38,9 @@ NAMES = {
 """What a column means, and NONMEM's name for it."""
 
 OBSERVATION, DOSE, OTHER, RESET, RESET_AND_DOSE, REPLACEMENT = 0, 1, 2, 3, 4, 8
+LARGEST_SHIFT = 1e-3
+"""By this share the rounding of the clock may change an infusion's duration, and so its dose."""
+
 EVENTS = (OBSERVATION, DOSE, OTHER, RESET, RESET_AND_DOSE, REPLACEMENT)
 
 
@@ -144,7 +147,8 @@ def read_records(
       in the compartment's.
     - `covariates`: for each input of the model, the column it follows, with `Covariate` where that
       is to be otherwise than by next observation carried backward.
-    - `columns`: other names than NONMEM's, by meaning: `{"time": "hours"}`; see `NAMES`.
+    - `columns`: other names than NONMEM's, by meaning: `{"time": "hours"}`; see `NAMES`. A name
+      that differs from NONMEM's by small letters alone has to be said, too.
 
     Raises `RecordsError`, which lists every mistake with its row, and `ValueError` for an
     interpolation or a meaning of a column that there is not.
@@ -199,7 +203,7 @@ class _Reader:
         resets = np.isin(event, (RESET, RESET_AND_DOSE))
         compartment = self._compartments(doses | (event == REPLACEMENT), event)
         self._check_times(patient, time, resets)
-        self._check_doses(event, doses, no_amount, amount, rate, additional, interval, steady)
+        self._check_doses(time, event, doses, no_amount, amount, rate, additional, interval, steady)
         self._check_modelled(doses, rate, compartment)
         values, interpolations = self._covariates(patient, time)
         if self.mistakes:
@@ -214,6 +218,7 @@ class _Reader:
     def _check_shape(self) -> None:
         if self.names["time"] not in self.raw:
             self.mistakes.append(Mistake(0, self.names["time"], "there is no such column"))
+        self._check_capitals()
         for meaning, name in self.names.items():
             if name != NAMES[meaning] and name not in self.raw:
                 self.mistakes.append(Mistake(0, name, "there is no such column"))
@@ -227,10 +232,26 @@ class _Reader:
         if self.mistakes:
             raise RecordsError(self.mistakes)
 
+    def _check_capitals(self) -> None:
+        """A column of the right name in other letters would be passed over: doses, not given."""
+        used = {*self.names.values(), *(entry.column for entry in self.covariates.values())}
+        for meaning, name in self.names.items():
+            for other in self.raw:
+                if other not in used and name not in self.raw and other.upper() == name.upper():
+                    told = f"is not read: say columns={{{meaning!r}: {other!r}}}, or leave it out"
+                    self.mistakes.append(Mistake(0, other, told))
+
     def _patients(self) -> tuple[np.ndarray, tuple[Any, ...]]:
         if self.names["patient"] not in self.raw:
             return np.zeros(self.length, int), (1,)
         identity = self.raw[self.names["patient"]]
+        if identity.dtype.kind in "fO":
+            import pandas as pd
+
+            # Nothing equals NaN, and so each such row would be another patient.
+            missing = pd.isna(identity)
+            self.wrong(missing, "patient", "is missing")
+            identity = identity[np.maximum.accumulate(np.where(missing, 0, np.arange(self.length)))]
         starts = np.concatenate([[True], identity[1:] != identity[:-1]])
         labels, seen = identity[starts].tolist(), set()
         again = np.zeros(self.length, bool)
@@ -304,6 +325,7 @@ class _Reader:
 
     def _check_doses(
         self,
+        time: np.ndarray,
         event: np.ndarray,
         doses: np.ndarray,
         no_amount: np.ndarray,
@@ -334,6 +356,14 @@ class _Reader:
         self.wrong(
             doses & ((additional < 0) | (additional % 1 != 0)), "additional",
             "is {}; it must be a whole number, 0 or more", additional,
+        )  # fmt: skip
+        infused = doses & (rate > 0) & (amount > 0)
+        duration = np.where(infused, amount, 1.0) / np.where(infused, rate, 1.0)
+        told = (time + duration) - time
+        self.wrong(
+            infused & (np.abs(told - duration) > LARGEST_SHIFT * duration), "rate",
+            "is {}, but an infusion of {} is too short for the clock at TIME {}; 0 gives a bolus",
+            rate, duration, time,
         )  # fmt: skip
         nothing = doses & (amount == 0) & ~no_amount
         constant = nothing & (steady > 0) & (interval == 0)
@@ -397,11 +427,11 @@ class _Reader:
                 self.mistakes.append(Mistake(0, entry.column, "there is no such column"))
                 continue
             found, missing = self._numbers(entry.column)
-            empty = [group for group in np.unique(patient) if np.all(missing[patient == group])]
-            for group in empty:
-                row = int(np.flatnonzero(patient == group)[0]) + 1
-                self.mistakes.append(Mistake(row, entry.column, "the patient has no value at all"))
-            if not empty:
+            empty = np.flatnonzero(np.bincount(patient, ~missing) == 0)
+            for row in np.searchsorted(patient, empty).tolist():
+                told = "the patient has no value at all"
+                self.mistakes.append(Mistake(row + 1, entry.column, told))
+            if not empty.size:
                 found = filled(found, missing, patient, time, entry.interpolation)
             values.append(found)
             interpolations.append(entry.interpolation)
@@ -412,13 +442,5 @@ def declared_dosing(model: Model) -> dict[str, Dosing]:
     """Which compartments' dosing the model states, at parameters and inputs of 1: names matter."""
     if model.dosing is None:
         return {}
-
-    def ones(group: str) -> Any:
-        from insilico.vocabulary import Vector
-
-        fields = model.quantities(group).values()
-        values = (1.0 if field.size is None else Vector(*[1.0] * field.size) for field in fields)
-        return getattr(model, group)(*values)
-
-    inputs = ones("Inputs") if model.Inputs._fields else model.Inputs()
-    return model.dosing(ones("Parameters"), inputs)
+    inputs = model.ones("Inputs") if model.Inputs._fields else model.Inputs()
+    return model.dosing(model.ones("Parameters"), inputs)

@@ -23,11 +23,13 @@ class Predicted(NamedTuple):
 
 
 class Data(NamedTuple):
-    """`at`: (records, …, subjects), where; `value`, `measured`: (records, subjects)."""
+    """`at`: (records, …, subjects), where; `value`, `measured`: (records, subjects); `component`:
+    (subjects,), of a mixture, where it is known."""
 
     at: Any
     value: Any
     measured: Any
+    component: Any = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +39,10 @@ class Normal:
 
     subjects: int
     effects: tuple[str, ...] = ("first", "second")
+    components: int = 1
+
+    def by_component(self, data: Data) -> tuple[Any, Any]:
+        raise AssertionError("not asked for without a mixture")
 
     def log_prior(self, theta: Array) -> Array:
         return -0.5 * jnp.sum(jnp.square(theta - 0.1))
@@ -85,6 +91,36 @@ class Linear(Normal):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Mixture(Linear):
+    """The linear model in two components: in the second the first effect lies `theta[5]` further
+    on, and the logit of its share is `theta[6]`."""
+
+    components: int = 2
+
+    def by_component(self, data: Data) -> tuple[Any, Any]:
+        both = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf], axis=-1), data)
+        component = jnp.repeat(jnp.arange(2), self.subjects)
+        lanes = dataclasses.replace(self, subjects=2 * self.subjects)
+        return lanes, both._replace(component=component)
+
+    def log_effects(self, theta: Array, x: Array, data: Data) -> Array:
+        second = data.component == 1
+        moved = x - jnp.array([[1.0], [0.0]]) * jnp.where(second, theta[5], 0.0)
+        share = jax.nn.log_sigmoid(jnp.where(second, theta[6], -theta[6]))
+        return share + super().log_effects(theta, moved, data)
+
+    def of_components(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """Share times marginal likelihood, in closed form, as logarithms, (2, subjects)."""
+        moved = theta + np.array([theta[5], *np.zeros(len(theta) - 1)])
+        shares = -np.logaddexp(0.0, [theta[6], -theta[6]])
+        each = [Linear.log_marginal(self, of, data) for of in (theta, moved)]
+        return shares[:, None] + np.stack(each)
+
+    def log_marginal(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        return np.logaddexp(*self.of_components(theta, data))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Decay(Normal):
     """Values that decay in time, with proportional error: exp(x[0]) exp(-exp(x[1]) t).
 
@@ -110,6 +146,18 @@ def linear(subjects: int = 4, records: int = 5) -> tuple[Linear, np.ndarray, Dat
     measured[-1, -1] = False
     data = Data(at, rng.normal(size=(records, subjects)), measured)
     return Linear(subjects), np.array([0.3, -0.2, -0.4, 0.1, -0.6]), data
+
+
+def mixture(subjects: int = 6, apart: float = 3.0) -> tuple[Mixture, np.ndarray, Data]:
+    """Subjects of the linear mixture, every third of the second component."""
+    _, theta, data = linear(subjects)
+    theta = np.array([*theta, apart, np.log(0.5)])
+    rng = np.random.default_rng(4)
+    x = theta[:2, None] + np.exp(theta[2:4, None]) * rng.normal(size=(2, subjects))
+    x[0] += apart * (np.arange(subjects) % 3 == 2)
+    noise = np.exp(theta[4]) * rng.normal(size=data.value.shape)
+    data = data._replace(value=np.einsum("rks,ks->rs", data.at, x) + noise)
+    return Mixture(subjects), theta, data
 
 
 def decay(subjects: int = 5, records: int = 6, **changes: Any) -> tuple[Decay, np.ndarray, Data]:

@@ -173,7 +173,8 @@ def test_the_numpyro_model_of_a_mixture_says_who_belongs_where(oral, weighed):
     assert sites["speed"]["type"] == "deterministic"
     assert [frame.name for frame in sites["speed"]["cond_indep_stack"]] == ["subject"]
     assert list(sites["speed"]["value"]) == [0, 0, 0]
-    assert np.all(sites["probability_speed"]["value"] > 0.99)
+    assert np.all(sites["probability_speed"]["value"][0] > 0.99)
+    np.testing.assert_allclose(sites["probability_speed"]["value"].sum(axis=0), 1.0, rtol=1e-12)
     # One alone is as slow as the others of its kind.
     values["log_clearance"] = jnp.log(jnp.array([2.8, 0.028, 2.8]))
     with handlers.seed(rng_seed=0), handlers.substitute(data=values):

@@ -23,9 +23,10 @@ OCCASIONS = (2, 1, 3, 2)
 """Of each subject."""
 
 
-def population(**parameters: Any) -> Population:
+def population(mixtures: Any = None, **parameters: Any) -> Population:
     """Numbers that are known, but for these parameters."""
     content = {
+        "mixtures": mixtures or {},
         "population": {
             "absorption_rate": {"typical": "1.5 1/h"},
             "clearance": {"typical": "2.8 L/h"},
@@ -88,7 +89,11 @@ def linear() -> tuple[Joint, Any, np.ndarray]:
 
 def log_marginal(theta: np.ndarray, names: tuple[str, ...], logs: np.ndarray) -> np.ndarray:
     """In closed form: all logarithms of a subject are normal together."""
-    value = dict(zip(names, np.exp(theta), strict=True))
+    return log_marginal_of(dict(zip(names, np.exp(theta), strict=True)), logs)
+
+
+def log_marginal_of(value: Any, logs: np.ndarray) -> np.ndarray:
+    """The same by the values of the parameters."""
     result = []
     for number, own in zip(OCCASIONS, logs, strict=True):
         y = own[:number].ravel()
@@ -134,6 +139,38 @@ def test_so_is_its_gradient_by_either_method(linear, method, quickly):
             log_marginal(np.asarray(theta) + move, joint.names, logs) for move in (step, -step)
         )
         np.testing.assert_allclose(gradient[place], (there - back) / 2e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["laplace", "focei"])
+def test_so_is_that_of_a_mixture_of_linear_models(linear, method, quickly):
+    """Volumes of two subpopulations, each log-normal between subjects and between occasions."""
+    _, _, logs = linear
+    factors = {"large": {"kind": "log_normal", "median": 1.5, "sd": 0.5}}
+    size = {"kind": "categorical", "reference": "small", "factors": factors}
+    mixed = population(
+        {"size": {"kind": "dirichlet", "concentrations": {"small": 2, "large": 2}}},
+        central_volume={**VOLUME, "covariates": {"size": size}},
+        # So slow that nothing is left of it after 1e-7 h.
+        clearance={"typical": "1e-6 L/h"},
+    )
+    joint, data = Joint.of(mixed, patients(measured(AT_ONCE, np.exp(logs), OCCASIONS)))
+    shares = {"shares_size": np.array([0.7, 0.3]), "size_large_on_central_volume": 1.4}
+    theta = joint.unconstrained({**THETA, **shares})
+
+    def exact(theta: Any) -> np.ndarray:
+        value = {name: np.asarray(of) for name, of in joint.constrained(theta).items()}
+        large = value["typical_central_volume"] * value["size_large_on_central_volume"]
+        each = (value, {**value, "typical_central_volume": large})
+        both = [log_marginal_of(of, logs) for of in each] + np.log(value["shares_size"])[:, None]
+        return np.logaddexp(*both)
+
+    found, gradient = quickly(lambda theta: scores(joint, theta, data, method=method))(theta)
+    np.testing.assert_allclose(found.value, exact(theta), rtol=1e-8)
+    for place in range(len(theta)):
+        step = 1e-5 * np.eye(len(theta))[place]
+        slope = (exact(theta + step) - exact(theta - step)) / 2e-5
+        np.testing.assert_allclose(gradient[place], slope, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Annotated, NamedTuple
 
 import jax
@@ -14,9 +15,10 @@ from insilico.checks.kinks import crossed
 from insilico.model import Balance, Model, NoInputs, Quantity
 from insilico.solve import Dose
 from insilico.testing import check_model
-from insilico.vocabulary import Value, maximum
+from insilico.vocabulary import Value, Vector, maximum
 
 TWO = models.get("two_compartment")
+TYPICAL = TWO.typical
 
 
 class State(NamedTuple):
@@ -159,6 +161,41 @@ def _(primals, tangents):
     return _misled(*primals), 1.0001 * 2.0 * primals[0] * tangents[0]
 
 
+@pytest.mark.parametrize(
+    ("loss", "mended_by"),
+    [
+        (lambda s, p: p.elimination if s.central > 1.0 else 0.0, "where(condition, a, b)"),
+        (lambda s, p: p.elimination * math.exp(-s.central), "insilico.vocabulary"),
+    ],
+)
+def test_equations_of_one_patient_alone_are_told_how_to_be_of_many(loss, mended_by):
+    wrong = dataclasses.replace(
+        STIFF, derivative=lambda time, s, p, inputs: State(-loss(s, p) * s.central, 0.0 * s.bound)
+    )
+    assert mended_by in check(wrong, only=["structure"]).findings[0].detail
+
+
+class Rates(NamedTuple):
+    rates: Annotated[Vector, Quantity("1/h", "elimination and binding", size=2)]
+
+
+def test_parameters_of_several_numbers_are_checked_one_by_one():
+    def derivative(time, s, p, inputs):
+        bound = p.rates[1] * (s.central - s.bound)
+        return State(-_misled(p.rates[0]) * s.central - bound, bound)
+
+    wrong = dataclasses.replace(
+        STIFF, Parameters=Rates, derivative=derivative, method="tsit5",
+        typical=Rates(Vector(0.5, 1.0)), balances=(),
+        initial=lambda p: State(100.0 + 0.0 * p.rates[0], 0.0 * p.rates[0]),
+    )  # fmt: skip
+    report = check(wrong, only=[*CHEAP, "gradient"], until=10.0)
+    assert "in rates[0]" in _only(report, "gradient").detail
+    # The square of a rate is no rate: that is told, too.
+    assert {each.what for each in report.failing} == {"units", "gradient"}
+    assert report.situation["typical"] == {"rates[0]": 0.5, "rates[1]": 1.0}
+
+
 def test_a_wrong_derivative_is_found_by_finite_differences():
     def derivative(time, s, p, inputs):
         return State(-_misled(p.elimination) * s.central, 0.0 * s.bound)
@@ -192,6 +229,14 @@ def test_without_typical_values_what_solves_is_skipped():
     skipped = {each.check for each in report.findings if each.verdict == SKIPPED}
     assert skipped == {"stiffness", "solvers", "gradient", "lanes", "compilation"}
     assert all("typical" in each.detail for each in report.findings if each.verdict == SKIPPED)
+    assert {each.check for each in report.undone} == skipped
+
+
+def test_a_test_does_not_pass_on_what_it_could_not_check():
+    unstated = dataclasses.replace(TWO, typical=None)
+    with pytest.raises(AssertionError, match="gradient: skipped: no typical values"):
+        check_model(unstated)
+    check_model(unstated, only=CHEAP)
 
 
 def test_patients_are_log_normal_around_the_typical_one_and_shares_stay_shares():
@@ -218,6 +263,14 @@ def test_the_horizon_follows_the_slowest_rate_and_the_dose_its_compartment():
     assert "no rate at the start" in report.findings[0].detail
 
 
+def test_equations_that_are_not_finite_are_told_so():
+    broken = dataclasses.replace(
+        STIFF, derivative=lambda time, s, p, inputs: State(-p.elimination / s.bound, 0.0 * s.bound)
+    )
+    report = check(broken, only=["stiffness"])
+    assert "not finite at the start" in report.findings[0].detail
+
+
 def test_a_report_is_plain_data():
     data = json.loads(json.dumps(check(TWO, only=CHEAP).as_data(), allow_nan=False))
     assert data["model"] == "two_compartment" and data["ok"] is True
@@ -232,6 +285,11 @@ def test_a_report_is_plain_data():
         ({"cv": 0.0}, "cv must be above 0; found 0.0"),
         ({"until": -1.0}, "until must be above 0"),
         ({"typical": (1.0,)}, "must be its Parameters; found tuple"),
+        (
+            {"typical": TYPICAL._replace(clearance=np.nan)},
+            "numbers; found nan for clearance",
+        ),
+        ({"typical": TYPICAL._replace(clearance="4")}, "numbers; found '4' for clearance"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(options, message):

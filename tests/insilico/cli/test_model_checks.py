@@ -38,6 +38,20 @@ def test_a_model_of_a_file_that_is_wrong_ends_with_1_and_says_so_as_data(cli):
     assert "1 not ok." in cli("models", "check", "leaky.py", "--only", "balances").output
 
 
+def test_what_could_not_be_checked_is_not_called_ok(cli):
+    Path("leaky.py").write_text(LEAKY)
+    answer = cli("models", "check", "leaky.py", "--only", "units", "--only", "gradient")
+    assert answer.code == 0
+    assert "All that was checked is ok. 1 not checked: no typical values" in answer.output
+
+
+def test_a_file_that_cannot_be_imported_is_told_with_its_line(cli):
+    Path("broken.py").write_text("from insilico.models import get\n\nMODEL = get(1 / 0)\n")
+    answer = cli("models", "check", "broken.py")
+    assert answer.code == 2
+    assert "broken.py: cannot be imported on line 3: ZeroDivisionError" in answer.errors
+
+
 def test_a_model_of_a_module_is_found_from_the_folder(cli, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     Path("ours").mkdir()
@@ -61,7 +75,7 @@ def test_parameters_come_from_a_file_and_then_from_the_line(cli):
     [
         (["two_compartmant"], 'did you mean "two_compartment"?'),
         (["nowhere.py"], "nowhere.py: cannot be read: no such file"),
-        (["broken.py"], "broken.py: cannot be imported: NameError: name 'nothing'"),
+        (["broken.py"], "broken.py: cannot be imported on line 1: NameError: name 'nothing'"),
         (["empty.py"], "empty.py: has no MODEL"),
         (["no.such.module"], "cannot be imported: ModuleNotFoundError"),
         (["one_compartment", "--set", "clearence=1"], 'did you mean "clearance"?'),

@@ -239,6 +239,15 @@ def test_visits_at_stated_times_have_a_slot_each_before_a_dose_of_that_time(one_
     assert pattern.slots == (True, False, True, False, True)
 
 
+def test_an_infusion_gives_all_of_its_amount_however_late_and_short(one_compartment):
+    # A million hours on the clock counts in 1.2e-10 h, and a stated duration is 7 % off.
+    events, _ = schedule(one_compartment, Infusion(1e6, "central", 100.0, 5e-10))
+    start, end = events.time
+    assert end - start != 5e-10
+    assert events.amount[0] * (end - start) == pytest.approx(100.0, rel=1e-15)
+    assert events.amount[1] == -events.amount[0]
+
+
 @pytest.mark.parametrize(
     ("actions", "observe", "options", "error", "message"),
     [
@@ -247,6 +256,8 @@ def test_visits_at_stated_times_have_a_slot_each_before_a_dose_of_that_time(one_
         ([Dose(np.inf, "depot", 1.0)], [], {}, ValueError, "finite"),
         ([Infusion(0.0, "central", 1.0, 0.0)], [], {}, ValueError, "duration"),
         ([Infusion(0.0, "central", 1.0, np.nan)], [], {}, ValueError, "duration"),
+        ([(0.0, "depot", 1.0)], [], {}, ValueError, "is no action"),
+        ([Infusion(1e6, "central", 1.0, 1e-12)], [], {}, ValueError, "so short a duration"),
         ([], [2.0, 1.0], {}, ValueError, "increasing"),
         ([], [-1.0], {}, ValueError, "not before 0"),
         ([], [np.nan], {}, ValueError, "finite"),

@@ -382,6 +382,7 @@ def test_the_kernel_is_chosen_for_event_tables(records, monkeypatch):
     parameters = MODEL.Parameters(*(np.ones(2) for _ in TYPICAL))
     table, layout = records.laid_out()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(kernel_check, "fault", lambda: None)
     chosen = choose_driver(MODEL, parameters, table, layout)
     assert chosen.driver == "kernel" and chosen.words is not None
 

@@ -338,6 +338,9 @@ class Wrong(NamedTuple):
 def test_a_model_that_is_not_what_it_declares_is_told_so(change, message):
     with pytest.raises(TypeError, match=message):
         dataclasses.replace(TUMOUR, **change).check_structure(ONE)
+    # A solve says so too, instead of going on without what it does not find.
+    with pytest.raises(TypeError, match=message):
+        solve(dataclasses.replace(TUMOUR, **change), ONE, *schedule(TUMOUR, observe=[1.0]))
 
 
 def test_a_trigger_needs_a_description():

@@ -304,6 +304,20 @@ def test_a_visit_without_a_slot_is_a_failure_at_the_end_too(regular):
     assert times.tolist() == [47.0, 47.125, 47.25]
 
 
+def test_an_order_that_is_no_tuple_of_orders_is_refused(one_compartment):
+    class Bare(Titration):
+        def administer(self, time, plan, subject):
+            return plan.memory.level, plan
+
+    subject = {name: np.ones(2) for name in ("first", "target")} | {"noise": np.ones((10, 2))}
+    events, pattern = schedule(
+        one_compartment, DAILY[:1], observe=[1.0], visits_until=1.0, shortest_recheck=7.0
+    )
+    with pytest.raises(TypeError, match="must give a tuple of orders"):
+        parameters = one_compartment.Parameters(*TYPICAL)
+        solve(one_compartment, parameters, events, pattern, rule=Bare(), subject=subject)
+
+
 def test_a_failed_patient_holds_no_more_visits(one_compartment):
     events, pattern = schedule(
         one_compartment, [Dose(12.0, "depot", 1.0)], visits_until=24.0, shortest_recheck=6.0

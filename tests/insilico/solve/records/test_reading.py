@@ -37,6 +37,7 @@ MISTAKES = [
     ({"TIME": {2: np.inf, 3: "1e999"}}, ["row 2, TIME", "row 3, TIME"]),
     ({"TIME": {5: "."}}, ["row 5, TIME: is missing"]),
     ({"ID": {3: 3, 4: 1}}, ["row 4, ID: 1 appears again"]),
+    ({"ID": {3: None, 5: np.nan}}, ["row 3, ID: is missing", "row 5, ID: is missing"]),
     ({"EVID": {2: 5}}, ["row 2, EVID: is 5; it may be"]),
     ({"EVID": {2: 1.5}}, ["row 2, EVID: is 1.5"]),
     ({"EVID": {2: "."}}, ["row 2, EVID: is missing"]),
@@ -48,6 +49,7 @@ MISTAKES = [
     ({"RATE": {1: -0.5}}, ["row 1, RATE: is -0.5; it may be"]),
     ({"RATE": {1: 10}, "AMT": {1: 0}}, ["row 1, RATE: is 10 with AMT 0"]),
     ({"RATE": {1: -1}}, ["row 1, RATE: is -1, but model one_compartment has no dosing rate"]),
+    ({"RATE": {1: 1e18}, "TIME": {1: 1.0}}, ["row 1, RATE: is 1e+18, but an infusion of 1e-16"]),
     ({"RATE": {4: -2}}, ["row 4, RATE: is -2, but model one_compartment has no dosing duration"]),
     ({"ADDL": {1: 2}}, ["row 1, II: must be above 0 with ADDL 2"]),
     ({"ADDL": {1: -5}, "II": {1: 12}}, ["row 1, ADDL: is -5; it must be a whole number"]),
@@ -107,6 +109,16 @@ def test_what_is_no_table_is_refused(data, expected):
         read_records(MODEL, data)
 
 
+def test_a_column_that_differs_by_its_letters_alone_is_not_passed_over():
+    table = {"TIME": [0, 1], "amt": [5, 0], "Rate": [1, 0], "dv": [0, 1]}
+    with pytest.raises(RecordsError) as raised:
+        read_records(MODEL, table)
+    assert [mistake.column for mistake in raised.value.mistakes] == ["amt", "Rate"]
+    assert "say columns={'amount': 'amt'}" in str(raised.value)
+    read = read_records(MODEL, table, columns={"amount": "amt", "rate": "Rate"})
+    assert read.columns.amount.tolist() == [5.0, 0.0]
+
+
 def test_unknown_meanings_and_interpolations_are_refused(lagged):
     with pytest.raises(ValueError, match="there is no 'dose'; there are patient, time"):
         read_records(MODEL, GOOD, columns={"dose": "AMT"})
@@ -156,6 +168,27 @@ def test_missing_covariates_are_filled_from_the_patients_others(lagged, interpol
     table = {"TIME": [0, 1, 2, 4, 6], "AMT": [1, 0, 0, 0, 0], "E": [".", 2.0, np.nan, 5.0, None]}
     records = read_records(lagged, table, covariates={"effect": Covariate("E", interpolation)})
     assert records.columns.values[0].tolist() == expected
+
+
+@pytest.mark.parametrize("interpolation", ["nocb", "locf", "linear"])
+def test_missing_covariates_are_filled_from_the_same_patient_alone(lagged, interpolation):
+    table = {
+        "ID": [1, 1, 1, 2, 2, 3, 3, 3, 3],
+        "TIME": [0, 1, 2, 0, 3, 2, 4, 0, 1],
+        "EVID": [0, 0, 0, 0, 0, 0, 0, 3, 0],
+        "E": [1.0, np.nan, np.nan, np.nan, 7.0, 2.0, np.nan, np.nan, 5.0],
+    }
+    records = read_records(lagged, table, covariates={"effect": Covariate("E", interpolation)})
+    # The third patient's clock runs to 4 and starts again: no line reaches beyond its two values.
+    between = {"nocb": [5.0, 5.0], "locf": [2.0, 2.0], "linear": [2.0, 2.0]}[interpolation]
+    assert records.columns.values[0].tolist() == [1.0, 1.0, 1.0, 7.0, 7.0, 2.0, *between, 5.0]
+
+
+def test_patients_without_any_value_of_a_covariate_are_all_told(lagged):
+    table = {"ID": [1, 1, 2, 3], "TIME": [0, 1, 0, 0], "E": [np.nan, np.nan, 1.0, np.nan]}
+    with pytest.raises(RecordsError) as raised:
+        read_records(lagged, table, covariates={"effect": "E"})
+    assert [mistake.row for mistake in raised.value.mistakes] == [1, 4]
 
 
 def test_dosing_has_units_too(lagged):
