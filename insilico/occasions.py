@@ -23,7 +23,8 @@ def by_occasion(model: Model, names: tuple[str, ...]) -> Model:
     """The same model, with parameters that change between occasions.
 
     For each of them it has an input `occasion_<name>` after the model's own, in whose place the
-    parameter's own value matters no more. The same model comes back for the same names.
+    parameter's own value matters no more, but that the input begins with it. The same model comes
+    back for the same names.
 
     Raises `ValueError` for a name that is no parameter of the model, that is a vector or comes
     twice, and for a model that varies already.

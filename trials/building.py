@@ -58,7 +58,8 @@ class _Builder(Scheduling):
         self.crossover(model)
         check_design(self, vocabulary, measured)
         recheck = self.shortest_recheck(titrations)
-        events = self.events(model, recheck)
+        occasions = self.occasions(cohort)
+        events = self.events(model, cohort, recheck, occasions)
         if model is not None and cohort is not None:
             doses = 0 if events is None else len(events[1].ordered)
             most_visits = config.visits.most or MOST_VISITS
@@ -90,6 +91,7 @@ class _Builder(Scheduling):
             doses_end=self.doses_end(),
             periods=Periods.of(config),
             period_effects=config.trial.crossover.period_effects if config.trial.crossover else {},
+            occasions=occasions,
             most_visits=min(config.visits.most or MOST_VISITS, sum(events[1].slots)),
         )
 

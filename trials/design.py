@@ -18,6 +18,7 @@ from trials.config import (
     TimeInRangeSpec,
     TrialConfig,
 )
+from trials.margins import check_margins
 
 ESTIMATORS = {
     "time_in_range": ("mean_difference",),
@@ -31,7 +32,7 @@ ESTIMATORS = {
 }
 """Which estimators fit each kind of endpoint in a parallel trial."""
 
-CROSSOVER = ("mean_difference", "geometric_mean_ratio")
+CROSSOVER = ("mean_difference", "geometric_mean_ratio", "risk_difference")
 """Those that compare arms within subjects."""
 
 RATIOS = {"hazard_ratio": "a hazard ratio", "geometric_mean_ratio": "a ratio in percent"}
@@ -53,7 +54,7 @@ def check_design(checks: Checks, vocabulary: Mapping[str, Name], measured: Seque
     _draws(checks)
     _randomisation(checks, vocabulary)
     _endpoints(checks, measured)
-    _analyses(checks, vocabulary)
+    _analyses(checks, vocabulary, measured)
     _success(checks)
     _references(checks)
 
@@ -128,7 +129,7 @@ def _course(checks: Checks, path: Sequence[str], spec: CourseSpec) -> None:
         )
 
 
-def _analyses(checks: Checks, vocabulary: Mapping[str, Name]) -> None:
+def _analyses(checks: Checks, vocabulary: Mapping[str, Name], measured: Sequence[str]) -> None:
     config = checks.config
     for name, spec in config.analyses.items():
         path = ("analyses", name)
@@ -140,6 +141,7 @@ def _analyses(checks: Checks, vocabulary: Mapping[str, Name]) -> None:
             checks.expression((*path, "subset"), spec.subset, vocabulary, "condition")
         if checks.known((*path, "endpoint"), spec.endpoint, list(config.endpoints), "endpoint"):
             _estimator(checks, path, spec, config.endpoints[spec.endpoint])
+            check_margins(checks, path, spec, [*measured, *DOSE_RECORDS])
         if spec.estimator == "restricted_mean_difference":
             _horizon(checks, path, spec)
         elif spec.horizon is not None:
@@ -183,11 +185,6 @@ def _estimator(
             f"is not available for {spec.estimator}{' in a crossover' if crossover else ''}",
             hint=f"leave it out: {within}",
         )
-    if spec.margins is not None:
-        if spec.estimator != "geometric_mean_ratio":
-            checks.note((*path, "margins"), f"means nothing to {spec.estimator}", found="")
-        elif spec.margins[0] >= spec.margins[1]:
-            checks.note((*path, "margins", 1), f"must be above the lower, {spec.margins[0]:g} %")
 
 
 def _within_subjects(checks: Checks, path: Sequence[str], spec: AnalysisSpec) -> None:
@@ -200,6 +197,17 @@ def _within_subjects(checks: Checks, path: Sequence[str], spec: AnalysisSpec) ->
     lengths = {len(sequence) for sequence in crossover.sequences}
     if not named.union(spec.contrast) <= set(arms) or len(lengths) > 1:
         return  # said elsewhere
+    if spec.estimator == "risk_difference":
+        for index, sequence in enumerate(crossover.sequences):
+            again = [arm for arm in spec.contrast if sequence.count(arm) > 1]
+            if again:
+                checks.note(
+                    (*path, "estimator"),
+                    f"pairs one period of each arm, and sequence {index + 1} has "
+                    f"{again[0]} more than once",
+                    hint="take mean_difference, whose numbers are 0 and 1, or other sequences",
+                )
+                return
     rows = [
         [f"sequence {number}", f"period {period}", arm]
         for number, sequence in enumerate(crossover.sequences)

@@ -14,6 +14,7 @@ from trials.analyses import (
     Status,
     crossover_geometric_mean_ratio,
     crossover_mean_difference,
+    crossover_risk_difference,
     geometric_mean_ratio,
     hazard_ratio,
     in_batches,
@@ -24,6 +25,7 @@ from trials.analyses import (
     risk_difference_miettinen_nurminen,
 )
 from trials.config import AnalysisSpec, TrialConfig
+from trials.margins import better_sign, margins_of
 from trials.operating_characteristics import (
     OperatingCharacteristics,
     Simulated,
@@ -34,6 +36,13 @@ from trials.operating_characteristics import (
 
 PAIRED = ("mean_difference", "geometric_mean_ratio", "risk_difference")
 """Estimators whose true values are those of paired differences."""
+
+WITHIN_SUBJECTS: dict[str, Callable[..., Estimates]] = {
+    "mean_difference": crossover_mean_difference,
+    "geometric_mean_ratio": crossover_geometric_mean_ratio,
+    "risk_difference": crossover_risk_difference,
+}
+"""Estimators of a crossover."""
 
 Endpoints = Mapping[str, Mapping[str, np.ndarray]]
 """By endpoint, `value`, `valid` and, for a time to an event, `event`."""
@@ -130,10 +139,11 @@ def _within_subjects(
     used: np.ndarray,
 ) -> Estimates:
     """An analysis of a crossover; arrays (trial, subject, period)."""
-    means = spec.estimator == "mean_difference"
+    value, used = outcome["value"], used & outcome["valid"]
+    if spec.estimator == "risk_difference":
+        value = np.where(used, value, 0.0) > 0.5
     return in_batches(
-        crossover_mean_difference if means else crossover_geometric_mean_ratio,
-        jnp.asarray(outcome["value"]), jnp.asarray(arm), jnp.asarray(used & outcome["valid"]),
+        WITHIN_SUBJECTS[spec.estimator], jnp.asarray(value), jnp.asarray(arm), jnp.asarray(used),
         **_options(config, spec),
     )  # fmt: skip
 
@@ -176,13 +186,13 @@ def _estimate(
 def _options(config: TrialConfig, spec: AnalysisSpec) -> dict[str, Any]:
     """What all estimators are told of an analysis."""
     treatment, reference = contrast_of(config, spec)
-    margins = {} if spec.margins is None else {"margins": jnp.log(jnp.asarray(spec.margins) / 100)}
+    margins = margins_of(config, spec)
     return {
         "arms": len(config.arms),
         "treatment": treatment,
         "reference": reference,
         "level": spec.level,
-        **margins,
+        "margins": None if margins is None else jnp.asarray(margins),
     }
 
 
@@ -263,16 +273,8 @@ def _paired(
 
 
 def favourable_sign(config: TrialConfig, spec: AnalysisSpec) -> int | None:
-    """Sign of the effects that favour the arm of interest; None where either direction may, and
-    where an effect within margins is wanted.
-
-    A hazard ratio above 1, which is stored as a positive logarithm, means shorter times.
-    """
-    better = config.endpoints[spec.endpoint].better
-    if better is None or spec.margins is not None:
-        return None
-    positive = "lower" if spec.estimator == "hazard_ratio" else "higher"
-    return 1 if better == positive else -1
+    """`better_sign` for a test of any difference; margins have their direction in themselves."""
+    return better_sign(config, spec) if spec.hypothesis == "difference" else None
 
 
 def characteristics(
@@ -287,6 +289,7 @@ def characteristics(
             alpha=spec.alpha,
             draws=config.trial.population_draws,
             favourable=favourable_sign(config, spec),
+            margins=margins_of(config, spec),
         )
         for name, spec in config.analyses.items()
     }
@@ -296,8 +299,9 @@ def success(config: TrialConfig, estimates: Mapping[str, Estimates]) -> Simulate
     """Share of trials that count as a success, with its Monte-Carlo error.
 
     A trial succeeds when any (or all) of the named analyses reach their own alpha; without a
-    definition, when the first analysis does. An effect on an endpoint that says which values are
-    better has to point there too. An analysis that could not be done reaches nothing.
+    definition, when the first analysis does. Without margins an effect on an endpoint that says
+    which values are better has to point there too. An analysis that could not be done reaches
+    nothing.
     """
     spec = config.success
     names = (next(iter(config.analyses)),)

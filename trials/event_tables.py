@@ -26,7 +26,7 @@ COLUMNS = (
     "ARM", "SIMDRAW", "SIMTRIAL", "SIMSUBJ",
 )  # fmt: skip
 
-OBSERVATION, DOSE, RESET = 0, 1, 3
+OBSERVATION, DOSE, OTHER, RESET = 0, 1, 2, 3
 """NONMEM's EVID."""
 
 CONCENTRATION = ({"[mass]": 1, "[length]": -3}, {"[substance]": 1, "[length]": -3})
@@ -74,7 +74,7 @@ def event_table(
     who = Occasions.of(tree, study, trials)
     solved = who.given(tree["endpoints"].to_dataset()["solved"].values[:, :trials])
     kept = (solved | (who.arm < 0)).reshape(-1, who.periods).all(axis=1)
-    parts = [_doses(tree, study, who, trials), _resets(who)]
+    parts = [_doses(tree, study, who, trials), _resets(who), _beginnings(tree, study, who, trials)]
     parts += _observations(tree, study, trials)
     records = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     here = np.repeat(kept, who.periods)[records["row"]] & (who.arm[records["row"]] >= 0)
@@ -87,7 +87,7 @@ def event_table(
     draw, trial, subject, period = np.unravel_index(row, who.shape)
     records |= {
         "ID": row // who.periods + 1,
-        "OCC": period + 1,
+        "OCC": 1 + _occasion(study, period, records),
         "ARM": who.arm[row] + 1,
         "SIMDRAW": draw,
         "SIMTRIAL": trial,
@@ -108,7 +108,8 @@ def exposure_table(table: EventTable, study: Study) -> pd.DataFrame:
     """
     frame = table.frame
     # Nothing of one period is left in the next.
-    occasion = frame.groupby(["ID", "OCC"], sort=False).ngroup().to_numpy()
+    own = ["ID"] if study.config.trial.crossover is None else ["ID", "OCC"]
+    occasion = frame.groupby(own, sort=False).ngroup().to_numpy()
     about = frame.assign(OCCASION=occasion).drop_duplicates("OCCASION").set_index("OCCASION")
     units = {name: q.unit for name, q in study.protocol.model.quantities("Outputs").items()}
     found = []
@@ -160,6 +161,24 @@ def _doses(tree: xr.DataTree, study: Study, who: Occasions, trials: int | None) 
 def _resets(who: Occasions) -> Part:
     row = np.flatnonzero(who.period > 0)
     return _part(row, HOURS_A_DAY * who.starts[row], RESET)
+
+
+def _beginnings(tree: xr.DataTree, study: Study, who: Occasions, trials: int | None) -> Part:
+    """A record at the beginning of each occasion after the first, in a parallel trial."""
+    left = tree["randomisation"].to_dataset()["dropout_time"].values[:, :trials].ravel()
+    starts = np.array(study.protocol.occasions, float)
+    there = starts[None] / HOURS_A_DAY <= np.repeat(left, who.periods)[:, None]
+    row, number = np.nonzero(there)
+    return _part(row, starts[number], OTHER)
+
+
+def _occasion(study: Study, period: np.ndarray, records: Part) -> np.ndarray:
+    """Number of each record's occasion, from 0. What is seen as one begins is of the one before."""
+    if study.config.trial.crossover is not None:
+        return period
+    # Times of visits are good to a second.
+    late = np.where(records["EVID"] == OBSERVATION, -1 / 1800, 1 / 1800)
+    return study.protocol.occasion(period, records["TIME"] + late)
 
 
 def _observations(tree: xr.DataTree, study: Study, trials: int | None) -> list[Part]:
@@ -220,7 +239,7 @@ def _spec(study: Study, file: str, covariates: dict[str, CovariateSpec]) -> Data
             subject="ID", time="TIME", event="EVID", amount="AMT", compartment="CMT",
             measured="DV", missing="MDV", output="DVID",
             censored="CENS" if limited else None, limit="LLOQ" if limited else None,
-            occasion=None if study.config.trial.crossover is None else "OCC",
+            occasion="OCC" if study.protocol.number_of_occasions > 1 else None,
         ),
         units=UnitsSpec(time="h", amount=states[compartment].unit),
         outputs={

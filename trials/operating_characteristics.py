@@ -34,6 +34,9 @@ class OperatingCharacteristics(NamedTuple):
     power_favourable: Simulated
     """Share of trials with p < alpha and the estimate in the favourable direction; NaN where none
     is known to be."""
+    type_i_error: Simulated
+    """Share of trials that would show what they look for if a margin stood at the truth; of two
+    margins the larger share. NaN without margins."""
     mean_estimate: Simulated
     bias: Simulated
     """Mean estimate minus truth; its error includes the truth's."""
@@ -65,6 +68,7 @@ def operating_characteristics(
     *,
     alpha: float | Float[Array, ""] = 0.05,
     favourable: int | None = None,
+    margins: Float[Array, "2"] | None = None,
     counted: Bool[Array, "*batch trial"] | None = None,
 ) -> OperatingCharacteristics:
     """Summarise `estimates` over their trial axis.
@@ -77,9 +81,11 @@ def operating_characteristics(
       potential outcomes), taken as independent of the trials. It enters the errors of bias
       and mean squared error; coverage refers to `truth` as given, so it should be small
       against the trials' standard errors.
-    - `alpha`: two-sided significance level. A p-value of exactly `alpha` is not a success.
+    - `alpha`: significance level of the p-values. A p-value of exactly `alpha` is not a success.
     - `favourable`: +1 if positive estimates favour the treatment, -1 if negative ones do. Default:
       nobody has said which.
+    - `margins`: that the p-values are against, on the estimates' scale, infinite where there is
+      none; the intervals are then of level 1 - 2 alpha. Default: p-values are for no effect.
     - `counted`: false for padding, which is no trial at all.
     """
     p_value = estimates.p_value
@@ -114,6 +120,7 @@ def operating_characteristics(
     return OperatingCharacteristics(
         power=proportion(significant, counted),
         power_favourable=Simulated(*(jnp.abs(sign) * x for x in proportion(right_way, counted))),
+        type_i_error=_at_the_margin(estimates, truth, margins, usable, counted),
         mean_estimate=Simulated(mean_estimate, sd / jnp.sqrt(n)),
         bias=Simulated(bias, jnp.sqrt(sd**2 / n + truth_variance)),
         empirical_sd=Simulated(sd, sd / jnp.sqrt(2 * spare)),
@@ -137,6 +144,7 @@ def over_populations(
     alpha: float,
     draws: int,
     favourable: int | None = None,
+    margins: tuple[float, float] | None = None,
 ) -> OperatingCharacteristics:
     """Characteristics over trials of several draws of the population, (draws * trials,) in order.
 
@@ -144,7 +152,8 @@ def over_populations(
     share is never below the one it would have if all trials were independent: a few draws may agree
     by chance.
     """
-    options: dict[str, Any] = {"alpha": alpha, "favourable": favourable}
+    ends = None if margins is None else jnp.asarray(margins, float)
+    options: dict[str, Any] = {"alpha": alpha, "favourable": favourable, "margins": ends}
     pooled = operating_characteristics(estimates, truth, truth_mcse, **options)
     if draws == 1:
         return pooled
@@ -162,6 +171,7 @@ def over_populations(
     return pooled._replace(
         power=clustered_share("power"),
         power_favourable=clustered_share("power_favourable"),
+        type_i_error=clustered_share("type_i_error"),
         mean_estimate=clustered("mean_estimate"),
         bias=clustered("bias", truth_mcse),
         coverage=clustered_share("coverage"),
@@ -188,6 +198,34 @@ def assurance(power: Float[Array, "*batch population"]) -> Simulated:
     populations = power.shape[-1]
     variance = _squares(power, everyone) / (populations * (populations - 1) or jnp.nan)
     return Simulated(jnp.mean(power, axis=-1), jnp.sqrt(variance))
+
+
+def _at_the_margin(
+    estimates: Estimates,
+    truth: Float[Array, "..."],
+    margins: Float[Array, "2"] | None,
+    usable: Bool[Array, "*batch trial"],
+    counted: Bool[Array, "*batch trial"],
+) -> Simulated:
+    """The type I error of tests against margins, with each of them moved to the truth.
+
+    A one-sided test at alpha against a margin rejects when the interval of level 1 - 2 alpha lies
+    beyond it, so that the intervals tell what a test against the truth would have said. Another
+    margin keeps its distance.
+    """
+    if margins is None:
+        nothing = jnp.full(usable.shape[:-1], jnp.nan)
+        return Simulated(nothing, nothing)
+    lower, upper = margins
+    truth, apart = truth[..., None], upper - lower
+    above = (estimates.lower > truth) & (estimates.upper < truth + apart)
+    below = (estimates.upper < truth) & (estimates.lower > truth - apart)
+    of_each = [
+        proportion(usable & rejected & jnp.isfinite(margin), counted)
+        for rejected, margin in ((above, lower), (below, upper))
+    ]
+    larger = of_each[0].value >= of_each[1].value
+    return Simulated(*(jnp.where(larger, *pair) for pair in zip(*of_each, strict=True)))
 
 
 def _mean(

@@ -20,9 +20,11 @@ from jax import Array
 
 from cohorts import Numbers, ResidualNumbers
 from cohorts.residual import autocorrelated
+from insilico.occasions import PREFIX
 from insilico.randomness import address, name_hash, purpose_key, subject_keys
 from insilico.solve import (
     BLOCK,
+    Events,
     MethodChoice,
     TolerancesAsNumbers,
     choose_method,
@@ -31,6 +33,7 @@ from insilico.solve import (
     solve_block,
 )
 from insilico.solve.brownian import words_of
+from insilico.solve.events import Kind
 from insilico.solve.precision import tighter
 from trials.config import AvailabilitySpec, TrialConfig
 from trials.dispatching import Addresses, blocks_a_dispatch, dispatches
@@ -52,7 +55,7 @@ class Drawn(NamedTuple):
     - `covariates`: by name, as drawn. `quantities`: the config's named numbers. `factors`: yes/no
       factors of randomisation and analysis subsets, by name.
     - `attempts`: candidates it took to find an eligible one; 0 where there was none.
-    - `parameters`: the model's; those that vary between occasions (period, …). `person`: what
+    - `parameters`: the model's; those that vary between occasions (occasion, …). `person`: what
       dosing needs, (period, …) each, with starting doses (period, arm, days, …).
     - `noise`: the words of the key that addresses a subject's paths of the model's noise in each
       period, (period, 2, subjects); None for a model without.
@@ -152,9 +155,9 @@ def method_of(
     some = jax.tree.map(lambda leaf: leaf[..., :count], drawn)
     found = []
     for arm in range(len(protocol.arms)):
-        parameters, subject = _under(protocol, some, arm)
+        parameters, subject, events = _under(protocol, some, arm)
         choice = choose_method(
-            protocol.model, parameters, protocol.events, protocol.pattern, protocol.tolerances,
+            protocol.solved_model, parameters, events, protocol.pattern, protocol.tolerances,
             rule=protocol.rule(arm), subject=subject,
         )  # fmt: skip
         if choice.name in methods.STIFF:
@@ -167,7 +170,7 @@ def _draw(
     config: TrialConfig, protocol: Protocol, numbers: Numbers, seed: Array, addresses: Addresses
 ) -> Drawn:
     subjects, attempts = protocol.cohort.sample(
-        numbers, seed, *addresses, occasions=protocol.periods.number
+        numbers, seed, *addresses, occasions=protocol.number_of_occasions
     )
     values: dict[str, Array] = {name: jnp.asarray(v) for name, v in subjects.covariates.items()}
     quantities = {}
@@ -322,11 +325,11 @@ def _treat(
     precision: str = "double",
 ) -> Treated:
     def one_condition(condition: Array) -> Treated:
-        parameters, person = _under(protocol, drawn, condition)
+        parameters, person, events = _under(protocol, drawn, condition)
         walked = solve_block(
-            protocol.model,
+            protocol.solved_model,
             parameters,
-            protocol.events,
+            events,
             protocol.pattern,
             tolerances,
             method=method,
@@ -359,17 +362,19 @@ def _treat(
     return jax.lax.map(one_condition, jnp.arange(protocol.periods.conditions))
 
 
-def _under(protocol: Protocol, drawn: Drawn, condition: Array | int) -> tuple[Any, Person]:
-    """The parameters of a block of subjects in a condition, and what dosing needs of them.
+def _under(protocol: Protocol, drawn: Drawn, condition: Array | int) -> tuple[Any, Person, Events]:
+    """The parameters of a block of subjects in a condition, what dosing needs of them, and their
+    schedule.
 
-    The condition's number may be traced. A period is an occasion: parameters that vary between
-    occasions are those of the period, the same under every arm.
+    The condition's number may be traced. Parameters that vary between occasions are the same under
+    every arm. A period is an occasion; where a parallel trial has several they are those of the
+    first, and the others are in the schedule.
     """
     arms = len(protocol.arms)
     person = jax.tree.map(lambda leaf: leaf[condition // arms], drawn.person)
     parameters = drawn.parameters._replace(
         **{
-            name: getattr(drawn.parameters, name)[condition // arms]
+            name: getattr(drawn.parameters, name)[... if protocol.occasions else condition // arms]
             for name in protocol.cohort.population.between_occasion
         }
     )
@@ -378,9 +383,33 @@ def _under(protocol: Protocol, drawn: Drawn, condition: Array | int) -> tuple[An
         name: getattr(parameters, name) * jnp.asarray(factors)[condition]
         for name, factors in protocol.factors.items()
     }
-    return parameters._replace(**changed), person._replace(
+    person = person._replace(
         start_dose=person.start_dose[condition % arms], takes=person.takes * absorbed
     )
+    parameters, events = _in_occasions(protocol, parameters._replace(**changed))
+    return parameters, person, events
+
+
+def _in_occasions(protocol: Protocol, parameters: Any) -> tuple[Any, Events]:
+    """Parameters of the first occasion, and the schedule with those of the others.
+
+    Those that vary are (occasions, subjects) where the trial states occasions.
+    """
+    if not protocol.occasions:
+        return parameters, protocol.events
+    model, events = protocol.solved_model, protocol.events
+    first, changes = {}, {}
+    for name in model.varying:
+        values = getattr(parameters, name)
+        target = model.Inputs._fields.index(PREFIX + name)
+        rows = np.flatnonzero((events.kind == Kind.INPUT) & (events.target == target))
+        # An occasion that begins after the last visit has no row.
+        changes |= dict(zip(rows.tolist(), values[1:], strict=False))
+        first[name] = values[0]
+    subjects = next(iter(first.values())).shape
+    amount = jnp.broadcast_to(jnp.asarray(events.amount)[:, None], (len(events.amount), *subjects))
+    amount = amount.at[np.array(list(changes), int)].set(jnp.stack(list(changes.values())))
+    return parameters._replace(**first), events._replace(amount=amount)
 
 
 def _compact(

@@ -11,6 +11,7 @@ import numpy as np
 from cohorts import Cohort, ResidualNumbers
 from insilico.config import Expression, Name
 from insilico.model import Model
+from insilico.occasions import by_occasion
 from insilico.solve import Events, Pattern, Tolerances
 from trials.dosing import LAGS, ArmRule, DoseSizes, Formula, LateKnowledge, Schedule
 from trials.periods import Periods
@@ -45,6 +46,8 @@ class Protocol:
     - `days`: number of nominal days for which random tables of doses are drawn; those of visits
       are laid out by `visits`.
     - `strata`: yes/no factors of randomisation by name; `quantities`: expressions or formulas.
+    - `occasions`: hours since day 1 began at which the second occasion of a subject begins, and
+      those after it; none in a crossover, whose periods are occasions.
     - `periods`: which arms the groups of subjects are under in which period; `period_effects`:
       factors on everybody's parameters in each period.
     """
@@ -68,6 +71,21 @@ class Protocol:
     doses_end: float
     periods: Periods
     period_effects: Mapping[str, Sequence[float]]
+    occasions: tuple[float, ...] = ()
+
+    @property
+    def number_of_occasions(self) -> int:
+        """How often what varies between occasions is drawn for each subject."""
+        return self.periods.number + len(self.occasions)
+
+    @property
+    def solved_model(self) -> Model:
+        """The model as patients are solved by it: with what changes between their occasions."""
+        return varying_model(self.model, self.cohort, self.occasions)
+
+    def occasion(self, period: np.ndarray, hours: np.ndarray) -> np.ndarray:
+        """Number of the occasion, from 0, at a time since day 1 of a period began, in h."""
+        return period + np.searchsorted(self.occasions, hours, side="right")
 
     @property
     def dosing_times(self) -> np.ndarray:
@@ -120,6 +138,11 @@ class Protocol:
                 continue
             result[name] = residual.measured(true, noise[name], numbers[name])
         return result
+
+
+def varying_model(model: Model, cohort: Cohort, occasions: Sequence[float]) -> Model:
+    """The model whose parameters change at these times; the same one where there are none."""
+    return by_occasion(model, cohort.population.between_occasion) if occasions else model
 
 
 def visit_names(model: Model, measured: Sequence[str]) -> dict[str, Name]:

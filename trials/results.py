@@ -36,10 +36,12 @@ from trials.analyses import Status as AnalysisStatus
 from trials.conduct import Conduct
 from trials.config import AnalysisSpec
 from trials.dosing import HOURS_A_DAY
+from trials.endpoint_units import endpoint_unit
 from trials.estimation import Truth
 from trials.failures import Tallies, failed_solves
+from trials.margins import margins_of
 from trials.operating_characteristics import OperatingCharacteristics, Simulated
-from trials.report.scales import endpoint_unit, scale_of
+from trials.report.scales import scale_of
 from trials.study import Study
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ CHARACTERISTICS = {
     "power": "share of trials with p below alpha",
     "power_favourable": "share of trials with p below alpha and an estimate for the better; "
     "missing where the endpoint does not say what is better",
+    "type_i_error": "share of trials with p below alpha were a margin at the true value; missing "
+    "without margins",
     "mean_estimate": "mean estimate over trials",
     "bias": "mean estimate minus true value",
     "empirical_sd": "standard deviation of the estimates over trials",
@@ -68,7 +72,7 @@ ESTIMATES = {
     "degrees_of_freedom": "degrees of freedom; infinite for the normal distribution",
     "lower": "lower limit of the confidence interval",
     "upper": "upper limit of the confidence interval",
-    "p_value": "two-sided p-value for no effect; with margins that of two one-sided tests",
+    "p_value": "two-sided p-value for no effect; with margins one-sided, the larger of two",
 }
 
 SCALES = {
@@ -198,9 +202,9 @@ class _Builder:
                 )
         quantities = self.study.protocol.model.quantities("Parameters")
         for name, column in drawn["parameters"].items():
-            # What varies between periods has a column in each.
-            own, _, period = (name, "", "") if name in quantities else name.rpartition("_")
-            when = f", in period {period}" if period else ""
+            # What varies between occasions has a column in each.
+            own, _, number = (name, "", "") if name in quantities else name.rpartition("_")
+            when = f", in {'period' if self.crossover else 'occasion'} {number}" if number else ""
             variables[f"parameter_{name}"] = self.subject_column(
                 column,
                 units=quantities[own].unit,
@@ -327,6 +331,8 @@ class _Builder:
 
     def analysis_coordinates(self) -> dict[str, Any]:
         specs = self.config.analyses
+        found = [margins_of(self.config, spec) for spec in specs.values()]
+        margins = [(-np.inf, np.inf) if each is None else each for each in found]
         return {
             "analysis": list(specs),
             "label": ("analysis", [spec.label or name for name, spec in specs.items()]),
@@ -335,6 +341,9 @@ class _Builder:
             "scale": ("analysis", [SCALES[spec.estimator] for spec in specs.values()]),
             "unit": ("analysis", [self.effect_unit(spec) for spec in specs.values()]),
             "alpha": ("analysis", [spec.alpha for spec in specs.values()]),
+            "hypothesis": ("analysis", [spec.hypothesis for spec in specs.values()]),
+            "lower_margin": ("analysis", [lower for lower, _ in margins]),
+            "upper_margin": ("analysis", [upper for _, upper in margins]),
             "treatment": ("analysis", [spec.contrast[0] for spec in specs.values()]),
             "reference": ("analysis", [spec.contrast[1] for spec in specs.values()]),
         }
@@ -446,15 +455,17 @@ class _Builder:
             variables["period"] = ("failure", 1 + period)
         for name, column in patients.treated.state.items():
             variables[f"state_{name}"] = ("failure", column)
-        drawn = patients.drawn["parameters"]
-        for name in self.study.protocol.model.Parameters._fields:
-            # What varies between periods has a column in each.
-            periods = range(1, 1 + self.periods.number)
-            columns = [drawn[name if name in drawn else f"{name}_{each}"] for each in periods]
+        drawn, protocol = patients.drawn["parameters"], self.study.protocol
+        stopped = np.nan_to_num(patients.treated.stopped[condition, subject])
+        occasion = protocol.occasion(period, stopped)
+        for name in protocol.model.Parameters._fields:
+            # What varies between occasions has a column in each.
+            numbers = range(1, 1 + protocol.number_of_occasions)
+            columns = [drawn[name if name in drawn else f"{name}_{each}"] for each in numbers]
             values = np.stack([column[subject] for column in columns])
             variables[f"parameter_{name}"] = (
                 "failure",
-                np.take_along_axis(values, period[None], axis=0)[0],
+                np.take_along_axis(values, occasion[None], axis=0)[0],
             )
         return xr.Dataset(variables)
 

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from cohorts import Cohort
 from insilico.model import Model
-from insilico.solve import Dose, Events, Pattern, schedule
+from insilico.occasions import PREFIX
+from insilico.solve import Dose, Events, Input, Pattern, schedule
 from trials.dosing import HOURS_A_DAY, MINUTE, DoseSizes, Schedule, Titration, VisitDays, VisitTimes
 from trials.naming import Naming
+from trials.protocol import varying_model
 
 
 class Scheduling(Naming):
@@ -176,7 +179,38 @@ class Scheduling(Naming):
             elif sizes.limits[0] > (sizes.limits[1] or 0.0):
                 self.note(("drug", "rounding"), "leaves no dose between `lowest` and `highest`")
 
-    def events(self, model: Model | None, recheck: float) -> tuple[Events, Pattern] | None:
+    def occasions(self, cohort: Cohort | None) -> tuple[float, ...]:
+        """When occasions after the first begin, in h since day 1 began, and what is wrong there."""
+        trial, path = self.config.trial, ("trial", "occasions")
+        times = trial.occasions or []
+        if trial.occasions is None:
+            return ()
+        if trial.crossover is not None:
+            message = "means nothing to a crossover, of which every period is an occasion"
+            self.note(path, message, found="")
+            return ()
+        for index, (earlier, later) in enumerate(itertools.pairwise(times), 1):
+            if later < earlier + MINUTE / HOURS_A_DAY:
+                message = f"must come at least a minute after the one before, {earlier:g} d"
+                self.note((*path, index), message)
+        for index, time in enumerate(times):
+            if time >= trial.duration:
+                self.note(
+                    (*path, index), "is not before the trial's end",
+                    allowed=f"less than {trial.duration:g} d",
+                )  # fmt: skip
+        if cohort is not None and not cohort.population.between_occasion:
+            self.note(
+                path, "means nothing: no parameter of the population varies between occasions",
+                found="", hint="state `between_occasion` of one, or leave it out",
+            )  # fmt: skip
+            return ()
+        first = self.config.drug.first_dose
+        return tuple(first + HOURS_A_DAY * time for time in times if time > 0)
+
+    def events(
+        self, model: Model | None, cohort: Cohort | None, recheck: float, occasions: Sequence[float]
+    ) -> tuple[Events, Pattern] | None:
         drug = self.config.drug
         self.doses()
         if model is None or not self.known(
@@ -191,16 +225,24 @@ class Scheduling(Naming):
             for day in range(drug.first_day, last + 1, int(drug.every))
         ]
         visits = self.schedule()
+        changes = []
+        if occasions and cohort is not None:
+            if self.problems:
+                return None  # the times may be among them
+            model = varying_model(model, cohort, occasions)
+            # Their values are each patient's own.
+            names = [PREFIX + name for name in model.varying]
+            changes = [Input(time, name, 0.0) for time in occasions for name in names]
         if isinstance(visits, VisitTimes):
             if self.problems:
                 return None  # the times may be among them
-            doses = [dose for dose in doses if dose.time <= visits.clock[-1]]
-            return schedule(model, doses, visits_at=visits.clock)
+            actions = [each for each in (*changes, *doses) if each.time <= visits.clock[-1]]
+            return schedule(model, actions, visits_at=visits.clock)
         until = visits.time(self.last_day)
         # A rule may ask for a visit a day: a recheck counts from the visit before.
         return schedule(
             model,
-            [dose for dose in doses if dose.time <= until],
+            [each for each in (*changes, *doses) if each.time <= until],
             visits_until=until,
             shortest_recheck=max(1.0, math.floor(min(recheck, self.last_day))) * HOURS_A_DAY,
         )

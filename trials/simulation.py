@@ -294,23 +294,23 @@ def _kept(drawn: Drawn) -> dict[str, dict[str, Any]]:
         "quantities": dict(drawn.quantities),
         "strata": dict(drawn.strata),
         "subsets": dict(drawn.subsets),
-        "parameters": _by_period(drawn.parameters._asdict()),
+        "parameters": _by_occasion(drawn.parameters._asdict()),
         "subject": {"attempts": drawn.attempts, "leaves": drawn.person.leaves[:, 0]},
     }
 
 
-def _by_period(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters (blocks, subject); those that vary between periods, (blocks, period, subject), as
-    one a period: `clearance_1`, `clearance_2`."""
+def _by_occasion(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters (blocks, subject); those that vary between occasions, (blocks, occasion, subject),
+    as one an occasion: `clearance_1`, `clearance_2`."""
     columns: dict[str, Any] = {}
     for name, leaf in parameters.items():
         # A vector's components have no shape together, and do not vary.
         if getattr(leaf, "ndim", 2) == 2:
             columns[name] = leaf
             continue
-        periods = leaf.shape[1]
-        for period in range(periods):
-            columns[name if periods == 1 else f"{name}_{period + 1}"] = leaf[:, period]
+        occasions = leaf.shape[1]
+        for number in range(occasions):
+            columns[name if occasions == 1 else f"{name}_{number + 1}"] = leaf[:, number]
     return columns
 
 

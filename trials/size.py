@@ -54,9 +54,10 @@ def sizes(config: TrialConfig, cohort: Cohort, model: Model, most_visits: int, d
     rounded = VISITS_AT_ONCE * -(-config.visits.planned // VISITS_AT_ONCE)
     return Sizes(
         covariates=len(cohort.vocabulary) + len(config.quantities),
-        # Those that vary between periods have a value in each.
+        # Those that vary between occasions have a value in each.
         parameters=len(model.Parameters._fields)
-        + len(cohort.population.between_occasion) * (_periods(config) - 1),
+        + len(cohort.population.between_occasion)
+        * (_periods(config) - 1 + len(config.trial.occasions or ())),
         measured=len(config.visits.measure),
         visits=min(rounded, most_visits),
         doses=doses,

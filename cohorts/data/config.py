@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from insilico.config import Spec
+from insilico.config import Spec, quantity
 
 Cell = int | float | str
 """What a cell of a table may have, as a config states it."""
@@ -142,6 +142,49 @@ class IgnoreSpec(Spec):
     subjects: tuple[Cell, ...] = Field(default=(), description="IDs of subjects left out")
 
 
+class DoseColumnsSpec(Spec):
+    """The columns of a companion dataset of doses; those left out are CDISC's."""
+
+    subject: str | None = Field(default=None, description="whose dose it is (USUBJID)")
+    start: str | None = Field(default=None, description="when it began (ASTDTM, EXSTDTC, ASTDT)")
+    end: str | None = Field(default=None, description="when it ended (AENDTM, EXENDTC, AENDT)")
+    amount: str | None = Field(default=None, description="of each dose (EXDOSE, AVAL)")
+    unit: str | None = Field(default=None, description="of the amount (EXDOSU, DOSEU, AVALU)")
+    frequency: str | None = Field(
+        default=None, description="how often from start to end (EXDOSFRQ): QD, BID, Q8H, …"
+    )
+    route: str | None = Field(default=None, description="of administration (EXROUTE)")
+
+
+class DosesSpec(Spec):
+    """A companion dataset with the doses of an ADPC file: CDISC's EX (SDTM) or ADEX (ADaM)."""
+
+    file: str = Field(description="csv or parquet, relative to the config's folder")
+    columns: DoseColumnsSpec = DoseColumnsSpec()
+    only: dict[str, tuple[Cell, ...]] = Field(
+        default_factory=dict,
+        description="by column, the cells of the records that count, as in {EXTRT: [XANOMELINE]}; "
+        "of a dataset with PARAMCD left out: those of DOSE",
+    )
+    routes: dict[str, str] = Field(
+        default_factory=dict,
+        description="by route the compartment it goes into, as in {ORAL: depot, INTRAVENOUS: "
+        "central}; where all doses have one route: as `doses_into` says",
+    )
+    frequencies: dict[str, Annotated[float, quantity("h", gt=0)]] = Field(
+        default_factory=dict,
+        description="by frequency the time between two doses, for those that are none of CDISC's",
+    )
+    ongoing: bool = Field(
+        default=False,
+        description="whether a record of repeated doses without an end goes on until the subject's "
+        "last record in the table",
+    )
+    time_of_day: Annotated[float, quantity("h", ge=0, lt=24)] | None = Field(
+        default=None, description="clock time of doses of which the records have a date alone"
+    )
+
+
 class DataSpec(Spec):
     """Patient data: a table of doses and measurements, in NONMEM's manner."""
 
@@ -159,6 +202,10 @@ class DataSpec(Spec):
     )
     columns: ColumnsSpec = ColumnsSpec()
     units: UnitsSpec = UnitsSpec()
+    doses: DosesSpec | None = Field(
+        default=None,
+        description="of format adpc: the dataset that has the doses, where its own records do not",
+    )
     doses_into: str | None = Field(
         default=None,
         description="compartment of doses where no column says it; left out: the model's first",

@@ -96,11 +96,11 @@ def with_units(spec: DataSpec, table: Table, findings: Findings) -> DataSpec:
     outputs = {}
     for name, output in spec.outputs.items():
         rows = measured & _own(columns, output, table)
-        unit = _said(columns.measured_unit, output.unit, rows, table, findings)
+        unit = said_unit(columns.measured_unit, output.unit, rows, table, findings)
         outputs[name] = output.model_copy(update={"unit": unit})
     units = spec.units.model_copy(update={
-        "time": _said(columns.time_unit, spec.units.time, everywhere, table, findings),
-        "amount": _said(columns.amount_unit, spec.units.amount, everywhere, table, findings),
+        "time": said_unit(columns.time_unit, spec.units.time, everywhere, table, findings),
+        "amount": said_unit(columns.amount_unit, spec.units.amount, everywhere, table, findings),
     })  # fmt: skip
     return spec.model_copy(update={"outputs": outputs, "units": units})
 
@@ -113,10 +113,11 @@ def _own(columns: ColumnsSpec, output: OutputSpec, table: Table) -> np.ndarray:
     return matches(table.texts(column), [output.where])
 
 
-def _said(
+def said_unit(
     column: str | None, stated: str, rows: np.ndarray, table: Table, findings: Findings
 ) -> str:
-    """The unit that a column says at `rows`, or the stated one, which it has to agree with."""
+    """The unit that a column says where `rows`, (rows,), holds, or the stated one, which it has to
+    agree with."""
     if column is None:
         return stated
     texts = table.texts(column)

@@ -30,6 +30,9 @@ class Mistake(NamedTuple):
     """What was found, and what is allowed."""
     hint: str | None = None
     """How to mend it."""
+    within: str = ""
+    """What its line is called in a companion of the table, as in `ex.csv line`; empty: the
+    table's own."""
 
     def __str__(self) -> str:
         column = f"{self.column}: " if self.column else ""
@@ -46,7 +49,9 @@ class DataError(ValueError):
 
     def __init__(self, source: str, place: str, mistakes: Sequence[Mistake]):
         self.source, self.place = source, place
-        self.mistakes = tuple(sorted(mistakes, key=lambda each: (each.line, each.column)))
+        self.mistakes = tuple(
+            sorted(mistakes, key=lambda each: (each.within, each.line, each.column))
+        )
         count = len(self.mistakes)
         lines = [f"{source}: {count} mistake{'s' if count > 1 else ''}", *self.texts]
         super().__init__("\n- ".join(lines))
@@ -66,10 +71,15 @@ class DataError(ValueError):
 
 def gathered(mistakes: Iterable[Mistake], place: str) -> list[str]:
     """Mistakes as texts, each told once with its first lines; `place`: what lines are called."""
-    lines: dict[str, list[int]] = {}
+    lines: dict[tuple[str, str], list[int]] = {}
     for mistake in mistakes:
-        lines.setdefault(str(mistake), []).append(mistake.line)
-    return [_placed(where, text, place) for text, where in lines.items()]
+        lines.setdefault((mistake.within, str(mistake)), []).append(mistake.line)
+    return [
+        f"{within.rpartition(' ')[0]}: {text}"
+        if within and where[0] == 0
+        else _placed(where, text, within or place)
+        for (within, text), where in lines.items()
+    ]
 
 
 def _placed(lines: list[int], text: str, place: str) -> str:
@@ -123,14 +133,16 @@ class Findings:
         """
         if (row - 1, column) not in self._cells:
             line = int(self.table.lines[row - 1]) if row else 0
-            self.add(Mistake(line, column, message))
+            within = self.table.within(row - 1) if row else ""
+            self.add(Mistake(line, column, message, within=within))
 
     def _at(
         self, row: int, column: str, message: str, found: Sequence[np.ndarray | str],
         hint: str | None,
     ) -> Mistake:  # fmt: skip
         cells = [each if isinstance(each, str) else _shown(each[row]) for each in found]
-        return Mistake(int(self.table.lines[row]), column, message.format(*cells), hint)
+        line, within = int(self.table.lines[row]), self.table.within(row)
+        return Mistake(line, column, message.format(*cells), hint, within)
 
 
 def _shown(cell: Any) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from cohorts._faults import CohortError, Fault, Faults, raise_any
 from cohorts.data.characteristics import read_characteristics
 from cohorts.data.checking import check_spec
+from cohorts.data.companion import with_doses
 from cohorts.data.config import DataSpec
 from cohorts.data.events import Events, read_event_table, read_events
 from cohorts.data.files import of_frame, open_table
@@ -58,10 +59,17 @@ def read_patients(
     `DataError` with all that is wrong with the table. Does not import JAX.
     """
     faults = Faults(document, path)
-    table, wanted = None, covariates or {}
+    table, companion, wanted = None, None, covariates or {}
+    base = FilePath(document.file).parent if document else FilePath(folder)
     with faults.at("file"):
-        base = FilePath(document.file).parent if document else FilePath(folder)
-        table = _opened(spec, base) if frame is None else of_frame(spec, frame)
+        table = _opened(spec, base / spec.file) if frame is None else of_frame(spec, frame)
+    if spec.doses is not None:
+        with faults.at("doses"):
+            raise_any(_unfit_for_doses(spec))
+        with faults.at("doses", "file"):
+            companion = _opened(spec, base / spec.doses.file)
+        if companion is None:
+            faults.raise_if_any()
     if table is None:
         if spec.format == "nonmem":  # else its columns depend on the table
             check_spec(model, spec, wanted, faults)
@@ -80,6 +88,8 @@ def read_patients(
     table = table.without_ignored(spec).of_somebody(spec.columns.subject)
     findings = Findings(table, unmentioned)
     spec = with_units(spec, table, findings)
+    if companion is not None:
+        spec, table = with_doses(spec, table, companion, findings)
     check_spec(model, spec, wanted, faults)
     faults.raise_if_any()
     if not len(table):
@@ -88,9 +98,24 @@ def read_patients(
     return _read(model, spec, table, wanted, findings)
 
 
-def _opened(spec: DataSpec, folder: FilePath) -> Table:
+def _unfit_for_doses(spec: DataSpec) -> list[Fault]:
+    """What stands beside a companion of doses and says them as well."""
+    if spec.format != "adpc":
+        hint = "their format is adpc, or the doses are records of the table"
+        return [Fault((), "belongs to samples of ADPC", f"format: {spec.format}", hint=hint)]
+    if spec.doses is not None and FilePath(spec.file).name == FilePath(spec.doses.file).name:
+        message = "is called as the table of samples, beside which a fit keeps it"
+        return [Fault(("file",), message, spec.doses.file, hint="rename one of them")]
+    stated = [
+        name for name in ("amount", "event", "rate", "additional", "interval", "steady")
+        if getattr(spec.columns, name) is not None
+    ]  # fmt: skip
+    message = "says the doses, and so does `columns`"
+    return [Fault((), message, ", ".join(stated), hint="leave one out")] if stated else []
+
+
+def _opened(spec: DataSpec, file: FilePath) -> Table:
     """Raises `CohortError` where there is no such file."""
-    file = folder / spec.file
     try:
         return open_table(spec, file)
     except FileNotFoundError:

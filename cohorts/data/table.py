@@ -41,6 +41,8 @@ class Table:
     - `missing`: texts for a missing value, in small letters. `decimal`: the decimal mark.
     - `mistakes`: of the file itself; its rows that could not be split are not in `frame`.
     - `left_out`: how many rows, by the reason.
+    - `companions`: of each row what its line is called where it is a companion's, as in
+      `ex.csv line`, and else an empty text; None where no row is.
     """
 
     source: str
@@ -51,6 +53,11 @@ class Table:
     decimal: str
     mistakes: tuple[Mistake, ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
+    companions: np.ndarray | None = None
+
+    def within(self, row: int) -> str:
+        """What the line of a row is called, where it is not the table's own."""
+        return "" if self.companions is None else str(self.companions[row])
 
     @property
     def names(self) -> list[str]:
@@ -99,9 +106,9 @@ class Table:
         if ignore.subjects and subject is not None:
             rows.append((subject, ignore.subjects, f"subjects {_listed(ignore.subjects)}"))
         for name, cells, reason in rows:
-            table = table._without(matches(table.texts(name), cells), reason)
+            table = table.without(matches(table.texts(name), cells), reason)
         for name in ignore.filled:
-            table = table._without(table.texts(name) != "", f"any {name}")
+            table = table.without(table.texts(name) != "", f"any {name}")
         return table
 
     def of_somebody(self, name: str | None) -> Table:
@@ -120,7 +127,8 @@ class Table:
             mistakes=(*self.mistakes, *mistakes),
         )
 
-    def _without(self, rows: np.ndarray, reason: str) -> Table:
+    def without(self, rows: np.ndarray, reason: str) -> Table:
+        """The table without some of its rows, (rows,), which are counted."""
         return dataclasses.replace(
             self,
             frame=self.frame[~rows].reset_index(drop=True),

@@ -49,12 +49,14 @@ class Fit:
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files that the config names, by the paths of their fields: the patients' table, and
-        those of estimates that numbers are imported from."""
+        """The files that the config names, by the paths of their fields: the patients' table, its
+        companion of doses, and those of estimates that numbers are imported from."""
         beside, spec = Path(self.document.file).parent, self.config.estimates
         estimates = {} if spec is None else spec.files(beside)
+        doses = self.config.data.doses
         return {
             "data.file": beside / self.config.data.file,
+            **({} if doses is None else {"data.doses.file": beside / doses.file}),
             **{f"estimates.{field}": file for field, file in estimates.items()},
         }
 

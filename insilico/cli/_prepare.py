@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from insilico.cli._errors import BadInput
+from insilico.cli._errors import BadInput, say
 
 if TYPE_CHECKING:
     from cohorts.fits import Fit
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 CACHE_BYTES = 2**30
 """What compiled programs of earlier runs may take; those used longest ago go first. JAX can keep to
 a limit itself, but then locks and writes a file at every use, which network folders bear badly."""
+
+
+def tell_abandoned(out: Path | None, name: str) -> None:
+    """Remove, and tell of, what killed runs to the same place were writing.
+
+    `out`, `name`: as for `RunFolder.create`.
+    """
+    from insilico.runs import RunFolder
+
+    for text in RunFolder.abandoned(out, name):
+        say(f"note: {text}")
 
 
 def prepare(config: Path, overrides: Sequence[str]) -> Study:

@@ -26,10 +26,11 @@ def calibrate(
     """
     with reported(debug, left="the same command goes on from what was drawn, if anything"):
         from cohorts import summaries
-        from insilico.cli._prepare import prepare_calibration, prepare_devices
+        from insilico.cli._prepare import prepare_calibration, prepare_devices, tell_abandoned
 
         changes = (*(overrides or ()), *([f"seed={seed}"] if seed is not None else ()))
         read = prepare_calibration(config, changes)
+        tell_abandoned(out, config.stem)
         prepare_devices(cache=cache)
         folder, failure = carried_out(
             lambda stages: summaries.run(read, out, progress=stages, force=force, restart=restart),

@@ -59,6 +59,7 @@ def export(
     columns mean, as the section `data` of a config for `insilico fit`.
     """  # fmt: skip
     with reported(debug):
+        from insilico.cli._prepare import tell_abandoned
         from insilico.runs import RunFolder, RunFolderError
 
         try:
@@ -68,6 +69,7 @@ def export(
             options = {"--trials": trials, "--replicates": replicates, "--seed": seed}
             _only(kind, options)
             target = out or run.resolve().with_name(f"{run.resolve().name}_nonmem")
+            tell_abandoned(target, target.name)
             with RunFolder.create(target, target.name, force=force) as new:
                 if kind == "fit":
                     counts = _of_fit(folder, new, replicates or 100, seed)

@@ -34,11 +34,12 @@ def fit(
     """
     with reported(debug, left="the same command goes on from what was drawn, if anything was"):
         from cohorts import fits
-        from insilico.cli._prepare import prepare_devices, prepare_fit
+        from insilico.cli._prepare import prepare_devices, prepare_fit, tell_abandoned
 
         changes = (*(overrides or ()), *([f"seed={seed}"] if seed is not None else ()))
         read = prepare_fit(config, changes)
         tell_notes(read)
+        tell_abandoned(out, config.stem)
         prepare_devices(cache=cache)
         folder, failure = carried_out(
             lambda stages: fits.run(read, out, progress=stages, force=force, restart=restart),

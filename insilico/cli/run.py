@@ -68,7 +68,7 @@ def _run(
     config: Path, changes: tuple[str, ...], out: Path | None, *, force: bool, cache: bool
 ) -> tuple[RunFolder, str | None]:
     """The finished run, and why it counts as failed if it does."""
-    from insilico.cli._prepare import prepare, prepare_devices
+    from insilico.cli._prepare import prepare, prepare_devices, tell_abandoned
     from insilico.cli._progress import progress
     from insilico.runs import RunFolderError, Stages
 
@@ -76,6 +76,7 @@ def _run(
     study = prepare(config, changes)
     stages("check", 1, 1)
     _warn_of_memory(study.bytes)
+    tell_abandoned(out, config.stem)
     # Only now, because starting JAX takes a while: a mistake in the config is told before.
     prepare_devices(cache=cache)
 

@@ -49,7 +49,7 @@ def sbc(
     """
     with reported(debug):
         from cohorts import sbc as calibration
-        from insilico.cli._prepare import prepare_devices, prepare_fit
+        from insilico.cli._prepare import prepare_devices, prepare_fit, tell_abandoned
 
         shortcuts = {
             "sbc.datasets": datasets,
@@ -60,6 +60,7 @@ def sbc(
         }
         given = [f"{key}={value}" for key, value in shortcuts.items() if value is not None]
         read = prepare_fit(config, (*(overrides or ()), *given))
+        tell_abandoned(out, f"{config.stem}_sbc")
         prepare_devices(cache=cache)
         folder, failure = finished(
             lambda stages: calibration.run(read, out, progress=stages, force=force)

@@ -2,7 +2,8 @@
 
 A run is written into a hidden folder beside its final place, synced, and renamed into place, so a
 folder under its own name is complete: whatever stops a run (a kill, a full disk, a power cut)
-leaves either the whole run or none. The manifest is the last file written and names all others
+leaves either the whole run or none (`insilico.runs.abandoned`: and what becomes of the hidden
+folder). The manifest is the last file written and names all others
 with their checksums.
 """
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from insilico.config import did_you_mean
+from insilico.runs.abandoned import OWNER, Claim, clear_abandoned
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -59,7 +61,9 @@ class NewRun:
             """Where files are written until then."""
             try:
                 self.path.mkdir()
+                self._claim = Claim(self.path)
             except OSError:
+                shutil.rmtree(self.path, ignore_errors=True)
                 self._remove_parents()
                 raise
 
@@ -95,6 +99,7 @@ class NewRun:
             complete = {"format": FORMAT, **manifest, "files": _inventory(self.path)}
             (self.path / MANIFEST).write_text(_as_json(complete), encoding="utf-8")
             _sync(self.path)
+            self._claim.release()
             self._move_into_place()
             _sync_folder(self.target.parent)
         self._finished = True
@@ -103,6 +108,7 @@ class NewRun:
     def discard(self) -> None:
         """Remove all that was written, and the folders that were made to hold it."""
         shutil.rmtree(self.path, ignore_errors=True)
+        self._claim.close()
         self._remove_parents()
 
     def _move_into_place(self) -> None:
@@ -154,7 +160,7 @@ class RunFolder:
     def create(
         out: str | os.PathLike[str] | None, name: str = "run", *, force: bool = False
     ) -> NewRun:
-        """Begin a run's folder.
+        """Begin a run's folder; what killed runs to the same place have left is removed.
 
         **Arguments:**
 
@@ -168,6 +174,7 @@ class RunFolder:
         written there.
         """
         if out is None:
+            RunFolder.abandoned(None, name)
             out = Path("runs") / (name or "run")
             if not force:
                 return NewRun(out, number=True)
@@ -176,7 +183,18 @@ class RunFolder:
         target = Path(os.path.abspath(out)) if str(out) == ".." else Path(out)
         if os.path.lexists(target):
             _check_replaceable(target, force)
+        RunFolder.abandoned(target)
         return NewRun(target, replace=force)
+
+    @staticmethod
+    def abandoned(out: str | os.PathLike[str] | None, name: str = "run") -> list[str]:
+        """Remove what killed runs to a place have left, as `create` does, and tell of it.
+
+        `out`, `name`: as for `create`.
+        """
+        if out is None:
+            return clear_abandoned(Path("runs") / (name or "run"), numbered=True)
+        return clear_abandoned(Path(os.path.abspath(out)))
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> RunFolder:
@@ -294,10 +312,9 @@ def _hidden(target: Path, what: str) -> Path:
 def _inventory(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and checksum of every file but the manifest, by its path in the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
+    others = (folder / MANIFEST, folder / OWNER)
     return {
-        path.relative_to(folder).as_posix(): _entry(path)
-        for path in files
-        if path != folder / MANIFEST
+        path.relative_to(folder).as_posix(): _entry(path) for path in files if path not in others
     }
 
 

@@ -116,7 +116,10 @@ class Course:
         return jax.tree.leaves(self.parameters)[0].dtype
 
     def start(self, inputs: Components | None = None) -> Condition:
-        """Before anything has happened; `inputs` are for parameters that vary by them."""
+        """Before anything has happened; `inputs` are for parameters that vary by them.
+
+        The condition's own inputs are zero, those of parameters that vary these parameters.
+        """
         zero = jnp.zeros(self.lanes, self.dtype)
         own = self.parameters if inputs is None else self.in_force(inputs)
         initial = self.model.initial(own)
@@ -134,12 +137,18 @@ class Course:
             ),
             status=jnp.where(finite, Status.OK, Status.NOT_FINITE).astype(jnp.int32),
             infusion=tuple(zero for _ in self.pattern.infused),
-            inputs=tuple(zero for _ in self.model.Inputs._fields),
+            inputs=self._first_inputs(zero),
             plan=None if self.rule is None else self.rule.start(self.subject),
             slopes=tuple(zero for _ in self.model.Inputs._fields if self._has(Kind.RAMP)),
             watch=watch,
             occurred=occurred,
         )
+
+    def _first_inputs(self, zero: Array) -> Components:
+        varying = self.model.varying
+        own = len(self.model.Inputs._fields) - len(varying)
+        values = (getattr(self.parameters, name) for name in varying)
+        return (*(zero for _ in range(own)), *(jnp.broadcast_to(v, zero.shape) for v in values))
 
     def _has(self, kind: Kind) -> bool:
         return kind in self.pattern.kinds

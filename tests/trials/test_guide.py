@@ -1,6 +1,7 @@
 """The guide to configs names everything that a config may say."""
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import get_args
@@ -12,6 +13,7 @@ from insilico.config.expressions import FUNCTIONS
 from trials import read
 from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
 from trials.dosing import library
+from trials.margins import margins_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 COAG = CONFIGS / "warfarin_coag.yaml"
@@ -89,8 +91,23 @@ def test_its_example_of_arms_is_a_config(examples):
     assert set(study.config.arms) == {"fixed", "other"}
 
 
-def test_its_example_of_a_population_is_a_cohort(examples, bioequivalence):
+def test_its_example_of_margins_is_a_config(examples):
     _, _, sections, *_ = examples
+    arms = {"new": "genotype_guided", "standard": "clinically_guided"}
+    analyses = {
+        name: {**spec, "contrast": [arms[arm] for arm in spec["contrast"]]}
+        for name, spec in sections["analyses"].items()
+    }
+    found = {}
+    for name, spec in analyses.items():
+        config = changed(COAG, {f"analyses.{name}": spec, "endpoints.ttr.better": "higher"}).config
+        found[name] = margins_of(config, config.analyses[name])
+    expected = {"not_worse": (-5, math.inf), "much_better": (3, math.inf), "alike": (-5, 5)}
+    assert found == expected
+
+
+def test_its_example_of_a_population_is_a_cohort(examples, bioequivalence):
+    _, _, _, sections, *_ = examples
     study = changed(bioequivalence, {"cohort": sections["cohort"], "trial.replicates": 20})
     population = study.protocol.cohort.population
     assert population.residual["concentration"].kind == "proportional"
@@ -98,7 +115,7 @@ def test_its_example_of_a_population_is_a_cohort(examples, bioequivalence):
 
 
 def test_its_example_of_imported_estimates_is_a_cohort(examples, bioequivalence):
-    _, _, _, sections, *_ = examples
+    _, _, _, _, sections, *_ = examples
     described = sections["cohort"]["described"]
     for field, name in described["estimates"].items():
         described["estimates"][field] = str(ESTIMATES / name)

@@ -12,6 +12,7 @@ from trials.analyses._estimates import Estimates, Status, in_batches
 from trials.analyses._least_squares import indicator_columns
 from trials.analyses.crossover_geometric_mean_ratio import crossover_geometric_mean_ratio
 from trials.analyses.crossover_mean_difference import crossover_mean_difference
+from trials.analyses.crossover_risk_difference import crossover_risk_difference
 from trials.analyses.geometric_mean_ratio import geometric_mean_ratio
 from trials.analyses.hazard_ratio import hazard_ratio
 from trials.analyses.kaplan_meier import KaplanMeier, kaplan_meier
@@ -28,6 +29,7 @@ __all__ = [
     "Status",
     "crossover_geometric_mean_ratio",
     "crossover_mean_difference",
+    "crossover_risk_difference",
     "geometric_mean_ratio",
     "hazard_ratio",
     "in_batches",

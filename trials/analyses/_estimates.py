@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from trials.analyses._student_t import normal_p, normal_quantile, student_p, student_quantile
+from trials.analyses._margins import Margins, p_against
+from trials.analyses._student_t import normal_quantile, student_quantile, two_sided_p
 
 
 class Status(IntEnum):
@@ -41,7 +42,8 @@ class Estimates(NamedTuple):
     lower: Float[Array, " trial"]
     upper: Float[Array, " trial"]
     p_value: Float[Array, " trial"]
-    """Two-sided, for the contrast being zero."""
+    """Two-sided, for the contrast being zero; with margins one-sided, of two such tests the
+    larger."""
     n: Int[Array, "trial arm"]
     """Analysed subjects of each arm."""
     mean: Float[Array, "trial arm"]
@@ -84,19 +86,23 @@ def wald(
     mean: Float[Array, "trial arm"],
     status: Int[Array, " trial"],
     degrees_of_freedom: Float[Array, " trial"] | None = None,
+    margins: Margins | None = None,
 ) -> Estimates:
     """Test and interval from an estimate and its variance, by t or (by default) by z."""
     usable = status == Status.OK
     error = jnp.sqrt(jnp.where(usable, variance, 1.0))
     centre = jnp.where(usable, estimate, 0.0)
+    freedom = None
     if degrees_of_freedom is None:
-        freedom = jnp.full_like(centre, jnp.inf)
         margin = normal_quantile(level) * error
-        p_value = normal_p(centre / error)
     else:
         freedom = jnp.where(usable, degrees_of_freedom, 1.0)
         margin = student_quantile(level, freedom) * error
-        p_value = student_p(centre / error, freedom)
+    if margins is None:
+        p_value = two_sided_p(centre / error, freedom)
+    else:
+        p_value = p_against((centre - margins[0]) / error, (margins[1] - centre) / error, freedom)
+    freedom = jnp.full_like(centre, jnp.inf) if freedom is None else freedom
     return blank_failures(
         Estimates(
             centre, error, freedom, centre - margin, centre + margin, p_value, n, mean, status
@@ -115,6 +121,7 @@ def of_contrast(
     mean: Float[Array, "trial arm"],
     treatment: int | Int[Array, ""],
     reference: int | Int[Array, ""],
+    margins: Margins | None,
 ) -> Estimates:
     """Those of a contrast of least squares, by t with its residual degrees of freedom.
 
@@ -125,7 +132,7 @@ def of_contrast(
         (~estimable, Status.SINGULAR),
         (exact | ~(variance > 0), Status.NO_VARIATION),
     )
-    return wald(estimate, variance, level, n, mean, status, freedom)
+    return wald(estimate, variance, level, n, mean, status, freedom, margins)
 
 
 def blank_failures(estimates: Estimates) -> Estimates:

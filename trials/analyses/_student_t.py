@@ -30,6 +30,15 @@ def student_p(
     return betainc(degrees_of_freedom / 2, 0.5, degrees_of_freedom / (degrees_of_freedom + squared))
 
 
+def two_sided_p(
+    statistic: Float[Array, "*batch"], degrees_of_freedom: Float[Array, "*batch"] | None
+) -> Float[Array, "*batch"]:
+    """`student_p`, or `normal_p` without degrees of freedom."""
+    if degrees_of_freedom is None:
+        return normal_p(statistic)
+    return student_p(statistic, degrees_of_freedom)
+
+
 def student_quantile(
     level: float | Float[Array, ""], degrees_of_freedom: Float[Array, "*batch"]
 ) -> Float[Array, "*batch"]:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from trials.analyses._estimates import Estimates, arm_summaries, of_contrast
 from trials.analyses._least_squares import arm_contrast, fitted_contrast, nothing_left
+from trials.analyses._margins import Margins
 
 
 @partial(jax.jit, static_argnames="arms")
@@ -20,6 +21,7 @@ def crossover_mean_difference(
     treatment: int | Int[Array, ""] = 1,
     reference: int | Int[Array, ""] = 0,
     level: float | Float[Array, ""] = 0.95,
+    margins: Margins | None = None,
 ) -> Estimates:
     """Mean of `treatment` minus that of `reference`, within subjects.
 
@@ -35,6 +37,7 @@ def crossover_mean_difference(
     - `arm`: arm codes 0 … `arms` - 1.
     - `treatment`, `reference`: the two arms compared.
     - `level`: of the confidence interval.
+    - `margins`: that the effect is tested against instead of zero.
 
     `n` are each arm's values, `mean` is their mean. `SINGULAR` where the arms are confounded with
     periods.
@@ -45,7 +48,7 @@ def crossover_mean_difference(
     n, mean = arm_summaries(value.reshape(rows), arm.reshape(rows), used.reshape(rows), arms)
     fit = jax.vmap(partial(_fit, arms=arms), in_axes=(0, 0, 0, None, None))
     found = fit(value, arm, used, treatment, reference)
-    return of_contrast(*found, level, n, mean, treatment, reference)
+    return of_contrast(*found, level, n, mean, treatment, reference, margins)
 
 
 def _fit(

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from trials.analyses._equivalence import equivalent_within
 from trials.analyses._estimates import Estimates
+from trials.analyses._margins import Margins
 from trials.analyses.mean_difference import mean_difference
 
 
@@ -22,7 +22,7 @@ def geometric_mean_ratio(
     treatment: int | Int[Array, ""] = 1,
     reference: int | Int[Array, ""] = 0,
     level: float | Float[Array, ""] = 0.95,
-    margins: Float[Array, "2"] | None = None,
+    margins: Margins | None = None,
 ) -> Estimates:
     """Logarithm of the geometric mean of `treatment` over that of `reference`.
 
@@ -30,16 +30,11 @@ def geometric_mean_ratio(
     t test and interval with pooled variance. A subject whose value is not above 0 has no logarithm
     and is left out.
 
-    **Arguments**, beside those:
-
-    - `margins`: logarithms of the lower and the upper margin of equivalence. With them `p_value`
-      is that of two one-sided tests; without, two-sided for the ratio being 1.
-
-    `estimate` and its interval are logarithms; `mean` is the geometric mean.
+    `estimate`, its interval and `margins` are logarithms; `mean` is the geometric mean.
     """
     used = used & (value > 0)
     found = mean_difference(
         jnp.log(jnp.where(used, value, 1.0)), arm, used, columns,
-        arms=arms, treatment=treatment, reference=reference, level=level,
+        arms=arms, treatment=treatment, reference=reference, level=level, margins=margins,
     )  # fmt: skip
-    return equivalent_within(found._replace(mean=jnp.exp(found.mean)), margins)
+    return found._replace(mean=jnp.exp(found.mean))

@@ -16,6 +16,7 @@ from trials.analyses._estimates import (
     wald,
 )
 from trials.analyses._least_squares import generalised_inverse
+from trials.analyses._margins import Margins
 from trials.analyses._risk_sets import RiskSets, risk_sets
 
 # Evaluations of the likelihood until NOT_CONVERGED; a regular fit takes five to seven.
@@ -46,6 +47,7 @@ def hazard_ratio(
     treatment: int | Int[Array, ""] = 1,
     reference: int | Int[Array, ""] = 0,
     level: float | Float[Array, ""] = 0.95,
+    margins: Margins | None = None,
 ) -> Estimates:
     """Log hazard ratio of `treatment` to `reference` by Cox regression, ties by Efron's method.
 
@@ -60,6 +62,7 @@ def hazard_ratio(
     - `arms`: number of arms.
     - `treatment`, `reference`: the two arms compared; others do not enter.
     - `level`: of the confidence interval.
+    - `margins`: that the effect is tested against instead of zero.
 
     `estimate` and interval are *log* hazard ratios, by z (Wald); `mean` is the share of subjects
     with an event. `NO_EVENTS` where an arm has none (the ratio is 0 or infinite), `NOT_CONVERGED`
@@ -79,7 +82,7 @@ def hazard_ratio(
         (fitted.aliased, Status.SINGULAR),
         (~fitted.converged, Status.NOT_CONVERGED),
     )
-    return wald(fitted.coefficient, fitted.variance, level, n, mean, status)
+    return wald(fitted.coefficient, fitted.variance, level, n, mean, status, margins=margins)
 
 
 class _Fitted(NamedTuple):

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from trials.analyses._estimates import Estimates, arm_summaries, of_contrast
 from trials.analyses._least_squares import arm_contrast, fitted_contrast, nothing_left
+from trials.analyses._margins import Margins
 
 # A subject whose leverage is closer to 1 than this is fitted exactly, by a column of its own.
 _FITTED_EXACTLY = 1e-10
@@ -25,6 +26,7 @@ def mean_difference(
     reference: int | Int[Array, ""] = 0,
     level: float | Float[Array, ""] = 0.95,
     robust: bool = False,
+    margins: Margins | None = None,
 ) -> Estimates:
     """Adjusted mean of `treatment` minus `reference`, by least squares.
 
@@ -45,6 +47,7 @@ def mean_difference(
     - `robust`: standard error HC3 (MacKinnon & White, J Econometrics 1985;29:305-325), for
       variances that differ between arms, instead of the classical one. Subjects who are
       alone in their stratum are fitted exactly and add nothing to it.
+    - `margins`: that the effect is tested against instead of zero.
 
     Test and interval by t with n - rank degrees of freedom, for either standard error; `mean` is
     the unadjusted mean. `SINGULAR` where arms are confounded with the columns.
@@ -54,7 +57,7 @@ def mean_difference(
         columns = jnp.zeros((*value.shape, 0))
     fit = jax.vmap(partial(_fit, arms=arms, robust=robust), in_axes=(0, 0, 0, 0, None, None))
     found = fit(value, arm, used, columns, treatment, reference)
-    return of_contrast(*found, level, n, mean, treatment, reference)
+    return of_contrast(*found, level, n, mean, treatment, reference, margins)
 
 
 def _fit(

@@ -14,6 +14,7 @@ from trials.analyses._estimates import (
     too_few,
     wald,
 )
+from trials.analyses._margins import Margins
 from trials.analyses.kaplan_meier import curve
 
 
@@ -29,6 +30,7 @@ def restricted_mean_difference(
     treatment: int | Int[Array, ""] = 1,
     reference: int | Int[Array, ""] = 0,
     level: float | Float[Array, ""] = 0.95,
+    margins: Margins | None = None,
 ) -> Estimates:
     """Mean event-free time up to `horizon` of `treatment` minus `reference`.
 
@@ -45,6 +47,7 @@ def restricted_mean_difference(
     - `arms`: number of arms.
     - `treatment`, `reference`: the two arms compared; others do not enter.
     - `level`: of the confidence interval.
+    - `margins`: that the effect is tested against instead of zero.
 
     Test and interval by z; `mean` is each arm's restricted mean. `SHORT_FOLLOW_UP` where the last
     time of either arm is a censored one before `horizon`: the curve is unknown from there.
@@ -63,7 +66,7 @@ def restricted_mean_difference(
         (~(total > 0), Status.NO_VARIATION),
     )
     mean = jnp.where((n > 0) & complete, mean, jnp.nan)
-    return wald(estimate, total, level, n, mean, status)
+    return wald(estimate, total, level, n, mean, status, margins=margins)
 
 
 def _restricted_mean(

@@ -14,6 +14,7 @@ from trials.analyses._estimates import (
     too_few,
     wald,
 )
+from trials.analyses._margins import Margins
 
 
 @partial(jax.jit, static_argnames=("strata", "arms"))
@@ -28,6 +29,7 @@ def risk_difference_mantel_haenszel(
     treatment: int | Int[Array, ""] = 1,
     reference: int | Int[Array, ""] = 0,
     level: float | Float[Array, ""] = 0.95,
+    margins: Margins | None = None,
 ) -> Estimates:
     """Mantel-Haenszel risk of `treatment` minus `reference`, with Sato's variance.
 
@@ -43,6 +45,7 @@ def risk_difference_mantel_haenszel(
     - `strata`, `arms`: numbers of strata and arms.
     - `treatment`, `reference`: the two arms compared; others do not enter.
     - `level`: of the confidence interval.
+    - `margins`: that the effect is tested against instead of zero.
 
     Test and interval by z; `mean` is the unstratified share of responders.
     """
@@ -73,7 +76,7 @@ def risk_difference_mantel_haenszel(
         (confounded, Status.SINGULAR),
         (~(variance > 0), Status.NO_VARIATION),
     )
-    return wald(estimate, variance, level, n, mean, status)
+    return wald(estimate, variance, level, n, mean, status, margins=margins)
 
 
 def _per_stratum(

@@ -14,10 +14,8 @@ from trials.analyses._estimates import (
     first_failure,
     too_few,
 )
-from trials.analyses._student_t import normal_p, normal_quantile
-
-# Halvings of an interval no longer than 2: leaves 1e-16.
-_BISECTIONS = 54
+from trials.analyses._margins import Margins
+from trials.analyses._score import by_score
 
 
 @partial(jax.jit, static_argnames=("arms",))
@@ -30,6 +28,7 @@ def risk_difference_miettinen_nurminen(
     treatment: int | Int[Array, ""] = 1,
     reference: int | Int[Array, ""] = 0,
     level: float | Float[Array, ""] = 0.95,
+    margins: Margins | None = None,
 ) -> Estimates:
     """Risk of `treatment` minus `reference`, all differences a score test does not reject.
 
@@ -44,38 +43,24 @@ def risk_difference_miettinen_nurminen(
     - `arms`: number of arms.
     - `treatment`, `reference`: the two arms compared; others do not enter.
     - `level`: of the confidence interval.
+    - `margins`: that the effect is tested against instead of zero.
 
-    `p_value` of the score test (1 where nobody or everybody responds); `standard_error` is the
-    unpooled Wald one, for description only. `mean` is the share of responders.
+    `p_value` of the score test (1 where nobody or everybody responds), against margins that of
+    Farrington & Manning, Stat Med 1990;9:1447-1454; `standard_error` is the unpooled Wald one, for
+    description only. `mean` is the share of responders.
     """
     n, mean = arm_summaries(response.astype(float), arm, used, arms)
     n1, n0 = (jnp.maximum(n[..., which], 1).astype(float) for which in (treatment, reference))
     risk1, risk0 = (jnp.nan_to_num(mean[..., which]) for which in (treatment, reference))
     estimate = risk1 - risk0
     infinite = jnp.full_like(estimate, jnp.inf)
-    z = normal_quantile(level)
-
-    def bound(end: float) -> Float[Array, " trial"]:
-        """Where the score falls to -z (towards 1) or rises to z (towards -1)."""
-
-        def halve(
-            _: Int[Array, ""], bracket: tuple[Float[Array, " trial"], Float[Array, " trial"]]
-        ) -> tuple[Float[Array, " trial"], Float[Array, " trial"]]:
-            inside, outside = bracket
-            middle = (inside + outside) / 2
-            accepted = jnp.abs(_score(risk1, risk0, n1, n0, middle)) <= z
-            return jnp.where(accepted, middle, inside), jnp.where(accepted, outside, middle)
-
-        start = (estimate, jnp.full_like(estimate, end))
-        inside, outside = jax.lax.fori_loop(0, _BISECTIONS, halve, start)
-        return (inside + outside) / 2
-
+    found = by_score(partial(_score, risk1, risk0, n1, n0), estimate, level, margins)
     error = jnp.sqrt(risk1 * (1 - risk1) / n1 + risk0 * (1 - risk0) / n0)
     status = first_failure((too_few(n, treatment, reference), Status.TOO_FEW))
-    null = _score(risk1, risk0, n1, n0, jnp.zeros_like(estimate))
-    p_value = normal_p(null)
     return blank_failures(
-        Estimates(estimate, error, infinite, bound(-1.0), bound(1.0), p_value, n, mean, status)
+        Estimates(
+            estimate, error, infinite, found.lower, found.upper, found.p_value, n, mean, status
+        )
     )
 
 

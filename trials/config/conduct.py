@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from insilico.config import Expression, Spec
+from insilico.config import Expression, Spec, quantity
 from trials.config.quantities import Duration, Factor, Name, PositiveDays
+
+StartOfOccasion = Annotated[float, quantity("d", ge=0)]
 
 
 class CentresSpec(Spec):
@@ -102,6 +104,12 @@ class TrialSpec(Spec):
     randomisation: RandomisationSpec = RandomisationSpec()
     enrolment: EnrolmentSpec = EnrolmentSpec()
     dropout: DropoutSpec | None = None
+    occasions: Annotated[list[StartOfOccasion], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Times after the first dose at which an occasion of each subject begins, as in "
+        "[0 d, 14 d]: what the population varies between occasions is drawn anew. The first begins "
+        "with the trial. In a crossover every period is one",
+    )
     crossover: CrossoverSpec | None = Field(
         default=None, description="Periods and sequences; each subject has one arm if left out"
     )

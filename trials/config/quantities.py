@@ -19,7 +19,6 @@ HoursAfterDose = Annotated[float, quantity("h", ge=0)]
 DosePerDay = Annotated[float, quantity("mg", gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, quantity("%")]
-Margin = Annotated[float, quantity("%", gt=0)]
 Day = Annotated[int, Field(ge=1)]
 Factor = Annotated[float, Field(gt=0)]
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 
 from insilico.pages.blocks import Tile
-from insilico.pages.numbers import Measured, counted, interval, plain, share, whole
+from insilico.pages.numbers import Measured, counted, interval, share, whole
 from insilico.pages.words import inline
 from trials.report.estimates import directions
 from trials.report.failures import never_analysed, stages
 from trials.report.published import distance, in_words
 from trials.report.view import AnalysisView, View
+
+NOUNS = {
+    "non_inferiority": "non-inferiority",
+    "superiority": "superiority by more than the margin",
+    "equivalence": "equivalence",
+}
 
 FEWEST_TO_JUDGE = 20
 """Trials below which the standard error of a probability near a half is above 10 points."""
@@ -64,10 +70,7 @@ def tiles(view: View) -> list[Tile]:
     for position, analysis in enumerate(view.decisive[:3]):
         power = _power_of(analysis)
         role = "primary" if position == 0 else "co-primary"
-        margins = (
-            analysis.margins and f"{plain(analysis.margins[0])} to {plain(analysis.margins[1])} %"
-        )
-        note = f"{analysis.label}, {margins or f'α = {analysis.spec.alpha:g}'}"
+        note = f"{analysis.label}, {analysis.within or f'α = {analysis.spec.alpha:g}'}"
         found.append(Tile(f"Power, {role}", power, "%", note))
     value, error = view.success
     if math.isfinite(value) and (len(view.decisive) > 1 or view.wanted != "significant"):
@@ -168,7 +171,7 @@ def _truth(analysis: AnalysisView) -> str:
     if not math.isfinite(analysis.truth):
         return "The true effect is not available."
     effect = analysis.scale.effect(analysis.truth, analysis.truth_mcse)
-    none = abs(analysis.truth) < 2 * analysis.truth_mcse and analysis.margins is None
+    none = abs(analysis.truth) < 2 * analysis.truth_mcse and not analysis.one_sided
     size = effect._replace(value=effect.value.lstrip("\N{MINUS SIGN}"))
     direction = analysis.scale.more if analysis.truth > 0 else analysis.scale.less
     words = (
@@ -198,16 +201,33 @@ def _power(analysis: AnalysisView) -> str:
         if up > 0 and down > 0 and not analysis.scale.ratio
         else ""
     )
-    if analysis.margins is not None:
-        low, high = map(plain, analysis.margins)
+    if analysis.one_sided:
+        what = (
+            "that is the type I error, as the true effect lies beyond the margin"
+            if analysis.beyond
+            else "that is the power"
+        )
         return (
-            f"Of the trials, {power.percent} showed equivalence: a {analysis.percent} interval "
-            f"within {low} to {high} %; that is the power."
+            f"Of the trials, {power.percent} showed {NOUNS[analysis.spec.hypothesis]}: a "
+            f"{analysis.percent} interval {analysis.within}; {what}.{_superior_too(analysis)}"
         )
     return (
         f"Of the trials, {power.percent} found a significant difference at "
         f"α = {analysis.spec.alpha:g}{both}; that is the power."
     )
+
+
+def _superior_too(analysis: AnalysisView) -> str:
+    """How many of the trials that show non-inferiority exclude no effect as well."""
+    if analysis.spec.hypothesis != "non_inferiority" or analysis.margins is None:
+        return ""
+    upwards = math.isfinite(analysis.margins[0])
+    limit = analysis.lower if upwards else -analysis.upper
+    superior = analysis.significant & (limit > 0)
+    trials = len(superior)
+    value = float(superior.mean())
+    number = share(value, math.sqrt(value * (1 - value) / trials), trials)
+    return f" In {number.percent} the interval excluded no effect, too: superiority."
 
 
 def _of_means(analysis: AnalysisView) -> bool:

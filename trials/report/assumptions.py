@@ -9,6 +9,7 @@ from typing import NamedTuple
 from insilico.config import ConfigError, Path, dotted, load
 from insilico.config.tree import Mapping, Node, Sequence
 from insilico.pages.blocks import Block, Bullets, Cell, Column, Row, Section, Table, absent
+from insilico.pages.numbers import plain
 from insilico.pages.words import inline
 from trials.report.view import View
 
@@ -141,6 +142,8 @@ def section(view: View) -> Section:
     if view.config.trial.crossover is not None:
         rests_on = (WASHED_OUT, _between_periods(view))
         blocks.append(Bullets(rests_on, lead="The crossover rests on this too:"))
+    elif view.study.protocol.cohort.population.between_occasion:
+        blocks.append(Bullets([_occasions(view)], lead="It rests on this too:"))
     if view.config.assumptions:
         blocks.append(Bullets(view.config.assumptions, lead="The config states further:"))
     return Section("assumptions", "Assumptions", blocks)
@@ -156,6 +159,19 @@ def _between_periods(view: View) -> str:
     return (
         "Each period is an occasion of its subject, whatever the arm. What varies between "
         f"occasions, as the population has it: {names}. Other parameters {rest}"
+    )
+
+
+def _occasions(view: View) -> str:
+    """When what varies between occasions changes in a parallel trial."""
+    varying = view.study.protocol.cohort.population.between_occasion
+    names = ", ".join(inline(view.words(name)) for name in varying)
+    starts = [f"{plain(time)} d" for time in view.config.trial.occasions or () if time > 0]
+    if not starts:
+        return f"A subject has one occasion, so that this is the same all along: {names}."
+    return (
+        f"An occasion of each subject begins with the trial, others {', '.join(starts)} after the "
+        f"first dose. What varies between them, as the population has it: {names}."
     )
 
 

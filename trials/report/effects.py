@@ -9,15 +9,20 @@ import numpy as np
 
 from insilico.pages import plotting
 from insilico.pages.blocks import Cell, Column, Figure, Row, Section, Table, absent
-from insilico.pages.numbers import Measured, plain, share
+from insilico.pages.numbers import Measured, share
 from trials.report.arms import under_headings
-from trials.report.view import AnalysisView, View, called
+from trials.report.view import AnalysisView, View, lines_in_words
 
 ROW_HEIGHT = 42
 PANEL_GAP = 92
 PUBLISHED_BELOW = 0.28
 
 GEOMETRIC = "Means of ratios, and of their limits, are geometric. "
+
+AT_THE_MARGIN = (
+    "Type I error: share of trials that would show it if a margin stood at the true effect, with "
+    "everything else as it is. "
+)
 
 
 def section(view: View) -> Section:
@@ -53,7 +58,7 @@ def _figure(view: View, shown: list[AnalysisView]) -> Figure:
         note=(
             "Dot: mean estimate over the simulated trials. Thick bar: a typical trial's confidence "
             "interval (mean of the lower and of the upper limits, at each analysis' own level). "
-            f"Black tick: true value.{diamonds} Dotted line: {called(shown)}."
+            f"Black tick: true value.{diamonds} {lines_in_words(shown)}."
         ),
         source="/estimates, /truth, /published" if published else "/estimates, /truth",
         spec=spec,
@@ -113,8 +118,8 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
             ticks="",
         )
         shapes += [
-            plotting.line(panel, value, vertical=True, colour=plotting.MUTED, dash="dot", width=1.4)
-            for value in sorted({each for a in analyses for each in a.seen_against})
+            plotting.line(panel, value, vertical=True, colour=plotting.MUTED, dash=dash, width=1.4)
+            for value, dash in sorted({each for a in analyses for each in a.seen_against})
         ]
         titles.append(plotting.title(endpoint, 0, high[panel][1]))
     height = int(sum(heights) + PANEL_GAP * (len(groups) - 1) + 140)
@@ -133,7 +138,7 @@ def _scale_axis(analyses: list[AnalysisView]) -> dict[str, Any]:
     """Range and round ticks over all that is shown; logarithmic for ratios."""
     stored: list[float] = []
     for analysis in analyses:
-        stored += [analysis.scale.published(value) for value in analysis.seen_against]
+        stored += [analysis.scale.stored(value) for value, _ in analysis.seen_against]
         stored += [*analysis.typical_interval(), analysis.truth, *(analysis.published or ())]
     finite = [value for value in stored if np.isfinite(value)]
     margin = 0.05 * ((max(finite) - min(finite)) or 1.0)
@@ -256,13 +261,17 @@ def _points(points: list[_Point], error: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _equivalence(analysis: AnalysisView) -> list[Cell]:
-    """The margins of an analysis that has them, and how many trials lie within them."""
-    if analysis.margins is None:
-        return ["–", "–"]
+def _against_margins(analysis: AnalysisView) -> list[Cell]:
+    """The margins of an analysis that has them, how many trials show what they ask, and how many
+    would with a margin at the truth."""
+    if not analysis.one_sided:
+        return ["–", "–", "–"]
     found, nan = analysis.characteristics, math.nan
-    power = (found.get(name, nan) for name in ("power", "power_mcse", "trials"))
-    return [f"{plain(analysis.margins[0])} to {plain(analysis.margins[1])}", share(*power)]
+    power, error = (
+        share(*(found.get(name, nan) for name in (field, f"{field}_mcse", "trials")))
+        for field in ("power", "type_i_error")
+    )
+    return [analysis.asked, f"{power} {analysis.found}", error]
 
 
 def _table(view: View) -> Table:
@@ -274,10 +283,11 @@ def _table(view: View) -> Table:
         Column("Typical interval", number=True),
         Column("Level", number=True),
     ]
-    margins = any(analysis.margins for analysis in view.analyses)
+    margins = any(analysis.one_sided for analysis in view.analyses)
     if margins:
-        columns.append(Column("Margins", number=True))
-        columns.append(Column("Equivalent", "% of trials", number=True))
+        columns.append(Column("Interval asked for", number=True))
+        columns.append(Column("Shown", "% of trials", number=True))
+        columns.append(Column("Type I error", "%", number=True))
     if published:
         columns.append(Column("Published (interval)", number=True))
     rows = []
@@ -296,7 +306,7 @@ def _table(view: View) -> Table:
                 analysis.percent,
             ]
             if margins:
-                cells += _equivalence(analysis)
+                cells += _against_margins(analysis)
             if published:
                 cells.append(published_effect(analysis))
             rows.append(Row(cells, indent=True))
@@ -308,5 +318,6 @@ def _table(view: View) -> Table:
         rows,
         "/estimates, /truth, /published" if published else "/estimates, /truth",
         "True value: from subjects that are each treated under both arms. Typical interval: mean "
-        f"limits over the trials. {GEOMETRIC if ratios else ''}±: Monte-Carlo standard error.",
+        f"limits over the trials. {GEOMETRIC if ratios else ''}{AT_THE_MARGIN if margins else ''}"
+        "±: Monte-Carlo standard error.",
     )

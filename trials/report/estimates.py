@@ -12,7 +12,7 @@ from insilico.pages import plotting
 from insilico.pages.blocks import Block, Cell, Column, Figure, Row, Section, Table, absent
 from insilico.pages.numbers import fixed, measured, rounded, share, whole
 from trials.report.arms import under_headings
-from trials.report.view import AnalysisView, View, called
+from trials.report.view import AnalysisView, View, called, lines_in_words
 
 MOST_PANELS = 6
 """Panels of one figure, so that it fits on a printed page."""
@@ -61,8 +61,8 @@ def _figure(shown: Sequence[AnalysisView], key: str, which: str) -> Figure:
         alt=f"Histograms. {alt}.",
         note=(
             f"Each trial counts once. Dark: {_dark(shown)}. "
-            f"Solid black line: true value; dotted line: {called(shown)}"
-            + ("; dashed line: published estimate." if published else ".")
+            f"Solid black line: true value. {lines_in_words(shown)}."
+            + (" Dashed line: published estimate." if published else "")
         ),
         source="/estimates, /truth" + (", /published" if published else ""),
         spec=spec,
@@ -72,15 +72,18 @@ def _figure(shown: Sequence[AnalysisView], key: str, which: str) -> Figure:
 
 def _dark(shown: Sequence[AnalysisView]) -> str:
     """What dark bars are."""
-    significant = "significant at the analysis' own level (two-sided)"
-    equivalent = "equivalent, with the interval within the margins"
-    kinds = {analysis.found: None for analysis in shown}
-    return " or ".join(equivalent if kind == "equivalent" else significant for kind in kinds)
+    words = {
+        "significant": "significant at the analysis' own level (two-sided)",
+        "equivalent": "equivalent, with the interval within the margins",
+        "non-inferior": "non-inferior, with the interval on the better side of the margin",
+        "superior": "superior, with the interval on the better side of the margin",
+    }
+    return " or ".join({words[analysis.found]: None for analysis in shown})
 
 
 def _significance(analysis: AnalysisView) -> str:
-    if analysis.margins is not None:
-        return f"{rounded(100 * float(analysis.significant.mean()))} % equivalent"
+    if analysis.one_sided:
+        return f"{rounded(100 * float(analysis.significant.mean()))} % {analysis.found}"
     up, down = directions(analysis)
     words = f"{rounded(100 * (up + down))} % significant"
     parts = [(up, analysis.scale.more), (down, analysis.scale.less)]
@@ -144,7 +147,7 @@ def _spec(shown: Sequence[AnalysisView]) -> tuple[dict[str, Any], int]:
 
 def _marks(analysis: AnalysisView) -> list[tuple[float, str, str, float]]:
     """What estimates are to be seen against: place, colour, dash and width of each line."""
-    marks = [(value, plotting.MUTED, "dot", 1.4) for value in analysis.seen_against]
+    marks = [(value, plotting.MUTED, dash, 1.4) for value, dash in analysis.seen_against]
     if analysis.published is not None:
         value = float(analysis.scale.shown(analysis.published.value))
         marks.append((value, plotting.PUBLISHED, "dash", 2.2))
@@ -225,7 +228,8 @@ def _legend(shown: Sequence[AnalysisView]) -> list[dict[str, Any]]:
         (found, plotting.SIMULATED),
         (f"not {found}", plotting.SIMULATED_LIGHT),
     ]
-    lines = [("true value", plotting.TRUTH, "solid"), (called(shown), plotting.MUTED, "dot")]
+    lines = [("true value", plotting.TRUTH, "solid")]
+    lines += [(name, plotting.MUTED, dash) for dash, name in called(shown).items()]
     if any(analysis.published for analysis in shown):
         lines.append(("published", plotting.PUBLISHED, "dash"))
     return [
@@ -265,7 +269,7 @@ def _table(view: View) -> Table:
         columns,
         rows,
         "/operating_characteristics",
-        f"Power: share of trials with p < α{_equivalence(view)}. "
+        f"Power: share of trials with p < α{_one_sided(view)}. "
         "Bias: mean estimate minus truth. SE off by: mean "
         "standard error relative to the empirical standard deviation. Coverage: share of intervals "
         "that hold the truth, at each analysis' own level. Failed: trials that could not be "
@@ -274,10 +278,10 @@ def _table(view: View) -> Table:
     )
 
 
-def _equivalence(view: View) -> str:
-    if all(analysis.margins is None for analysis in view.analyses):
+def _one_sided(view: View) -> str:
+    if not any(analysis.one_sided for analysis in view.analyses):
         return ""
-    return ", of both one-sided tests where margins are stated"
+    return ", which is one-sided where margins are stated, the larger of two"
 
 
 def _cells(analysis: AnalysisView) -> list[Cell]:

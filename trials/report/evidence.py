@@ -116,10 +116,14 @@ def _parameters(view: View) -> Table:
     subjects = view.group("subjects")
     rows = []
     for name, quantity in view.study.protocol.model.quantities("Parameters").items():
-        held = f"parameter_{name}"
+        held = [f"parameter_{name}"]
+        if name in view.study.protocol.cohort.population.between_occasion:
+            occasions = range(1, 1 + view.study.protocol.number_of_occasions)
+            held += [f"parameter_{name}_{each}" for each in occasions]
         middle = spread = "–"
-        if subjects is not None and held in subjects:
-            values = np.asarray(subjects[held].isel(view.pooled).values, float)
+        if subjects is not None and any(each in subjects for each in held):
+            columns = [subjects[each].isel(view.pooled).values for each in held if each in subjects]
+            values = np.stack(columns).astype(float)
             values = values[np.isfinite(values)]
             if values.size:
                 low, median, high = np.percentile(values, (5, 50, 95))

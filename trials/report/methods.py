@@ -10,14 +10,13 @@ from insilico.pages.words import readable
 from insilico.solve import Tolerances
 from insilico.solve.methods import FIXED_STEP, STOCHASTIC
 from trials.config import (
-    AnalysisSpec,
     AreaUnderCurveSpec,
     CourseSpec,
     EndpointSpec,
     TrialConfig,
 )
 from trials.report.design import shown
-from trials.report.view import View
+from trials.report.view import AnalysisView, View
 
 ENDPOINTS = {
     "time_in_range": (
@@ -63,6 +62,12 @@ ESTIMATORS = {
     "hazard_ratio": "Cox regression, ties by Efron's method, Wald test and interval",
 }
 
+PAIRED_RISKS = (
+    "difference in risks within subjects: Tango's score test, of no difference McNemar's, and "
+    "interval for pairs (Stat Med 1998;17:891-908); effects of periods are not estimated, and "
+    "cancel where sequences have as many subjects"
+)
+
 SIMULATION = (
     "Every subject is solved under every arm with the same random numbers (noise, missed visits, "
     "missed doses, dropout), so that its potential outcomes are known. Each trial then shows one "
@@ -97,7 +102,7 @@ def section(view: View) -> Section:
             [
                 analysis.label,
                 analysis.endpoint_label,
-                _estimator(view.config, analysis.spec),
+                _estimator(view.config, analysis),
                 analysis.contrast,
             ]
         )
@@ -186,26 +191,38 @@ def _given(value: object) -> str:
     return plain(value) if isinstance(value, (int, float)) else str(value)
 
 
-def _estimator(config: TrialConfig, spec: AnalysisSpec) -> str:
+def _estimator(config: TrialConfig, analysis: AnalysisView) -> str:
+    spec = analysis.spec
+    adjusted = spec.adjust == "strata"
     text = ESTIMATORS.get(spec.estimator, readable(spec.estimator))
-    if config.trial.crossover is not None:
+    crossover = config.trial.crossover is not None
+    paired = crossover and spec.estimator == "risk_difference"
+    if paired:
+        text = PAIRED_RISKS
+    elif crossover:
         text += (
             "; analysis of variance with fixed effects of sequence, subject in its sequence, "
             "period and arm"
         )
-    if spec.adjust == "strata":
+    if adjusted:
         text += "; adjusted for the factors of randomisation"
     if spec.horizon is not None:
         text += f"; horizon {plain(spec.horizon)} d"
     if spec.subset is not None:
         text += f"; in patients with {shown(spec.subset.text)}"
     level = f"{100 * spec.level:g} % intervals"
-    if spec.margins is not None:
-        low, high = map(plain, spec.margins)
-        return (
-            f"{text}; two one-sided tests against {low} % and {high} % (Schuirmann, J "
-            f"Pharmacokinet Biopharm 1987;15:657-680), α = {spec.alpha:g} each, {level}"
+    if analysis.one_sided:
+        ends = " and ".join(analysis.scale.with_unit(plain(end)) for end in analysis.margins_shown)
+        tests = (
+            f"two one-sided tests against {ends} (Schuirmann, J Pharmacokinet Biopharm "
+            f"1987;15:657-680), α = {spec.alpha:g} each"
+            if spec.hypothesis == "equivalence"
+            else f"{'non-inferiority' if spec.hypothesis == 'non_inferiority' else 'superiority'} "
+            f"by a one-sided test against {ends}, α = {spec.alpha:g}"
         )
+        if spec.estimator == "risk_difference" and not adjusted and not paired:
+            tests += "; the score test of Farrington & Manning (Stat Med 1990;9:1447-1454)"
+        return f"{text}; {tests}, {level}"
     return f"{text}; α = {spec.alpha:g} two-sided, {level}"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from insilico.pages.numbers import Measured, interval, measured
 from trials.config import AnalysisSpec, DrugSpec, EndpointSpec
+from trials.endpoint_units import endpoint_unit
 
 POINTS = "percentage points"
 
@@ -66,6 +67,10 @@ class Scale:
         """A stored interval as it is shown."""
         return interval(float(self.shown(lower)), float(self.shown(upper)))
 
+    def stored(self, shown: float) -> float:
+        """An effect that is shown as results store it."""
+        return math.log(shown / self.factor) if self.ratio else shown / self.factor
+
     def published(self, reported: float) -> float:
         """A reported effect as results would store it.
 
@@ -101,31 +106,3 @@ def scale_of(
             return Scale("h", "h", more="later", less="earlier")
     unit = endpoint_unit(endpoint, units, drug)
     return Scale(unit, unit)
-
-
-def endpoint_unit(endpoint: EndpointSpec, units: Mapping[str, str], drug: DrugSpec) -> str:
-    """Unit of an endpoint as results hold it; empty for a pure number and for yes or no."""
-    match endpoint.kind:
-        case "time_in_range":
-            return "%"
-        case "any_at_or_above":
-            return ""
-        case "time_to_range":
-            return "d"
-        case "time_of_maximum":
-            return "h"
-    unit = unit_of(endpoint.of, units, drug)
-    if endpoint.kind == "area_under_curve":
-        above, _, below = unit.partition("/")
-        return f"{above or '1'}·h/{below}" if below else f"{unit}·h".lstrip("·")
-    return unit
-
-
-def unit_of(output: str, units: Mapping[str, str], drug: DrugSpec) -> str:
-    """Unit of a measured output or of a record of doses; empty for a pure number."""
-    if output == "weekly_dose":
-        return "mg/wk"
-    if output == "daily_dose":
-        return "mg/d"
-    unit = units.get(output.removesuffix("_measured"), "")
-    return "" if unit == "1" else unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -10,17 +11,34 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from insilico.pages.numbers import counted
+from insilico.pages.numbers import counted, plain
 from insilico.pages.plotting import PALETTE
 from insilico.pages.words import inline, readable
 from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
-from trials.report.scales import Scale, scale_of, unit_of
+from trials.endpoint_units import unit_of
+from trials.margins import Margins, margins_of
+from trials.report.scales import Scale, scale_of
 from trials.study import Study
 
 MOST_POOLED = 250_000
 """Subjects that summaries over trials are taken from; percentiles do not get better with more."""
 
 NORMAL_95 = 1.959964
+
+FOUND = {
+    "difference": "significant",
+    "non_inferiority": "non-inferior",
+    "superiority": "superior",
+    "equivalence": "equivalent",
+}
+"""What a trial is called that shows what its test is to show."""
+
+SHOWN = {
+    "non_inferiority": "non-inferior by its margin",
+    "superiority": "superior by its margin",
+    "equivalence": "equivalent within its margins",
+}
+"""The same with what it is shown against."""
 
 
 class ArmView(NamedTuple):
@@ -61,6 +79,7 @@ class AnalysisView:
     scale: Scale
     treatment: ArmView
     reference: ArmView
+    margins: Margins | None
     truth: float
     truth_mcse: float
     truth_subjects: float
@@ -102,17 +121,49 @@ class AnalysisView:
     @property
     def found(self) -> str:
         """What such trials are called."""
-        return "significant" if self.spec.margins is None else "equivalent"
+        return FOUND[self.spec.hypothesis]
 
     @property
-    def margins(self) -> tuple[float, float] | None:
-        """The margins of equivalence as effects are shown."""
-        return None if self.spec.margins is None else (self.spec.margins[0], self.spec.margins[1])
+    def one_sided(self) -> bool:
+        """Whether the test is against margins."""
+        return self.margins is not None
 
     @property
-    def seen_against(self) -> tuple[float, ...]:
-        """What effects are to be seen against, as shown: no effect, or the margins."""
-        return self.margins or (self.scale.null,)
+    def margins_shown(self) -> tuple[float, ...]:
+        """The margins that there are, as effects are shown."""
+        ends = [end for end in self.margins or () if math.isfinite(end)]
+        return tuple(float(self.scale.shown(end)) for end in ends)
+
+    @property
+    def within(self) -> str:
+        """Where the interval has to lie, as in "within 80 to 125 %"; empty without margins."""
+        if self.margins is None:
+            return ""
+        values = " to ".join(map(plain, self.margins_shown))
+        lower, upper = map(math.isfinite, self.margins)
+        where = "within" if lower and upper else "above" if lower else "below"
+        return f"{where} {self.scale.with_unit(values)}"
+
+    @property
+    def asked(self) -> str:
+        """What of its margins is asked, for a column: "−5 to 5", "above −5"."""
+        return self.within.removeprefix("within ").removesuffix(f" {self.scale.unit}") or "–"
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the true effect is not where the interval has to lie: what trials show is then
+        an error of type I."""
+        if self.margins is None or not math.isfinite(self.truth):
+            return False
+        lower, upper = self.margins
+        return not lower < self.truth < upper
+
+    @property
+    def seen_against(self) -> tuple[tuple[float, str], ...]:
+        """What effects are to be seen against, as shown, each with the dash of its line: no effect,
+        unless it lies between two margins, and the margins."""
+        null = () if len(self.margins_shown) == 2 else ((self.scale.null, "dot"),)
+        return (*null, *((end, "dashdot") for end in self.margins_shown))
 
     @property
     def percent(self) -> str:
@@ -137,10 +188,17 @@ class AnalysisView:
         return float(self.lower[self.usable].mean()), float(self.upper[self.usable].mean())
 
 
-def called(analyses: Sequence[AnalysisView]) -> str:
-    """What the lines are called that effects of these are to be seen against."""
-    names = {"no effect" if a.margins is None else "margins of equivalence": None for a in analyses}
-    return " or ".join(names)
+def called(analyses: Sequence[AnalysisView]) -> dict[str, str]:
+    """What the lines are called that effects of these are to be seen against, by their dash."""
+    dashes = {dash for analysis in analyses for _, dash in analysis.seen_against}
+    names = {"dot": "no effect", "dashdot": "margin"}
+    return {dash: name for dash, name in names.items() if dash in dashes}
+
+
+def lines_in_words(analyses: Sequence[AnalysisView]) -> str:
+    """The same for the note below a figure."""
+    words = {"dot": "Dotted line", "dashdot": "Dashed and dotted line"}
+    return "; ".join(f"{words[dash]}: {name}" for dash, name in called(analyses).items())
 
 
 class View:
@@ -304,19 +362,16 @@ class View:
     @property
     def wanted(self) -> str:
         """What success asks of its analyses, as in "any of them is …"."""
-        directed = [
-            analysis
-            for analysis in self.decisive
-            if analysis.endpoint.better is not None and analysis.margins is None
-        ]
-        if all(analysis.margins is not None for analysis in self.decisive):
-            return "equivalent within its margins"
-        if not directed:
-            return "significant"
-        if len(directed) == len(self.decisive):
-            return "significant and for the better"
-        labels = ", ".join(f"“{analysis.label}”" for analysis in directed)
-        return f"significant and, for {labels}, for the better"
+        against = [each for each in self.decisive if each.one_sided]
+        differences = [each for each in self.decisive if not each.one_sided]
+        words = [SHOWN[each.spec.hypothesis] for each in against]
+        directed = [each for each in differences if each.endpoint.better is not None]
+        if directed and len(directed) < len(differences):
+            labels = ", ".join(f"“{analysis.label}”" for analysis in directed)
+            words.append(f"significant and, for {labels}, for the better")
+        elif differences:
+            words.append("significant and for the better" if directed else "significant")
+        return " or ".join(dict.fromkeys(words))
 
     @cached_property
     def success(self) -> tuple[float, float]:
@@ -346,6 +401,7 @@ class View:
             scale=scale,
             treatment=self.arm(spec.contrast[0]),
             reference=self.arm(spec.contrast[1]),
+            margins=margins_of(self.config, spec),
             truth=true.get("value", float("nan")),
             truth_mcse=true.get("mcse", float("nan")),
             truth_subjects=true.get("n", float("nan")),

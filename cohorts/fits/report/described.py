@@ -12,8 +12,10 @@ def data(view: View) -> Section:
     patients = view.fit.patients
     summary = patients.summary()
     first, last = summary.times
+    doses = view.fit.config.data.doses
     rows = [
         ("File", view.fit.config.data.file),
+        *([] if doses is None else [("File of doses", doses.file)]),
         ("Subjects", f"{summary.subjects:,}"),
         ("Doses", f"{summary.doses:,}"),
         ("Time", f"{plain(first)} to {plain(last)} {view.fit.model.time_unit}"),

@@ -1,4 +1,4 @@
-"""The cache of compiled programs keeps to its limit."""
+"""Before a command runs: the cache of programs keeps to its limit, leftovers are told."""
 
 import os
 
@@ -20,3 +20,12 @@ def test_what_was_used_longest_ago_goes_first(tmp_path):
 
 def test_a_cache_that_is_not_there_has_nothing_to_remove(tmp_path):
     _prepare._limit(tmp_path / "none", 10)
+
+
+def test_what_another_machine_s_run_left_is_told_before_a_run(tmp_path, capsys):
+    path = tmp_path / ".run.partial-0123abcd"
+    path.mkdir()
+    (path / ".owner").write_text('{"host": "node7"}')
+    _prepare.tell_abandoned(tmp_path / "run", "run")
+    expected = f"note: {path}: a run on node7 writes there, or was killed; remove it if none does\n"
+    assert capsys.readouterr().err == expected

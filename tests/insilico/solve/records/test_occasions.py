@@ -15,10 +15,14 @@ from insilico.model import Model, Trigger
 from insilico.occasions import by_occasion
 from insilico.solve import (
     Covariate,
+    Dose,
+    Input,
     Status,
     Tolerances,
     choose_driver,
     read_records,
+    schedule,
+    solve,
     solve_traced,
 )
 from insilico.solve.records import Records, also_at, in_occasions
@@ -283,3 +287,15 @@ def test_the_kernel_refuses_them():
 
 def test_the_same_names_give_the_same_model():
     assert by_occasion(ORAL, ("clearance",)) is by_occasion(ORAL, ("clearance",))
+
+
+def test_the_first_occasion_needs_no_event():
+    """What varies begins with the parameters' own values, which `initial` and a first row see."""
+    varied = by_occasion(ORAL, ("clearance",))
+    later = Input(10.0, "occasion_clearance", 6.0)
+    schedule_of = functools.partial(schedule, observe=[0.0, 10.0, 20.0])
+    parameters = ORAL.Parameters(absorption_rate=50.0, clearance=3.0, central_volume=30.0)
+    found = solve(varied, parameters, *schedule_of(varied, [Dose(0.0, "central", 90.0), later]))
+    first, second = 3.0 * np.exp(-1.0), 3.0 * np.exp(-1.0 - 2.0)
+    concentration = np.asarray(found.outputs.concentration).ravel()
+    np.testing.assert_allclose(concentration, [0.0, first, second], rtol=1e-6)
