@@ -32,7 +32,7 @@ def endpoints_of(
 ) -> dict[str, dict[str, Array]]:
     """Every endpoint of a config from visits (…, visits); times in days since day 1 began."""
     result: dict[str, dict[str, Array]] = {}
-    time = jnp.asarray(time, float)
+    time, attended = jnp.asarray(time, float), jnp.asarray(attended, bool)
     for name, spec in config.endpoints.items():
         measured = f"{spec.of}_measured" if f"{spec.of}_measured" in values else spec.of
         if spec.of == "weekly_dose":
@@ -96,7 +96,7 @@ def _of_course(
     hours = jnp.round(3600.0 * (24.0 * time - config.drug.first_dose)) / 3600.0
     course = curves.samples(
         hours,
-        jnp.asarray(attended, bool),
+        attended,
         value,
         start=spec.from_time - 0.5 * MINUTE,
         end=jnp.inf if spec.to_time is None else spec.to_time + 0.5 * MINUTE,

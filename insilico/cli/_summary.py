@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from insilico.pages.numbers import counted, share, whole
+from insilico.pages.numbers import counted, share
 from trials.report.failures import never_analysed
-from trials.report.view import AnalysisView, View
+from trials.report.terminal import summary
+from trials.report.view import View
 
 if TYPE_CHECKING:
     from insilico.runs import RunFolder
@@ -51,25 +52,8 @@ def _table(view: View) -> Table:
     for heading in ("Analysis", "Mean estimate", "Typical interval", "Published", "Power (%)",
                     "Failed trials"):  # fmt: skip
         table.add_column(heading, justify="left" if heading == "Analysis" else "right")
-    for analysis in view.analyses:
-        table.add_row(*(Text(cell) for cell in _row(analysis, view.trials)))
+    for row in summary(view):
+        label = f"{row.analysis} ({row.unit})" if row.unit else row.analysis
+        cells = (label, row.estimate, row.interval, row.published, row.power, row.failed)
+        table.add_row(*map(Text, cells))
     return table
-
-
-def _row(analysis: AnalysisView, trials: int) -> list[str]:
-    scale, found = analysis.scale, analysis.characteristics
-    unit = analysis.effect_unit
-    published = ""
-    if analysis.published is not None:
-        value, lower, upper = analysis.published
-        published = f"{float(scale.shown(value)):g}"
-        if lower == lower and upper == upper:
-            published += f" ({float(scale.shown(lower)):g} to {float(scale.shown(upper)):g})"
-    return [
-        f"{analysis.label} ({unit})" if unit else analysis.label,
-        str(scale.effect(found["mean_estimate"], found["mean_estimate_mcse"])),
-        f"{scale.interval(*analysis.typical_interval())}",
-        published.replace("-", "\N{MINUS SIGN}"),
-        str(share(found["power"], found["power_mcse"], trials)),
-        whole(found["failures"]),
-    ]

@@ -45,6 +45,6 @@ def test_courses_are_by_hour_and_also_on_a_logarithmic_scale(page, crossover_tre
 
 
 def test_ratios_are_shown_in_percent(crossover_tree, crossover_study):
-    row = summary(crossover_tree, crossover_study)[0]
+    row = summary(View(crossover_tree, crossover_study))[0]
     assert row.unit == "ratio of geometric means, %"
-    assert 90 < float(row.truth.split()[0]) < 102
+    assert 90 < float(row.estimate.split()[0]) < 102
