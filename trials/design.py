@@ -18,29 +18,11 @@ from trials.config import (
     TimeInRangeSpec,
     TrialConfig,
 )
+from trials.estimators import ESTIMATORS
 from trials.margins import check_margins
-
-ESTIMATORS = {
-    "time_in_range": ("mean_difference",),
-    "time_to_range": ("restricted_mean_difference", "hazard_ratio"),
-    "any_at_or_above": ("risk_difference", "mean_difference"),
-    "last": ("mean_difference", "geometric_mean_ratio"),
-    "mean": ("mean_difference", "geometric_mean_ratio"),
-    "area_under_curve": ("mean_difference", "geometric_mean_ratio"),
-    "maximum": ("mean_difference", "geometric_mean_ratio"),
-    "time_of_maximum": ("mean_difference",),
-}
-"""Which estimators fit each kind of endpoint in a parallel trial."""
-
-CROSSOVER = ("mean_difference", "geometric_mean_ratio", "risk_difference")
-"""Those that compare arms within subjects."""
-
-RATIOS = {"hazard_ratio": "a hazard ratio", "geometric_mean_ratio": "a ratio in percent"}
 
 DOSE_RECORDS = ("daily_dose", "weekly_dose")
 """What endpoints may be of, beside the measured outputs."""
-
-TIME_TO_EVENT = ("restricted_mean_difference", "hazard_ratio")
 
 
 def check_design(checks: Checks, vocabulary: Mapping[str, Name], measured: Sequence[str]) -> None:
@@ -165,8 +147,8 @@ def _estimator(
     checks: Checks, path: Sequence[str], spec: AnalysisSpec, endpoint: EndpointSpec
 ) -> None:
     crossover = checks.config.trial.crossover is not None
-    fitting = ESTIMATORS[endpoint.kind]
-    allowed = [name for name in fitting if not crossover or name in CROSSOVER]
+    fitting = [name for name, of in ESTIMATORS.items() if endpoint.kind in of.endpoints]
+    allowed = [name for name in fitting if not crossover or ESTIMATORS[name].within_subjects]
     if spec.estimator not in allowed:
         design = " in a crossover" if crossover and spec.estimator in fitting else ""
         checks.note(
@@ -176,7 +158,7 @@ def _estimator(
         )
     elif crossover:
         _within_subjects(checks, path, spec)
-    if spec.adjust == "strata" and (crossover or spec.estimator in TIME_TO_EVENT):
+    if spec.adjust == "strata" and (crossover or ESTIMATORS[spec.estimator].of_times):
         within = (
             "each subject is its own control" if crossover else "the comparison is not stratified"
         )
@@ -292,18 +274,18 @@ def _effect(checks: Checks, path: Sequence[str | int], effect: PublishedEffectSp
         elif not effect.lower <= effect.value <= effect.upper:
             checks.note((*path, "value"), "lies outside its interval", allowed=ends)
     numbers = {"value": effect.value, "lower": effect.lower, "upper": effect.upper}
-    ratio = RATIOS.get(checks.config.analyses[effect.analysis].estimator)
+    ratio = ESTIMATORS[checks.config.analyses[effect.analysis].estimator].ratio
     most = _range(checks.config, effect.analysis)
     for key, number in numbers.items():
         if number is None:
             continue
-        if ratio is not None and number <= 0:
+        if ratio and number <= 0:
             checks.note(
                 (*path, key),
-                f"must be {ratio}, which is above 0",
+                f"must be a {ratio}, which is above 0",
                 hint="state the ratio itself, not its logarithm",
             )
-        elif ratio is None and most is not None:
+        elif not ratio and most is not None:
             _within(checks, (*path, key), number, (-most[1], most[1]))
 
 

@@ -25,6 +25,7 @@ from trials.analyses import (
     risk_difference_miettinen_nurminen,
 )
 from trials.config import AnalysisSpec, TrialConfig
+from trials.estimators import ESTIMATORS
 from trials.margins import better_sign, margins_of
 from trials.operating_characteristics import (
     OperatingCharacteristics,
@@ -33,9 +34,6 @@ from trials.operating_characteristics import (
     over_populations,
     proportion,
 )
-
-PAIRED = ("mean_difference", "geometric_mean_ratio", "risk_difference")
-"""Estimators whose true values are those of paired differences."""
 
 WITHIN_SUBJECTS: dict[str, Callable[..., Estimates]] = {
     "mean_difference": crossover_mean_difference,
@@ -219,7 +217,7 @@ def true_values(
     for name, spec in config.analyses.items():
         treatment, reference = contrast_of(config, spec)
         outcome = potential[spec.endpoint]
-        if spec.estimator in PAIRED:
+        if not ESTIMATORS[spec.estimator].of_times:
             value, valid = outcome["value"], outcome["valid"] & solved & subsets.get(name, True)
             if spec.estimator == "geometric_mean_ratio":
                 valid = valid & (value > 0)

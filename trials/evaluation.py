@@ -68,6 +68,8 @@ def endpoints_of(
             case "mean":
                 found = mean_value(time, attended, value, **window)
                 result[name] = {"value": found.value, "valid": found.valid}
+            case unknown:
+                raise AssertionError(f"no endpoint of kind {unknown}")
     return result
 
 

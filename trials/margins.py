@@ -15,9 +15,7 @@ from insilico.time_units import counted_in
 from trials.checks import Checks
 from trials.config import AnalysisSpec, TrialConfig
 from trials.endpoint_units import endpoint_unit
-
-RATIOS = ("geometric_mean_ratio", "hazard_ratio")
-"""Estimators of a ratio, whose margins are ratios and whose results are logarithms."""
+from trials.estimators import ESTIMATORS
 
 NO_MARGIN = 1e-9
 """A ratio this close to 1, in logarithm, is 1: percentages are rounded."""
@@ -41,7 +39,7 @@ def better_sign(config: TrialConfig, spec: AnalysisSpec) -> int | None:
 
 def margins_of(config: TrialConfig, spec: AnalysisSpec) -> Margins | None:
     """The margins of an analysis of a config that has been checked; None where it has none."""
-    ratio, unit = spec.estimator in RATIOS, _unit(config, spec)
+    ratio, unit = ESTIMATORS[spec.estimator].ratio, _unit(config, spec)
     if spec.margins is not None:
         lower, upper = (quantity(unit).validate(end) for end in spec.margins)
         return (math.log(lower), math.log(upper)) if ratio else (lower, upper)
@@ -84,9 +82,9 @@ def check_margins(
             where = (*place, index) if spec.margins else place
             checks.note(where, error.message, allowed=error.allowed, hint=error.hint)
     most = 1.0 if endpoint.kind == "any_at_or_above" else 100.0 if unit == "%" else math.inf
-    if spec.estimator in RATIOS and any(value <= 0 for value in values):
+    if ESTIMATORS[spec.estimator].ratio and any(value <= 0 for value in values):
         checks.note(place, "must be above 0, as a ratio", hint="a ratio at the margin, as 80 %")
-    elif spec.estimator not in RATIOS and any(abs(value) >= most for value in values):
+    elif not ESTIMATORS[spec.estimator].ratio and any(abs(value) >= most for value in values):
         checks.note(place, f"must be less than {'100 %' if most > 1 else '1, or 100 %'}")
     elif spec.margins is not None and len(values) == 2:
         _two(checks, place, spec, values)
@@ -96,7 +94,7 @@ def check_margins(
 
 def _two(checks: Checks, place: Sequence[str], spec: AnalysisSpec, values: list[float]) -> None:
     lower, upper = values
-    null = 1.0 if spec.estimator in RATIOS else 0.0
+    null = 1.0 if ESTIMATORS[spec.estimator].ratio else 0.0
     assert spec.margins is not None
     if lower >= upper:
         checks.note((*place, 1), f"must be above the lower, {spec.margins[0]}")
@@ -114,7 +112,7 @@ def _one(checks: Checks, place: Sequence[str], spec: AnalysisSpec, value: float)
             f"needs to know which values of {spec.endpoint} are better",
             hint=f"state `better: higher` or `lower` in endpoints.{spec.endpoint}",
         )
-    elif spec.estimator in RATIOS:
+    elif ESTIMATORS[spec.estimator].ratio:
         towards = math.log(value) * sign
         wrong = towards < -NO_MARGIN if superiority else towards > -NO_MARGIN
         if wrong:
@@ -136,7 +134,7 @@ def _one(checks: Checks, place: Sequence[str], spec: AnalysisSpec, value: float)
 
 def _unit(config: TrialConfig, spec: AnalysisSpec) -> str:
     """Unit that margins of an analysis are read in."""
-    if spec.estimator in RATIOS:
+    if ESTIMATORS[spec.estimator].ratio:
         return "1"
     outputs = counted_in(models.get(config.model), "h").quantities("Outputs")
     units = {name: quantity.unit for name, quantity in outputs.items()}

@@ -38,6 +38,7 @@ from trials.config import AnalysisSpec
 from trials.dosing import HOURS_A_DAY
 from trials.endpoint_units import endpoint_unit
 from trials.estimation import Truth
+from trials.estimators import ESTIMATORS
 from trials.failures import Tallies, failed_solves
 from trials.margins import margins_of
 from trials.operating_characteristics import OperatingCharacteristics, Simulated
@@ -74,15 +75,6 @@ ESTIMATES = {
     "upper": "upper limit of the confidence interval",
     "p_value": "two-sided p-value for no effect; with margins one-sided, the larger of two",
 }
-
-SCALES = {
-    "mean_difference": "difference in means",
-    "geometric_mean_ratio": "log ratio of geometric means",
-    "risk_difference": "risk difference",
-    "hazard_ratio": "log hazard ratio",
-    "restricted_mean_difference": "difference in restricted mean time",
-}
-"""What the effect of each estimator is, as results hold it."""
 
 PARTS = {
     "valid": "whether the endpoint could be evaluated",
@@ -338,7 +330,7 @@ class _Builder:
             "label": ("analysis", [spec.label or name for name, spec in specs.items()]),
             "endpoint": ("analysis", [spec.endpoint for spec in specs.values()]),
             "estimator": ("analysis", [spec.estimator for spec in specs.values()]),
-            "scale": ("analysis", [SCALES[spec.estimator] for spec in specs.values()]),
+            "scale": ("analysis", [ESTIMATORS[spec.estimator].effect for spec in specs.values()]),
             "unit": ("analysis", [self.effect_unit(spec) for spec in specs.values()]),
             "alpha": ("analysis", [spec.alpha for spec in specs.values()]),
             "hypothesis": ("analysis", [spec.hypothesis for spec in specs.values()]),

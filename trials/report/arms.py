@@ -11,6 +11,7 @@ from insilico.pages import plotting
 from insilico.pages.blocks import Block, Cell, Column, Figure, Row, Section, Table, absent
 from insilico.pages.numbers import interval, measured, significant, whole
 from insilico.pages.words import readable
+from trials.estimators import ESTIMATORS
 from trials.report.view import AnalysisView, ArmView, View
 
 
@@ -138,13 +139,7 @@ def _figure(view: View, primary: AnalysisView) -> Block:
 
 
 def _axis_label(analysis: AnalysisView) -> str:
-    what = analysis.endpoint_label
-    if analysis.spec.estimator == "geometric_mean_ratio":
-        what = f"{what}, geometric mean"
-    elif analysis.scale.ratio:
-        what = f"{what}: patients with the event"
-    elif analysis.spec.estimator == "restricted_mean_difference":
-        what = f"{what}, restricted mean"
+    what = analysis.endpoint_label + ESTIMATORS[analysis.spec.estimator].summary
     return plotting.with_unit(what, analysis.scale.arm_unit)
 
 

@@ -15,6 +15,7 @@ from trials.config import (
     EndpointSpec,
     TrialConfig,
 )
+from trials.estimators import ESTIMATORS
 from trials.report.design import shown
 from trials.report.view import AnalysisView, View
 
@@ -40,33 +41,6 @@ BELOW = {
     "zero": "0",
     "half_limit": "half the limit",
 }
-
-ESTIMATORS = {
-    "mean_difference": (
-        "difference in means by least squares, with a t test and interval on the residual degrees "
-        "of freedom"
-    ),
-    "geometric_mean_ratio": (
-        "ratio of geometric means: difference in means of logarithms by least squares, with a t "
-        "interval on the residual degrees of freedom"
-    ),
-    "risk_difference": (
-        "difference in risks: Miettinen and Nurminen's score test and interval (Stat Med "
-        "1985;4:213-226); with strata, Mantel and Haenszel's weights and Sato's variance "
-        "(Biometrics 1989;45:1323-1324)"
-    ),
-    "restricted_mean_difference": (
-        "difference in areas under the Kaplan-Meier curves up to a horizon (Royston & Parmar, BMC "
-        "Med Res Methodol 2013;13:152)"
-    ),
-    "hazard_ratio": "Cox regression, ties by Efron's method, Wald test and interval",
-}
-
-PAIRED_RISKS = (
-    "difference in risks within subjects: Tango's score test, of no difference McNemar's, and "
-    "interval for pairs (Stat Med 1998;17:891-908); effects of periods are not estimated, and "
-    "cancel where sequences have as many subjects"
-)
 
 SIMULATION = (
     "Every subject is solved under every arm with the same random numbers (noise, missed visits, "
@@ -194,16 +168,9 @@ def _given(value: object) -> str:
 def _estimator(config: TrialConfig, analysis: AnalysisView) -> str:
     spec = analysis.spec
     adjusted = spec.adjust == "strata"
-    text = ESTIMATORS.get(spec.estimator, readable(spec.estimator))
+    known = ESTIMATORS[spec.estimator]
     crossover = config.trial.crossover is not None
-    paired = crossover and spec.estimator == "risk_difference"
-    if paired:
-        text = PAIRED_RISKS
-    elif crossover:
-        text += (
-            "; analysis of variance with fixed effects of sequence, subject in its sequence, "
-            "period and arm"
-        )
+    text = known.within_subjects if crossover and known.within_subjects else known.method
     if adjusted:
         text += "; adjusted for the factors of randomisation"
     if spec.horizon is not None:
@@ -220,7 +187,7 @@ def _estimator(config: TrialConfig, analysis: AnalysisView) -> str:
             else f"{'non-inferiority' if spec.hypothesis == 'non_inferiority' else 'superiority'} "
             f"by a one-sided test against {ends}, α = {spec.alpha:g}"
         )
-        if spec.estimator == "risk_difference" and not adjusted and not paired:
+        if spec.estimator == "risk_difference" and not adjusted and not crossover:
             tests += "; the score test of Farrington & Manning (Stat Med 1990;9:1447-1454)"
         return f"{text}; {tests}, {level}"
     return f"{text}; α = {spec.alpha:g} two-sided, {level}"

@@ -15,6 +15,7 @@ import numpy as np
 from insilico.pages.numbers import Measured, interval, measured
 from trials.config import AnalysisSpec, DrugSpec, EndpointSpec
 from trials.endpoint_units import endpoint_unit
+from trials.estimators import ESTIMATORS
 
 POINTS = "percentage points"
 
@@ -87,11 +88,11 @@ def scale_of(
     analysis: AnalysisSpec, endpoint: EndpointSpec, units: Mapping[str, str], drug: DrugSpec
 ) -> Scale:
     """The scale of an analysis of that endpoint; `units` are those of the model's outputs."""
+    ratio = ESTIMATORS[analysis.estimator].ratio
     if analysis.estimator == "hazard_ratio":
-        return Scale("", "%", arm_factor=100.0, ratio="hazard ratio")
+        return Scale("", "%", arm_factor=100.0, ratio=ratio)
     if analysis.estimator == "geometric_mean_ratio":
-        unit = endpoint_unit(endpoint, units, drug)
-        return Scale("%", unit, factor=100.0, ratio="ratio of geometric means")
+        return Scale("%", endpoint_unit(endpoint, units, drug), factor=100.0, ratio=ratio)
     match endpoint.kind:
         case "time_in_range":
             return Scale(POINTS, "%")
