@@ -254,6 +254,7 @@ FACTOR = "speed_slow_on_clearance"
 
 def test_lanes_have_the_effects_density_of_their_component_with_its_share(of_config):
     joint, _, theta, data = of_config
+    theta = jnp.asarray(theta)
     values = {name: np.asarray(of) for name, of in joint.constrained(theta).items()}
     lanes, own = joint.by_component(data)
     assert (lanes.subjects, joint.mixtures) == (6, ("speed",))
@@ -263,7 +264,7 @@ def test_lanes_have_the_effects_density_of_their_component_with_its_share(of_con
     centre = np.log(values["typical_clearance"] * np.repeat([1.0, float(values[FACTOR])], 3))
     expected = stats.norm.logpdf(x[0], centre, values["sd_clearance"])
     expected += np.repeat(np.log(values["shares_speed"]), 3)
-    np.testing.assert_allclose(lanes.log_effects(theta, x, own), expected, rtol=1e-10)
+    np.testing.assert_allclose(lanes.log_effects(theta, jnp.asarray(x), own), expected, rtol=1e-10)
 
 
 def test_every_combination_of_two_mixtures_is_a_component(oral, weighed):
