@@ -183,7 +183,13 @@ def test_a_subject_does_not_depend_on_how_many_are_simulated(coag_tree, coag, sm
         np.testing.assert_array_equal(few, many[:, :4], err_msg=name)
 
 
-@pytest.mark.parametrize(("keep", "gone"), [("endpoints", "outcomes"), ("estimates", "endpoints")])
+@pytest.mark.parametrize(
+    ("keep", "gone"),
+    [
+        pytest.param("endpoints", "outcomes", marks=pytest.mark.slow),
+        ("estimates", "endpoints"),
+    ],
+)
 def test_what_is_kept_is_a_choice(keep, gone, coag, small):
     kept = trials.simulate(trials.read(coag, [*small, f"keep={keep}"]))
     assert gone not in kept.children and "outcomes" not in kept.children

@@ -236,6 +236,7 @@ def test_texts_of_instants_and_frequencies():
     assert {text: interval_of(text) for text in hours} == hours
 
 
+@pytest.mark.slow
 def test_the_cdisc_pilot_s_patches_agree_with_the_doses_in_its_adpc(shared, model, describe):
     """Doses of SDTM's EX against those that pharmaverse's ADPC has as records of its own."""
     found = {}

@@ -21,7 +21,7 @@ def _on(time: float, mean: float, variance: float, kill: float) -> tuple[float, 
     return limit + (mean - limit) * kept, variance * kept**2 + gained
 
 
-@pytest.mark.optimised
+@pytest.mark.slow
 def test_the_logarithm_has_its_closed_form_with_and_without_therapy():
     zeros = jnp.zeros(MANY, int)
     keys = subject_keys(purpose_key(11, "noise"), zeros, zeros, jnp.arange(MANY))

@@ -108,6 +108,7 @@ def test_one_number_is_every_patients_and_numbers_of_32_bits_become_those_of_64(
     assert each.clearance.tolist() == [3.0, 3.0]
 
 
+@pytest.mark.slow
 def test_parameters_of_32_bits_have_a_gradient():
     def total(clearance):
         solution = solve_traced(

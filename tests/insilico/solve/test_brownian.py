@@ -50,6 +50,7 @@ TIMES = [-0.3, 0.0, 0.1, 0.1001, 0.25, 0.3333, 1.0, 1.01, 7.77, 7.8]
 """In one cell and over many, on their borders and off, halvings of them or not."""
 
 
+@pytest.mark.slow
 def test_increments_are_independent_normal_draws_of_their_time(paths):
     draws = _increments(paths, TIMES) / np.sqrt(np.diff(TIMES))[:, None, None]
     rows = draws.reshape(-1, MANY)

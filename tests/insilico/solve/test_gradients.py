@@ -246,6 +246,7 @@ def test_a_record_that_is_too_short_changes_nothing(many, monkeypatch):
             np.testing.assert_allclose(mine, other[:LANES], rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_a_long_way_is_taken_no_more_than_thrice(course, monkeypatch):
     """A record of sixteen steps, and some hundred steps to one row: each part of them, seen from
     the end, sets out from the mark before it, not from the beginning."""

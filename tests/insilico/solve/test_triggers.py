@@ -242,7 +242,7 @@ def test_visits_and_events_share_slots_and_the_dead_hold_no_visit():
     np.testing.assert_allclose(found.state.size[1], (math.exp(0.4) + 0.25) * math.exp(0.2))
 
 
-@pytest.mark.optimised
+@pytest.mark.slow
 def test_one_of_ten_thousand_has_the_bits_that_it_has_alone():
     parameters = eventful.growths(10_000)
     events, pattern = schedule(TUMOUR, observe=OBSERVE)
