@@ -11,22 +11,8 @@ import pytest
 from jax import monitoring
 from jaxtyping import install_import_hook
 
-# Shapes that annotations promise are checked wherever a test calls what makes them; the hook has to
-# be there before any of the packages. It slows whatever it is on, so only modules that write shapes
-# have it.
-ROOT = Path(__file__).parents[1]
-install_import_hook(
-    [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for package in ("insilico", "cohorts", "trials")
-        for path in (ROOT / package).rglob("*.py")
-        if "from jaxtyping import" in path.read_text(encoding="utf-8")
-    ],
-    "shapes.arrays_checked",
-)
-
-from insilico.devices import use_host_devices  # noqa: E402
-from insilico.runs import Stages  # noqa: E402
+from insilico.devices import use_host_devices
+from insilico.runs import Stages
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,11 +28,29 @@ for tests marked `optimised`, and for all under `--optimised` or where slow ones
 most tests run a program a few times, and hold of it what no compiler changes."""
 jax.config.update(HASTY, True)
 
+ROOT = Path(__file__).parents[1]
 COAG = ROOT / "configs" / "warfarin_coag.yaml"
 TRIALS = ("tests/trials/", "tests/insilico/cli/", "tests/insilico/runs/")
 FITS = "tests/cohorts/fits/"
 INFERENCE = "tests/cohorts/inference/"
 SMALL = ("trial.subjects=150", "trial.replicates=4", "truth.subjects=2000", "sensitivity={}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the shapes that annotations promise wherever a default test calls what makes them.
+
+    The hook slows whatever it is on, so only modules that write shapes have it, and slow tests run
+    without.
+    """
+    if config.getoption("markexpr") != "not slow":
+        return
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for package in ("insilico", "cohorts", "trials")
+        for path in (ROOT / package).rglob("*.py")
+        if "from jaxtyping import" in path.read_text(encoding="utf-8")
+    ]
+    install_import_hook(modules, "shapes.arrays_checked")
 
 
 MANY = 500
