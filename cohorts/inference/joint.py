@@ -18,7 +18,7 @@ import numpyro
 from jaxtyping import Array, Float, Int, Key
 from numpyro import handlers
 
-from cohorts.data import Kind, PatientData
+from cohorts.data import PatientData
 from cohorts.inference.components import tiled
 from cohorts.inference.coordinates import (
     Coordinates,
@@ -28,7 +28,7 @@ from cohorts.inference.coordinates import (
     sampled,
 )
 from cohorts.inference.likelihood import Predicted, log_likelihood, membership, observed
-from cohorts.inference.patients import Data, check_patients, records_of, values_before
+from cohorts.inference.patients import Data, check_patients, data_of, records_of
 from cohorts.population import Population
 from cohorts.residual import Residual
 from insilico import devices as _devices  # noqa: F401  (float64 before anything is drawn)
@@ -36,7 +36,7 @@ from insilico.arrays import library_of
 from insilico.config import Spec
 from insilico.model import Model
 from insilico.solve import Status, Tolerances, objective_traced, solve_traced
-from insilico.solve.records import Layout, RecordTable, in_occasions
+from insilico.solve.records import Layout, in_occasions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class Joint:
             tolerances=tolerances,
             occasions=patients.occasions if population.between_occasion else 1,
         )
-        return joint, joint._data(patients, table)
+        return joint, data_of(population, patients, table)
 
     def data(self, patients: PatientData) -> Data:
         """Data of these or other patients, as arguments for the functions.
@@ -114,20 +114,7 @@ class Joint:
                 f"the density was made for ({self.subjects} subjects, {self.layout}); make one "
                 f"for them by Joint.of"
             )
-        return self._data(patients, table)
-
-    def _data(self, patients: PatientData, table: RecordTable) -> Data:
-        measured = patients.measured
-        covariates = self.population.recoded(patients.covariates, patients.vocabulary)
-        return Data(
-            table=jax.tree.map(jnp.asarray, table),
-            value=jnp.asarray(measured.value),
-            output=jnp.asarray(measured.output),
-            kind=jnp.asarray(measured.kind),
-            limit=jnp.asarray(measured.limit) if np.any(measured.kind == Kind.CENSORED) else None,
-            before=jnp.asarray(values_before(measured.output, measured.kind)),
-            covariates={name: jnp.asarray(values) for name, values in covariates.items()},
-        )
+        return data_of(self.population, patients, table)
 
     @functools.cached_property
     def _parts(self) -> _Parts:
@@ -309,7 +296,7 @@ class Joint:
         own.
         """
         effects, _ = self._effects(x)
-        given = handlers.substitute(data={**effects, **self._belonging(component)})
+        given = handlers.substitute(data={**effects, **self.belonging(component)})
         return self._individual(self.typical(theta), data.covariates, given)[0]
 
     def predicted(
@@ -372,7 +359,7 @@ class Joint:
         """
         if self.components > 1:
             raise ValueError("a mixture has several solves a subject: use predicted_by")
-        given = handlers.substitute(data={**effects, **self._belonging(0)})
+        given = handlers.substitute(data={**effects, **self.belonging(0)})
         parameters, _ = self._individual(typical, data.covariates, given)
         own, table = in_occasions(self.model, parameters, data.table)
         residuals = self._residuals
@@ -444,42 +431,6 @@ class Joint:
             )
         return result
 
-    def sampled_effects(self, typical: Any, data: Data) -> dict[str, Array]:
-        """NumPyro sites of the subjects, in their plate; returns the random effects' values.
-
-        To which component of a mixture a subject belongs is no site: it is summed over. So what
-        depends on it, the subject's own parameters, is no site either; `described` has these.
-        """
-        hidden = self._parts.components[0]
-
-        def hide(site: dict[str, Any]) -> bool:
-            return site["name"] in hidden or (bool(hidden) and site["type"] == "deterministic")
-
-        with (
-            handlers.trace() as sites,
-            handlers.block(hide_fn=hide),
-            handlers.substitute(data=self._belonging(0)),
-            self.plate,
-        ):
-            self.population.parameters(typical, data.covariates, self.options, self.occasions)
-        return {site.name: sites[site.name]["value"] for site in self._parts.individual}
-
-    def described(
-        self,
-        typical: Any,
-        effects: Mapping[str, Array],
-        belonging: Mapping[str, Int[Array, " subjects"]],
-        data: Data,
-    ) -> None:
-        """NumPyro sites, all deterministic, of subjects who belong to these components of a mixture
-        and have these random effects."""
-        with (
-            handlers.block(hide_fn=lambda site: site["type"] != "deterministic"),
-            handlers.substitute(data={**effects, **belonging}),
-            self.plate,
-        ):
-            self.population.parameters(typical, data.covariates, self.options, self.occasions)
-
     def by_component(self, data: Data) -> tuple[Joint, Data]:
         """The density of all subjects in the first component of a mixture, then of all in the
         second, and so on, and their data: subjects who are known to belong there.
@@ -488,7 +439,7 @@ class Joint:
         densities are those of belonging to each component and having these effects and data.
         """
         count = self.components
-        parts = [self._belonging(component) for component in range(count)]
+        parts = [self.belonging(component) for component in range(count)]
         lanes = jax.tree.map(lambda leaf: tiled(leaf, count), data)
         belonging = {name: jnp.concatenate([part[name] for part in parts]) for name in parts[0]}
         return (
@@ -496,7 +447,7 @@ class Joint:
             lanes._replace(belonging=belonging),
         )
 
-    def _belonging(self, component: int | Array | np.ndarray) -> dict[str, Array]:
+    def belonging(self, component: int | Array | np.ndarray) -> dict[str, Array]:
         """Codes of the categories that nobody observes of subjects of this component, or these."""
         parts = self._parts.components
         return {
@@ -510,7 +461,7 @@ class Joint:
         """What is to be summed over."""
         if data.belonging is not None:
             return [data.belonging]
-        return [self._belonging(component) for component in range(self.components)]
+        return [self.belonging(component) for component in range(self.components)]
 
     @property
     def _residuals(self) -> dict[str, Residual]:

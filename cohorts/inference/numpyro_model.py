@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from jaxtyping import Array
+from jaxtyping import Array, Int
 from numpyro import handlers
 from numpyro.infer.reparam import LocScaleReparam
 
@@ -38,7 +38,7 @@ def model_of(
 
     def model(data: Data) -> None:
         typical = joint.population.typical_values(joint.options)
-        effects = joint.sampled_effects(typical, data)
+        effects = _sampled_effects(joint, typical, data)
         membership: Mapping[str, Any] = {}
         if joint.components == 1:
             likelihood, status = joint.log_likelihood_by(typical, effects, data)
@@ -54,7 +54,7 @@ def model_of(
                 numpyro.deterministic(f"probability_{name}", probability)
             numpyro.factor("measured", likelihood)
         if membership:
-            joint.described(typical, effects, likeliest, data)
+            _described(joint, typical, effects, likeliest, data)
 
     return _as_sampled(joint, model, centred)
 
@@ -69,7 +69,7 @@ def prior_of(
     """
 
     def model(data: Data) -> None:
-        joint.sampled_effects(joint.population.typical_values(joint.options), data)
+        _sampled_effects(joint, joint.population.typical_values(joint.options), data)
 
     return _as_sampled(joint, model, centred)
 
@@ -85,7 +85,7 @@ def as_sampled(
     - `centred`: as for `model_of`.
     """
     with handlers.block(), handlers.trace() as sites, handlers.substitute(data=dict(values)):
-        joint.sampled_effects(joint.population.typical_values(joint.options), data)
+        _sampled_effects(joint, joint.population.typical_values(joint.options), data)
     result = dict(values)
     for name, share in centred.items():
         if np.all(np.asarray(share) == 1.0):
@@ -97,6 +97,44 @@ def as_sampled(
         standard = (result.pop(name) - of.loc) * of.scale ** (jnp.asarray(share) - 1.0)
         result[f"{name}_decentered"] = standard + share * of.loc
     return result
+
+
+def _sampled_effects(joint: Joint, typical: Any, data: Data) -> dict[str, Array]:
+    """Sites of the subjects, in their plate; returns the random effects' values.
+
+    To which component of a mixture a subject belongs is no site: it is summed over. So what depends
+    on it, the subject's own parameters, is no site either; `_described` has these.
+    """
+    hidden = joint.mixtures
+
+    def hide(site: dict[str, Any]) -> bool:
+        return site["name"] in hidden or (bool(hidden) and site["type"] == "deterministic")
+
+    with (
+        handlers.trace() as sites,
+        handlers.block(hide_fn=hide),
+        handlers.substitute(data=joint.belonging(0)),
+        joint.plate,
+    ):
+        joint.population.parameters(typical, data.covariates, joint.options, joint.occasions)
+    return {name: sites[name]["value"] for name in joint.effect_sites}
+
+
+def _described(
+    joint: Joint,
+    typical: Any,
+    effects: Mapping[str, Array],
+    belonging: Mapping[str, Int[Array, " subjects"]],
+    data: Data,
+) -> None:
+    """Sites, all deterministic, of subjects who belong to these components of a mixture and have
+    these random effects."""
+    with (
+        handlers.block(hide_fn=lambda site: site["type"] != "deterministic"),
+        handlers.substitute(data={**effects, **belonging}),
+        joint.plate,
+    ):
+        joint.population.parameters(typical, data.covariates, joint.options, joint.occasions)
 
 
 def _as_sampled(

@@ -39,6 +39,25 @@ class Data(NamedTuple):
     belonging: dict[str, Int[Array, " subjects"]] | None = None
 
 
+def data_of(population: Population, patients: PatientData, table: RecordTable) -> Data:
+    """The patients' data for a population's densities; `table`: their events, as it takes them."""
+    # Checking patients does not wait for JAX.
+    import jax
+    import jax.numpy as jnp
+
+    measured = patients.measured
+    covariates = population.recoded(patients.covariates, patients.vocabulary)
+    return Data(
+        table=jax.tree.map(jnp.asarray, table),
+        value=jnp.asarray(measured.value),
+        output=jnp.asarray(measured.output),
+        kind=jnp.asarray(measured.kind),
+        limit=jnp.asarray(measured.limit) if np.any(measured.kind == Kind.CENSORED) else None,
+        before=jnp.asarray(values_before(measured.output, measured.kind)),
+        covariates={name: jnp.asarray(values) for name, values in covariates.items()},
+    )
+
+
 def values_before(output: np.ndarray, kind: np.ndarray) -> np.ndarray:
     """For each record the subject's last one before it that has a value of the same output."""
     result = np.full(output.shape, -1)

@@ -1,12 +1,12 @@
 """Tests and intervals of a difference by its score statistic, a function of the difference."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from trials.analyses._estimates import Estimates, blank_failures
 from trials.analyses._margins import Margins, p_against
 from trials.analyses._student_t import normal_quantile, two_sided_p
 
@@ -14,26 +14,23 @@ from trials.analyses._student_t import normal_quantile, two_sided_p
 _BISECTIONS = 54
 
 
-class Scored(NamedTuple):
-    """What a score says of a risk difference in each trial."""
-
-    lower: Float[Array, " trial"]
-    upper: Float[Array, " trial"]
-    p_value: Float[Array, " trial"]
-
-
 def by_score(
     score: Callable[[Float[Array, " trial"]], Float[Array, " trial"]],
+    arms: tuple[Int[Array, "trial arm"], Float[Array, "trial arm"]],
     estimate: Float[Array, " trial"],
+    standard_error: Float[Array, " trial"],
+    status: Int[Array, " trial"],
     level: float | Float[Array, ""],
     margins: Margins | None,
-) -> Scored:
-    """The differences from -1 to 1 that a score test does not reject, and the test itself.
+) -> Estimates:
+    """Estimates with the differences from -1 to 1 that a score test does not reject, and its p.
 
     **Arguments:**
 
     - `score`: the statistic for differences, standard normal where they are true and falling as
       they rise; 0 at the estimate.
+    - `arms`: `n` and `mean` of the arms, as in `Estimates`; so are `estimate`, `standard_error` and
+      `status`.
     - `level`: of the interval.
     - `margins`: tested against; none is no difference.
     """
@@ -65,4 +62,9 @@ def by_score(
         above = jnp.where(lower > -1.0, at(lower), jnp.inf)
         below = jnp.where(upper < 1.0, -at(upper), jnp.inf)
         p_value = p_against(above, below, None)
-    return Scored(bound(-1.0), bound(1.0), p_value)
+    infinite = jnp.full_like(estimate, jnp.inf)
+    return blank_failures(
+        Estimates(
+            estimate, standard_error, infinite, bound(-1.0), bound(1.0), p_value, *arms, status
+        )
+    )

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from trials.analyses._estimates import Estimates, Status, blank_failures, first_failure
+from trials.analyses._estimates import Estimates, Status, first_failure
 from trials.analyses._margins import Margins
 from trials.analyses._score import by_score
 
@@ -62,14 +62,10 @@ def crossover_risk_difference(
     c = jnp.sum(paired & second & ~first, axis=-1).astype(float)
     total = jnp.maximum(pairs, 1).astype(float)
     estimate = (b - c) / total
-    found = by_score(partial(_score, b, c, total), estimate, level, margins)
     error = jnp.sqrt(jnp.maximum(b + c - (b - c) ** 2 / total, 0.0)) / total
     status = first_failure((pairs < 2, Status.TOO_FEW))
-    infinite = jnp.full_like(estimate, jnp.inf)
-    return blank_failures(
-        Estimates(
-            estimate, error, infinite, found.lower, found.upper, found.p_value, n, mean, status
-        )
+    return by_score(
+        partial(_score, b, c, total), (n, mean), estimate, error, status, level, margins
     )
 
 

@@ -10,7 +10,6 @@ from trials.analyses._estimates import (
     Estimates,
     Status,
     arm_summaries,
-    blank_failures,
     first_failure,
     too_few,
 )
@@ -53,14 +52,10 @@ def risk_difference_miettinen_nurminen(
     n1, n0 = (jnp.maximum(n[..., which], 1).astype(float) for which in (treatment, reference))
     risk1, risk0 = (jnp.nan_to_num(mean[..., which]) for which in (treatment, reference))
     estimate = risk1 - risk0
-    infinite = jnp.full_like(estimate, jnp.inf)
-    found = by_score(partial(_score, risk1, risk0, n1, n0), estimate, level, margins)
     error = jnp.sqrt(risk1 * (1 - risk1) / n1 + risk0 * (1 - risk0) / n0)
     status = first_failure((too_few(n, treatment, reference), Status.TOO_FEW))
-    return blank_failures(
-        Estimates(
-            estimate, error, infinite, found.lower, found.upper, found.p_value, n, mean, status
-        )
+    return by_score(
+        partial(_score, risk1, risk0, n1, n0), (n, mean), estimate, error, status, level, margins
     )
 
 

@@ -20,6 +20,7 @@ def test_what_was_used_longest_ago_goes_first(tmp_path):
 
 def test_a_cache_that_is_not_there_has_nothing_to_remove(tmp_path):
     _prepare._limit(tmp_path / "none", 10)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_another_machine_s_run_left_is_told_before_a_run(tmp_path, capsys):
