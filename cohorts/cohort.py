@@ -62,6 +62,8 @@ class Numbers(NamedTuple):
 
     marginals: Any
     stated: Stated
+    hyperparameters: Any
+    """Of the population: see `Population.hyperparameters`."""
     typical: Any
     """The population's parameters at each of its draws, (draws,)."""
 

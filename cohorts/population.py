@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
 from cohorts._faults import Fault
@@ -54,12 +55,18 @@ class Population:
     - `model`: name of the structural model in `insilico.models`.
     - `covariates`: those the parameters depend on; a source of covariates must have them.
     - `Options`: the choices a config may make, each with its default and its reason.
-    - `typical_values(options)`: NumPyro model of the population's parameters; returns a NamedTuple
-      of scalars. Sites are deterministic unless the options ask for the published uncertainty.
-    - `individual(typical, covariates, options)`: NumPyro model of the parameters of one subject,
-      elementwise, so that it also runs in a plate over subjects; returns the model's `Parameters`.
+    - `typical_values(options, hyperparameters)`: NumPyro model of the population's parameters;
+      returns a NamedTuple of scalars. Sites are deterministic unless the options ask for the
+      published uncertainty.
+    - `individual(typical, covariates, options, hyperparameters)`: NumPyro model of the parameters
+      of one subject, elementwise, so that it also runs in a plate over subjects; returns the
+      model's `Parameters`.
+    - `hyperparameters`: every number that the two functions take, a tree of floats: of priors, of
+      what is known, centres of covariate effects. They are handed in, so that they may be
+      arguments of compiled programs: populations that differ in them alone make one program.
+      Which sites there are, and what they are distributed as, must not depend on them.
     - `between_occasion`: the parameters that vary between occasions of one subject, if any do.
-      `individual` takes how many occasions there are as a fourth argument then, and gives these
+      `individual` takes how many occasions there are as a fifth argument then, and gives these
       parameters a first axis of so many; `cohorts.sites.between_occasions` draws what they need.
     - `residual`: residual error of each measured output.
     - `numbers`: every published number used, with its place and status.
@@ -74,24 +81,41 @@ class Population:
     model: str
     covariates: Mapping[str, Name]
     Options: type[Spec]
-    typical_values: Callable[[Any], Any]
+    typical_values: Callable[[Any, Any], Any]
     individual: Callable[..., Any]
     residual: Mapping[str, Residual]
     numbers: tuple[Number, ...]
+    hyperparameters: Mapping[str, Any]
     between_occasion: tuple[str, ...] = ()
     measures: Mapping[str, Measure] = dataclasses.field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
     validated: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
 
-    def parameters(self, typical: Any, covariates: Values, options: Any, occasions: int = 1) -> Any:
+    @property
+    def hyperparameter_arrays(self) -> Any:
+        """`hyperparameters` as compiled programs take them: scalars of JAX's."""
+        import_module("insilico.devices")  # float64 before anything is computed
+        import jax
+        import jax.numpy as jnp
+
+        return jax.tree.map(lambda number: jnp.asarray(number, float), self.hyperparameters)
+
+    def parameters(
+        self,
+        typical: Any,
+        covariates: Values,
+        options: Any,
+        hyperparameters: Mapping[str, Any],
+        occasions: int = 1,
+    ) -> Any:
         """NumPyro model of the parameters of one subject, as `individual`.
 
         Those that vary between occasions have a first axis of so many, others have none.
         """
         if not self.between_occasion:
-            return self.individual(typical, covariates, options)
-        return self.individual(typical, covariates, options, occasions)
+            return self.individual(typical, covariates, options, hyperparameters)
+        return self.individual(typical, covariates, options, hyperparameters, occasions)
 
     def hierarchical(
         self, covariates: Values, options: Any, subjects: int | None = None, occasions: int = 1
@@ -104,10 +128,11 @@ class Population:
         """
         import numpyro
 
-        typical = self.typical_values(options)
+        numbers = self.hyperparameters
+        typical = self.typical_values(options, numbers)
         size = next(iter(covariates.values())).shape[0] if subjects is None else subjects
         with numpyro.plate("subject", size):
-            return self.parameters(typical, covariates, options, occasions)
+            return self.parameters(typical, covariates, options, numbers, occasions)
 
     def recoded(self, covariates: Values, vocabulary: Vocabulary) -> dict[str, Any]:
         """The covariates that the parameters depend on, categories in this population's codes.

@@ -14,7 +14,7 @@ from numpyro import handlers
 from cohorts.addressing import addressed
 from cohorts.cohort import MAX_ATTEMPTS, Cohort, Numbers, Seed, Subjects
 from cohorts.covariates import Keyed
-from insilico.devices import QUICKLY
+from insilico.programs import quickly
 from insilico.randomness import address, name_hash, purpose_key, subject_keys
 
 LANES = 1024
@@ -27,12 +27,14 @@ def numbers(cohort: Cohort, seed: int, draws: int) -> Numbers:
     root = purpose_key(seed, "population parameters")
     sites = None if cohort.draws is None else _chosen(cohort.draws, root, draws)
 
-    def typical(draw: Array, sites: Any) -> Any:
+    def typical(draw: Array, sites: Any, hyperparameters: Any) -> Any:
         with addressed(key=address(root, draw)), handlers.substitute(data=sites or {}):
-            return cohort.population.typical_values(cohort.options)
+            return cohort.population.typical_values(cohort.options, hyperparameters)
 
-    program = jax.jit(jax.vmap(typical), compiler_options=QUICKLY)
-    return Numbers(cohort.marginals, cohort.stated, program(jnp.arange(draws), sites))
+    own = cohort.population.hyperparameter_arrays
+    program = quickly(jax.vmap(typical, in_axes=(0, 0, None)))
+    drawn = program(jnp.arange(draws), sites, own)
+    return Numbers(cohort.marginals, cohort.stated, own, drawn)
 
 
 def _chosen(posterior: Mapping[str, Any], root: Any, draws: int) -> dict[str, Any]:
@@ -81,7 +83,9 @@ def _subject(
     drawn = cohort.source.draw(Keyed(candidate), numbers.marginals, numbers.stated)
     with addressed(key=individual):
         covariates = cohort.population.recoded(drawn, cohort.vocabulary)
-        parameters = cohort.population.parameters(typical, covariates, cohort.options, occasions)
+        parameters = cohort.population.parameters(
+            typical, covariates, cohort.options, numbers.hyperparameters, occasions
+        )
     return Subjects(
         covariates=drawn,
         parameters=jax.tree.map(lambda p: jnp.where(found, p, jnp.nan), parameters),

@@ -53,9 +53,10 @@ _BASELINES = {
 def adsl(tree: xr.DataTree, study: Study) -> pd.DataFrame:
     """ADSL, the subjects of every simulated trial.
 
-    Args:
-        tree: results with the groups `/subjects` and `/randomisation`; `/endpoints` where kept.
-        study: the study they are of.
+    **Arguments:**
+
+    - `tree`: results with the groups `/subjects` and `/randomisation`; `/endpoints` where kept.
+    - `study`: the study they are of.
     """
     config = study.config
     people, randomised = tree["subjects"].to_dataset(), tree["randomisation"].to_dataset()
@@ -130,9 +131,10 @@ def adeff(tree: xr.DataTree, study: Study) -> pd.DataFrame:
     `ANL01FL` marks the rows that the trial's analyses use. `CNSR` is 0 for an event and 1 where a
     time was censored, and missing for endpoints that are no time to an event.
 
-    Args:
-        tree: results with the groups `/randomisation` and `/endpoints`.
-        study: the study they are of.
+    **Arguments:**
+
+    - `tree`: results with the groups `/randomisation` and `/endpoints`.
+    - `study`: the study they are of.
     """
     who = Occasions.of(tree, study)
     endpoints = tree["endpoints"].to_dataset()
@@ -179,10 +181,11 @@ def adlb(tree: xr.DataTree, study: Study, trials: int = 1) -> pd.DataFrame:
 
     The baseline is the last value before the first dose.
 
-    Args:
-        tree: results with the groups `/randomisation` and `/outcomes`.
-        study: the study they are of.
-        trials: how many simulated trials of each draw of the population, from the first.
+    **Arguments:**
+
+    - `tree`: results with the groups `/randomisation` and `/outcomes`.
+    - `study`: the study they are of.
+    - `trials`: how many simulated trials of each draw of the population, from the first.
     """
     visits = Visits.of(tree, study, trials)
     measured = list(study.protocol.measured)

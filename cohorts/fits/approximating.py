@@ -74,8 +74,9 @@ def approximated(
     if method == "svi":
         return _by_variation(fit, joint, data, shares, watch)
     settings = fit.config.approximation
-    density = Density.of(model_of(joint), {"data": data})
-    labels.ahead(density, {"data": data}, settings.draws)
+    given = {"data": data}
+    density = Density.of(model_of(joint), given)
+    labels.ahead(density, given, settings.draws)
     starts = np.asarray(
         quickly(lambda data: prior_draws(joint, data, fit.config.seed))(data), float
     )
@@ -94,14 +95,14 @@ def approximated(
         method=method, seed=fit.config.seed, bounded=joint.bounded, watch=note,
     )  # fmt: skip
     position = quickly(jax.vmap(joint.position))(found.theta, found.x)
-    tree = _tree(fit, joint, density, data, jax.tree.map(np.asarray, position), found)
-    at = quickly(joint.constrained)(found.maximum.theta)
+    tree = _tree(fit, joint, density, given, jax.tree.map(np.asarray, position), found)
+    at = quickly(joint.constrained)(found.maximum.theta, data)
     verdict = judge_approximation(
-        _of_population(tree, joint),
+        _of_population(tree, joint, data),
         found.weights,
         wrong_with_normal(found, joint.names),
         {name: np.asarray(value) for name, value in at.items()},
-        standard_errors(joint.constrained, found.maximum.theta, found.covariance),
+        standard_errors(joint.constrained, found.maximum.theta, data, found.covariance),
     )
     values = int(np.sum(data.kind != Kind.NOTHING))
     verdict = verdict._replace(table=verdict.table.assign(_fit_of(found, measured, values)))
@@ -133,16 +134,17 @@ def approximated(
 def _by_variation(
     fit: Fit, joint: Joint, data: Data, shares: Mapping[str, np.ndarray] | None, watch: Watch
 ) -> Approximated:
-    settings, model = fit.config.approximation, model_of(joint, shares)
-    density = Density.of(model, {"data": data})
-    labels.ahead(density, {"data": data}, settings.draws)
+    settings, model = fit.config.approximation, model_of(joint)
+    given = {"data": data, "centred": shares}
+    density = Density.of(model, given)
+    labels.ahead(density, given, settings.draws)
     found = variational(
-        model, {"data": data}, settings, seed=fit.config.seed,
+        model, given, settings, seed=fit.config.seed,
         watch=lambda steps, bound: watch(f"step {steps:,}, ELBO {bound:.2f}"),
     )  # fmt: skip
-    tree = _tree(fit, joint, density, data, found.position, found)
+    tree = _tree(fit, joint, density, given, found.position, found)
     verdict = judge_approximation(
-        _of_population(tree, joint), found.weights, wrong_with_variational(found)
+        _of_population(tree, joint, data), found.weights, wrong_with_variational(found)
     )
     verdict = verdict._replace(
         table=verdict.table.assign(
@@ -166,7 +168,12 @@ def _by_variation(
 
 
 def _tree(
-    fit: Fit, joint: Joint, density: Density, data: Data, position: Mapping[str, Any], found: Any
+    fit: Fit,
+    joint: Joint,
+    density: Density,
+    given: Mapping[str, Any],
+    position: Mapping[str, Any],
+    found: Any,
 ) -> xr.DataTree:
     """The draws as ArviZ's groups, marked for what they are."""
     chain = {name: values[None] for name, values in position.items()}
@@ -176,14 +183,14 @@ def _tree(
         "log_weight": found.weights.log[None],
     }
     others = {"sample_stats": stats}
-    tree = labels.tree_of(density, {"data": data}, chain, others, **results.axes(fit, joint))
+    tree = labels.tree_of(density, given, chain, others, **results.axes(fit, joint))
     tree["posterior"].attrs.update(method=fit.config.method, approximate=1)
     return tree
 
 
-def _of_population(tree: xr.DataTree, joint: Joint) -> xr.Dataset:
+def _of_population(tree: xr.DataTree, joint: Joint, data: Data) -> xr.Dataset:
     posterior = tree["posterior"].to_dataset()
-    names = jax.eval_shape(joint.constrained, np.zeros(len(joint.names)))
+    names = jax.eval_shape(joint.constrained, np.zeros(len(joint.names)), data)
     return posterior[[name for name in names if name in posterior]]
 
 

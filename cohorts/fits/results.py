@@ -219,16 +219,17 @@ def prior(of: HasPopulation, draws: int, seed: int) -> xr.Dataset:
     """Draws of the population's parameters from their prior, one chain."""
     root = purpose_key(seed, "prior")
 
-    def one(draw: Any) -> dict[str, Any]:
+    def one(draw: Any, numbers: Any) -> dict[str, Any]:
         with (
             handlers.block(),
             handlers.trace() as sites,
             handlers.seed(rng_seed=address(root, draw)),
         ):
-            of.population.typical_values(of.options)
+            of.population.typical_values(of.options, numbers)
         return {name: site["value"] for name, site in sites.items() if "value" in site}
 
-    drawn = quickly(jax.vmap(one))(np.arange(draws))
+    program = quickly(jax.vmap(one, in_axes=(0, None)))
+    drawn = program(np.arange(draws), of.population.hyperparameter_arrays)
     variables = {
         name: (("chain", "draw", *(f"{name}_dim_{n}" for n in range(np.ndim(values) - 1))),
                np.asarray(values)[None])

@@ -156,8 +156,8 @@ class _Sampled(NamedTuple):
 def _sampled(fit: Fit, joint: Joint, data: Data, begun: Unfinished, stages: Stages) -> _Sampled:
     shares = centring_of(fit, joint, data)
     drawn = sample(
-        model_of(joint, shares),
-        {"data": data},
+        model_of(joint),
+        {"data": data, "centred": shares},
         fit.config.sampling,
         seed=fit.config.seed,
         checkpoint=begun.make(),
@@ -167,7 +167,9 @@ def _sampled(fit: Fit, joint: Joint, data: Data, begun: Unfinished, stages: Stag
     drawn.tree["posterior"].attrs.update(method="nuts", approximate=0)
     told = {
         **fit.config.sampling.model_dump(),
-        "centred": {name: round(float(np.mean(of)), 2) for name, of in shares.items()},
+        "centred": {
+            name: round(float(np.mean(shares.get(name, 1.0))), 2) for name in joint.effects
+        },
         "told": [*drawn.told, *fit.notes],
         "layout_chosen": drawn.layout.told,
     }
@@ -175,11 +177,14 @@ def _sampled(fit: Fit, joint: Joint, data: Data, begun: Unfinished, stages: Stag
 
 
 def centring_of(fit: Fit, joint: Joint, data: Data) -> dict[str, np.ndarray]:
-    """By the config, how much each random effect of each subject is sampled as itself."""
-    if fit.config.parameterisation == "auto":
-        return centring(joint, data, fit.config.seed)
-    share = float(fit.config.parameterisation == "centred")
-    return {name: np.full(joint.subjects, share) for name in joint.effects}
+    """By the config, how much each random effect of each subject is sampled as itself; those that
+    are not named wholly."""
+    match fit.config.parameterisation:
+        case "auto":
+            return centring(joint, data, fit.config.seed)
+        case "centred":
+            return {}
+    return {name: np.zeros(joint.subjects) for name in joint.effects}
 
 
 def tolerances_of(solver: FitSolverSpec) -> Tolerances:

@@ -49,7 +49,7 @@ def sensitivity(
     - `draws`: of the posterior, thinned, (draws, …) by site: those that are used for both.
     - `posterior`, `prior`: all draws, for the overlap.
     """
-    theta = coordinates_of_draws(joint, draws)
+    theta = coordinates_of_draws(joint, draws, data)
     likelihood = marginal_of_draws(joint, theta, data, method=METHOD)
     if np.sum(np.all(np.isfinite(likelihood), axis=1)) < LEAST_DRAWS:
         return {}
@@ -57,7 +57,7 @@ def sensitivity(
     names = _parameters(draws, posterior, prior)
     scaled = power_scaling(
         {label: draws[name][:, *index] for label, (name, index) in names.items()},
-        log_prior_of_draws(joint, theta),
+        log_prior_of_draws(joint, theta, data),
         likelihood,
     )
     shared = [

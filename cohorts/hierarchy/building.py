@@ -125,6 +125,7 @@ def population_of(
         Options=NoOptions,
         typical_values=structure.typical_values,
         individual=structure.individual,
+        hyperparameters=structure.hyperparameters,
         between_occasion=structure.between_occasion,
         residual={output: error.residual for output, error in residual.items()},
         numbers=(*_stated(numbers), *_correlations(blocks)),

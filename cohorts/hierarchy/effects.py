@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cohorts._faults import unknown
+from cohorts.hierarchy.hyperparameters import Numbered
 from cohorts.hierarchy.numbers import NumberSpec, Reader, Stated, UncertainNumber
 from insilico.config import Name, Spec
 from insilico.config.problems import listed, shown
@@ -60,10 +61,11 @@ type EffectSpec = Annotated[
 
 
 @dataclasses.dataclass(frozen=True)
-class Effect:
+class Effect(Numbered):
     """The effect of one covariate on one parameter.
 
-    - `centre`: in the covariate's unit. `categories`: those of a categorical effect.
+    - `centre`: in the covariate's unit, a number; all else is structure. `categories`: those of a
+      categorical effect.
     - `numbers`: coefficients by the names of their fields among the typical values.
     """
 
@@ -74,6 +76,10 @@ class Effect:
     unit: str = ""
     categories: tuple[str, ...] = ()
     reference: str = ""
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        return () if self.kind == "categorical" else ("centre",)
 
     def factor(self, typical: Any, value: Value) -> Value:
         """The factor on the typical value where the covariate is `value`."""

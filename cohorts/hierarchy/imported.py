@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from cohorts.hierarchy.hyperparameters import Numbered
 from insilico.config import Spec
 from insilico.vocabulary import Value, exp, sqrt
 
@@ -106,7 +107,7 @@ class Imported(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class JointEstimates:
+class JointEstimates(Numbered):
     """The estimates that a population uses, as one vector of normal coordinates.
 
     - `names`: of the uncertain ones, `floors`: what each stays above, None where that is nothing.
@@ -114,6 +115,9 @@ class JointEstimates:
     - `location`, `factor`: mean and Cholesky factor of the covariance of the coordinates: of
       `names`, then of the blocks.
     - `known`: the values of the others.
+
+    Numbers are the last three; what estimates stay above makes another transformation, and is
+    structure, as is what turns the file's units into the population's.
     """
 
     names: tuple[str, ...]
@@ -122,6 +126,10 @@ class JointEstimates:
     location: Float[np.ndarray, " coordinates"]
     factor: Float[np.ndarray, "coordinates coordinates"]
     known: Mapping[str, float]
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        return ("location", "factor", "known")
 
     @classmethod
     def of(

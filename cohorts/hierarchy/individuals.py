@@ -8,6 +8,7 @@ from typing import Any
 
 from cohorts import sites
 from cohorts.hierarchy.effects import Effect
+from cohorts.hierarchy.hyperparameters import Numbered
 from cohorts.hierarchy.imported import JointEstimates
 from cohorts.hierarchy.numbers import UncertainNumber
 from cohorts.hierarchy.occasions import BetweenOccasion
@@ -19,7 +20,7 @@ from insilico.vocabulary import Value
 
 
 @dataclasses.dataclass(frozen=True)
-class Parameter:
+class Parameter(Numbered):
     """One parameter of the structural model.
 
     `effects` are those of covariates and of mixtures, on the typical value.
@@ -30,6 +31,11 @@ class Parameter:
     effects: tuple[Effect, ...]
     variability: Variability | None
     between_occasion: BetweenOccasion | None = None
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        # Those in `numbers` are the structure's, with all others'.
+        return ("effects", "variability", "between_occasion")
 
     @property
     def numbers(self) -> dict[str, UncertainNumber]:
@@ -59,7 +65,7 @@ class Parameter:
 
 
 @dataclasses.dataclass(frozen=True)
-class Mixture:
+class Mixture(Numbered):
     """Subpopulations that nobody observes. `numbers`: their shares, or a Dirichlet prior's
     concentrations."""
 
@@ -67,6 +73,10 @@ class Mixture:
     components: tuple[str, ...]
     numbers: tuple[float, ...]
     estimated: bool
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        return ("numbers",)
 
     @property
     def field(self) -> str:
@@ -98,7 +108,7 @@ class Mixture:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Structure:
+class Structure(Numbered):
     """A population's parts, and the two NumPyro functions that they make.
 
     `parameters` are in the order of the model's; `numbers` all scalar typical values but
@@ -113,8 +123,15 @@ class Structure:
     TypicalValues: type[Any]
     estimates: JointEstimates | None = None
 
-    def typical_values(self, options: Any) -> Any:
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        return ("numbers", "parameters", "blocks", "mixtures", "estimates")
+
+    def typical_values(self, options: Any, hyperparameters: Mapping[str, Any]) -> Any:
         """NumPyro model of the population's parameters: a site for each field."""
+        return self.given(hyperparameters)._typical_values()
+
+    def _typical_values(self) -> Any:
         drawn = None if self.estimates is None else self.estimates.site()
         values: dict[str, Any] = {
             name: number.site(name, drawn) for name, number in self.numbers.items()
@@ -131,11 +148,21 @@ class Structure:
         every = self.parameters.items()
         return tuple(name for name, each in every if each.between_occasion is not None)
 
-    def individual(self, typical: Any, covariates: Values, options: Any, occasions: int = 1) -> Any:
+    def individual(
+        self,
+        typical: Any,
+        covariates: Values,
+        options: Any,
+        hyperparameters: Mapping[str, Any],
+        occasions: int = 1,
+    ) -> Any:
         """NumPyro model of one subject's parameters, elementwise over subjects in a plate.
 
         Those that vary between occasions have a first axis of so many.
         """
+        return self.given(hyperparameters)._individual(typical, covariates, occasions)
+
+    def _individual(self, typical: Any, covariates: Values, occasions: int) -> Any:
         import numpyro
 
         belongs = {

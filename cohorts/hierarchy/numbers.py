@@ -18,9 +18,11 @@ from pydantic import Field
 
 from cohorts import sites
 from cohorts._faults import Fault
+from cohorts.hierarchy.hyperparameters import Numbered
 from cohorts.hierarchy.imported import EstimatesSpec, Imported, Scale
 from cohorts.hierarchy.imports import Imports
 from insilico.config import Spec, SpecError, quantity, shown
+from insilico.vocabulary import log
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -150,12 +152,13 @@ type NumberSpec = (
 
 
 @dataclasses.dataclass(frozen=True)
-class UncertainNumber:
+class UncertainNumber(Numbered):
     """A number of a population in a unit of its own: known, or a distribution.
 
     - `kind`: `known`, or that of a distribution; of an estimate, that which it is taken for;
       `imported` of one that is drawn together with others of its file.
-    - `arguments`: by the names of the distribution's spec, in `unit` where they have one.
+    - `arguments`: by the names of the distribution's spec, in `unit` where they have one. They are
+      numbers, the `kind` is structure.
     - `error`: relative standard error of an estimate.
     - `imported`: the estimate in a file that it comes from, known or not; `source`: where it
       stands, in words.
@@ -167,6 +170,11 @@ class UncertainNumber:
     error: float | None = None
     imported: Imported | None = None
     source: str = "the config"
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        # Of an imported number they are what it is shown by; it follows from its file's estimates.
+        return () if self.kind == "imported" else ("arguments",)
 
     def site(self, name: str, estimates: Mapping[str, Any] | None = None) -> Float[Array, ""]:
         """NumPyro site of the number: deterministic if it is known.
@@ -190,7 +198,7 @@ class UncertainNumber:
             case "normal":
                 return distributions.Normal(given["mean"], given["sd"])
             case "log_normal":
-                return distributions.LogNormal(math.log(given["median"]), given["sd"])
+                return distributions.LogNormal(log(given["median"]), given["sd"])
             case "half_normal":
                 return distributions.HalfNormal(given["scale"])
             case "half_cauchy":

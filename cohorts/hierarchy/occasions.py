@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from cohorts.hierarchy.hyperparameters import Numbered
 from cohorts.hierarchy.numbers import NumberSpec, Reader, Stated, UncertainNumber
 from cohorts.hierarchy.variability import Variability, read_bounds
 from insilico.config import Spec
@@ -38,7 +39,7 @@ class BetweenOccasionSpec(Spec):
 
 
 @dataclasses.dataclass(frozen=True)
-class BetweenOccasion:
+class BetweenOccasion(Numbered):
     """Between-occasion variability of one parameter.
 
     - `scale`: says what kappa is added to.
@@ -47,6 +48,10 @@ class BetweenOccasion:
 
     scale: Variability
     numbers: Mapping[str, UncertainNumber]
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        return ("scale",)
 
     @property
     def parameter(self) -> str:

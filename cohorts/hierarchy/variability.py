@@ -19,6 +19,7 @@ from pydantic import Field
 from cohorts import sites
 from cohorts._faults import unknown
 from cohorts.hierarchy.effects import SMALLEST
+from cohorts.hierarchy.hyperparameters import Numbered
 from cohorts.hierarchy.imports import Correlations
 from cohorts.hierarchy.numbers import NumberSpec, Positive, Reader, Stated, UncertainNumber
 from insilico.config import Spec
@@ -83,17 +84,22 @@ type VariabilitySpec = Annotated[
 
 
 @dataclasses.dataclass(frozen=True)
-class Variability:
+class Variability(Numbered):
     """Between-subject variability of one parameter.
 
     `numbers` are `sd_<parameter>` and, of `box_cox`, `shape_<parameter>`; `bounds` those of
-    `logit_normal`.
+    `logit_normal`, numbers themselves. The `kind` is structure. A `shape` of 0 is not: the
+    transformation has its limit there, and any shape is one of the same program.
     """
 
     kind: str
     parameter: str
     numbers: Mapping[str, UncertainNumber]
     bounds: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        return ("bounds",) if self.kind == "logit_normal" else ()
 
     @property
     def site(self) -> str:
@@ -221,8 +227,10 @@ type CorrelationSpec = Annotated[
 
 
 @dataclasses.dataclass(frozen=True)
-class Block:
+class Block(Numbered):
     """Parameters whose random effects are correlated: by a known matrix, or a prior for it.
+
+    Numbers are the matrix where it is known, else the `concentration` of the prior.
 
     `imported`: where both come from a file, the matrix at the estimates and the names of the
     uncertain ones.
@@ -232,6 +240,12 @@ class Block:
     matrix: tuple[tuple[float, ...], ...] | None
     concentration: float = 1.0
     imported: Correlations | None = None
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        if self.imported is not None and self.imported.names:
+            return ()
+        return ("concentration",) if self.matrix is None else ("matrix",)
 
     @property
     def pairs(self) -> dict[tuple[int, int], str]:

@@ -16,7 +16,8 @@ class Coordinates(NamedTuple):
     """Where the value of a site comes from in a vector of unconstrained coordinates.
 
     `shape` is that of the site's unconstrained value, without the subjects' axis; `occasion` the
-    number of the occasion that it is of, from 1, if it is of one.
+    number of the occasion that it is of, from 1, if it is of one. Of a population's parameter whose
+    bounds are numbers of its prior, `transform` has those of the population that was looked at.
     """
 
     name: str

@@ -15,7 +15,7 @@ class JointDensity(Protocol):
 
     `theta` are the population's unconstrained coordinates, (P,), and `x` the subjects', (K,
     subjects), in the order of `effects`. `data` is a tree of arrays whose last axis is the
-    subjects'. What the functions give for a subject does not depend on the others.
+    subjects', and of scalars. What the functions give for a subject does not depend on the others.
 
     Where there are several `components`, a mixture, `by_component` gives the density of all
     subjects in the first, in the second and so on, which is none, and their data: see
@@ -29,7 +29,7 @@ class JointDensity(Protocol):
     @property
     def components(self) -> int: ...
     def by_component(self, data: Any) -> tuple[Any, Any]: ...
-    def log_prior(self, theta: Array) -> Array: ...
+    def log_prior(self, theta: Array, data: Any) -> Array: ...
     def log_effects(self, theta: Array, x: Array, data: Any) -> Array: ...
     def predicted(self, theta: Array, x: Array, data: Any, derivative: str | None) -> Any:
         """A NamedTuple with `mean` and `sd`, (…, records, subjects), on the scale on which the

@@ -17,6 +17,7 @@ import numpy as np
 import numpyro
 from jaxtyping import Array, Float, Int, Key
 from numpyro import handlers
+from numpyro.distributions import biject_to
 
 from cohorts.data import PatientData
 from cohorts.inference.components import tiled
@@ -53,8 +54,10 @@ class Joint:
     - `method`, `tolerances`: of the solves; default: the model's method, the engine's tolerances.
 
     All functions are pure in `theta`, the population's unconstrained coordinates (P,), in `x`, the
-    subjects' (K, subjects), and in `data`, which holds covariates, too: one compiled program serves
-    all data of one layout. Under `jax.vmap` over chains, solves run on lanes of chains × subjects.
+    subjects' (K, subjects), and in `data`, which holds covariates and the numbers of the
+    population, of its priors for instance, too: one compiled program serves all data of one layout
+    and all populations of one structure. Of the population itself its structure alone is used.
+    Under `jax.vmap` over chains, solves run on lanes of chains × subjects.
 
     A subject whose solve fails has a log likelihood of minus infinity and derivatives of zero.
     """
@@ -126,8 +129,11 @@ class Joint:
                 name: jnp.ones(self.subjects, float if of.kind == "number" else jnp.int32)
                 for name, of in self.population.covariates.items()
             }
-            typical, of_population = self._typical(handlers.seed(rng_seed=0))
-            _, of_subjects = self._individual(typical, covariates, handlers.seed(rng_seed=0))
+            numbers = self.population.hyperparameters
+            typical, of_population = self._typical(numbers, handlers.seed(rng_seed=0))
+            _, of_subjects = self._individual(
+                typical, covariates, numbers, handlers.seed(rng_seed=0)
+            )
             found.append(
                 _Parts(
                     coordinates_of(sampled(of_population), batch=0),
@@ -136,28 +142,31 @@ class Joint:
                 )
             )
 
-        # Names, shapes and supports are all that is looked for: nothing need be computed.
+        # Names, shapes and kinds of support are all that is looked for: nothing need be computed.
         jax.eval_shape(look)
         return found[0]
 
-    def _typical(self, given: Any) -> tuple[Any, dict[str, Any]]:
+    def _typical(self, numbers: Any, given: Any) -> tuple[Any, dict[str, Any]]:
         """Typical values under a handler that says what sites are, and these sites."""
         with handlers.block(), handlers.trace() as sites, given:
-            typical = self.population.typical_values(self.options)
+            typical = self.population.typical_values(self.options, numbers)
         return typical, sites
 
     def _individual(
-        self, typical: Any, covariates: Mapping[str, Array], given: Any
+        self, typical: Any, covariates: Mapping[str, Array], numbers: Any, given: Any
     ) -> tuple[Any, dict[str, Any]]:
         """Likewise the subjects' parameters, as `parameters` gives them."""
         with handlers.block(), handlers.trace() as sites, given, self.plate:
             parameters = self.population.parameters(
-                typical, covariates, self.options, self.occasions
+                typical, covariates, self.options, numbers, self.occasions
             )
         everyone = (self.subjects,)
         return jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (*jnp.shape(leaf)[:-1], *everyone)), parameters
         ), sites
+
+    def _of_subjects(self, typical: Any, data: Data, given: Any) -> tuple[Any, dict[str, Any]]:
+        return self._individual(typical, data.covariates, data.hyperparameters, given)
 
     @property
     def plate(self) -> Any:
@@ -201,23 +210,25 @@ class Joint:
         """The categories that nobody observes; every combination of theirs is a component."""
         return tuple(self._parts.components[0])
 
-    def constrained(self, theta: Float[Array, " P"]) -> dict[str, Array]:
+    def constrained(self, theta: Float[Array, " P"], data: Data) -> dict[str, Array]:
         """The population's parameters by name, those that are known included."""
-        _, sites, _ = self._population(theta)
+        _, sites, _ = self._population(theta, data)
         return {name: site["value"] for name, site in sites.items() if "value" in site}
 
-    def typical(self, theta: Float[Array, " P"]) -> Any:
+    def typical(self, theta: Float[Array, " P"], data: Data) -> Any:
         """The population's typical values, as `Population.typical_values` gives them."""
-        return self._population(theta)[0]
+        return self._population(theta, data)[0]
 
-    def unconstrained(self, parameters: Mapping[str, Any]) -> Float[Array, " P"]:
+    def unconstrained(self, parameters: Mapping[str, Any], data: Data) -> Float[Array, " P"]:
         """The coordinates of given values of the population's sampled parameters.
 
         Raises `KeyError` for one that is not given.
         """
+        values = {name: jnp.asarray(parameters[name], float) for name in self.sites}
+        _, sites = self._typical(data.hyperparameters, handlers.substitute(data=values))
         parts = [
-            jnp.ravel(site.transform.inv(jnp.asarray(parameters[site.name], float)))
-            for site in self._parts.population
+            jnp.ravel(biject_to(sites[name]["fn"].support).inv(value))
+            for name, value in values.items()
         ]
         return jnp.concatenate([jnp.zeros(0), *parts])
 
@@ -241,23 +252,34 @@ class Joint:
         )
 
     def log_prior(
-        self, theta: Float[Array, " P"], *, of_coordinates: bool = True
+        self, theta: Float[Array, " P"], data: Data, *, of_coordinates: bool = True
     ) -> Float[Array, ""]:
         """Log density of the population's parameters, of their unconstrained coordinates.
 
         If not `of_coordinates`, of the parameters themselves.
         """
-        _, sites, log_jacobian = self._population(theta)
+        _, sites, log_jacobian = self._population(theta, data)
         densities = (jnp.sum(site["fn"].log_prob(site["value"])) for site in sampled(sites))
         return sum(densities, start=log_jacobian if of_coordinates else jnp.zeros(()))
 
-    def _population(self, theta: Array) -> tuple[Any, dict[str, Any], Array]:
-        values, log_jacobian = {}, jnp.zeros(())
-        for site in self._parts.population:
-            own = theta[site.start : site.stop].reshape(site.shape)
-            values[site.name] = site.transform(own)
-            log_jacobian += jnp.sum(site.transform.log_abs_det_jacobian(own, values[site.name]))
-        return *self._typical(handlers.substitute(data=values)), log_jacobian
+    def _population(self, theta: Array, data: Data) -> tuple[Any, dict[str, Any], Array]:
+        places = {place.name: place for place in self._parts.population}
+        log_jacobians: list[Array] = []
+
+        def value(site: dict[str, Any]) -> Array | None:
+            place = places.get(site["name"])
+            if place is None:
+                return None
+            own = theta[place.start : place.stop].reshape(place.shape)
+            # Not that of `place`: bounds are numbers, too.
+            transform = biject_to(site["fn"].support)
+            found = transform(own)
+            log_jacobians.append(jnp.sum(transform.log_abs_det_jacobian(own, found)))
+            return found
+
+        given = handlers.substitute(substitute_fn=value)
+        typical, sites = self._typical(data.hyperparameters, given)
+        return typical, sites, sum(log_jacobians, start=jnp.zeros(()))
 
     def log_effects(
         self, theta: Float[Array, " P"], x: Float[Array, "K subjects"], data: Data
@@ -270,7 +292,7 @@ class Joint:
         """
         values, log_jacobian = self._effects(x)
         given = handlers.substitute(data={**values, **self._belongings(data)[0]})
-        _, sites = self._individual(self.typical(theta), data.covariates, given)
+        _, sites = self._of_subjects(self.typical(theta, data), data, given)
         found = log_jacobian + _log_density(sampled(sites))
         return found if data.belonging is None else found + _log_density(categories(sites))
 
@@ -297,7 +319,7 @@ class Joint:
         """
         effects, _ = self._effects(x)
         given = handlers.substitute(data={**effects, **self.belonging(component)})
-        return self._individual(self.typical(theta), data.covariates, given)[0]
+        return self._of_subjects(self.typical(theta, data), data, given)[0]
 
     def predicted(
         self,
@@ -311,7 +333,7 @@ class Joint:
         `derivative` says how the result may be differentiated, as for `solve_traced`.
         """
         values, _ = self._effects(x)
-        return self.predicted_by(self.typical(theta), values, data, derivative)
+        return self.predicted_by(self.typical(theta, data), values, data, derivative)
 
     def predicted_by(
         self,
@@ -322,11 +344,7 @@ class Joint:
     ) -> Predicted:
         """`predicted` by typical values and the values of the random effects' sites."""
         found = [
-            self._individual(
-                typical,
-                data.covariates,
-                handlers.substitute(data={**effects, **belonging}),
-            )
+            self._of_subjects(typical, data, handlers.substitute(data={**effects, **belonging}))
             for belonging in self._belongings(data)
         ]
 
@@ -360,7 +378,7 @@ class Joint:
         if self.components > 1:
             raise ValueError("a mixture has several solves a subject: use predicted_by")
         given = handlers.substitute(data={**effects, **self.belonging(0)})
-        parameters, _ = self._individual(typical, data.covariates, given)
+        parameters, _ = self._of_subjects(typical, data, given)
         own, table = in_occasions(self.model, parameters, data.table)
         residuals = self._residuals
         fields = {
@@ -385,7 +403,8 @@ class Joint:
             )
 
         # Of the table a likelihood needs the times alone.
-        lean = data._replace(table=_Times(jnp.asarray(data.table.time)), covariates={})
+        times = _Times(jnp.asarray(data.table.time))
+        lean = data._replace(table=times, covariates={}, hyperparameters={})
         found, status = objective_traced(
             self.model, own, table, self.layout, objective, (lean, numbers),
             method=self.method, tolerances=self.tolerances,
@@ -440,11 +459,12 @@ class Joint:
         """
         count = self.components
         parts = [self.belonging(component) for component in range(count)]
-        lanes = jax.tree.map(lambda leaf: tiled(leaf, count), data)
+        own = data._replace(hyperparameters=None)
+        lanes = jax.tree.map(lambda leaf: tiled(leaf, count), own)
         belonging = {name: jnp.concatenate([part[name] for part in parts]) for name in parts[0]}
         return (
             dataclasses.replace(self, subjects=count * self.subjects),
-            lanes._replace(belonging=belonging),
+            lanes._replace(hyperparameters=data.hyperparameters, belonging=belonging),
         )
 
     def belonging(self, component: int | Array | np.ndarray) -> dict[str, Array]:
@@ -476,17 +496,20 @@ class Joint:
     ) -> Float[Array, ""]:
         """Log density of everything: population, random effects and data."""
         if derivative == "reverse" and self.components == 1:
-            likelihood, _ = self.log_likelihood_by(self.typical(theta), self._effects(x)[0], data)
+            typical = self.typical(theta, data)
+            likelihood, _ = self.log_likelihood_by(typical, self._effects(x)[0], data)
         else:
             likelihood = self.log_likelihood(self.predicted(theta, x, data, derivative), data)
-        return self.log_prior(theta) + jnp.sum(self.log_effects(theta, x, data) + likelihood)
+        return self.log_prior(theta, data) + jnp.sum(self.log_effects(theta, x, data) + likelihood)
 
     def draw(self, key: Key[Array, ""], data: Data) -> tuple[Array, Array]:
         """A draw of `theta` and `x` from the prior, for subjects of these covariates."""
         keys = jax.random.split(key)
-        typical, population = self._typical(handlers.seed(rng_seed=keys[0]))
-        _, individual = self._individual(typical, data.covariates, handlers.seed(rng_seed=keys[1]))
-        theta = self.unconstrained({site["name"]: site["value"] for site in sampled(population)})
+        numbers = data.hyperparameters
+        typical, population = self._typical(numbers, handlers.seed(rng_seed=keys[0]))
+        _, individual = self._of_subjects(typical, data, handlers.seed(rng_seed=keys[1]))
+        drawn = {site["name"]: site["value"] for site in sampled(population)}
+        theta = self.unconstrained(drawn, data)
         parts = [
             site.transform.inv(individual[site.name]["value"]).reshape(self.subjects, -1).T
             for site in self._parts.individual

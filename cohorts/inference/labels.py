@@ -36,10 +36,11 @@ def tree(
 ) -> xr.DataTree:
     """Groups `posterior`, `sample_stats`, `warmup_sample_stats` and `log_likelihood`.
 
-    Args:
-        position, statistics: arrays (iterations, chains, …), of which the first `plan.warmup` are
-            not kept.
-        coords, dims: names for axes, beside those that plates give.
+    **Arguments:**
+
+    - `position`, `statistics`: arrays (iterations, chains, …), of which the first `plan.warmup` are
+      not kept.
+    - `coords`, `dims`: names for axes, beside those that plates give.
     """
     warmup = plan.warmup
     kept = {name: np.swapaxes(part[warmup:], 0, 1) for name, part in position.items()}

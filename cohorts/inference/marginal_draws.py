@@ -17,6 +17,7 @@ from insilico.programs import quickly
 
 if TYPE_CHECKING:
     from cohorts.inference.joint import Joint
+    from cohorts.inference.patients import Data
 
 
 def marginal_of_draws(
@@ -35,15 +36,22 @@ def marginal_of_draws(
     return np.asarray(marginals_at(joint, theta, data, method=method, search=search).value)
 
 
-def coordinates_of_draws(joint: Joint, draws: Mapping[str, Any]) -> Float[np.ndarray, "draws P"]:
+def coordinates_of_draws(
+    joint: Joint, draws: Mapping[str, Any], data: Data
+) -> Float[np.ndarray, "draws P"]:
     """The population's unconstrained coordinates at draws of its sites, each (draws, …)."""
     sites = {name: np.asarray(draws[name]) for name in joint.sites}
-    return np.asarray(quickly(jax.vmap(joint.unconstrained))(sites))
+    program = quickly(jax.vmap(joint.unconstrained, in_axes=(0, None)))
+    return np.asarray(program(sites, data))
 
 
 def log_prior_of_draws(
-    joint: Joint, theta: Float[Array, "draws P"] | np.ndarray
+    joint: Joint, theta: Float[Array, "draws P"] | np.ndarray, data: Data
 ) -> Float[np.ndarray, " draws"]:
     """Log density of the population's parameters themselves, not of their coordinates."""
-    program = quickly(jax.vmap(lambda each: joint.log_prior(each, of_coordinates=False)))
-    return np.asarray(program(np.asarray(theta)))
+
+    def of_draw(theta: Array, data: Data) -> Array:
+        return joint.log_prior(theta, data, of_coordinates=False)
+
+    program = quickly(jax.vmap(of_draw, in_axes=(0, None)))
+    return np.asarray(program(np.asarray(theta), data))

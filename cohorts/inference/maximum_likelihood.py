@@ -166,7 +166,7 @@ class _Evaluator(NamedTuple):
         found, of_subjects = jax.tree.map(np.asarray, likelihood(theta, modes, self.data))
         value, gradient = float(np.sum(found.value)), np.sum(of_subjects, axis=1)
         if self.prior:
-            density, slope = log_prior(theta)
+            density, slope = log_prior(theta, self.data)
             value, gradient = value + float(density), gradient + np.asarray(slope)
         return _Evaluation(value, gradient, found, of_subjects)
 
@@ -258,15 +258,17 @@ def _inverse(matrix: np.ndarray, name: str) -> np.ndarray:
 
 
 def standard_errors(
-    constrained: Callable[[Array], dict[str, Array]],
+    constrained: Callable[[Array, Any], dict[str, Array]],
     theta: Float[np.ndarray, " P"],
+    data: Any,
     covariance: Float[np.ndarray, "P P"],
 ) -> dict[str, np.ndarray]:
     """Standard errors of the named parameters, by the delta method.
 
-    `constrained` gives them at `theta`, whose covariance is given, as `Joint.constrained` does.
+    `constrained` gives them at `theta`, whose covariance is given, and `data`, as
+    `Joint.constrained` does.
     """
-    slopes = quickly(jax.jacfwd(constrained))(np.asarray(theta))
+    slopes = quickly(jax.jacfwd(constrained))(np.asarray(theta), data)
     return {
         name: np.sqrt(np.einsum("...p,pq,...q->...", np.asarray(j), covariance, np.asarray(j)))
         for name, j in slopes.items()

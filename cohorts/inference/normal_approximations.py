@@ -152,7 +152,7 @@ def normal_approximation(
     theta = found.theta + standard @ factor.T
     log_proposal = -0.5 * np.sum(np.square(standard), axis=1)
     about = _about(joint, data, found, theta, settings.importance_samples, method, address(root, 1))
-    log_prior = _log_prior(joint)(theta) if settings.priors else np.zeros(len(theta))
+    log_prior = _log_prior(joint)(theta, data) if settings.priors else np.zeros(len(theta))
     log_target = about.log_likelihood[1:] + np.asarray(log_prior)
     sampled = settings.importance_samples > 0
     return NormalApproximation(
@@ -317,4 +317,4 @@ def _program(joint: JointDensity, proposals: int) -> Shared:
 
 @functools.lru_cache(maxsize=16)
 def _log_prior(joint: JointDensity) -> Callable[..., Any]:
-    return quickly(jax.vmap(joint.log_prior))
+    return quickly(jax.vmap(joint.log_prior, in_axes=(0, None)))

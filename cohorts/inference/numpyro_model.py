@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 import numpyro
 from jaxtyping import Array, Int
 from numpyro import handlers
@@ -16,28 +15,25 @@ from cohorts.inference.joint import Joint
 from cohorts.inference.patients import Data
 from insilico.solve import Status
 
+Shares = Mapping[str, Any]
+"""For a random effect of `Joint.effects` how it is sampled: 1 as itself, which it is, too, where it
+is not named; 0 as a standard normal number; or in between. One number, or one a subject. Centred
+suits effects about which a subject's data say much."""
 
-def model_of(
-    joint: Joint, centred: Mapping[str, float | np.ndarray] | None = None
-) -> Callable[[Data], None]:
-    """The joint density as a NumPyro model of its data.
 
-    **Arguments:**
-
-    - `centred`: for a random effect of `joint.effects` how it is sampled: 1 as itself (the
-      default), 0 as a standard normal number, or in between; one number, or one a subject.
-      Centred suits effects about which a subject's data say much.
+def model_of(joint: Joint) -> Callable[..., None]:
+    """The joint density as a NumPyro model `(data, centred)` of its data and of `Shares`, none if
+    left out. Both are arguments of compiled programs: which effects are named is structure alone.
 
     Besides the sites of the population there are the factor `measured`, each subject's likelihood
     in the plate `subject`, and `failed_solves`, how many there were; of a mixture, too, by the name
     of its category the code that is most probable for each subject, and `probability_<name>`,
     (codes, subjects), how probable each is; the subjects' own parameters are then those of who
-    belongs to the most probable one. Raises `ValueError`
-    for an effect that there is not.
+    belongs to the most probable one. The model raises `ValueError` for an effect that there is not.
     """
 
     def model(data: Data) -> None:
-        typical = joint.population.typical_values(joint.options)
+        typical = _typical(joint, data)
         effects = _sampled_effects(joint, typical, data)
         membership: Mapping[str, Any] = {}
         if joint.components == 1:
@@ -56,12 +52,10 @@ def model_of(
         if membership:
             _described(joint, typical, effects, likeliest, data)
 
-    return _as_sampled(joint, model, centred)
+    return _as_sampled(joint, model)
 
 
-def prior_of(
-    joint: Joint, centred: Mapping[str, float | np.ndarray] | None = None
-) -> Callable[[Data], None]:
+def prior_of(joint: Joint) -> Callable[..., None]:
     """`model_of` without the likelihood, so that nothing is solved: what there is before any data.
 
     It has the same sites of the population and its subjects, random effects of their own scale
@@ -69,27 +63,24 @@ def prior_of(
     """
 
     def model(data: Data) -> None:
-        _sampled_effects(joint, joint.population.typical_values(joint.options), data)
+        _sampled_effects(joint, _typical(joint, data), data)
 
-    return _as_sampled(joint, model, centred)
+    return _as_sampled(joint, model)
 
 
 def as_sampled(
-    joint: Joint, values: Mapping[str, Array], data: Data, centred: Mapping[str, Any]
+    joint: Joint, values: Mapping[str, Array], data: Data, centred: Shares
 ) -> dict[str, Array]:
     """Values of all sites with those of random effects replaced by what `model_of` samples.
 
     **Arguments:**
 
     - `values`: of the population's and its subjects' sites by name, of one draw.
-    - `centred`: as for `model_of`.
     """
     with handlers.block(), handlers.trace() as sites, handlers.substitute(data=dict(values)):
-        _sampled_effects(joint, joint.population.typical_values(joint.options), data)
+        _sampled_effects(joint, _typical(joint, data), data)
     result = dict(values)
     for name, share in centred.items():
-        if np.all(np.asarray(share) == 1.0):
-            continue
         of = sites[name]["fn"]
         while hasattr(of, "base_dist"):
             of = of.base_dist
@@ -97,6 +88,16 @@ def as_sampled(
         standard = (result.pop(name) - of.loc) * of.scale ** (jnp.asarray(share) - 1.0)
         result[f"{name}_decentered"] = standard + share * of.loc
     return result
+
+
+def _typical(joint: Joint, data: Data) -> Any:
+    return joint.population.typical_values(joint.options, data.hyperparameters)
+
+
+def _parameters(joint: Joint, typical: Any, data: Data) -> None:
+    joint.population.parameters(
+        typical, data.covariates, joint.options, data.hyperparameters, joint.occasions
+    )
 
 
 def _sampled_effects(joint: Joint, typical: Any, data: Data) -> dict[str, Array]:
@@ -116,7 +117,7 @@ def _sampled_effects(joint: Joint, typical: Any, data: Data) -> dict[str, Array]
         handlers.substitute(data=joint.belonging(0)),
         joint.plate,
     ):
-        joint.population.parameters(typical, data.covariates, joint.options, joint.occasions)
+        _parameters(joint, typical, data)
     return {name: sites[name]["value"] for name in joint.effect_sites}
 
 
@@ -134,19 +135,19 @@ def _described(
         handlers.substitute(data={**effects, **belonging}),
         joint.plate,
     ):
-        joint.population.parameters(typical, data.covariates, joint.options, joint.occasions)
+        _parameters(joint, typical, data)
 
 
-def _as_sampled(
-    joint: Joint,
-    model: Callable[[Data], None],
-    centred: Mapping[str, float | np.ndarray] | None,
-) -> Callable[[Data], None]:
-    shares: Mapping[str, Any] = centred or {}
-    if unknown := [name for name in shares if name not in joint.effects]:
-        raise ValueError(
-            f"no random effect is called {', '.join(unknown)}; there are {', '.join(joint.effects)}"
-        )
-    config: Any = {name: LocScaleReparam(centered=share) for name, share in shares.items()}
-    reparametrised: Any = handlers.reparam(model, config=config)
-    return reparametrised
+def _as_sampled(joint: Joint, model: Callable[[Data], None]) -> Callable[..., None]:
+    def sampled(data: Data, centred: Shares | None = None) -> None:
+        shares = centred or {}
+        if unknown := [name for name in shares if name not in joint.effects]:
+            raise ValueError(
+                f"no random effect is called {', '.join(unknown)}; there are "
+                f"{', '.join(joint.effects)}"
+            )
+        config: Any = {name: LocScaleReparam(centered=share) for name, share in shares.items()}
+        with handlers.reparam(config=config):
+            model(data)
+
+    return sampled

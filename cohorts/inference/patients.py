@@ -1,8 +1,8 @@
-"""Patient data as inference takes them, and whether they fit a population."""
+"""Patient data as inference takes them, with a population's numbers, and whether they fit it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class Data(NamedTuple):
-    """Patient data as a compiled program takes them; from `Joint.data`.
+    """All numbers that a compiled program takes besides parameters and effects; from `Joint.data`.
+
+    Patient data have the subjects' axis last; the population's numbers have no axis.
 
     - `table`: doses and other events, an `insilico.solve.records.RecordTable`.
     - `value`: measured, 0 where nothing was; `output`: number of the output; `kind`: a
@@ -25,6 +27,7 @@ class Data(NamedTuple):
       programs have no probabilities of being below it in them.
     - `before`: the subject's record of the last value of the same output; -1 where there is none.
     - `covariates`: by name, categories in the population's codes.
+    - `hyperparameters`: of the population, a tree of scalars: see `Population.hyperparameters`.
     - `belonging`: of a mixture by the name of its category, to which component each subject is
       taken to belong; None where that is not known and summed over. See `Joint.by_component`.
     """
@@ -36,11 +39,13 @@ class Data(NamedTuple):
     limit: Float[Array, "records subjects"] | None
     before: Int[Array, "records subjects"]
     covariates: dict[str, Array]
+    hyperparameters: Any
     belonging: dict[str, Int[Array, " subjects"]] | None = None
 
 
 def data_of(population: Population, patients: PatientData, table: RecordTable) -> Data:
-    """The patients' data for a population's densities; `table`: their events, as it takes them."""
+    """The patients' data and the population's numbers, for its densities; `table`: their events, as
+    it takes them."""
     # Checking patients does not wait for JAX.
     import jax
     import jax.numpy as jnp
@@ -55,6 +60,7 @@ def data_of(population: Population, patients: PatientData, table: RecordTable) -
         limit=jnp.asarray(measured.limit) if np.any(measured.kind == Kind.CENSORED) else None,
         before=jnp.asarray(values_before(measured.output, measured.kind)),
         covariates={name: jnp.asarray(values) for name, values in covariates.items()},
+        hyperparameters=population.hyperparameter_arrays,
     )
 
 

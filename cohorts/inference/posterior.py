@@ -76,25 +76,24 @@ def sample(
 ) -> Draws:
     """Draws from the posterior of a NumPyro model.
 
-    Args:
-        model: called as `model(**data)`; its unobserved sites are continuous. Programs are kept for
-            it: the same function, or one that equals it, compiles nothing for other data of the
-            same shapes.
-        data: pytrees of arrays. They are arguments of the compiled program, so that the model may
-            look at their shapes but not at their values.
-        settings: see `Sampling`. With target acceptance `auto` a run whose steps turn out to have
-            been too long (`cohorts.diagnosis.convergence.steps_too_long`) draws again from where it
-            was when that showed, once its step size is adapted to the next of `TARGETS`; `told`
-            says so.
-        seed: of all randomness; the same seed gives the same draws on the same machine.
-        checkpoint: folder in which the run is kept. A run that was stopped goes on there when it is
-            called again in the same way, and gives the draws of one that was not.
-        progress: called about every second. An exception that it raises stops the run.
-        coords, dims: names for the axes of sites, as ArviZ takes them.
+    **Arguments:**
 
-    Raises:
-        ModelError: the model has no continuous site, or no point of finite density was found.
-        CheckpointError: the folder holds a damaged checkpoint or that of another run.
+    - `model`: called as `model(**data)`; its unobserved sites are continuous. Programs are kept for
+      it: the same function, or one that equals it, compiles nothing for other data of the same
+      shapes.
+    - `data`: pytrees of arrays. They are arguments of the compiled program, so that the model may
+      look at their shapes but not at their values.
+    - `settings`: see `Sampling`. With target acceptance `auto` a run whose steps turn out to have
+      been too long (`cohorts.diagnosis.convergence.steps_too_long`) draws again from where it was
+      when that showed, once its step size is adapted to the next of `TARGETS`; `told` says so.
+    - `seed`: of all randomness; the same seed gives the same draws on the same machine.
+    - `checkpoint`: folder in which the run is kept. A run that was stopped goes on there when it is
+      called again in the same way, and gives the draws of one that was not.
+    - `progress`: called about every second. An exception that it raises stops the run.
+    - `coords`, `dims`: names for the axes of sites, as ArviZ takes them.
+
+    Raises `ModelError` where the model has no continuous site, or no point of finite density was
+    found, and `CheckpointError` where the folder holds a damaged checkpoint or that of another run.
     """
     begun = time.perf_counter()
     settings = settings or Sampling()

@@ -103,33 +103,34 @@ class Predictive:
         """
         root = purpose_key(seed, "residual error of replicates")
 
-        def one(draw: Array, sites: Sites, values: Array) -> Array:
-            return self._scattered(sites, values, address(root, draw))
+        def one(draw: Array, sites: Sites, values: Array, numbers: Any) -> Array:
+            return self._scattered(sites, values, numbers, address(root, draw))
 
-        program = quickly(jax.vmap(one))
+        program = quickly(jax.vmap(one, in_axes=(0, 0, 0, None)))
         count = len(outputs.values)
         sites = self._of_population(draws)
-        return np.asarray(program(np.arange(count), sites, outputs.values))
+        numbers = self.data.hyperparameters
+        return np.asarray(program(np.arange(count), sites, outputs.values, numbers))
 
     def _of_population(self, draws: Sites) -> dict[str, Any]:
         """Those of the population, without its subjects'."""
-        own = jax.eval_shape(self.joint.constrained, np.zeros(len(self.joint.names)))
+        own = jax.eval_shape(self.joint.constrained, np.zeros(len(self.joint.names)), self.data)
         return {name: values for name, values in draws.items() if name in own}
 
-    def _scattered(self, sites: Sites, values: Array, key: Any) -> Array:
+    def _scattered(self, sites: Sites, values: Array, numbers: Any, key: Any) -> Array:
         joint, data = self.joint, self.data
         with handlers.block(), handlers.substitute(data=dict(sites)):
-            typical = joint.population.typical_values(joint.options)
+            typical = joint.population.typical_values(joint.options, numbers)
         result = jnp.full(data.value.shape, jnp.nan)
         for number, name in enumerate(joint.outputs):
             residual = joint.population.residual[name]
-            numbers = residual.numbers(typical)
+            error = residual.numbers(typical)
             draws = jax.random.normal(address(key, name_hash(name)), data.value.shape)
             here = (data.kind != Kind.NOTHING) & (data.output == number)
-            if numbers.autocorrelation is not None:
-                rate = jnp.broadcast_to(numbers.autocorrelation, draws.shape[1:])
+            if error.autocorrelation is not None:
+                rate = jnp.broadcast_to(error.autocorrelation, draws.shape[1:])
                 draws = _chained(draws, here, data, rate)
-            measured = residual.measured(values[number], draws, numbers)
+            measured = residual.measured(values[number], draws, error)
             result = jnp.where(here, measured, result)
         return result
 
@@ -140,16 +141,16 @@ class Predictive:
         root = purpose_key(seed, "random effects of replicates")
         batch = max(1, LANES_AT_ONCE // joint.subjects)
 
-        def drawn(draw: Array, sites: Sites, covariates: Any) -> Any:
+        def drawn(draw: Array, sites: Sites, covariates: Any, numbers: Any) -> Any:
             with contextlib.ExitStack() as stack:
                 # The one entered last is asked first.
                 wanted = (*otherwise(address(root, draw)), handlers.substitute(data=dict(sites)))
                 for handler in (handlers.block(), *wanted):
                     stack.enter_context(handler)
-                typical = joint.population.typical_values(joint.options)
+                typical = joint.population.typical_values(joint.options, numbers)
                 with plate("subject", joint.subjects):
                     parameters = joint.population.parameters(
-                        typical, covariates, joint.options, joint.occasions
+                        typical, covariates, joint.options, numbers, joint.occasions
                     )
             everyone = (joint.subjects,)
             return jax.tree.map(
@@ -157,7 +158,8 @@ class Predictive:
             )
 
         # Apart from the solve, which takes long to compile and is the same for whoever is drawn.
-        draw = quickly(jax.vmap(drawn, in_axes=(0, 0, None)))
+        draw = quickly(jax.vmap(drawn, in_axes=(0, 0, None, None)))
+        given = self.data.covariates, self.data.hyperparameters
         solve = _solver(joint, self._layout)
         sites = {name: np.asarray(values) for name, values in draws.items()}
         total = len(next(iter(sites.values())))
@@ -166,7 +168,7 @@ class Predictive:
             # The last batch is filled up, so that all have one shape.
             index = np.minimum(np.arange(start, start + batch), total - 1)
             chosen = {name: of[index] for name, of in sites.items()}
-            values, status = solve(draw(index, chosen, self.data.covariates), table)
+            values, status = solve(draw(index, chosen, *given), table)
             kept = min(batch, total - start)
             found.append((np.asarray(values)[:kept], np.asarray(status)[:kept]))
         return Outputs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))

@@ -19,6 +19,7 @@ from cohorts.inference import layout, nuts, starts
 from cohorts.inference.checkpoints import Checkpoint, CheckpointError, Saved
 from cohorts.inference.density import Data, Density, Position
 from cohorts.inference.settings import TARGETS, Sampling
+from insilico.programs import quickly
 from insilico.randomness import address, purpose_key
 
 if TYPE_CHECKING:
@@ -266,8 +267,8 @@ class Run:
 
     def _potential(self, position: Position) -> np.ndarray:
         """Minus the log density where each chain is, (chains,)."""
-        potential = jax.vmap(lambda z: self.density.potential(z, self.data))
-        return np.asarray(jax.jit(potential)(position))
+        potential = quickly(jax.vmap(self.density.potential, in_axes=(0, None)))
+        return np.asarray(potential(position, self.data))
 
     def _template(self) -> nuts.Chains:
         """The structure of the chains' state."""

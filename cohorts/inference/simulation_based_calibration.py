@@ -27,7 +27,6 @@ from scipy import special
 from cohorts.inference import nuts
 from cohorts.inference.density import Data, Density, NumpyroModel, Position
 from cohorts.inference.settings import BINS, LEAST_DATASETS
-from insilico.devices import QUICKLY
 from insilico.programs import quickly
 from insilico.randomness import address, purpose_key
 
@@ -85,10 +84,11 @@ class Ranks(NamedTuple):
 def simulator(model: NumpyroModel, data: Data, observed: Sequence[str]) -> Simulator:
     """The simulator that a model is itself when it is not told what was observed.
 
-    Args:
-        data: what the model is called with; of the arrays named in `observed` nothing is used.
-        observed: arguments that the model gives as `obs` to sites of the same names, and that may
-            be None.
+    **Arguments:**
+
+    - `data`: what the model is called with; of the arrays named in `observed` nothing is used.
+    - `observed`: arguments that the model gives as `obs` to sites of the same names, and that may
+      be None.
     """
     unknown = {**data, **dict.fromkeys(observed)}
 
@@ -250,7 +250,7 @@ def _around(density: Density) -> tuple[Around, Callable[[Position, Data], Any]]:
     def expand(position: Position, data: Data) -> Any:
         return _expanded(density, position, data)
 
-    return Around(density), jax.jit(jax.vmap(expand), compiler_options=QUICKLY)
+    return Around(density), quickly(jax.vmap(expand))
 
 
 def _expanded(

@@ -24,8 +24,8 @@ def for_block(joint: Any) -> Any:
 def in_blocks(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function(common, own)` of one block, compiled to run on all subjects.
 
-    Arrays of `own`, and of the result, have the subjects' axis last; `common` goes to every block.
-    The result is on the host.
+    Arrays of `own`, and of the result, have the subjects' axis last; `common`, and scalars of
+    `own`, go to every block. The result is on the host.
     """
     program = over_devices(function, shared=1)
 
@@ -36,6 +36,8 @@ def in_blocks(function: Callable[..., Any]) -> Callable[..., Any]:
 
         def cut(leaf: Any) -> np.ndarray:
             values = np.asarray(leaf)
+            if not values.ndim:
+                return np.full(blocks, values)
             extra = [(0, 0)] * (values.ndim - 1) + [(0, blocks * LANES - subjects)]
             padded = np.pad(values, extra, mode="edge")
             return np.moveaxis(padded.reshape(*values.shape[:-1], blocks, LANES), -2, 0)

@@ -35,7 +35,7 @@ from cohorts.inference import starts
 from cohorts.inference.density import Data, Density, NumpyroModel, Position
 from cohorts.inference.pareto_smoothing import Weights
 from cohorts.inference.settings import Approximation
-from insilico.programs import shared
+from insilico.programs import quickly, shared
 from insilico.randomness import address, purpose_key
 from insilico.solve.blocks import compiler_options
 
@@ -296,7 +296,7 @@ def _program(density: Density, family: Family, particles: int) -> _Program:
     options = compiler_options()
     compiled = functools.partial(jax.jit, compiler_options=options)
     return _Program(
-        jax.jit(begin), shared(compiled(go_on), options), shared(compiled(draw), options)
+        quickly(begin), shared(compiled(go_on), options), shared(compiled(draw), options)
     )
 
 

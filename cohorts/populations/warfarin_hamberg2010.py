@@ -10,8 +10,8 @@ Every number is in `NUMBERS`, with its unit, where it stands, and whether it was
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -20,7 +20,7 @@ from cohorts.residual import Residual
 from cohorts.sites import known, log_normal, normal
 from insilico.config import Name, Spec
 from insilico.models.warfarin_hamberg2010 import Parameters
-from insilico.vocabulary import Value, choose, exp
+from insilico.vocabulary import Value, choose, exp, log, sqrt
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -65,7 +65,12 @@ NUMBERS = (
 """The numbers used. The paper's tables were read in other people's code that transcribes them, not
 in the paper; relative standard errors come from one transcription only."""
 
-_NUMBERS = {number.name: number for number in NUMBERS}
+HYPERPARAMETERS = {
+    number.name: {"value": number.value, "error": number.relative_standard_error}
+    for number in NUMBERS
+}
+"""Values and relative standard errors of the numbers, by name."""
+
 SIGNED = ("age_effect",)
 """Numbers whose uncertainty is drawn on their own scale; all others stay above zero."""
 
@@ -124,53 +129,53 @@ class TypicalValues(NamedTuple):
     """Standard deviation of a measured ln INR about the true one."""
 
 
-def typical_values(options: Options) -> TypicalValues:
+def typical_values(options: Options, hyperparameters: Mapping[str, Any]) -> TypicalValues:
     """NumPyro model of the population's parameters.
 
     With `parameter_uncertainty: published` each estimate is drawn with its relative standard error,
     log-normally about the published value (the age effect normally). The paper's correlations of
     the estimates are not known, so they are drawn independently.
     """
-    published = [name for name in TypicalValues._fields if name in _NUMBERS]
-    values = {name: _typical(_NUMBERS[name], options) for name in published}
-    for name, sd in _spread(options).items():
+    published = [name for name in TypicalValues._fields if name in hyperparameters]
+    values = {name: _typical(name, **hyperparameters[name], options=options) for name in published}
+    for name, sd in _spread(options, hyperparameters).items():
         values[name] = known(name, sd)
     return TypicalValues(**values)
 
 
-def _spread(options: Options) -> dict[str, float]:
+def _spread(options: Options, hyperparameters: Mapping[str, Any]) -> dict[str, Value]:
     """Standard deviations on the log scale, as the options read the published numbers."""
-    number = {name: n.value for name, n in _NUMBERS.items()}
+    number = {name: own["value"] for name, own in hyperparameters.items()}
     clearance, volume = number["spread_clearance"], number["spread_volume"]
     half_effect = number["spread_half_effect"]
     if options.spread == "reconciled":
-        clearance, volume = math.sqrt(clearance), math.sqrt(volume)
+        clearance, volume = sqrt(clearance), sqrt(volume)
         half_effect = number["spread_half_effect_given_kinetics"]
     elif options.spread == "kinetic_dynamic":
         # At a given clearance the elimination rate varies as the volume does.
         clearance, volume = 0.0, number["spread_elimination"]
     elif options.spread == "variance":
-        clearance, volume, half_effect = map(math.sqrt, (clearance, volume, half_effect))
+        clearance, volume, half_effect = map(sqrt, (clearance, volume, half_effect))
     residual = number["residual_inr"]
     return {
         "sd_clearance": clearance,
         "sd_volume": volume,
         "sd_half_effect": half_effect,
-        "residual_sd_inr": math.sqrt(residual) if options.residual == "variance" else residual,
+        "residual_sd_inr": sqrt(residual) if options.residual == "variance" else residual,
     }
 
 
-def _typical(number: Number, options: Options) -> Float[Array, ""]:
-    error = number.relative_standard_error
+def _typical(name: str, value: Value, error: Value | None, options: Options) -> Float[Array, ""]:
     if options.parameter_uncertainty == "none" or error is None:
-        return known(number.name, number.value)
-    if number.name in SIGNED:
-        return normal(number.name, number.value, error * number.value)
-    scale = math.sqrt(math.log1p(error**2))
-    return log_normal(number.name, number.value, scale)
+        return known(name, value)
+    if name in SIGNED:
+        return normal(name, value, error * value)
+    return log_normal(name, value, sqrt(log(1.0 + error * error)))
 
 
-def individual(typical: TypicalValues, covariates: Values, options: Options) -> Parameters:
+def individual(
+    typical: TypicalValues, covariates: Values, options: Options, hyperparameters: Mapping[str, Any]
+) -> Parameters:
     """NumPyro model of one subject's parameters, elementwise over subjects in a plate.
 
     `covariates` has `age` (yr), `cyp2c9` and `vkorc1` (codes of `CYP2C9` and `VKORC1`).
@@ -228,6 +233,7 @@ POPULATION = Population(
     individual=individual,
     residual={"inr": Residual("log_additive", "residual_sd_inr")},
     numbers=NUMBERS,
+    hyperparameters=HYPERPARAMETERS,
     assumptions=(
         "Half of a racemic dose is S-warfarin; clearance and volume are apparent (F = 1).",
         "Random effects are independent: published correlations, if any, are not known.",

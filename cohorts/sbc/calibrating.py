@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
@@ -110,7 +111,7 @@ def prepare(fit: Fit) -> Prepared:
     check(fit)
     joint, data = _joint(fit)
     shares = centring_of(fit, joint, data)
-    return Prepared(fit, joint, data, shares, model_of(joint, shares))
+    return Prepared(fit, joint, data, shares, model_of(joint))
 
 
 class Prepared(NamedTuple):
@@ -123,23 +124,32 @@ class Prepared(NamedTuple):
     joint: Joint
     data: Data
     shares: dict[str, np.ndarray]
-    model: Callable[[Data], None]
+    model: Callable[..., None]
 
     def rank(self, made: Simulated, progress: Callable[[int, int], None] | None = None) -> Ranked:
         """Fit each data set, and rank what made it among its draws."""
         settings, joint = self.fit.config.sbc, self.joint
-        first = {"data": jax.tree.map(lambda leaf: leaf[0], made.data)}
-        prior = Density.of(prior_of(joint, self.shares), first)
+        # The fit's own numbers, whatever the data were simulated by.
+        own = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (len(made.number), *np.shape(leaf))),
+            {"numbers": self.data.hyperparameters, "centred": self.shares},
+        )
+        given = {
+            "data": made.data._replace(hyperparameters=own["numbers"]),
+            "centred": own["centred"],
+        }
+        first = jax.tree.map(lambda leaf: leaf[0], given)
+        prior = Density.of(prior_of(joint), first)
 
-        def start(sites: dict[str, Array], data: Data) -> Position:
-            values = as_sampled(joint, sites, data, self.shares)
-            return prior.unconstrained(values, {"data": data})
+        def start(sites: dict[str, Array], given: dict[str, Any]) -> Position:
+            values = as_sampled(joint, sites, **given)
+            return prior.unconstrained(values, given)
 
-        position = quickly(jax.vmap(start))(_of_joint(joint, made.sites), made.data)
+        position = quickly(jax.vmap(start))(_of_joint(joint, made.sites), given)
         found = ranked(
             Density.of(self.model, first),
             position,
-            {"data": made.data},
+            given,
             seed=self.fit.config.seed,
             warmup=settings.warmup,
             draws=settings.draws,
@@ -183,7 +193,7 @@ def _quantities(joint: Joint, prior: Density) -> Callable[[Position, Any], dict[
 
     def look() -> None:
         with handlers.block(), handlers.trace() as sites, handlers.seed(rng_seed=0):
-            joint.population.typical_values(joint.options)
+            joint.population.typical_values(joint.options, joint.population.hyperparameters)
         found.update(sites)
 
     # Names are all that is looked for: nothing need be computed.

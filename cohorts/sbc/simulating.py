@@ -92,14 +92,20 @@ def simulated(
     """
     root = purpose_key(seed, "simulated data sets")
     predictive = Predictive(joint, data)
-    draw = quickly(jax.vmap(lambda number: _prior(joint, data, address(root, number))))
+
+    def of_number(number: Array, data: Data) -> dict[str, Array]:
+        return _prior(joint, data, address(root, number))
+
+    draw = quickly(jax.vmap(of_number, in_axes=(0, None)))
     found: list[dict[str, np.ndarray]] = []
     values: list[np.ndarray] = []
     numbers: list[int] = []
     failed: dict[int, int] = {}
     for number in range(MOST_ROUNDS):
         first = number * datasets
-        sites = {name: np.asarray(of) for name, of in draw(first + np.arange(datasets)).items()}
+        sites = {
+            name: np.asarray(of) for name, of in draw(first + np.arange(datasets), data).items()
+        }
         outputs = predictive.individual(sites)
         # Of another round other errors: draws are addressed by their place.
         measured = predictive.measured(outputs, sites, seed + number)
@@ -130,9 +136,12 @@ def simulated(
 def _prior(joint: Joint, data: Data, key: Any) -> dict[str, Array]:
     """One draw of the population and its subjects, by site."""
     with handlers.block(), handlers.trace() as sites, addressed(key=key):
-        typical = joint.population.typical_values(joint.options)
+        numbers = data.hyperparameters
+        typical = joint.population.typical_values(joint.options, numbers)
         with joint.plate:
-            joint.population.parameters(typical, data.covariates, joint.options, joint.occasions)
+            joint.population.parameters(
+                typical, data.covariates, joint.options, numbers, joint.occasions
+            )
     drawn = [*sampled(sites), *categories(sites)]
     return {site["name"]: site["value"] for site in drawn}
 

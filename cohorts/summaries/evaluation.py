@@ -100,7 +100,7 @@ class Evaluation:
 
         def one(sites: Any, patients: Patients, events: Events, published: Published) -> Any:
             with handlers.block(), handlers.substitute(data=sites), handlers.seed(rng_seed=0):
-                typical = cohort.population.typical_values(cohort.options)
+                typical = cohort.population.typical_values(cohort.options, patients.hyperparameters)
             course = cohort.course(typical, patients, events, None)
             compared = comparison.compared(
                 published, course.weights, course.outputs, course.measured

@@ -66,7 +66,9 @@ def patients_population(
 ) -> Population:
     """The population of patients whose parameters are covariates: nothing of them is drawn."""
 
-    def individual(typical: Any, covariates: Mapping[str, Any], options: Any) -> Any:
+    def individual(
+        typical: Any, covariates: Mapping[str, Any], options: Any, hyperparameters: Any
+    ) -> Any:
         return model.Parameters(*(covariates[OWN + name] for name in model.Parameters._fields))
 
     return dataclasses.replace(

@@ -75,7 +75,7 @@ def frozen_model_of(comparison: Comparison) -> Callable[[Given, Frozen], None]:
 
 def _compared(comparison: Comparison, given: Given) -> tuple[Compared, Array]:
     cohort = comparison.cohort
-    typical = cohort.population.typical_values(cohort.options)
+    typical = cohort.population.typical_values(cohort.options, given.patients.hyperparameters)
     course = cohort.course(typical, given.patients, given.events, "reverse")
     compared = comparison.compared(given.published, course.weights, course.outputs, course.measured)
     return compared, course.failed

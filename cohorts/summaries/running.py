@@ -28,6 +28,7 @@ from cohorts.summaries.judging import judged
 from cohorts.summaries.report import render
 from cohorts.summaries.reweighting import reweight
 from cohorts.summaries.virtual import Patients, VirtualCohort
+from insilico.programs import quickly
 from insilico.runs import NewRun, RunFolder, RunFolderError, Stages, Unfinished
 from insilico.runs.writing import finish, write_config, write_results
 from insilico.solve.blocks import compiler_options
@@ -182,18 +183,21 @@ def conflicts_of_posterior(
     covariance, error = np.nanmean(covariances, axis=0), np.nanmean(errors, axis=0)
     cohort = comparison.cohort
 
-    def population() -> None:
-        cohort.population.typical_values(cohort.options)
+    def population(numbers: Any) -> None:
+        cohort.population.typical_values(cohort.options, numbers)
 
     draws = {
         name: jnp.asarray(of)
         for name, of in thinned(posterior, 4 * DRAWS_LOOKED_AT).items()
         if name not in ("statistic", "mismatch", "monte_carlo_error", "failed_solves")
     }
-    plain = Density.of(population, {})
-    points = jax.jit(jax.vmap(lambda values: ravel_pytree(plain.unconstrained(values, {}))[0]))(
-        draws
-    )
+    numbers = {"numbers": given.patients.hyperparameters}
+    plain = Density.of(population, numbers)
+
+    def point(values: Any, numbers: Any) -> Any:
+        return ravel_pytree(plain.unconstrained(values, numbers))[0]
+
+    points = quickly(jax.vmap(point, in_axes=(0, None)))(draws, numbers)
     blank = {name: jnp.zeros(shape) for name, shape in plain.shapes.items()}
     unravel = ravel_pytree(blank)[1]
     model = mcmc.frozen_model_of(comparison)

@@ -40,11 +40,13 @@ class Patients(NamedTuple):
     - `covariates`: by name, (patients,), categories in the population's codes.
     - `effects`: standard normal numbers, by the site of the random effect, (patients,).
     - `noise`: likewise of residual errors, by output, (arms, times, patients).
+    - `hyperparameters`: of their population, see `Population.hyperparameters`.
     """
 
     covariates: Mapping[str, Array]
     effects: Mapping[str, Array]
     noise: Mapping[str, Array]
+    hyperparameters: Any
 
 
 class Course(NamedTuple):
@@ -144,8 +146,14 @@ class VirtualCohort:
             noise = {name: each(name_hash(f"residual {name}"), labels) for name in self.measured}
             return effects, noise
 
-        found = jax.jit(drawn, compiler_options=QUICKLY)(jnp.asarray(labels, jnp.uint32))
-        return Patients({n: jnp.asarray(v) for n, v in covariates.items()}, *found)
+        program = jax.jit(drawn, compiler_options=QUICKLY)
+        effects, noise = program(jnp.asarray(labels, jnp.uint32))
+        return Patients(
+            {name: jnp.asarray(values) for name, values in covariates.items()},
+            effects,
+            noise,
+            self.population.hyperparameter_arrays,
+        )
 
     def effects(self, covariates: Mapping[str, Any]) -> list[str]:
         """The sites of the random effects. Raises `ValueError` for one that is not normal."""
@@ -162,9 +170,10 @@ class VirtualCohort:
 
         def look() -> None:
             with handlers.block(), handlers.seed(rng_seed=0):
-                typical = self.population.typical_values(self.options)
+                numbers = self.population.hyperparameters
+                typical = self.population.typical_values(self.options, numbers)
                 with handlers.trace() as sites, numpyro.plate("subject", self.patients):
-                    self.population.individual(typical, covariates, self.options)
+                    self.population.individual(typical, covariates, self.options, numbers)
             found.update(sites)
 
         jax.eval_shape(look)
@@ -194,7 +203,9 @@ class VirtualCohort:
             handlers.substitute(substitute_fn=value),
             numpyro.plate("subject", self.patients),
         ):
-            parameters = self.population.individual(typical, patients.covariates, self.options)
+            parameters = self.population.individual(
+                typical, patients.covariates, self.options, patients.hyperparameters
+            )
         share = sum(
             (site["fn"].log_prob(site["value"]) for site in categories(sites)), start=jnp.zeros(())
         )

@@ -48,7 +48,7 @@ def sbc(
     or a folder that cannot be written. 3: the ranks were written, and are not those of a right fit.
     """
     with reported(debug):
-        from cohorts import sbc as calibration
+        from cohorts.sbc import run
         from insilico.cli._prepare import prepare_devices, prepare_fit, tell_abandoned
 
         shortcuts = {
@@ -62,7 +62,5 @@ def sbc(
         read = prepare_fit(config, (*(overrides or ()), *given))
         tell_abandoned(out, f"{config.stem}_sbc")
         prepare_devices(cache=cache)
-        folder, failure = finished(
-            lambda stages: calibration.run(read, out, progress=stages, force=force)
-        )
+        folder, failure = finished(lambda stages: run(read, out, progress=stages, force=force))
         tell(folder, failure, "simulation-based calibration")

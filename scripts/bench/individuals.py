@@ -33,7 +33,7 @@ VARYING = ("clearance", "central_volume", "production", "half_inhibition_concent
 def problem(subjects: int) -> tuple[Joint, Any, np.ndarray, np.ndarray]:
     """The joint density, data drawn from it, and the population and individuals behind them."""
     joint, data = Joint.of(_population(), _patients(subjects))
-    theta = jnp.asarray(joint.unconstrained(_published()))
+    theta = jnp.asarray(joint.unconstrained(_published(), data))
     rng = np.random.default_rng(20261128)
     centre = np.log([getattr(MODEL.typical, name) for name in _varying(joint)])
     x = centre[:, None] + 0.3 * rng.normal(size=(len(centre), subjects))

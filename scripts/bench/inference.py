@@ -107,8 +107,8 @@ def theophylline(method: str) -> Case:
     fit = fits.read(THEOPHYLLINE)
     tolerances = tolerances_of(fit.config.solver)
     joint, data = Joint.of(fit.population, fit.patients, method=method, tolerances=tolerances)
-    model = model_of(joint, centring(joint, data, fit.config.seed))
-    return Case(model, {"data": data}, "theophylline", _stan_data(fit.patients))
+    given = {"data": data, "centred": centring(joint, data, fit.config.seed)}
+    return Case(model_of(joint), given, "theophylline", _stan_data(fit.patients))
 
 
 def _stan_data(patients: PatientData) -> dict[str, Any]:

@@ -61,9 +61,10 @@ def population(subjects: int) -> tuple[Joint, Any, jax.Array, jax.Array]:
             "typical_central_volume": 32.0,
             "sd_absorption_rate": 0.6, "sd_clearance": 0.27, "sd_central_volume": 0.14,
             "residual_sd_concentration": 0.7,
-        }
+        },
+        data,
     )  # fmt: skip
-    typical = joint.typical(theta)
+    typical = joint.typical(theta, data)
     names = [name.removeprefix("log_") for name in joint.effects]
     centre = np.log([float(getattr(typical, f"typical_{name}")) for name in names])
     sd = [float(getattr(typical, f"sd_{name}")) for name in names]
@@ -99,9 +100,10 @@ def by_diffrax(joint: Joint, data: Any, max_steps: int) -> Gradient:
         concentration = jax.vmap(solve, in_axes=(0, 1, 0), out_axes=1)(own, times, dose)
         residuals = {name: joint.population.residual[name] for name in joint.outputs}
         solved = jnp.zeros(joint.subjects, int)
-        predicted = observed(residuals, joint.typical(theta), (concentration,), solved, data)
+        predicted = observed(residuals, joint.typical(theta, data), (concentration,), solved, data)
         likelihood = joint.log_likelihood(predicted, data)
-        return joint.log_prior(theta) + jnp.sum(joint.log_effects(theta, x, data) + likelihood)
+        effects = joint.log_effects(theta, x, data)
+        return joint.log_prior(theta, data) + jnp.sum(effects + likelihood)
 
     return jax.grad(log_density, argnums=(0, 1))
 

@@ -80,14 +80,15 @@ def fitted(made):
     joint, data = made
     start = joint.unconstrained(
         {"typical_clearance": 0.0067, "typical_central_volume": 1.0, "sd_clearance": 0.3,
-         "sd_central_volume": 0.3, "residual_sd_concentration": 4.0}
+         "sd_central_volume": 0.3, "residual_sd_concentration": 4.0},
+        data,
     )  # fmt: skip
     return maximise(joint, data, np.asarray(start))
 
 
 def test_estimates_are_nlme_s(made, fitted):
-    joint, _ = made
-    found = joint.constrained(jnp.asarray(fitted.theta))
+    joint, data = made
+    found = joint.constrained(jnp.asarray(fitted.theta), data)
     assert fitted.converged
     for name, (value, error) in FIXED.items():
         # The two approximations differ by half a standard error where two values are all there is.

@@ -91,7 +91,7 @@ def test_what_made_a_simulated_set_is_recovered(
     joint, data = Joint.of(population_of(population(columns), structural, {}), patients)
     shares = centring(joint, data, seed=1)
     draws = sample(
-        model_of(joint, shares), {"data": data}, Sampling(warmup=300, draws=300), seed=1
+        model_of(joint), {"data": data, "centred": shares}, Sampling(warmup=300, draws=300), seed=1
     )  # fmt: skip
     # So few draws are enough for the population; of some subjects R-hat is above 1.01 yet.
     assert int(judge(draws.tree).table["divergences"].sum()) == 0

@@ -14,6 +14,7 @@ from cohorts.data import DataSpec, Kind, read_patients
 from cohorts.diagnosis import shrinkage
 from cohorts.hierarchy import HierarchySpec, population_of
 from cohorts.inference import (
+    Data,
     Joint,
     covariance,
     individual_modes,
@@ -73,19 +74,19 @@ def made(reference: dict[str, Any]):
     return Joint.of(population_of(spec, MODEL, {}), patients)
 
 
-def coordinates(joint: Joint, estimates: dict[str, float]) -> np.ndarray:
+def coordinates(joint: Joint, data: Data, estimates: dict[str, float]) -> np.ndarray:
     """nlmixr2's estimates as the unconstrained coordinates."""
     values = {f"typical_{name}": np.exp(estimates[theta]) for theta, name in THETA.items()}
     values |= {f"sd_{name}": np.sqrt(estimates[eta]) for eta, name in OMEGA.items()}
     values["residual_sd_concentration"] = estimates["add.sd"]
-    return np.asarray(joint.unconstrained(values))
+    return np.asarray(joint.unconstrained(values, data))
 
 
 @pytest.fixture(scope="module")
 def fitted(made, reference):
     joint, data = made
     initial = reference["reference"]["initial_estimates"]
-    start = coordinates(joint, dict(zip(initial["name"], initial["value"], strict=True)))
+    start = coordinates(joint, data, dict(zip(initial["name"], initial["value"], strict=True)))
     return maximise(joint, data, start)
 
 
@@ -97,7 +98,7 @@ def estimates(reference: dict[str, Any]) -> dict[str, float]:
 @pytest.mark.slow
 def test_the_objective_function_at_its_estimates_is_nlmixr2s(made, reference):
     joint, data = made
-    theta = jnp.asarray(coordinates(joint, estimates(reference)))
+    theta = jnp.asarray(coordinates(joint, data, estimates(reference)))
     value = jax.jit(lambda theta: jnp.sum(marginal(joint, theta, data).value))(theta)
     measured = int(np.sum(data.kind == Kind.VALUE))
     expected = reference["reference"]["ofv"]
@@ -108,7 +109,7 @@ def test_the_objective_function_at_its_estimates_is_nlmixr2s(made, reference):
 @pytest.mark.slow
 def test_the_estimates_are_nlmixr2s(made, fitted, reference):
     joint, data = made
-    expected, found = estimates(reference), joint.constrained(jnp.asarray(fitted.theta))
+    expected, found = estimates(reference), joint.constrained(jnp.asarray(fitted.theta), data)
     assert fitted.converged
     for theta, name in THETA.items():
         assert float(jnp.log(found[f"typical_{name}"])) == pytest.approx(expected[theta], rel=0.02)
@@ -125,8 +126,8 @@ def test_the_estimates_are_nlmixr2s(made, fitted, reference):
 def test_standard_errors_are_near_nlmixr2s(made, fitted, reference):
     """Both are R⁻¹ S R⁻¹, in which nlmixr2 leaves out what the variances' uncertainty adds."""
     joint, data = made
-    errors = standard_errors(joint.constrained, fitted.theta, covariance(joint, data, fitted))
-    found = joint.constrained(jnp.asarray(fitted.theta))
+    errors = standard_errors(joint.constrained, fitted.theta, data, covariance(joint, data, fitted))
+    found = joint.constrained(jnp.asarray(fitted.theta), data)
     theirs = reference["reference"]["params"]
     expected = dict(zip(theirs["name"], theirs["se"], strict=True))
     for theta, name in THETA.items():
@@ -139,7 +140,7 @@ def test_standard_errors_are_near_nlmixr2s(made, fitted, reference):
 def test_mean_individual_estimates_are_nlmixr2s(made, reference):
     """At its estimates, the modes' means of each effect, which it lists with the shrinkage."""
     joint, data = made
-    theta = jnp.asarray(coordinates(joint, estimates(reference)))
+    theta = jnp.asarray(coordinates(joint, data, estimates(reference)))
 
     @jax.jit
     def etas(theta: Any) -> Any:

@@ -34,12 +34,14 @@ class Typical(NamedTuple):
 SPREAD = {"absorption_rate": 0.4, "clearance": 0.26, "central_volume": 0.13}
 
 
-def typical_values(options: Options) -> Typical:
+def typical_values(options: Options, hyperparameters: Any) -> Typical:
     numbers = Typical(1.5, 2.8, 32.0, 0.1)
     return Typical(**{name: known(name, value) for name, value in numbers._asdict().items()})
 
 
-def individual(typical: Typical, covariates: Any, options: Options) -> Parameters:
+def individual(
+    typical: Typical, covariates: Any, options: Options, hyperparameters: Any
+) -> Parameters:
     import jax.numpy as jnp
 
     return Parameters(
@@ -61,6 +63,7 @@ POPULATION = Population(
     individual=individual,
     residual={"concentration": Residual("proportional", "residual_sd")},
     numbers=(),
+    hyperparameters={},
 )
 
 

@@ -102,7 +102,7 @@ def draws(population: Population, count: int) -> dict[str, np.ndarray]:
 
     def one(key: Any) -> dict[str, Any]:
         with handlers.block(), handlers.trace() as sites, handlers.seed(rng_seed=key):
-            population.typical_values(population.Options())
+            population.typical_values(population.Options(), population.hyperparameters)
         return {name: site["value"] for name, site in sites.items() if "value" in site}
 
     # Without compiling: each of these populations is drawn from once.
@@ -264,7 +264,7 @@ def test_no_draw_is_impossible(drawn):
 def test_its_density_is_the_multivariate_normals():
     population = read(CONFIG)
     with handlers.trace() as sites, handlers.seed(rng_seed=3):
-        population.typical_values(population.Options())
+        population.typical_values(population.Options(), population.hyperparameters)
     site = sites[SITE]
     assert [name for name, each in sites.items() if each["type"] == "sample"] == [SITE]
     factor = np.asarray(site["fn"].scale_tril)

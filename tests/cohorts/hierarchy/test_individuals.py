@@ -130,7 +130,7 @@ def test_priors_and_estimates_are_drawn_as_they_are_written(read):
 
     def typical(key: Any) -> Any:
         with addressed(key=key):
-            return population.typical_values(population.Options())
+            return population.typical_values(population.Options(), population.hyperparameters)
 
     draws = jax.jit(jax.vmap(typical))(jax.random.split(jax.random.key(7), 20_000))
     expected = {f"covariate_{name}_on_clearance": of for name, (_, of) in numbers.items()}

@@ -139,8 +139,10 @@ def test_an_occasion_s_draw_is_what_its_address_says(cohort):
 def test_a_population_that_is_written_in_code_may_vary_alike(read):
     plain = read(config({"typical": "2.8 L/h"}))
 
-    def individual(typical: Any, covariates: Any, options: Any, occasions: int) -> Any:
-        own = plain.individual(typical, covariates, options)
+    def individual(
+        typical: Any, covariates: Any, options: Any, hyperparameters: Any, occasions: int
+    ) -> Any:
+        own = plain.individual(typical, covariates, options, hyperparameters)
         x = between_occasions("log_clearance", jnp.log(own.clearance), 0.2, occasions)
         return own._replace(clearance=jnp.exp(x))
 

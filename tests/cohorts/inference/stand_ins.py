@@ -44,7 +44,7 @@ class Normal:
     def by_component(self, data: Data) -> tuple[Any, Any]:
         raise AssertionError("not asked for without a mixture")
 
-    def log_prior(self, theta: Array) -> Array:
+    def log_prior(self, theta: Array, data: Data) -> Array:
         return -0.5 * jnp.sum(jnp.square(theta - 0.1))
 
     def log_effects(self, theta: Array, x: Array, data: Data) -> Array:

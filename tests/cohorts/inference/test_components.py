@@ -242,7 +242,7 @@ def of_config(oral, weighed) -> Any:
     joint, data = Joint.of(
         oral(changed={**KNOWN, **clearance}, vocabulary={}, mixtures=SHARES), weighed()
     )
-    plain, _ = Joint.of(
+    plain = Joint.of(
         oral(changed={**KNOWN, "clearance": {"covariates": {}}}, vocabulary={}), weighed()
     )
     theta, _ = joint.draw(jax.random.key(3), data)
@@ -255,7 +255,7 @@ FACTOR = "speed_slow_on_clearance"
 def test_lanes_have_the_effects_density_of_their_component_with_its_share(of_config):
     joint, _, theta, data = of_config
     theta = jnp.asarray(theta)
-    values = {name: np.asarray(of) for name, of in joint.constrained(theta).items()}
+    values = {name: np.asarray(of) for name, of in joint.constrained(theta, data).items()}
     lanes, own = joint.by_component(data)
     assert (lanes.subjects, joint.mixtures) == (6, ("speed",))
     np.testing.assert_array_equal(own.belonging["speed"], [0, 0, 0, 1, 1, 1])
@@ -296,14 +296,14 @@ def scored(of_config) -> Any:
 
 @pytest.mark.slow
 def test_each_component_of_a_config_is_a_population_of_its_own(of_config, scored):
-    joint, plain, theta, data = of_config
+    joint, (plain, own_data), theta, data = of_config
     found, _ = scored(theta)
-    values = {name: np.asarray(of) for name, of in joint.constrained(theta).items()}
-    alone = quickly(lambda theta: marginal(plain, theta, data, method="laplace").value)
+    values = {name: np.asarray(of) for name, of in joint.constrained(theta, data).items()}
+    alone = quickly(lambda theta: marginal(plain, theta, own_data, method="laplace").value)
     typicals = values["typical_clearance"] * np.array([1.0, values[FACTOR]])
     each = []
     for share, typical in zip(values["shares_speed"], typicals, strict=True):
-        own = plain.unconstrained({**values, "typical_clearance": typical})
+        own = plain.unconstrained({**values, "typical_clearance": typical}, own_data)
         each.append(np.log(share) + alone(own))
     np.testing.assert_allclose(found.of_components, np.stack(each), rtol=1e-9)
     np.testing.assert_allclose(found.value, np.asarray(logsumexp(each, axis=0)), rtol=1e-9)
@@ -334,7 +334,7 @@ def test_sampled_components_are_those_of_quadrature(of_config):
         "residual_sd_concentration": 1.2,
         "shares_speed": np.array([0.6, 0.4]),
     }
-    theta = joint.unconstrained(values)
+    theta = joint.unconstrained(values, data)
     found = importance(joint, theta, data, key=KEY, draws=4000)
     normal = individuals(joint, theta, data, "laplace", key=KEY, draws=1)
     # The first record is the dose.

@@ -101,7 +101,7 @@ def test_a_population_of_a_config_with_values_below_the_limit_is_sampled(oral, w
     )
     combined = {"concentration": {"kind": "combined", "sd": "0.3 mg/L", "proportional": 0.15}}
     joint, data = Joint.of(oral(combined), weighed(values))
-    theta = joint.unconstrained(TYPICAL)
+    theta = joint.unconstrained(TYPICAL, data)
     found = importance(joint, theta, data, key=KEY, draws=500, method="focei")
     approximate = quickly(lambda theta: marginal(joint, theta, data).value)(theta)
     assert np.all(found.pareto_k < 0.7)

@@ -73,24 +73,25 @@ def compiled(request: Any, oral: Any, weighed: Any, quickly: Any) -> Compiled:
         predicted = joint.predicted(theta, x, data)
         likelihood = joint.log_likelihood(predicted, data)
         effects = joint.log_effects(theta, x, data)
-        together = joint.log_prior(theta) + jnp.sum(effects + likelihood)
+        together = joint.log_prior(theta, data) + jnp.sum(effects + likelihood)
         return together, (likelihood, predicted.status)
 
     evaluate = quickly(jax.value_and_grad(density, (0, 1), True))
     return Compiled(joint, data, evaluate, quickly(joint.draw))
 
 
-def sites_of(joint: Joint, theta: Any, x: Any) -> dict[str, Any]:
-    return {**joint.constrained(theta), **dict(zip(joint.effects, x, strict=True))}
+def sites_of(joint: Joint, theta: Any, x: Any, data: Data) -> dict[str, Any]:
+    return {**joint.constrained(theta, data), **dict(zip(joint.effects, x, strict=True))}
 
 
-def log_jacobian(joint: Joint, theta: Any) -> float:
+def log_jacobian(joint: Joint, theta: Any, data: Data) -> float:
     """Of the transform of the population's parameters."""
     model = joint.population.typical_values
 
     def difference(theta: Any) -> Any:
-        values = joint.constrained(theta)
-        return joint.log_prior(theta) - log_density(model, (joint.options,), {}, values)[0]
+        values = joint.constrained(theta, data)
+        arguments = joint.options, data.hyperparameters
+        return joint.log_prior(theta, data) - log_density(model, arguments, {}, values)[0]
 
     return float(jax.jit(difference, compiler_options=QUICKLY)(theta))
 
@@ -101,13 +102,13 @@ def test_the_density_is_that_of_a_model_written_by_hand(compiled, quickly):
     effects = dict(zip(joint.effects, x, strict=True))
     both = jnp.stack([effects["log_clearance"], effects["log_central_volume"]], -1)
     arguments = data.covariates["weight"], data.table.time[1:, 0], data.value[1:], 300.0
-    values = {**sites_of(joint, theta, x), "both": both}
+    values = {**sites_of(joint, theta, x, data), "both": both}
     expected = quickly(lambda values: log_density(by_hand, arguments, {}, values)[0])(values)
     (found, _), _ = evaluate(theta, x, data)
     # The method of steps is as exact as its tolerances.
     tolerance = 1e-12 if joint.method == "closed_form" else 1e-5
     assert float(found) == pytest.approx(
-        float(expected) + log_jacobian(joint, theta), rel=tolerance
+        float(expected) + log_jacobian(joint, theta, data), rel=tolerance
     )
 
 
@@ -119,9 +120,11 @@ def test_the_numpyro_model_has_the_same_density(compiled, quickly):
         found, sites = log_density(model_of(joint), (data,), {}, values)
         return found, sites["measured"]["fn"].log_factor, sites["failed_solves"]["value"]
 
-    found, of_subjects, failed = quickly(by_numpyro)(data, sites_of(joint, theta, x))
+    found, of_subjects, failed = quickly(by_numpyro)(data, sites_of(joint, theta, x, data))
     (expected, (likelihood, _)), _ = evaluate(theta, x, data)
-    assert float(found) + log_jacobian(joint, theta) == pytest.approx(float(expected), rel=1e-12)
+    assert float(found) + log_jacobian(joint, theta, data) == pytest.approx(
+        float(expected), rel=1e-12
+    )
     np.testing.assert_allclose(of_subjects, likelihood, rtol=1e-12)
     assert failed == 0
 
@@ -196,24 +199,25 @@ def test_forward_derivatives_are_those_in_reverse(compiled, quickly):
 
 def test_a_density_that_is_first_met_in_a_compiled_program_serves_others(oral, weighed):
     uniform = {"kind": "uniform", "low": "1 L/h", "high": "5 L/h"}
-    joint, _ = Joint.of(oral(changed={"clearance": {"typical": uniform}}), weighed())
+    joint, data = Joint.of(oral(changed={"clearance": {"typical": uniform}}), weighed())
     at = jnp.full(7, 0.3)
-    first = jax.jit(joint.log_prior)(at)
+    first = jax.jit(joint.log_prior)(at, data)
     assert len(joint.names) == 7
-    assert float(jax.jit(lambda theta: joint.log_prior(theta) + 1.0)(at)) == float(first) + 1.0
+    second = jax.jit(lambda *given: joint.log_prior(*given) + 1.0)(at, data)
+    assert float(second) == float(first) + 1.0
 
 
 @pytest.mark.slow
 def test_random_effects_can_be_centred_in_part(oral, weighed):
     joint, data = Joint.of(oral(), weighed())
     share = {"log_clearance": 0.0, "log_central_volume": np.array([0.2, 0.5, 0.9])}
-    trace = handlers.trace(handlers.seed(model_of(joint, share), 0)).get_trace(data)
+    trace = handlers.trace(handlers.seed(model_of(joint), 0)).get_trace(data, share)
     sampled = {name for name, site in trace.items() if site["type"] == "sample"}
     assert sampled >= {
         "log_clearance_decentered", "log_central_volume_decentered", "log_absorption_rate",
     }  # fmt: skip
     with pytest.raises(ValueError, match="log_clearence.*there are log_absorption_rate"):
-        model_of(joint, {"log_clearence": 0.0})
+        model_of(joint)(data, {"log_clearence": 0.0})
 
 
 def test_parameters_are_those_that_the_effects_stand_for(oral, weighed):

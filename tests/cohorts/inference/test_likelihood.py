@@ -1,5 +1,6 @@
 """Likelihoods of records: censored, autocorrelated, of several outputs, of a mixture."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import scipy.stats
 from numpyro import handlers
 
 from cohorts import CohortError, Residual
-from cohorts.inference import Joint, model_of
+from cohorts.inference import Data, Joint, model_of
 from cohorts.inference.impossible import impossible
 from cohorts.inference.likelihood import log_likelihood, observed
 from cohorts.inference.patients import values_before
@@ -127,17 +128,17 @@ def test_a_mixture_is_the_sum_over_its_components(oral, weighed, quickly):
     changed = {"clearance": {"covariates": {"weight": weight, "speed": speed}}}
     shares = {"kind": "dirichlet", "concentrations": {"fast": 3, "slow": 1}}
     joint, data = Joint.of(oral(changed=changed, mixtures={"speed": shares}), weighed())
-    plain, _ = Joint.of(oral(), weighed())
+    plain, plain_data = Joint.of(oral(), weighed())
     theta, x = joint.draw(jax.random.key(3), data)
-    values = joint.constrained(theta)
-    of_plain = plain.unconstrained(values)
+    values = joint.constrained(theta, data)
+    of_plain = plain.unconstrained(values, plain_data)
     assert joint.components == 2 and joint.effects == plain.effects
 
-    def together(joint: Joint, theta: Any, x: Any) -> Any:
+    def together(joint: Joint, theta: Any, x: Any, data: Data) -> Any:
         predicted = joint.predicted(theta, x, data)
         return joint.log_likelihood(predicted, data), joint.membership(predicted, data)
 
-    of_plain_data, nothing = quickly(lambda theta, x: together(plain, theta, x))(of_plain, x)
+    of_plain_data, nothing = quickly(functools.partial(together, plain))(of_plain, x, plain_data)
     assert nothing == {}
     # Given its own clearance it is all the same to a subject's data who it belongs to, and not to
     # that clearance.
@@ -148,13 +149,13 @@ def test_a_mixture_is_the_sum_over_its_components(oral, weighed, quickly):
         scipy.stats.norm.logpdf(log_clearance, centre + shift, sd) for shift in (0, math.log(0.25))
     )
     fast, slow = np.log(values["shares_speed"])
-    found, membership = quickly(lambda theta, x: together(joint, theta, x))(theta, x)
+    found, membership = quickly(functools.partial(together, joint))(theta, x, data)
     both = np.logaddexp(fast + of_fast, slow + of_slow)
     np.testing.assert_allclose(found, of_plain_data + both - of_fast, rtol=1e-10)
     shares = np.exp([fast + of_fast - both, slow + of_slow - both])
     np.testing.assert_allclose(membership["speed"], shares, rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(
-        joint.log_effects(theta, x, data), plain.log_effects(of_plain, x, data), rtol=1e-12
+        joint.log_effects(theta, x, data), plain.log_effects(of_plain, x, plain_data), rtol=1e-12
     )
 
 
@@ -202,10 +203,10 @@ def test_a_subject_is_predicted_as_one_of_the_component_that_it_belongs_to(oral,
     draws = {
         name: np.asarray(site["value"])[None] for name, site in sites.items() if "value" in site
     }
-    alone, _ = Joint.of(
+    alone = Joint.of(
         oral(changed={"clearance": {**clearance, "covariates": {}}}, vocabulary={}), weighed()
     )
-    expected = Predictive(alone, data).individual(draws).values
+    expected = Predictive(*alone).individual(draws).values
     np.testing.assert_allclose(Predictive(joint, data).individual(draws).values, expected)
     assert np.all(np.isfinite(Predictive(joint, data).typical(draws).values))
 

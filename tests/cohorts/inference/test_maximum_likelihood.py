@@ -80,10 +80,10 @@ def test_standard_errors_are_those_of_the_closed_forms_derivatives(made, fitted)
 
 
 def test_standard_errors_of_named_parameters_go_by_the_delta_method():
-    def constrained(theta):
-        return {"volume": jnp.exp(theta[0]), "both": theta * 2.0}
+    def constrained(theta, factor):
+        return {"volume": jnp.exp(theta[0]), "both": theta * factor}
 
-    found = standard_errors(constrained, np.array([1.0, 0.5]), np.diag([0.04, 0.09]))
+    found = standard_errors(constrained, np.array([1.0, 0.5]), 2.0, np.diag([0.04, 0.09]))
     np.testing.assert_allclose(found["volume"], 0.2 * np.e)
     np.testing.assert_allclose(found["both"], [0.4, 0.6])
 

@@ -1,6 +1,7 @@
 """The normal approximation is exact where it can be, and says where it is not."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -142,7 +143,7 @@ def test_importance_sampling_finds_the_same_for_a_linear_model(made, focei, meth
 class Skewed(Linear):
     """With a prior whose left tail is exponential, and far longer than the right one."""
 
-    def log_prior(self, theta: Array) -> Array:
+    def log_prior(self, theta: Array, data: Any) -> Array:
         return 0.05 * jnp.sum(theta - jnp.exp(theta))
 
 

@@ -118,7 +118,7 @@ THETA = {
 @pytest.mark.slow
 def test_the_marginal_likelihood_of_a_linear_model_is_exact(linear, quickly):
     joint, data, logs = linear
-    theta = joint.unconstrained(THETA)
+    theta = joint.unconstrained(THETA, data)
     found = quickly(lambda theta: marginal(joint, theta, data).value)(theta)
     # What is left of 1e-7 h of elimination, and of the search for the modes.
     exact = log_marginal(np.asarray(theta), joint.names, logs)
@@ -129,7 +129,7 @@ def test_the_marginal_likelihood_of_a_linear_model_is_exact(linear, quickly):
 @pytest.mark.parametrize("method", ["laplace", "focei"])
 def test_so_is_its_gradient_by_either_method(linear, method, quickly):
     joint, data, logs = linear
-    theta = joint.unconstrained(THETA)
+    theta = joint.unconstrained(THETA, data)
     found, gradient = quickly(lambda theta: scores(joint, theta, data, method=method))(theta)
     exact = log_marginal(np.asarray(theta), joint.names, logs)
     np.testing.assert_allclose(found.value, exact, atol=1e-6)
@@ -156,10 +156,10 @@ def test_so_is_that_of_a_mixture_of_linear_models(linear, method, quickly):
     )
     joint, data = Joint.of(mixed, patients(measured(AT_ONCE, np.exp(logs), OCCASIONS)))
     shares = {"shares_size": np.array([0.7, 0.3]), "size_large_on_central_volume": 1.4}
-    theta = joint.unconstrained({**THETA, **shares})
+    theta = joint.unconstrained({**THETA, **shares}, data)
 
     def exact(theta: Any) -> np.ndarray:
-        value = {name: np.asarray(of) for name, of in joint.constrained(theta).items()}
+        value = {name: np.asarray(of) for name, of in joint.constrained(theta, data).items()}
         large = value["typical_central_volume"] * value["size_large_on_central_volume"]
         each = (value, {**value, "typical_central_volume": large})
         both = [log_marginal_of(of, logs) for of in each] + np.log(value["shares_size"])[:, None]
@@ -180,7 +180,7 @@ def test_what_a_subject_lacks_touches_nothing(linear, quickly):
         "log_central_volume",
         *(f"log_central_volume_{number}" for number in (1, 2, 3)),
     )
-    theta, x = joint.unconstrained(THETA), 0.1 * jnp.ones((4, 4))
+    theta, x = joint.unconstrained(THETA, data), 0.1 * jnp.ones((4, 4))
 
     def likelihood(x: Any) -> Any:
         return jnp.sum(joint.log_likelihood(joint.predicted(theta, x, data), data))
@@ -272,7 +272,7 @@ def test_without_kappa_everything_is_as_without_occasions(oral_values, quickly):
     found = []
     for varying in (VOLUME, between):
         joint, data = Joint.of(population(central_volume=varying), patients(frame))
-        theta = joint.unconstrained(THETA)
+        theta = joint.unconstrained(THETA, data)
         x = jnp.tile(jnp.log(jnp.array([30.0, 40.0])), (len(joint.effects), 1))
         found.append(quickly(lambda x, j=joint, t=theta, d=data: j.predicted(t, x, d).mean)(x))
     np.testing.assert_allclose(*found, rtol=1e-12)

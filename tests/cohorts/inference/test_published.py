@@ -32,7 +32,7 @@ def test_known_typical_values_leave_only_random_effects(patients):
     assert joint.names == ()
     assert joint.effects == ("eta_clearance", "eta_volume", "eta_half_effect")
     theta = jnp.zeros(0)
-    assert float(joint.log_prior(theta)) == 0.0
+    assert float(joint.log_prior(theta, data)) == 0.0
     x = jnp.array([[0.1, -0.2], [0.0, 0.3], [-0.1, 0.2]])
     sds = np.array([[np.sqrt(0.089)], [np.sqrt(0.054)], [0.24]])
     np.testing.assert_allclose(

@@ -87,14 +87,15 @@ def test_the_residual_error_is_a_named_number_of_the_typical_values():
     assert residual.kind == "log_additive"
     for options, expected in ((Options(), 0.2), (Options(residual="variance"), np.sqrt(0.2))):
         with addressed(key=jax.random.key(0)):
-            typical = POPULATION.typical_values(options)
+            typical = POPULATION.typical_values(options, POPULATION.hyperparameters)
         assert getattr(typical, residual.sd) == pytest.approx(expected)
 
 
 def test_published_uncertainty_has_the_published_standard_errors():
     def clearance(key):
         with addressed(key=key):
-            return POPULATION.typical_values(Options(parameter_uncertainty="published"))
+            published = Options(parameter_uncertainty="published")
+            return POPULATION.typical_values(published, POPULATION.hyperparameters)
 
     drawn = jax.vmap(clearance)(jax.random.split(jax.random.key(1), 20_000))
     for number in POPULATION.numbers:

@@ -124,11 +124,12 @@ def test_a_density_finds_the_effects_that_it_was_given(prepared, made):
     """Sampled as standard normal numbers and back."""
     joint, data = prepared.joint, prepared.data
     first = {name: of[0] for name, of in made.sites.items()}
-    values = quickly(lambda first: as_sampled(joint, first, data, prepared.shares))(first)
+    given = {"data": data, "centred": prepared.shares}
+    values = quickly(lambda first, given: as_sampled(joint, first, **given))(first, given)
     assert "log_clearance" not in values
-    density = Density.of(prior_of(joint, prepared.shares), {"data": data})
-    position = quickly(density.unconstrained)(values, {"data": data})
-    found = quickly(density.sites)(position, {"data": data}).values
+    density = Density.of(prior_of(joint), given)
+    position = quickly(density.unconstrained)(values, given)
+    found = quickly(density.sites)(position, given).values
     np.testing.assert_allclose(found["log_clearance"], first["log_clearance"], rtol=1e-12)
 
 

@@ -175,12 +175,13 @@ def test_a_mixture_s_shares_weight_what_its_components_give():
     targets = [target("mean", 1.5, 0.1)]
     cohort, _ = VirtualCohort.of(population, population.Options(), MODEL, ARMS, targets, N)
     patients = cohort.draw({}, 3, "virtual patients", ARMS)
-    typical = population.typical_values  # shares as they are put in
     from numpyro import handlers
 
     shares = {"shares_kind_of": jnp.array([0.75, 0.25])}
     with handlers.block(), handlers.substitute(data=shares):
-        parameters, weights = cohort.parameters(typical(population.Options()), patients)
+        # Shares as they are put in.
+        typical = population.typical_values(population.Options(), patients.hyperparameters)
+        parameters, weights = cohort.parameters(typical, patients)
     z = np.asarray(patients.effects["level"])
     np.testing.assert_allclose(np.sum(weights), 1.0, rtol=1e-12)
     expected = 0.75 * np.mean(1 + 0.5 * z) + 0.25 * np.mean(3 + 0.5 * z)
