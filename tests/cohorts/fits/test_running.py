@@ -1,5 +1,9 @@
 """A fit leaves all that it found, the same whether it was interrupted or not."""
 
+import contextlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -85,3 +89,33 @@ def test_a_fit_that_was_interrupted_goes_on_and_finds_the_same(config, small, fi
     for name in map(str, expected.data_vars):
         np.testing.assert_array_equal(expected[name].values, found[name].values)
     assert not fits.unfinished(read, out).begun
+
+
+OTHER_PRIORS = (
+    "population.absorption_rate.typical.sd=0.8",
+    "population.clearance.typical.median=4 L/h",
+    "population.clearance.between_subject.sd.scale=0.7",
+    "residual.concentration.sd.scale=1.5 mg/L",
+)
+
+
+@pytest.mark.slow
+def test_other_priors_compile_nothing_and_give_what_a_process_of_their_own_does(
+    config, small, fitted, tmp_path, compilations
+):
+    before = compilations.count
+    with contextlib.suppress(fits.NotTrusted):
+        fits.run(fits.read(config, (*small, *OTHER_PRIORS)), tmp_path / "here")
+    assert compilations.count == before
+    changes = [word for change in (*small, *OTHER_PRIORS) for word in ("--set", change)]
+    command = [sys.executable, "-m", "insilico.cli", "fit", config, *changes]
+    subprocess.run([*command, "--out", tmp_path / "there"], check=False, capture_output=True)
+    here, there, first = (
+        folder.results("posterior")["posterior"].to_dataset()
+        for folder in (
+            RunFolder.open(tmp_path / "here"), RunFolder.open(tmp_path / "there"), fitted,
+        )
+    )  # fmt: skip
+    for name in map(str, here.data_vars):
+        np.testing.assert_array_equal(here[name].values, there[name].values)
+    assert not np.array_equal(here["typical_clearance"], first["typical_clearance"])
