@@ -13,7 +13,7 @@ from jax import Array
 from jax.core import Tracer
 
 from insilico.model import Model
-from insilico.solve import loops, methods
+from insilico.solve import groups, loops, methods
 from insilico.solve import precision as precision_
 from insilico.solve.aligned import refuse_parameters
 from insilico.solve.blocks import (
@@ -29,6 +29,7 @@ from insilico.solve.drivers import Choice, Launch, choose_driver
 from insilico.solve.events import Events, Pattern, check_events
 from insilico.solve.guards import DerivativeError
 from insilico.solve.records import Layout, Records, RecordTable, overlaps
+from insilico.solve.records.parting import apart
 from insilico.solve.rows import Schedule, Shape, refuse_rule
 from insilico.solve.status import Status
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
@@ -151,11 +152,31 @@ def solve(
     that cannot do what is asked. Raises `DerivativeError` for numbers that are traced, which are
     for `insilico.solve.solve_traced`.
     """
-    return submit(
-        model, parameters, events, pattern,
-        tolerances=tolerances, method=method, rule=rule, subject=subject, noise=noise,
-        driver=driver, launch=launch, precision=precision,
-    ).solution()  # fmt: skip
+    ask = functools.partial(
+        submit, model, tolerances=tolerances, method=method, rule=rule, driver=driver,
+        launch=launch, precision=precision,
+    )  # fmt: skip
+    parted = _parted(model, parameters, events)
+    if parted is None:
+        return ask(parameters, events, pattern, subject=subject, noise=noise).solution()
+    parameters, records, parts = parted
+    pending = [
+        ask(own, table, pattern, subject=known, noise=keys)
+        for own, table, (known, keys) in groups.cut(parts, parameters, records, (subject, noise))
+    ]
+    return groups.put_together(parts, [each.solution() for each in pending])
+
+
+def _parted(
+    model: Model, parameters: Any, events: Events | Records
+) -> tuple[Any, Records, list[np.ndarray]] | None:
+    """Parameters as arrays, the event table and the numbers of the patients of its groups; None
+    for what is one batch, or is not one number a patient, which `prepare` refuses."""
+    if not isinstance(events, Records) or len(parts := apart(events)) == 1:
+        return None
+    parameters = columns_of(model, parameters)
+    sizes = {leaf.shape for leaf in jax.tree.leaves(parameters)}
+    return (parameters, events, parts) if sizes <= {(), (len(events.patients),)} else None
 
 
 def submit(
@@ -173,7 +194,7 @@ def submit(
     launch: Launch | None = None,
     precision: str = "double",
 ) -> Pending:
-    """As `solve`, but return as soon as the devices are at work."""
+    """As `solve`, but return as soon as the devices are at work, on one batch in any case."""
     refuse_parameters(model, parameters)
     tolerances = tolerances or Tolerances()
     if method == methods.AUTO:

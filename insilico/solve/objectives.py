@@ -232,7 +232,9 @@ def _gradients_of_block(
     leaf = jax.tree.leaves(parameters)[0]
     lanes = (min(LANES, leaf.shape[-1]),) if rows is not None else (LANES,)
     record = blank_record(step, lanes, leaf.dtype, rows, again=again)
-    return Chunks.of(model, parameters).scan(chunk, record, parameters, events, subject, data)
+    return Chunks.of(model, parameters, events).scan(
+        chunk, record, parameters, events, subject, data
+    )
 
 
 def objective_traced(
