@@ -1,7 +1,8 @@
 """Solvers on lanes, events, blocks over devices, and the diffrax reference."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from insilico.solve.events import Dose, Events, Infusion, Input, Kind, Pattern, schedule
 from insilico.solve.records import Covariate, Layout, Records, RecordsError, read_records
@@ -70,24 +71,20 @@ __all__ = [
     "walk",
 ]
 
-_COMPUTING = {
-    "batch": ("Pending", "Solution", "solve", "submit"),
-    "blocks": ("BLOCK", "LANES", "over_devices", "solve_block"),
-    "choosing": ("MethodChoice", "choose_method"),
-    "courses": ("Plan", "Rule", "Visit"),
-    "derivatives": ("hessian_vector_product", "solve_traced"),
-    "diffrax_reference": ("reference",),
-    "diffrax_stochastic": ("stochastic_reference",),
-    "drivers": ("Choice", "Launch", "choose_driver"),
-    "guards": ("DerivativeError",),
-    "objectives": ("Gradients", "objective_traced", "value_and_gradient"),
-    "walks": ("Walk", "walk"),
-}  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    # What computes needs JAX, which a schedule should not wait for.
-    for module, names in _COMPUTING.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# What computes needs JAX, which a schedule should not wait for.
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "batch": ["Pending", "Solution", "solve", "submit"],
+        "blocks": ["BLOCK", "LANES", "over_devices", "solve_block"],
+        "choosing": ["MethodChoice", "choose_method"],
+        "courses": ["Plan", "Rule", "Visit"],
+        "derivatives": ["hessian_vector_product", "solve_traced"],
+        "diffrax_reference": ["reference"],
+        "diffrax_stochastic": ["stochastic_reference"],
+        "drivers": ["Choice", "Launch", "choose_driver"],
+        "guards": ["DerivativeError"],
+        "objectives": ["Gradients", "objective_traced", "value_and_gradient"],
+        "walks": ["Walk", "walk"],
+    },
+)
