@@ -24,7 +24,7 @@ from insilico.solve.blocks import (
     padded,
     solve_block,
 )
-from insilico.solve.cotangents import is_smooth, pullback, smooth, without_failed
+from insilico.solve.cotangents import floating, is_floating, pullback, without_failed
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
 from insilico.solve.folding import folding, instantiated
@@ -217,11 +217,11 @@ def _gradients_of_block(
         value, pull_value = jax.vjp(valued, walk.outputs, moving)
         of_outputs, of_data = pull_value(jnp.ones_like(value))
         nothing = jax.tree.map(jnp.zeros_like, walk)
-        of_given = smooth(pull(nothing._replace(outputs=of_outputs)))
+        of_given = floating(pull(nothing._replace(outputs=of_outputs)))
         of_events = None
         if by_events:
             of_parameters, of_events = pullback(given_by, parameters, events)(of_given)
-            of_events = smooth(of_events)
+            of_events = floating(of_events)
         else:
             (of_parameters,) = pullback(lambda p: given_by(p, events), parameters)(of_given)
         on_record = jnp.broadcast_to(on_record, walk.status.shape)
@@ -297,7 +297,7 @@ def objective_traced(
         if by_events:
             given = iter(of_events)
             of_each += [
-                next(given) if is_smooth(leaf) else None for leaf in jax.tree.leaves(events)
+                next(given) if is_floating(leaf) else None for leaf in jax.tree.leaves(events)
             ]
         else:
             of_each += [None] * second
@@ -306,7 +306,7 @@ def objective_traced(
         return found.value[:patients], found.status[:patients], chosen
 
     def forth(leaves: list[Any]) -> tuple[Any, Any]:
-        moving = tuple(leaf.perturbed and is_smooth(leaf.value) for leaf in leaves)
+        moving = tuple(leaf.perturbed and is_floating(leaf.value) for leaf in leaves)
         values = [leaf.value for leaf in leaves]
         results = (0, 0, [-1] * sum(moving[:count]))
         value, status, found = folding(

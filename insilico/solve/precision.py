@@ -50,8 +50,8 @@ def in_precision(precision: str, tree: Any) -> Any:
         return tree
 
     def leaf(value: Any) -> Any:
-        smooth = jnp.issubdtype(jnp.result_type(value), jnp.floating)
-        return jnp.asarray(value, jnp.float32) if smooth else value
+        floating = jnp.issubdtype(jnp.result_type(value), jnp.floating)
+        return jnp.asarray(value, jnp.float32) if floating else value
 
     return jax.tree.map(leaf, tree)
 
