@@ -7,7 +7,7 @@ import lazy_loader
 from insilico.solve.events import Dose, Events, Infusion, Input, Kind, Pattern, schedule
 from insilico.solve.records import Covariate, Layout, Records, RecordsError, read_records
 from insilico.solve.status import DESCRIPTIONS, Status
-from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
+from insilico.solve.tolerances import Precision, Tolerances, TolerancesAsNumbers
 
 if TYPE_CHECKING:
     from insilico.solve.batch import Pending, Solution, solve, submit
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from insilico.solve.derivatives import hessian_vector_product, solve_traced
     from insilico.solve.diffrax_reference import reference
     from insilico.solve.diffrax_stochastic import stochastic_reference
-    from insilico.solve.drivers import Choice, Launch, choose_driver
-    from insilico.solve.guards import DerivativeError
+    from insilico.solve.drivers import Choice, Driver, Launch, choose_driver
+    from insilico.solve.guards import Derivative, DerivativeError
     from insilico.solve.objectives import (
         Gradients,
         objective_traced,
@@ -32,8 +32,10 @@ __all__ = [
     "LANES",
     "Choice",
     "Covariate",
+    "Derivative",
     "DerivativeError",
     "Dose",
+    "Driver",
     "Events",
     "Gradients",
     "Infusion",
@@ -45,6 +47,7 @@ __all__ = [
     "Pattern",
     "Pending",
     "Plan",
+    "Precision",
     "Records",
     "RecordsError",
     "Rule",
@@ -82,8 +85,8 @@ __getattr__, *_ = lazy_loader.attach(
         "derivatives": ["hessian_vector_product", "solve_traced"],
         "diffrax_reference": ["reference"],
         "diffrax_stochastic": ["stochastic_reference"],
-        "drivers": ["Choice", "Launch", "choose_driver"],
-        "guards": ["DerivativeError"],
+        "drivers": ["Choice", "Driver", "Launch", "choose_driver"],
+        "guards": ["Derivative", "DerivativeError"],
         "objectives": ["Gradients", "objective_traced", "value_and_gradient"],
         "walks": ["Walk", "walk"],
     },

@@ -23,11 +23,12 @@ from insilico.programs import shared as shared_program
 from insilico.solve import guards, loops, methods
 from insilico.solve.ahead import walk_ahead
 from insilico.solve.courses import Course, Rule
-from insilico.solve.drivers import Choice, Launch, choose_driver
+from insilico.solve.drivers import Choice, Driver, Launch, choose_driver
+from insilico.solve.guards import Derivative
 from insilico.solve.precision import in_precision
 from insilico.solve.records.table import RecordTable, Role
 from insilico.solve.rows import Schedule, Shape, as_rows, refuse_rule
-from insilico.solve.tolerances import TolerancesAsNumbers
+from insilico.solve.tolerances import Precision, TolerancesAsNumbers
 from insilico.solve.walks import Walk, walk
 
 LANES = 64
@@ -48,13 +49,13 @@ def solve_block(
     tolerances: TolerancesAsNumbers,
     *,
     method: str | None = None,
-    derivative: str | None = None,
+    derivative: Derivative | None = None,
     rule: Rule | None = None,
     subject: Any = None,
     noise: Any = None,
-    driver: str | Choice = "auto",
+    driver: Driver | Choice = "auto",
     launch: Launch | None = None,
-    precision: str = "double",
+    precision: Precision = "double",
 ) -> Walk:
     """`walk` for a number of patients that `filled` gives, inside a traced program.
 

@@ -32,22 +32,22 @@ def cut(groups: list[np.ndarray], parameters: Any, records: Records, others: Any
     ]
 
 
-def put_together(groups: list[np.ndarray], found: list[Any]) -> Any:
+def joined(groups: list[np.ndarray], found: list[Any]) -> Any:
     """What came of all patients, a `Solution` as those `found` of the groups.
 
     Outputs are NaN beyond the last record of a patient, and so of a group.
     """
     patients = sum(map(len, groups))
 
-    def joined(*parts: Any) -> np.ndarray:
+    def whole(*parts: Any) -> np.ndarray:
         shape = np.max([part.shape[1:] for part in parts], axis=0).astype(int)
         dtype = parts[0].dtype
-        whole = np.full((patients, *shape), np.nan if dtype.kind == "f" else 0, dtype)
+        result = np.full((patients, *shape), np.nan if dtype.kind == "f" else 0, dtype)
         for group, part in zip(groups, parts, strict=True):
-            whole[group, *map(slice, part.shape[1:])] = part
-        return whole
+            result[group, *map(slice, part.shape[1:])] = part
+        return result
 
     errors = [each.measured_error for each in found]
     of_patients = [each._replace(measured_error=None) for each in found]
     measured = None if None in errors else float(np.fmax.reduce(errors))
-    return jax.tree.map(joined, *of_patients)._replace(measured_error=measured)
+    return jax.tree.map(whole, *of_patients)._replace(measured_error=measured)

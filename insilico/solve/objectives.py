@@ -15,7 +15,6 @@ from jax import Array
 from insilico.model import Model
 from insilico.solve import gradients, guards, loops
 from insilico.solve.aligned import aligned
-from insilico.solve.batch import prepare, put_together
 from insilico.solve.blocks import (
     LANES,
     Chunks,
@@ -28,6 +27,7 @@ from insilico.solve.cotangents import floating, is_floating, pullback, without_f
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
 from insilico.solve.folding import folding, instantiated
+from insilico.solve.jobs import prepare, put_together
 from insilico.solve.recordings import blank_record
 from insilico.solve.records import Layout, Records, RecordTable
 from insilico.solve.replays import Static

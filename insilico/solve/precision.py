@@ -8,16 +8,15 @@ to a tighter tolerance.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from insilico.solve import methods
-from insilico.solve.tolerances import Tolerances
+from insilico.solve.tolerances import Precision, Tolerances
 
-Precision = Literal["double", "single"]
 PRECISIONS: tuple[Precision, ...] = ("double", "single")
 
 TIGHTER = 1e-3
@@ -44,7 +43,7 @@ def check(precision: str, method: str) -> None:
         )
 
 
-def in_precision(precision: str, tree: Any) -> Any:
+def in_precision(precision: Precision, tree: Any) -> Any:
     """The tree with its arrays of floating-point numbers in single precision, if it is that."""
     if precision == "double":
         return tree

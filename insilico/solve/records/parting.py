@@ -20,7 +20,7 @@ WORTH = 2**22
 each time, and a few hundred megabytes (measured on models of four states)."""
 
 
-def apart(records: Records) -> list[Int[np.ndarray, " group"]]:
+def apart(records: Records) -> list[Int[np.ndarray, " _"]]:
     """The numbers of the patients of each group, in the order of the table; most tables have one.
 
     It depends on the table alone: the same table needs the same programs.
@@ -56,8 +56,8 @@ def only(records: Records, patients: Int[np.ndarray, " group"]) -> Records:
 
 
 def _split(
-    patients: Int[np.ndarray, " group"], rows: Float[np.ndarray, " group"]
-) -> list[Int[np.ndarray, " group"]]:
+    patients: Int[np.ndarray, " patients"], rows: Float[np.ndarray, " patients"]
+) -> list[Int[np.ndarray, " _"]]:
     """Groups of patients, given in order of their rows."""
     shorter = np.arange(1, len(rows))
     saved = shorter * (rows[-1] - rows[:-1])
