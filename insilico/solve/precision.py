@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from insilico.solve import methods
-from insilico.solve.tolerances import Precision, Tolerances
+from insilico.solve.tolerances import LARGEST_SHIFT, Precision, Tolerances
 
 PRECISIONS: tuple[Precision, ...] = ("double", "single")
 
@@ -27,9 +27,6 @@ SAMPLE = 256
 
 SMALL = 1e-3
 """Errors are relative to a value, but to no less than this share of the patient's largest."""
-
-LARGEST_SHIFT = 1e-3
-"""The time between two events may change by this share by rounding."""
 
 
 def check(precision: str, method: str) -> None:

@@ -19,6 +19,11 @@ LEAST_ABSOLUTE = 1e-7
 """Likewise."""
 
 
+LARGEST_SHIFT = 1e-3
+"""The time between two events may change by this share by the rounding of the clock: an infusion's
+duration, and so its dose."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Tolerances:
     """How exactly to solve.
