@@ -63,15 +63,20 @@ def without_failed(walk: Walk, cotangents: Any) -> Any:
 
 
 def instantiated(cotangents: Any, values: Any) -> Any:
-    """Cotangents in which zeros that were only spoken of are there."""
+    """Cotangents of these values, in which zeros that were only spoken of are there."""
 
     def leaf(cotangent: Any, value: Array) -> Any:
-        absent = isinstance(cotangent, jax.custom_derivatives.SymbolicZero)
-        return jnp.zeros_like(value) if absent or not is_floating(value) else cotangent
+        return instantiated_leaf(cotangent) if is_floating(value) else jnp.zeros_like(value)
 
-    return jax.tree.map(
-        leaf,
-        cotangents,
-        values,
-        is_leaf=lambda leaf: isinstance(leaf, jax.custom_derivatives.SymbolicZero),
-    )
+    return jax.tree.map(leaf, cotangents, values, is_leaf=_spoken_of)
+
+
+def instantiated_leaf(cotangent: Any) -> Array:
+    """The same for one floating-point array."""
+    if _spoken_of(cotangent):
+        return jnp.zeros(cotangent.shape, cotangent.dtype)
+    return cotangent
+
+
+def _spoken_of(cotangent: Any) -> bool:
+    return isinstance(cotangent, jax.custom_derivatives.SymbolicZero)

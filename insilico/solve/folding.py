@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from insilico.solve.cotangents import floating, is_floating
+from insilico.solve.cotangents import floating, instantiated_leaf, is_floating
 from insilico.solve.replays import Static
 
 Axis = int | None
@@ -78,7 +78,7 @@ def differentiable(
     def back(residuals: Any, cotangents: Any) -> Any:
         values, moving = residuals
         chosen = [axis for axis, moves in zip(arguments, moving.value, strict=True) if moves]
-        of_results = [instantiated(leaf) for leaf in floating(cotangents)]
+        of_results = [instantiated_leaf(leaf) for leaf in floating(cotangents)]
 
         def pull(values: list[Array], of_results: list[Array]) -> list[Array]:
             def results(moved: list[Array]) -> list[Array]:
@@ -115,10 +115,3 @@ def _unfold(leaf: Array, axis: int, size: int) -> Array:
     if axis == 0:
         return leaf.reshape(size, patients, *leaf.shape[1:])
     return jnp.moveaxis(leaf.reshape(*leaf.shape[:-1], size, patients), -2, 0)
-
-
-def instantiated(cotangent: Any) -> Array:
-    """A cotangent, of zeros where it was only spoken of."""
-    if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
-        return jnp.zeros(cotangent.shape, cotangent.dtype)  # pyright: ignore[reportArgumentType]
-    return cotangent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,10 +22,16 @@ from insilico.solve.blocks import (
     padded,
     solve_block,
 )
-from insilico.solve.cotangents import floating, is_floating, pullback, without_failed
+from insilico.solve.cotangents import (
+    floating,
+    instantiated_leaf,
+    is_floating,
+    pullback,
+    without_failed,
+)
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
-from insilico.solve.folding import folding, instantiated
+from insilico.solve.folding import folding
 from insilico.solve.jobs import prepare, put_together
 from insilico.solve.recordings import blank_record
 from insilico.solve.records import Layout, Records, RecordTable
@@ -171,7 +176,7 @@ def _gradients_of_block(
     subject: Any,
     again: bool,
     by_events: bool = False,
-    by_data: Sequence[bool] = (),
+    by_data: Sequence[bool] | None = None,
     rows: int | None = None,
 ) -> _OfBlock:
     """Value and gradient by parameters, and if asked for `by_events` and by leaves of the data.
@@ -205,15 +210,15 @@ def _gradients_of_block(
         walking, given = walking_of(parameters, events)
         walk, pull, record, on_record = walking.with_pullback(given, tolerances, record)
         leaves, structure = jax.tree.flatten(data)
+        asked = by_data or [False] * len(leaves)
 
         def valued(outputs: Any, moved: list[Array]) -> Array:
             new = iter(moved)
-            pairs = itertools.zip_longest(leaves, by_data, fillvalue=False)
-            own = [next(new) if moves else leaf for leaf, moves in pairs]
+            own = [next(new) if moves else leaf for leaf, moves in zip(leaves, asked, strict=True)]
             found = objective(outputs, jax.tree.unflatten(structure, own))
             return _one_each(found, walk.status.shape)
 
-        moving = [leaf for leaf, moves in zip(leaves, by_data, strict=False) if moves]
+        moving = [leaf for leaf, moves in zip(leaves, asked, strict=True) if moves]
         value, pull_value = jax.vjp(valued, walk.outputs, moving)
         of_outputs, of_data = pull_value(jnp.ones_like(value))
         nothing = jax.tree.map(jnp.zeros_like, walk)
@@ -301,7 +306,7 @@ def objective_traced(
             ]
         else:
             of_each += [None] * second
-        moved = [leaf for leaf, moves in zip(of_each, moving, strict=False) if moves]
+        moved = [leaf for leaf, moves in zip(of_each, moving[: len(of_each)], strict=True) if moves]
         chosen = [leaf[..., :patients] for leaf in [*moved, *of_data]]
         return found.value[:patients], found.status[:patients], chosen
 
@@ -316,7 +321,7 @@ def objective_traced(
 
     def back(residuals: Any, cotangents: Any) -> Any:
         found, moving = residuals
-        of_value = instantiated(cotangents[0])
+        of_value = instantiated_leaf(cotangents[0])
         # What comes now is a derivative already: to differentiate it again would be a second one.
         each = iter(guards.guarded("reverse", found, level=1))
         return ([next(each) * of_value if moves else None for moves in moving.value],)
