@@ -11,13 +11,16 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cohorts._faults import Fault
 from cohorts.residual import Residual
 from insilico.arrays import library_of
 from insilico.config import Name, Spec, Vocabulary
 from insilico.config.problems import listed
+
+if TYPE_CHECKING:
+    from cohorts.hierarchy.effects import Effect
 
 type Values = Mapping[str, Any]
 """Covariates by name: of one subject, or arrays of many."""
@@ -69,6 +72,7 @@ class Population:
       `individual` takes how many occasions there are as a fifth argument then, and gives these
       parameters a first axis of so many; `cohorts.sites.between_occasions` draws what they need.
     - `residual`: residual error of each measured output.
+    - `effects`: what covariates do to typical values, by parameter, where they are such effects.
     - `numbers`: every published number used, with its place and status.
     - `measures`: what the typical values are measured in, by name, in the order in which they are
       to be shown: those that are learned as well as those that are known. May lack some.
@@ -88,6 +92,7 @@ class Population:
     hyperparameters: Mapping[str, Any]
     between_occasion: tuple[str, ...] = ()
     measures: Mapping[str, Measure] = dataclasses.field(default_factory=dict)
+    effects: Mapping[str, tuple[Effect, ...]] = dataclasses.field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
     validated: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()

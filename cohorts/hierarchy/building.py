@@ -130,6 +130,7 @@ def population_of(
         residual={output: error.residual for output, error in residual.items()},
         numbers=(*_stated(numbers), *_correlations(blocks)),
         measures=_measures(structure, residual),
+        effects={each: of.effects for each, of in parameters.items() if of.effects},
         assumptions=(*_assumptions(structure, residual), *reader.imports.words),
     )
 

@@ -97,11 +97,15 @@ class Effect(Numbered):
         return exp(distance) if self.kind == "exponential" else 1.0 + distance
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """The categories that have a coefficient: all but the reference."""
+        return tuple(each for each in self.categories if each != self.reference)
+
+    @property
     def words(self) -> str:
         if self.kind == "categorical":
             factors = (number.words for number in self.numbers.values())
-            others = (each for each in self.categories if each != self.reference)
-            pairs = ", ".join(f"{c}: {f}" for c, f in zip(others, factors, strict=True))
+            pairs = ", ".join(f"{c}: {f}" for c, f in zip(self.others, factors, strict=True))
             return f"a factor by {self.covariate} (against {self.reference}: {pairs})"
         (coefficient,) = (number.words for number in self.numbers.values())
         centre = f"{self.centre:g} {self.unit}".strip()

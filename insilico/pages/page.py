@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from insilico.pages.blocks import Section, figures_of, numbered
 from insilico.pages.numbers import counted
@@ -52,9 +53,15 @@ def _environment(folder: Path) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.globals["counted"] = counted
+    environment.filters["with_code"] = with_code
     environment.globals["style"] = Markup((TEMPLATES / "page.css").read_text("utf-8"))
     environment.globals["script"] = Markup((TEMPLATES / "figures.js").read_text("utf-8"))
     return environment
+
+
+def with_code(text: str) -> Markup:
+    """A text, escaped, in which what stands between backticks is code."""
+    return Markup(re.sub(r"`([^`\n]+)`", r'<span class="code">\1</span>', str(escape(text))))
 
 
 @functools.cache

@@ -9,12 +9,16 @@ import numpy as np
 
 from cohorts.diagnosis import shrinkage
 from cohorts.fits.report import approximation
+from cohorts.fits.report.forest import forest
 from cohorts.fits.report.sensitivity import priors
 from cohorts.fits.report.view import INDIVIDUAL, PRIOR, Parameter, PosteriorView, View
-from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table, absent
+from insilico.pages.blocks import Block, Column, Details, Figure, Row, Section, Table, absent
 from insilico.pages.numbers import decimals_for, fixed, interval, significant, whole
 from insilico.pages.panels import Panels, curve
 from insilico.pages.plotting import with_unit
+
+FEW = 6
+"""Coefficients of covariates that have their densities beside all others'."""
 
 GRID = 160
 """Points of a density."""
@@ -23,7 +27,9 @@ GRID = 160
 def section(view: View) -> Section:
     """Table and densities."""
     of_all = approximation.estimates(view) if view.approximate else table(view)
-    blocks = [of_all, *priors(view), _effects(view), *_occasions(view), densities(view)]
+    blocks = [
+        of_all, *priors(view), *forest(view), _effects(view), *_occasions(view), *densities(view),
+    ]  # fmt: skip
     return Section("parameters", "The population", blocks)
 
 
@@ -150,25 +156,53 @@ def _range(counts: np.ndarray) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def densities(view: PosteriorView) -> Block:
-    """Densities of all parameters, after the data and, if there was one, before."""
+def densities(view: PosteriorView) -> list[Block]:
+    """Densities of all parameters, after the data and, if there was one, before.
+
+    Where covariates have many coefficients, theirs are folded away.
+    """
     if not view.parameters:
-        return absent("All numbers of the population are known: there was nothing of it to learn.")
+        return [
+            absent("All numbers of the population are known: there was nothing of it to learn.")
+        ]
+    effects = [effect for of in view.population.effects.values() for effect in of]
+    coefficients = {name for effect in effects for name in effect.numbers}
+    folded = [each for each in view.parameters if each.name in coefficients]
+    if len(folded) <= FEW:
+        return [_densities(view, view.parameters, "densities", "")]
+    others = [each for each in view.parameters if each.name not in coefficients]
+    of_coefficients = _densities(view, folded, "coefficients", "coefficients of covariates: ")
+    return [
+        _densities(view, others, "densities", ""),
+        Details(f"{len(folded)} coefficients of covariates", [of_coefficients]),
+    ]
+
+
+def _densities(
+    view: PosteriorView, parameters: Sequence[Parameter], key: str, which: str
+) -> Figure:
     shown = "approximation" if view.approximate else "posterior"
+
+    def of(text: str) -> str:
+        text = f"{which}{text}"
+        return text[:1].upper() + text[1:]
+
     if not view.priors_count:
         return density_figure(
-            view.parameters,
-            "What the data say: draws about the estimates",
+            parameters,
+            of("what the data say, draws about the estimates"),
             "",
             (None, shown),
             "/posterior",
+            key,
         )
     return density_figure(
-        view.parameters,
-        f"What the data have added: {shown} beside prior",
+        parameters,
+        of(f"what the data have added, {shown} beside prior"),
         "Where both curves agree the data said nothing.",
         ("prior", shown),
         "/posterior, /prior",
+        key,
     )
 
 
@@ -178,6 +212,7 @@ def density_figure(
     note: str,
     names: tuple[str | None, str],
     source: str,
+    key: str = "densities",
 ) -> Figure:
     """Densities of parameters; `names` of those before, None if there are none, and after."""
     before, after = names
@@ -198,7 +233,7 @@ def density_figure(
     bare = {"showticklabels": False, "showgrid": False, "ticks": "", "rangemode": "tozero"}
     layout = panels.layout(labels, "", of_y=bare, showlegend=True)
     return Figure(
-        "densities",
+        key,
         caption,
         f"Densities of parameters, {' and '.join(filter(None, names))}.",
         note,

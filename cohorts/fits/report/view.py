@@ -14,6 +14,7 @@ import xarray as xr
 from cohorts.diagnosis.convergence import by_draw, varying
 from cohorts.fits.config import FitConfig
 from cohorts.fits.fit import Fit
+from cohorts.hierarchy.effects import Effect
 from cohorts.hierarchy.imported import SITE as ESTIMATES
 from cohorts.hierarchy.variability import FACTOR
 from cohorts.population import Measure, Population
@@ -120,13 +121,13 @@ class PosteriorView(abc.ABC):
             and not name.startswith(FACTOR)
             and name != ESTIMATES
         ]
-        found = []
+        found, coefficients = [], _coefficients(self.population)
         for label, name, index in varying(posterior[shown]):
             measure = measures.get(name, Measure("1"))
             found.append(
                 Parameter(
                     name=label,
-                    label=labelled(name) + label.removeprefix(name),
+                    label=coefficients.get(name, labelled(name)) + label.removeprefix(name),
                     unit="" if measure.unit == "1" else measure.unit,
                     draws=by_draw(posterior[name])[:, :, *index],
                     prior=by_draw(prior[name])[:, :, *index].ravel(),
@@ -215,6 +216,24 @@ class View(PosteriorView):
 def texts(found: Any) -> list[str]:
     """An attribute that holds texts: of one alone a store gives back that."""
     return [found] if isinstance(found, str) else [str(text) for text in found]
+
+
+def of_category(effect: Effect, category: str) -> str:
+    """A category in words, with its covariate unless it begins with that."""
+    covariate = effect.covariate.replace("_", " ")
+    named = category.lower().startswith(covariate.lower())
+    return category if named else f"{covariate}: {category}"
+
+
+def _coefficients(population: Population) -> dict[str, str]:
+    """Coefficients of covariates in words, as `labelled` has others."""
+    return {
+        name: readable(f"{of_category(effect, category)}, on {parameter}")
+        for parameter, effects in population.effects.items()
+        for effect in effects
+        if effect.categories
+        for category, name in zip(effect.others, effect.numbers, strict=True)
+    }
 
 
 def labelled(name: str) -> str:

@@ -38,7 +38,7 @@ def render(
             Section(
                 "parameters",
                 "The population",
-                [parameters.table(view), parameters.densities(view)],
+                [parameters.table(view), *parameters.densities(view)],
             )
         ]
         how = [chains.section(view, manifest)]
