@@ -51,6 +51,11 @@ class ChecksSpec(Spec):
     interval: Probability = Field(
         default=0.95, description="Probability of the intervals that tables and figures show"
     )
+    stratify: str | None = Field(
+        default=None,
+        description="A covariate by which visual predictive checks are shown apart, too: each "
+        "category, each of a few values (the doses of a study), or halves about the median",
+    )
 
 
 class FitConfig(HierarchySpec):

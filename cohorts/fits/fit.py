@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cohorts._faults import Fault, Faults, raise_any
+from cohorts._faults import Fault, Faults, raise_any, unknown
 from cohorts.data import DataError, PatientData, read_patients, stated_vocabulary
 from cohorts.fits.config import FitConfig, FitSolverSpec
 from cohorts.hierarchy import population_of
@@ -121,6 +121,8 @@ def _checked(document: Document, config: FitConfig, changes: tuple[str, ...]) ->
             check_patients(population, patients)
         with faults.at("population"):
             raise_any(_without_power(config, patients))
+    with faults.at("checks"):
+        raise_any(_unknown_strata(config))
     if wrong is not None:
         if not faults.some:
             raise wrong
@@ -163,6 +165,13 @@ def _unsuited(config: FitConfig, population: Population | None) -> list[Fault]:
                   "sample what is left, the subjects' random effects, or give a number a prior")
         )  # fmt: skip
     return faults
+
+
+def _unknown_strata(config: FitConfig) -> list[Fault]:
+    wanted, known = config.checks.stratify, stated_vocabulary(config.data)
+    if wanted is None or wanted in known:
+        return []
+    return [unknown(("stratify",), "covariate", wanted, known)]
 
 
 def _without_power(config: FitConfig, patients: PatientData) -> list[Fault]:

@@ -11,6 +11,7 @@ Groups, besides those of the sampler (`posterior`, `sample_stats`, `warmup_sampl
 - `curves`: between the observations, by subject and time; the typical subject is one of the
   component to which this one most probably belongs.
 - `predictive_check`: by output, percentiles of the observed beside those of simulated data sets.
+- `stratified_check`: by output the same of groups of subjects, if `checks.stratify` asks for it.
 - `membership/<mixture>`: by subpopulation and subject, how probable it is that the subject belongs
   there, averaged over draws, and which is most probable.
 - `leave_one_out`: by subject, how well it is predicted by a fit to the others.
@@ -22,7 +23,7 @@ Intervals have the probability that the config states; `interval` in the attribu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -40,6 +41,7 @@ from cohorts.diagnosis import (
 )
 from cohorts.fits.fit import Fit
 from cohorts.fits.sensitivity import sensitivity
+from cohorts.fits.strata import strata
 from cohorts.inference.joint import Joint
 from cohorts.inference.patients import Data, records_of
 from cohorts.inference.predictive import Outputs, Predictive
@@ -135,9 +137,10 @@ def groups(fit: Fit, joint: Joint, data: Data, posterior: xr.Dataset) -> dict[st
     for number, name in enumerate(joint.outputs):
         of = observations.output == number
         part = Observations(*(column[of] for column in observations))
-        result[f"predictive_check/{name}"] = _predictive_check(
-            part, simulated[usable][:, of], np.nanmean(typical, axis=0)[of]
-        )
+        of_output = part, simulated[usable][:, of], np.nanmean(typical, axis=0)[of]
+        result[f"predictive_check/{name}"] = _predictive_check(*of_output)
+        for place, (label, check) in enumerate(_stratified(fit, *of_output)):
+            result[f"stratified_check/{name}/{place}"] = check.assign_attrs(stratum=label)
     if _integrable(fit, joint):
         some = thinned(posterior, checks.marginal_draws)
         subjects = fit.patients.subjects
@@ -339,6 +342,20 @@ def _covariates(patients: PatientData) -> xr.Dataset:
             attributes["categories"] = list(entry.categories)
         variables[name] = ("subject", np.asarray(values), attributes)
     return xr.Dataset(variables, coords={"subject": list(patients.subjects)})
+
+
+def _stratified(
+    fit: Fit, observations: Observations, simulated: np.ndarray, typical: np.ndarray
+) -> Iterator[tuple[str, xr.Dataset]]:
+    """The check of each group of subjects that has any of these observations."""
+    covariate = fit.config.checks.stratify
+    for stratum in [] if covariate is None else strata(fit.patients, covariate):
+        here = stratum.subjects[observations.subject]
+        if here.any():
+            own = Observations(*(column[here] for column in observations))
+            check = _predictive_check(own, simulated[:, here], typical[here])
+            subjects = len(np.unique(own.subject))
+            yield stratum.label, check.assign_attrs(subjects=subjects)
 
 
 def _predictive_check(

@@ -11,8 +11,9 @@ from cohorts.diagnosis import INTERVAL, normality
 from cohorts.fits.report.view import INDIVIDUAL, OBSERVED, TYPICAL, View
 from insilico.pages import plotting
 from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table, absent
-from insilico.pages.numbers import fixed, significant
+from insilico.pages.numbers import counted, fixed, significant
 from insilico.pages.panels import Panels, curve, points, ribbon
+from insilico.pages.words import readable
 
 FAINT = {"opacity": 0.6}
 """Points that lie on each other are seen to."""
@@ -24,6 +25,7 @@ def section(view: View) -> Section:
     for output in view.outputs:
         check = view.group(f"predictive_check/{output}")
         blocks.append(_check(view, output, check))
+        blocks += _stratified(view, output)
         if np.nansum(check["censored"].values) > 0:
             blocks.append(_censored(view, output, check))
         blocks.append(_against(view, output))
@@ -37,18 +39,7 @@ def _check(view: View, output: str, check: xr.Dataset) -> Figure:
     data = view.of_output(output)
     traces: list[dict[str, Any]] = []
     for number in (0, 1):
-        of = check.isel(corrected=number)
-        on = panels.on(number)
-        for place, colour in enumerate((INDIVIDUAL, TYPICAL, INDIVIDUAL)):
-            one = of.isel(percentile=place)
-            traces.append(ribbon(of["time"], one["lower"], one["upper"], colour, 0.25,
-                                 showlegend=False, **on))  # fmt: skip
-            traces.append(
-                curve(of["time"], one["observed"], OBSERVED, width=1.8,
-                      line={"dash": "solid" if place == 1 else "dash"},
-                      name="median" if place == 1 else "5th and 95th percentile",
-                      showlegend=number == 0 and place < 2, hoverinfo="skip", **on)
-            )  # fmt: skip
+        traces += _percentiles(check.isel(corrected=number), panels.on(number), legend=number == 0)
     seen = ~data["censored"]
     traces.append(points(data["time"][seen], data["value"][seen], OBSERVED, size=3,
                          marker={"opacity": 0.35}, name="measured", hoverinfo="skip",
@@ -67,6 +58,57 @@ def _check(view: View, output: str, check: xr.Dataset) -> Figure:
             view.time_label, view.output_label(output), gap=0.08, showlegend=True)},
         panels.total_height,
     )  # fmt: skip
+
+
+def _percentiles(of: xr.Dataset, on: dict[str, str], *, legend: bool) -> list[dict[str, Any]]:
+    """Ribbons and lines of a check, on axes of a panel."""
+    traces = []
+    for place, colour in enumerate((INDIVIDUAL, TYPICAL, INDIVIDUAL)):
+        one = of.isel(percentile=place)
+        traces.append(
+            ribbon(of["time"], one["lower"], one["upper"], colour, 0.25, showlegend=False, **on)
+        )
+        traces.append(
+            curve(of["time"], one["observed"], OBSERVED, width=1.8,
+                  line={"dash": "solid" if place == 1 else "dash"},
+                  name="median" if place == 1 else "5th and 95th percentile",
+                  showlegend=legend and place < 2, hoverinfo="skip", **on)
+        )  # fmt: skip
+    return traces
+
+
+def _stratified(view: View, output: str) -> list[Figure]:
+    """The check of each group of subjects, if the config asks for groups."""
+    checks = view.strata(output)
+    if not checks:
+        return []
+    titles = [
+        f"{readable(each.attrs['stratum'])} ({counted(int(each.attrs['subjects']), 'subject')})"
+        for each in checks
+    ]
+    panels = Panels(titles, across=2, height=260)
+    traces: list[dict[str, Any]] = []
+    for number, check in enumerate(checks):
+        traces += _percentiles(check.isel(corrected=0), panels.on(number), legend=number == 0)
+    covariate = view.config.checks.stratify or ""
+    shares = "; ".join(
+        f"{title}: {100 * _covered(check)[0]:.0f} %"
+        for title, check in zip(titles, checks, strict=True)
+    )
+    return [
+        Figure(
+            f"strata-{output}",
+            f"{view.output_label(output)}: the same by {covariate.replace('_', ' ')}",
+            f"Percentiles of the measured values over time by {covariate}, with the intervals of "
+            "simulated ones.",
+            f"As measured, with simulations of the same subjects. Percentiles in their ribbon: "
+            f"{shares}.",
+            f"/stratified_check/{output}",
+            {"data": traces, "layout": panels.layout(
+                view.time_label, view.output_label(output), gap=0.08, showlegend=True)},
+            panels.total_height,
+        )
+    ]  # fmt: skip
 
 
 def _covered(check: xr.Dataset) -> list[float]:

@@ -201,6 +201,13 @@ class View(PosteriorView):
         names = [name for name in self.fit.config.mixtures if f"/membership/{name}" in told]
         return {name: self.group(f"membership/{name}") for name in names}
 
+    def strata(self, output: str) -> list[xr.Dataset]:
+        """The predictive check of each group of subjects, if any were asked for."""
+        place = f"stratified_check/{output}"
+        if f"/{place}" not in self.tree.groups:
+            return []
+        return [self.group(f"{place}/{number}") for number in range(len(self.tree[place].children))]
+
     @functools.cached_property
     def observations(self) -> Mapping[str, np.ndarray]:
         """Columns of the measured values and of what was predicted of them, (observations,)."""

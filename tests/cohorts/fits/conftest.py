@@ -17,6 +17,7 @@ SMALL = (
     "checks.replicates=200",
     "checks.prior_draws=200",
     "checks.marginal_draws=0",
+    "checks.stratify=weight",
 )
 
 

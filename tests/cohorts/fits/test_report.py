@@ -137,3 +137,8 @@ def test_it_needs_nothing_from_anywhere(page):
     # Plotly's own text has addresses in it, which nothing asks for.
     without_scripts = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', without_scripts)
+
+
+def test_predictive_checks_are_shown_by_the_covariate_that_is_asked_for(page):
+    for title in ("Weight up to 70.5 kg (7 subjects)", "Weight above 70.5 kg (5 subjects)"):
+        assert title in page
