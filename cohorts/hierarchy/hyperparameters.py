@@ -3,6 +3,13 @@
 A program is compiled for a structure, and its numbers are arguments: another median of a prior is
 no other program. Numbers are a tree of floats in the form of the parts that have them; a part is
 given others, which may be traced, by `Numbered.given`.
+
+Structure is what decides which operations there are: whether a number is known and what it is
+distributed as; the kind of variability, of an effect, of residual error; which covariate acts
+where, categories, who is correlated with whom and whether that is known; of imported estimates what
+they are of a number and what they stay above, which makes other transformations, and the factor of
+their file's unit, which nobody chooses. No number decides it by its value: a bound, a share or a
+shape of 0 are of the same program as any other.
 """
 
 from __future__ import annotations

@@ -47,8 +47,9 @@ class Density:
     model: NumpyroModel
     shapes: dict[str, tuple[int, ...]]
     """Of each latent site's part of a position."""
-    in_plates: frozenset[str]
-    """The latent sites that lie in plates, such as random effects."""
+    in_plates: tuple[str, ...]
+    """The latent sites that lie in plates, such as random effects. In an order that does not change
+    from process to process, by which a program that goes through them is found again."""
     dims: dict[str, tuple[str | None, ...]]
     """Names of a site's axes: those of the plates that it lies in, else None."""
 
@@ -165,7 +166,7 @@ def _density(model: NumpyroModel, shapes: Shapes) -> Density:
     return Density(
         model,
         shapes={name: part.shape for name, part in parts.items()},
-        in_plates=frozenset(name for name in parts if found[name]["cond_indep_stack"]),
+        in_plates=tuple(name for name in sorted(parts) if found[name]["cond_indep_stack"]),
         dims={name: _dims(site) for name, site in found.items() if "cond_indep_stack" in site},
     )
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpyro
 from jaxtyping import Array, Int
 from numpyro import handlers
-from numpyro.infer.reparam import LocScaleReparam
 
 from cohorts.inference.joint import Joint
+from cohorts.inference.partial_centring import SAMPLED, PartlyCentred, standardised
 from cohorts.inference.patients import Data
 from insilico.solve import Status
 
@@ -81,12 +81,7 @@ def as_sampled(
         _sampled_effects(joint, _typical(joint, data), data)
     result = dict(values)
     for name, share in centred.items():
-        of = sites[name]["fn"]
-        while hasattr(of, "base_dist"):
-            of = of.base_dist
-        # LocScaleReparam the other way.
-        standard = (result.pop(name) - of.loc) * of.scale ** (jnp.asarray(share) - 1.0)
-        result[f"{name}_decentered"] = standard + share * of.loc
+        result[name + SAMPLED] = standardised(result.pop(name), sites[name]["fn"], share)
     return result
 
 
@@ -146,7 +141,7 @@ def _as_sampled(joint: Joint, model: Callable[[Data], None]) -> Callable[..., No
                 f"no random effect is called {', '.join(unknown)}; there are "
                 f"{', '.join(joint.effects)}"
             )
-        config: Any = {name: LocScaleReparam(centered=share) for name, share in shares.items()}
+        config: Any = {name: PartlyCentred(share) for name, share in shares.items()}
         with handlers.reparam(config=config):
             model(data)
 

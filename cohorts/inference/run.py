@@ -97,7 +97,7 @@ class Run:
     ):
         self.density, self.data, self.settings, self.seed = density, data, settings, seed
         self.progress = progress
-        dense = sorted(set(density.shapes) - density.in_plates) if settings.dense else []
+        dense = sorted(set(density.shapes).difference(density.in_plates)) if settings.dense else []
         self.plan = nuts.Plan(settings.warmup, settings.max_tree_depth, tuple(dense))
         self.total = settings.warmup + settings.draws
         self.layout = layout.choose(density, data, settings)

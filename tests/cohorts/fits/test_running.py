@@ -1,8 +1,10 @@
 """A fit leaves all that it found, the same whether it was interrupted or not."""
 
 import contextlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +101,16 @@ OTHER_PRIORS = (
 )
 
 
+def alone(config: Path, changes: tuple[str, ...], out: Path, cache: Path) -> set[Path]:
+    """Fit in a process of its own; the programs that are stored afterwards."""
+    given = [word for change in changes for word in ("--set", change)]
+    command = [sys.executable, "-m", "insilico.cli", "fit", str(config), *given, "--out", str(out)]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    # It may fail its diagnostics, which is told by the exit code.
+    subprocess.run(command, env=environment, check=False, capture_output=True)
+    return {path for path in cache.rglob("*-cache") if path.is_file()}
+
+
 @pytest.mark.slow
 def test_other_priors_compile_nothing_and_give_what_a_process_of_their_own_does(
     config, small, fitted, tmp_path, compilations
@@ -107,15 +119,15 @@ def test_other_priors_compile_nothing_and_give_what_a_process_of_their_own_does(
     with contextlib.suppress(fits.NotTrusted):
         fits.run(fits.read(config, (*small, *OTHER_PRIORS)), tmp_path / "here")
     assert compilations.count == before
-    changes = [word for change in (*small, *OTHER_PRIORS) for word in ("--set", change)]
-    command = [sys.executable, "-m", "insilico.cli", "fit", config, *changes]
-    subprocess.run([*command, "--out", tmp_path / "there"], check=False, capture_output=True)
-    here, there, first = (
-        folder.results("posterior")["posterior"].to_dataset()
-        for folder in (
-            RunFolder.open(tmp_path / "here"), RunFolder.open(tmp_path / "there"), fitted,
-        )
-    )  # fmt: skip
+    # Nor do they in another process, which finds what is stored.
+    cache = tmp_path / "cache"
+    stored = alone(config, small, tmp_path / "first", cache)
+    assert alone(config, (*small, *OTHER_PRIORS), tmp_path / "there", cache) == stored != set()
+    here, there = (
+        RunFolder.open(tmp_path / name).results("posterior")["posterior"].to_dataset()
+        for name in ("here", "there")
+    )
     for name in map(str, here.data_vars):
         np.testing.assert_array_equal(here[name].values, there[name].values)
+    first = fitted.results("posterior")["posterior"]
     assert not np.array_equal(here["typical_clearance"], first["typical_clearance"])
