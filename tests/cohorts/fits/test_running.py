@@ -23,6 +23,7 @@ GROUPS = {
     "predictions",
     "curves",
     "predictive_check",
+    "stratified_check",
     "diagnostics",
 }
 
