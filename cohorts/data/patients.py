@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from cohorts.data.exposure import time_after_dose
 from cohorts.data.mistakes import Mistake, gathered
 from insilico.config import Name, did_you_mean
 from insilico.model import Model
@@ -118,6 +120,23 @@ class PatientData:
         times = np.repeat(columns.time[last][None], len(self.measured.kind), axis=0)
         times[columns.place, columns.patient] = columns.time
         return times
+
+    @functools.cached_property
+    def time_after_dose(self) -> Float[np.ndarray, " records"] | None:
+        """Of each record in the order of the table, the time since the last dose, additional ones
+        included, in the model's unit; NaN before the first, None where a reset turns a clock back.
+        """
+        import pandas as pd
+
+        columns = self.records.columns
+        same = columns.patient[1:] == columns.patient[:-1]
+        if np.any(same & (columns.time[1:] < columns.time[:-1])):
+            return None
+        frame = pd.DataFrame({
+            "ID": columns.patient, "TIME": columns.time, "EVID": columns.event,
+            "AMT": columns.amount, "ADDL": columns.additional, "II": columns.interval,
+        })  # fmt: skip
+        return time_after_dose(frame)
 
     @property
     def observations(self) -> pd.DataFrame:

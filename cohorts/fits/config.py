@@ -51,6 +51,11 @@ class ChecksSpec(Spec):
     interval: Probability = Field(
         default=0.95, description="Probability of the intervals that tables and figures show"
     )
+    over: Literal["time", "time_after_dose"] = Field(
+        default="time",
+        description="What visual predictive checks go over; after many doses, over the time since "
+        "the last one (values before the first dose are left out then)",
+    )
     stratify: str | None = Field(
         default=None,
         description="A covariate by which visual predictive checks are shown apart, too: each "

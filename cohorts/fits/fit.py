@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from cohorts._faults import Fault, Faults, raise_any, unknown
-from cohorts.data import DataError, PatientData, read_patients, stated_vocabulary
+from cohorts.data import DataError, Kind, PatientData, read_patients, stated_vocabulary
 from cohorts.fits.config import FitConfig, FitSolverSpec
 from cohorts.hierarchy import population_of
 from cohorts.inference.patients import check_patients
@@ -122,7 +122,7 @@ def _checked(document: Document, config: FitConfig, changes: tuple[str, ...]) ->
         with faults.at("population"):
             raise_any(_without_power(config, patients))
     with faults.at("checks"):
-        raise_any(_unknown_strata(config))
+        raise_any([*_unknown_strata(config), *_without_doses(config, patients)])
     if wrong is not None:
         if not faults.some:
             raise wrong
@@ -172,6 +172,25 @@ def _unknown_strata(config: FitConfig) -> list[Fault]:
     if wanted is None or wanted in known:
         return []
     return [unknown(("stratify",), "covariate", wanted, known)]
+
+
+def _without_doses(config: FitConfig, patients: PatientData | None) -> list[Fault]:
+    """Checks over the time since a dose where there is none, or a clock that is turned back."""
+    if config.checks.over == "time" or patients is None:
+        return []
+    after, columns = patients.time_after_dose, patients.records.columns
+    if after is None:
+        untold = "a reset turns the clock back"
+    else:
+        kind = patients.measured.kind[columns.place, columns.patient]
+        output = patients.measured.output[columns.place, columns.patient]
+        told = output[(kind != Kind.NOTHING) & np.isfinite(after)]
+        without = [name for number, name in enumerate(patients.outputs) if number not in told]
+        if not without:
+            return []
+        untold = f"no value of {listed(without)} after a dose"
+    message = "is since the last dose, which these data do not tell"
+    return [Fault(("over",), message, untold, '"time"')]
 
 
 def _without_power(config: FitConfig, patients: PatientData) -> list[Fault]:

@@ -73,6 +73,8 @@ class Observations(NamedTuple):
     value: np.ndarray
     censored: np.ndarray
     limit: np.ndarray
+    after_dose: np.ndarray
+    """Time since the last dose, NaN before the first or where that is not known."""
 
     @classmethod
     def of(cls, patients: PatientData) -> Observations:
@@ -81,6 +83,7 @@ class Observations(NamedTuple):
             array[columns.place, columns.patient] for array in patients.measured
         )
         kept, censored = kind != Kind.NOTHING, kind == Kind.CENSORED
+        after = patients.time_after_dose
         return cls(
             subject=columns.patient[kept],
             record=columns.place[kept],
@@ -89,6 +92,7 @@ class Observations(NamedTuple):
             value=value[kept],
             censored=censored[kept],
             limit=np.where(censored, limit, -np.inf)[kept],
+            after_dose=np.full(kept.sum(), np.nan) if after is None else after[kept],
         )
 
     def of_records(self, values: np.ndarray) -> np.ndarray:
@@ -135,8 +139,11 @@ def groups(fit: Fit, joint: Joint, data: Data, posterior: xr.Dataset) -> dict[st
         **memberships(fit, posterior),
     }
     for number, name in enumerate(joint.outputs):
-        of = observations.output == number
-        part = Observations(*(column[of] for column in observations))
+        of, clock = observations.output == number, observations.time
+        if checks.over == "time_after_dose":
+            clock = observations.after_dose
+            of = of & np.isfinite(clock)
+        part = Observations(*(column[of] for column in observations._replace(time=clock)))
         of_output = part, simulated[usable][:, of], np.nanmean(typical, axis=0)[of]
         result[f"predictive_check/{name}"] = _predictive_check(*of_output)
         for place, (label, check) in enumerate(_stratified(fit, *of_output)):
@@ -323,6 +330,11 @@ def _observed(patients: PatientData, observations: Observations) -> xr.Dataset:
             "record": ("observation", observations.record),
             "output": ("observation", names[observations.output]),
             "time": ("observation", observations.time, {"units": patients.model.time_unit}),
+            "time_after_dose": (
+                "observation",
+                observations.after_dose,
+                {"units": patients.model.time_unit},
+            ),
             "value": (
                 "observation",
                 np.where(observations.censored, np.nan, observations.value),

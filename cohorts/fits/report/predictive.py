@@ -41,7 +41,7 @@ def _check(view: View, output: str, check: xr.Dataset) -> Figure:
     for number in (0, 1):
         traces += _percentiles(check.isel(corrected=number), panels.on(number), legend=number == 0)
     seen = ~data["censored"]
-    traces.append(points(data["time"][seen], data["value"][seen], OBSERVED, size=3,
+    traces.append(points(data[view.check_time[0]][seen], data["value"][seen], OBSERVED, size=3,
                          marker={"opacity": 0.35}, name="measured", hoverinfo="skip",
                          **panels.on(0)))  # fmt: skip
     shares = " and ".join(f"{100 * s:.0f} %" if np.isfinite(s) else "None" for s in _covered(check))
@@ -55,7 +55,7 @@ def _check(view: View, output: str, check: xr.Dataset) -> Figure:
         "Right: each value scaled by the typical prediction of its bin.",
         f"/predictive_check/{output}",
         {"data": traces, "layout": panels.layout(
-            view.time_label, view.output_label(output), gap=0.08, showlegend=True)},
+            view.check_time[1], view.output_label(output), gap=0.08, showlegend=True)},
         panels.total_height,
     )  # fmt: skip
 
@@ -105,7 +105,7 @@ def _stratified(view: View, output: str) -> list[Figure]:
             f"{shares}.",
             f"/stratified_check/{output}",
             {"data": traces, "layout": panels.layout(
-                view.time_label, view.output_label(output), gap=0.08, showlegend=True)},
+                view.check_time[1], view.output_label(output), gap=0.08, showlegend=True)},
             panels.total_height,
         )
     ]  # fmt: skip
@@ -135,7 +135,7 @@ def _censored(view: View, output: str, check: xr.Dataset) -> Figure:
         "Observed share of censored values with its simulated interval.",
         f"Ribbon: {100 * INTERVAL:.0f} % interval of simulated data sets.",
         f"/predictive_check/{output}",
-        {"data": traces, "layout": panels.layout(view.time_label, "%", showlegend=False)},
+        {"data": traces, "layout": panels.layout(view.check_time[1], "%", showlegend=False)},
         panels.total_height,
     )
 

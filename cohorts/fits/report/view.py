@@ -201,6 +201,12 @@ class View(PosteriorView):
         names = [name for name in self.fit.config.mixtures if f"/membership/{name}" in told]
         return {name: self.group(f"membership/{name}") for name in names}
 
+    @property
+    def check_time(self) -> tuple[str, str]:
+        """The column of the observations that predictive checks go over, and its label."""
+        name = self.config.checks.over
+        return name, f"{readable(name)} ({self.fit.model.time_unit})"
+
     def strata(self, output: str) -> list[xr.Dataset]:
         """The predictive check of each group of subjects, if any were asked for."""
         place = f"stratified_check/{output}"

@@ -53,7 +53,7 @@ def test_the_check_of_a_group_is_that_of_its_subjects_alone():
     value = typical * np.exp(0.2 * random.normal(size=len(time)))
     simulated = typical * np.exp(0.2 * random.normal(size=(100, len(time))))
     observations = Observations(
-        subject, subject, subject * 0, time, value, subject < 0, np.full(len(time), -np.inf)
+        subject, subject, subject * 0, time, value, subject < 0, np.full(len(time), -np.inf), time
     )
     fit = types.SimpleNamespace(
         config=types.SimpleNamespace(checks=types.SimpleNamespace(stratify="group")),
@@ -77,3 +77,56 @@ def test_an_unknown_covariate_is_told_with_the_nearest(config, small):
     (problem,) = caught.value.problems
     assert problem.field == "checks.stratify"
     assert 'did you mean "weight"' in str(problem)
+
+
+DOSES = """ID,TIME,EVID,AMT,ADDL,II,DV
+1,0,0,,,,0.1
+1,1,1,100,2,12,
+1,3,0,,,,3
+1,12,0,,,,1
+1,20,0,,,,2.5
+1,40,0,,,,1
+2,0,1,100,0,0,
+2,5,0,,,,2
+2,6,1,50,0,0,
+2,6,0,,,,2
+"""
+
+
+@pytest.fixture
+def repeated(tmp_path, config):
+    """`repeated(table, *changes)`: the theophylline fit with other data."""
+
+    def read(table, *changes):
+        (tmp_path / "doses.csv").write_text(table)
+        columns = "{subject: ID, time: TIME, event: EVID, amount: AMT, additional: ADDL, "
+        return fits.read(
+            config,
+            (
+                f"data.file={tmp_path / 'doses.csv'}",
+                columns.join(("data.columns=", "interval: II, measured: DV}")),
+                "data.covariates={}",
+                *changes,
+            ),
+        )
+
+    return read
+
+
+def test_the_time_since_a_dose_counts_additional_ones(repeated):
+    fit = repeated(DOSES, "checks.over=time_after_dose")
+    # Doses at 1, 13 and 25 h; the first sample is before any, the last of the second subject at
+    # the time of its second.
+    expected = [np.nan, 2.0, 11.0, 7.0, 15.0, 5.0, 0.0]
+    np.testing.assert_allclose(Observations.of(fit.patients).after_dose, expected)
+
+
+def test_checks_over_the_time_since_a_dose_need_one(repeated):
+    without = "ID,TIME,EVID,AMT,ADDL,II,DV\n1,0,0,,,,1\n1,2,0,,,,2\n"
+    with pytest.raises(
+        ConfigError, match=r"checks\.over: .*no value of concentration after a dose"
+    ):
+        repeated(without, "checks.over=time_after_dose")
+    turned = DOSES + "2,0,4,100,0,0,\n2,3,0,,,,1\n"
+    with pytest.raises(ConfigError, match=r"checks\.over: .*a reset turns the clock back"):
+        repeated(turned, "checks.over=time_after_dose")
