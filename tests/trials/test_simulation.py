@@ -95,6 +95,15 @@ def test_the_unadjusted_means_are_those_of_the_randomised_arms(coag_tree):
         np.testing.assert_allclose(found.values, mean, rtol=1e-12)
 
 
+def test_who_is_last_seen_when_the_window_opens_has_no_time_in_it(coag_study):
+    """Days 1 and 4, of days 4 to 28: and not a few seconds that are all in range."""
+    time = np.array([0.375, 3.375, 0.0], np.float32)
+    measured = {"inr_measured": np.array([1.0, 2.5, 0.0]), "daily_dose": np.full(3, 5.0)}
+    found = endpoints_of(coag_study.config, time, np.array([True, True, False]), measured)
+    assert not found["ttr"]["valid"] and np.isnan(found["ttr"]["value"])
+    assert found["inr_above_4"]["valid"] and found["first_therapeutic_inr"]["event"]
+
+
 def test_rosendaal_by_hand_for_one_subject(coag_tree):
     """The percentage in range of one subject by summing a fine grid."""
     where = {"population": 0, "trial": 1, "arm": 0, "subject": 7}

@@ -47,8 +47,14 @@ class DrugSpec(Spec):
     weekly_rounding: DosePerDay | None = Field(
         default=None, description="The dose of a week is a multiple of this"
     )
-    lowest: DosePerDay | None = None
-    highest: DosePerDay | None = None
+    lowest: DosePerDay | None = Field(
+        default=None,
+        description="Smallest dose; a smaller one is raised to it, but a dose of 0 is none and "
+        "stays 0",
+    )
+    highest: DosePerDay | None = Field(
+        default=None, description="Largest dose; a larger one is lowered to it"
+    )
     adherence: AdherenceSpec | None = None
 
     @property

@@ -137,13 +137,17 @@ class DoseSizes:
     """Days from one dose to the next."""
 
     def fit(self, dose: Value) -> Value:
-        """The nearest dose that exists, 0 at the least."""
+        """The nearest dose that exists, 0 at the least.
+
+        A dose of 0 stays 0, whatever the lowest is: it is none, as of a placebo.
+        """
         lowest, highest = self.limits
         step = self.step
-        if step is not None:
-            dose = nearest(dose / step) * step
-        dose = maximum(dose, lowest)
-        return dose if highest is None else minimum(dose, highest)
+        fitted = dose if step is None else nearest(dose / step) * step
+        fitted = maximum(fitted, lowest)
+        if highest is not None:
+            fitted = minimum(fitted, highest)
+        return where(dose == 0.0, 0.0, fitted)
 
     @property
     def step(self) -> float | None:

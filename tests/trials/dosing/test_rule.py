@@ -225,6 +225,18 @@ def test_limits_are_doses_that_exist(sizes, dose, expected):
     assert float(sizes.fit(jnp.array([dose]))[0]) == pytest.approx(expected)
 
 
+def test_no_dose_is_below_the_lowest_but_none():
+    """A placebo, or a nomogram that stops the drug, gives nothing, and a share of it is nothing."""
+    tablets, stopped = DoseSizes(0.5, None, 0.5, 10.0), Formula("stopped", Expression("0"), "mg/d")
+    assert tablets.fit(jnp.array([0.0, 0.1])).tolist() == [0.0, 0.5]
+    of_arm = ArmRule(revision_days=(4,), revision=(stopped,), titration=TITRATION, titration_from=5)
+    dosing, subject = rule(of_arm, sizes=tablets), person()
+    record, plan = dosing.visit(at(4, 1.5), dosing.start(subject), subject)
+    assert float(record["daily_dose"][0]) == 0.0
+    record, plan = dosing.visit(at(7, 1.5), plan, subject)
+    assert float(record["daily_dose"][0]) == given(dosing, plan, 7, subject)[0] == 0.0
+
+
 def test_formulas_speak_of_a_day_whatever_the_interval_between_doses():
     seen = Formula("seen", Expression("dose_2 + 100*dose"), "mg/d")
     sizes = DoseSizes(None, None, None, None, every=2.0)
