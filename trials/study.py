@@ -17,6 +17,7 @@ from trials.building import build
 from trials.config import SensitivitySpec, TrialConfig
 from trials.dosing import Formula
 from trials.protocol import Protocol
+from trials.rounding import rounding_notes
 from trials.size import sizes, total
 
 _NO_CHANGE = frozenset(
@@ -47,6 +48,11 @@ class Study:
             len(protocol.dosing_times),
         )  # fmt: skip
         return total(self.config, shape)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is worth knowing of a config that is no mistake in it."""
+        return rounding_notes(self.protocol, self._samples())
 
     @property
     def estimate_files(self) -> dict[str, FilePath]:

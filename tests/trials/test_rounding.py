@@ -1,0 +1,46 @@
+"""What is told of doses that rounding changes more than a reader may expect."""
+
+from pathlib import Path
+
+import pytest
+
+from trials import read
+
+COAG = Path(__file__).parents[2] / "configs" / "warfarin_coag.yaml"
+FIXED = (
+    "formulas={five: {expression: 5}}",
+    "arms.clinically_guided.start=[five]",
+    "drug.weekly_rounding=null",
+)
+
+
+def notes_of(*overrides: str) -> list[str]:
+    return read(COAG, overrides).notes
+
+
+def test_tablets_of_the_trial_are_small_enough():
+    assert notes_of() == []
+
+
+@pytest.mark.parametrize(
+    ("tablet", "swallowed"),
+    [("0.25 mg", None), ("1 mg", "5 %, −5 %"), ("2.5 mg", "10 %, 5 %, −5 %, −10 %, −15 %")],
+)
+def test_changes_that_leave_the_starting_dose_as_it_is_are_told(tablet, swallowed):
+    """5 mg and 5 % more are 5.25 mg, which in tablets of 1 mg are 5 mg; 10 % more are 6 mg."""
+    found = [note for note in notes_of(*FIXED, f"drug.rounding={tablet}") if "clinically" in note]
+    if swallowed is None:
+        assert found == []
+        return
+    (note,) = found
+    assert f"arms.clinically_guided.titration: a change of {swallowed} leaves most" in note
+    assert "5 mg becomes 5 mg again" in note
+
+
+def test_doses_that_are_rounded_to_none_are_told():
+    lowest = "drug.lowest=null"
+    small = "formulas={five: {expression: 1.2 if age < 50 else 5}}"
+    found = notes_of(*FIXED[1:], small, "drug.rounding=2.5 mg", lowest)
+    assert any("arms.clinically_guided.start" in note and "get no drug" in note for note in found)
+    of_placebo = notes_of(*FIXED[1:], "formulas={five: {expression: 0}}", "drug.rounding=1 mg")
+    assert not any("clinically_guided" in note for note in of_placebo)

@@ -1,0 +1,76 @@
+"""What rounding to the doses that exist does to an arm, where a reader may not expect it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from insilico.pages.numbers import plain
+from trials.dosing import DoseSizes, Titration, preferred_dose
+from trials.protocol import Arm, Protocol
+
+MOST = 0.5
+"""Share of starting doses from which on a change that rounding swallows is worth a word."""
+
+
+def rounding_notes(protocol: Protocol, values: Mapping[str, Any]) -> list[str]:
+    """Changes of dose that rounding swallows, and doses that it makes none, by arm.
+
+    `values`: covariates and quantities of candidates by name. Their starting doses are looked at,
+    as titration begins with them.
+    """
+    if protocol.sizes.step is None:
+        return []
+    return [note for arm in protocol.arms for note in _of_arm(protocol, arm, values)]
+
+
+def _of_arm(protocol: Protocol, arm: Arm, values: Mapping[str, Any]) -> list[str]:
+    sizes = protocol.sizes
+    known = dict.fromkeys(protocol.late.codes, np.zeros((), bool))
+    asked = preferred_dose(arm.start, values, protocol.vocabulary, protocol.late, known)
+    asked = np.atleast_1d(np.asarray(asked * sizes.every, float))
+    dose = sizes.fit(asked)
+    notes = []
+    if omitted := np.mean((asked > 0) & (dose == 0)):
+        notes.append(
+            f"arms.{arm.name}.start: {plain(_percent(omitted))} % of candidates get no drug: their "
+            f"dose is nearest to 0 in {_steps(sizes)}; state drug.lowest if that is not meant"
+        )
+    swallowed = [] if arm.rule.titration is None else _swallowed(sizes, arm.rule.titration, dose)
+    if swallowed:
+        changes = ", ".join(f"{plain(change)} %" for change in swallowed)
+        typical = float(np.median(dose))
+        notes.append(
+            f"arms.{arm.name}.titration: a change of {changes} leaves most starting doses as they "
+            f"are, in {_steps(sizes)}: {plain(typical)} mg becomes {plain(typical)} mg again; "
+            "change by more, or round less"
+        )
+    return notes
+
+
+def _swallowed(sizes: DoseSizes, titration: Titration, dose: np.ndarray) -> list[float]:
+    """The changes of a table, in percent, that leave most of these doses as they are."""
+    changes = [
+        change
+        for band in titration.bands
+        for change in (band.change, band.again)
+        if change is not None and change != 0
+    ]
+    given = dose[dose > 0]
+    return [
+        change
+        for change in dict.fromkeys(changes)
+        if given.size and np.mean(sizes.fit(given * (1 + change / 100)) == given) > MOST
+    ]
+
+
+def _steps(sizes: DoseSizes) -> str:
+    if sizes.weekly_rounding is not None:
+        return f"multiples of {plain(sizes.weekly_rounding)} mg a week"
+    return f"multiples of {plain(sizes.rounding or 0.0)} mg"
+
+
+def _percent(share: float) -> float:
+    return float(f"{100 * share:.2g}")
