@@ -43,9 +43,12 @@ class DrugSpec(Spec):
     last_day: Day | None = Field(
         default=None, description="Last day of dosing; the trial's end if left out"
     )
-    rounding: DosePerDay | None = Field(default=None, description="Each dose is a multiple of this")
+    rounding: DosePerDay | None = Field(
+        default=None,
+        description="Each dose is the nearest multiple of this; halfway between two, the even one",
+    )
     weekly_rounding: DosePerDay | None = Field(
-        default=None, description="The dose of a week is a multiple of this"
+        default=None, description="The dose of a week is the nearest multiple of this"
     )
     lowest: DosePerDay | None = Field(
         default=None,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from cohorts import ResidualNumbers
@@ -223,6 +224,15 @@ def test_the_dose_of_the_visit_s_own_day_is_none_of_a_day_before():
 )
 def test_limits_are_doses_that_exist(sizes, dose, expected):
     assert float(sizes.fit(jnp.array([dose]))[0]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("precision", [jnp.float32, jnp.float64])
+def test_halfway_between_two_doses_the_even_multiple_is_taken(precision):
+    """1.5 times an odd number of mg a week is always halfway, and no accident of the last bit."""
+    weekly = np.arange(1, 140, 2)
+    dose = jnp.asarray(weekly / 7.0, precision)
+    fitted = DoseSizes(None, 1.0, None, None).fit(dose * 1.5)
+    np.testing.assert_allclose(7 * fitted, np.rint(1.5 * weekly), rtol=1e-5)
 
 
 def test_no_dose_is_below_the_lowest_but_none():
