@@ -511,6 +511,15 @@ def test_published_numbers_can_be_what_they_say(override, said):
     assert said in found
 
 
+def test_a_scheduled_visit_may_follow_the_day_after_a_recheck():
+    """Of rechecks after 2 days and 3 days for a missed visit, every day may become a visit's."""
+    changes = ["drug.every=2 d", "visits.retry_after=3 d", "visits.days=[1, 4, 7, 28]"]
+    changes += [f"arms.{arm}.revision=null" for arm in ("genotype_guided", "clinically_guided")]
+    assert sum(read(COAG, changes).protocol.pattern.slots) >= 28
+    rare = "titrations.by_inr.bands=[{below: 2, change: 10 %, recheck: 6 d}, {change: 0 %}]"
+    assert sum(read(COAG, [*changes, rare]).protocol.pattern.slots) < 28
+
+
 def test_there_is_room_for_as_many_visits_as_the_rules_allow():
     protocol = read(COAG).protocol
     assert protocol.most_visits == sum(protocol.pattern.slots) >= protocol.days
