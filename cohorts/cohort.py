@@ -75,7 +75,8 @@ class CovariatesSpec(Spec):
         "the posterior was fitted to, or what is stated alone",
     )
     marginals: MarginalsSpec = Field(
-        default_factory=MarginalsSpec, description="margins of this trial's candidates"
+        default_factory=MarginalsSpec,
+        description="margins of this trial's candidates, before eligibility",
     )
     stated: dict[str, StatedSpec] = Field(
         default_factory=dict, description="covariates that the source does not have"

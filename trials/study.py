@@ -16,6 +16,7 @@ from insilico.config.problems import override_label
 from trials.building import build
 from trials.config import SensitivitySpec, TrialConfig
 from trials.dosing import Formula
+from trials.eligible import eligibility_notes
 from trials.protocol import Protocol
 from trials.rounding import rounding_notes
 from trials.size import sizes, total
@@ -52,7 +53,11 @@ class Study:
     @property
     def notes(self) -> list[str]:
         """What is worth knowing of a config that is no mistake in it."""
-        return rounding_notes(self.protocol, self._samples())
+        values, cohort = self._samples(), self.protocol.cohort
+        return [
+            *eligibility_notes(cohort, self.config.cohort.covariates.marginals, values),
+            *rounding_notes(self.protocol, values),
+        ]
 
     @property
     def estimate_files(self) -> dict[str, FilePath]:
