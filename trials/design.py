@@ -24,6 +24,12 @@ from trials.margins import check_margins
 DOSE_RECORDS = ("daily_dose", "weekly_dose")
 """What endpoints may be of, beside the measured outputs."""
 
+PARTS = ("valid", "event")
+"""What results hold of an endpoint beside its value, as of `ttr` in `ttr_valid`."""
+
+OF_A_SOLVE = ("status", "solved", "steps")
+"""What results hold of a subject under an arm beside its endpoints."""
+
 
 def check_design(checks: Checks, vocabulary: Mapping[str, Name], measured: Sequence[str]) -> None:
     """Note what is wrong with everything that happens after a patient's treatment.
@@ -76,6 +82,8 @@ def _randomisation(checks: Checks, vocabulary: Mapping[str, Name]) -> None:
 def _endpoints(checks: Checks, measured: Sequence[str]) -> None:
     for name, spec in checks.config.endpoints.items():
         path = ("endpoints", name)
+        parts = [f"{other}_{part}" for other in checks.config.endpoints for part in PARTS]
+        checks.free(path, name, (*OF_A_SOLVE, *parts))
         course = isinstance(spec, CourseSpec)
         known = [*measured] if course else [*measured, *DOSE_RECORDS]
         checks.known((*path, "of"), spec.of, known, "measured output")

@@ -511,6 +511,23 @@ def test_published_numbers_can_be_what_they_say(override, said):
     assert said in found
 
 
+@pytest.mark.parametrize(
+    ("override", "field"),
+    [
+        ("endpoints.status={kind: last, of: inr}", "endpoints.status"),
+        ("endpoints.ttr_valid={kind: last, of: inr}", "endpoints.ttr_valid"),
+        ("endpoints.arm={kind: last, of: inr}", "endpoints.arm"),
+        ("quantities.subject={expression: age}", "quantities.subject"),
+        ("quantities.attempts={expression: age}", "quantities.attempts"),
+        ("cohort.covariates.stated.trial={value: 1}", "cohort.covariates.stated.trial"),
+        ("quantities.parameter_volume={expression: age}", "quantities.parameter_volume"),
+    ],
+)
+def test_names_that_the_results_have_already_are_taken(override, field):
+    (found,) = problems(override)
+    assert f"{field}: has the name of something else in the results" in found
+
+
 def test_a_scheduled_visit_may_follow_the_day_after_a_recheck():
     """Of rechecks after 2 days and 3 days for a missed visit, every day may become a visit's."""
     changes = ["drug.every=2 d", "visits.retry_after=3 d", "visits.days=[1, 4, 7, 28]"]

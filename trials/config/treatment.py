@@ -185,7 +185,7 @@ class ArmSpec(Spec):
     and `parameters` say how, against the patient's own.
     """
 
-    label: str
+    label: Annotated[str, Field(min_length=1)]
     start: Annotated[list[str], Field(min_length=1)] = Field(
         description="Formulas for the first dose: the first whose covariates are known"
     )
