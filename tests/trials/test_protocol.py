@@ -511,6 +511,15 @@ def test_published_numbers_can_be_what_they_say(override, said):
     assert said in found
 
 
+def test_a_dose_may_be_divided_by_what_is_never_0_and_by_nothing_else():
+    """No INR is 0; a concentration is, before the first dose."""
+    measured = "visits.measure=[inr, concentration]"
+    by_inr = "formulas={odd: {expression: dose * 2.5 / inr, unit: mg/d}}"
+    assert read(COAG, [measured, by_inr, "sensitivity={}"]).config.formulas["odd"].unit == "mg/d"
+    (found,) = problems(measured, by_inr.replace("inr", "concentration"))
+    assert "divides by zero for some subjects: concentration is 0" in found
+
+
 @pytest.mark.parametrize(
     ("override", "field"),
     [
