@@ -178,8 +178,10 @@ class Cohort:
         elif spec.population is not None:
             with faults.at("population"):
                 population = populations.get(spec.population)
-        with faults.at("covariates", "source"):
-            source = _source(spec.covariates.source, observed)
+        # Whose covariates a posterior has is not known where it could not be read.
+        if spec.covariates.source or spec.posterior is None or population is not None:
+            with faults.at("covariates", "source"):
+                source = _source(spec.covariates.source, observed)
         if source is not None:
             with faults.at("covariates", "marginals"):
                 marginals = _margins(source, spec.covariates.marginals)

@@ -47,9 +47,11 @@ class _Builder(Scheduling):
         measured = self.visits(model)
         known_at_visit = visit_names(model, measured) if model else {}
         self.covariate_names(vocabulary, known_at_visit)
-        formulas = self.formulas({**vocabulary, **known_at_visit}, known=bool(vocabulary))
+        # Without a model nothing can be said of what is known at a visit.
+        at_visit = {**vocabulary, **known_at_visit} if vocabulary and model else {}
+        formulas = self.formulas(at_visit)
         quantities, vocabulary = self.quantities(formulas, vocabulary, known_at_visit)
-        at_visit = {**vocabulary, **known_at_visit}
+        at_visit = {**vocabulary, **known_at_visit} if at_visit else {}
         titrations = self.titrations(measured)
         arms = tuple(
             self.arm(name, spec, model, formulas, titrations, vocabulary, at_visit)
@@ -237,7 +239,7 @@ class _Builder(Scheduling):
             self.early(place, formula.expression)
             self.days_back(place, formula)
             absent = [name for name in formula.expression.names if name not in at_visit]
-            if vocabulary and absent:
+            if at_visit and absent:
                 self.absent(place, formula, absent)
         return days, revision
 

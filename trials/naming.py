@@ -85,12 +85,13 @@ class Naming(Checks):
         parameters = (name,) if name.startswith("parameter_") else ()
         self.free(path, name, (*OF_A_SUBJECT, *parameters))
 
-    def formulas(self, at_visit: Mapping[str, Name], *, known: bool) -> dict[str, Formula]:
-        """The published formulas and the config's own; `known` says whether names can be told."""
+    def formulas(self, at_visit: Mapping[str, Name]) -> dict[str, Formula]:
+        """The published formulas and the config's own; `at_visit` is empty where names of a visit
+        cannot be told."""
         found = dict(library())
         for name, spec in self.config.formulas.items():
             before = len(self.problems)
-            if known:
+            if at_visit:
                 self.expression(
                     ("formulas", name, "expression"), spec.expression, at_visit, "number", "visit"
                 )
@@ -182,7 +183,7 @@ class Naming(Checks):
         at_visit: Mapping[str, Name],
     ) -> None:
         """Note a formula that reads what is not known before the first dose."""
-        if not vocabulary:
+        if not (vocabulary and at_visit):
             return
         missing = [name for name in formula.expression.names if name not in vocabulary]
         unmeasured = [name for name in missing if name in at_visit]

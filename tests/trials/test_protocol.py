@@ -363,6 +363,19 @@ def test_visits_have_no_more_room_than_there_are_slots():
     assert asked.most_visits == sum(asked.pattern.slots)
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model=warfarin_hamburg2010", "there is no model"),
+        ("cohort={posterior: runs/none, eligibility: [weight > 50]}", "there is no such folder"),
+    ],
+)
+def test_what_is_missing_is_told_and_not_blamed_on_the_names_that_it_has(override, said):
+    """Which of a formula's names are wrong cannot be told without what would have them."""
+    (found,) = problems(override, "sensitivity={}")
+    assert said in found
+
+
 def test_a_misspelt_covariate_in_a_criterion_hides_no_other_mistake():
     found = problems("cohort.eligibility=[agee >= 18]", "analyses.black.subset=ancestri == 3")
     assert ["agee" in found[0], "ancestri" in found[1]] == [True, True]
