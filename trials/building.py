@@ -248,13 +248,18 @@ class _Builder(Scheduling):
     ) -> int:
         """The first day on which the dose is titrated.
 
-        What is measured on the first day, before any dose, says nothing of the dose; and a dose of
-        loading is none to adjust.
+        What is measured on the day of the first dose, or before, says nothing of the dose; and a
+        dose of loading is none to adjust.
         """
         place, stated = (*path, "titration_from_day"), spec.titration_from_day
+        first = self.config.drug.first_day
         if stated is None:
-            return max(1, last_loading, *revised) + 1
-        if stated <= last_loading:
+            return max(first, last_loading, *revised) + 1
+        if stated < first:
+            self.note(
+                place, f"comes before the first dose, on day {first}", allowed=f"from {first}"
+            )
+        elif stated <= last_loading:
             message = f"comes while loading goes on, until day {last_loading}"
             self.note(place, message, allowed=f"from {last_loading + 1}")
         elif stated > self.last_day:

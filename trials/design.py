@@ -175,6 +175,14 @@ def _estimator(
             f"is not available for {spec.estimator}{' in a crossover' if crossover else ''}",
             hint=f"leave it out: {within}",
         )
+    elif spec.adjust == "strata":
+        strata = checks.config.trial.randomisation.strata
+        if not strata.centre and not strata.by:
+            checks.note(
+                (*path, "adjust"),
+                "has nothing to adjust for: randomisation is not stratified",
+                hint="state trial.randomisation.strata, or leave it out",
+            )
 
 
 def _within_subjects(checks: Checks, path: Sequence[str], spec: AnalysisSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,13 +17,12 @@ MOST = 0.5
 
 
 def rounding_notes(protocol: Protocol, values: Mapping[str, Any]) -> list[str]:
-    """Changes of dose that rounding swallows, and doses that it makes none, by arm.
+    """Changes of dose that rounding swallows, doses that it makes none, and most doses at a limit,
+    by arm.
 
     `values`: covariates and quantities of candidates by name. Their starting doses are looked at,
     as titration begins with them.
     """
-    if protocol.sizes.step is None:
-        return []
     return [note for arm in protocol.arms for note in _of_arm(protocol, arm, values)]
 
 
@@ -38,7 +38,15 @@ def _of_arm(protocol: Protocol, arm: Arm, values: Mapping[str, Any]) -> list[str
             f"arms.{arm.name}.start: {plain(_percent(omitted))} % of candidates get no drug: their "
             f"dose is nearest to 0 in {_steps(sizes)}; state drug.lowest if that is not meant"
         )
-    swallowed = [] if arm.rule.titration is None else _swallowed(sizes, arm.rule.titration, dose)
+    unlimited = dataclasses.replace(sizes, lowest=None, highest=None).fit(asked)
+    for limit, moved in (("lowest", unlimited < dose), ("highest", unlimited > dose)):
+        if (share := np.mean(moved)) > MOST:
+            notes.append(
+                f"arms.{arm.name}.start: drug.{limit}, which is of one dose, sets that of "
+                f"{plain(_percent(share))} % of candidates"
+            )
+    table = arm.rule.titration
+    swallowed = [] if table is None or sizes.step is None else _swallowed(sizes, table, dose)
     if swallowed:
         changes = ", ".join(f"{plain(change)} %" for change in swallowed)
         typical = float(np.median(dose))
@@ -58,12 +66,19 @@ def _swallowed(sizes: DoseSizes, titration: Titration, dose: np.ndarray) -> list
         for change in (band.change, band.again)
         if change is not None and change != 0
     ]
-    given = dose[dose > 0]
-    return [
-        change
-        for change in dict.fromkeys(changes)
-        if given.size and np.mean(sizes.fit(given * (1 + change / 100)) == given) > MOST
-    ]
+    found = []
+    for change in dict.fromkeys(changes):
+        # What a limit keeps as it is is not rounded away.
+        free = dose[(dose > 0) & _within(sizes, dose * (1 + change / 100))]
+        if free.size and np.mean(sizes.fit(free * (1 + change / 100)) == free) > MOST:
+            found.append(change)
+    return found
+
+
+def _within(sizes: DoseSizes, dose: np.ndarray) -> np.ndarray:
+    """Which doses are within the limits."""
+    lowest, highest = sizes.limits
+    return (dose >= lowest) & (dose <= (np.inf if highest is None else highest))
 
 
 def _steps(sizes: DoseSizes) -> str:

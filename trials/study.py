@@ -17,6 +17,7 @@ from trials.building import build
 from trials.config import SensitivitySpec, TrialConfig
 from trials.dosing import Formula
 from trials.eligible import eligibility_notes
+from trials.late import late_notes
 from trials.protocol import Protocol
 from trials.rounding import rounding_notes
 from trials.size import sizes, total
@@ -56,6 +57,7 @@ class Study:
         values, cohort = self._samples(), self.protocol.cohort
         return [
             *eligibility_notes(cohort, self.config.cohort.covariates.marginals, values),
+            *late_notes(self.protocol),
             *rounding_notes(self.protocol, values),
         ]
 

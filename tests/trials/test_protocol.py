@@ -358,6 +358,23 @@ def test_a_method_without_a_rule_for_the_model_s_equations_is_told(monkeypatch):
     assert read(COAG, ["solver.method=auto"]).protocol.model is changed
 
 
+def test_titration_waits_for_the_first_dose():
+    """Before it a value says nothing of the dose, and changes of it would be of none taken."""
+    changes = ["drug.first_day=10", "visits.days=[1, 4, 7, 10, 14, 21, 28]"]
+    changes += [f"arms.{arm}.revision=null" for arm in ("genotype_guided", "clinically_guided")]
+    assert [arm.rule.titration_from for arm in read(COAG, changes).protocol.arms] == [11, 11]
+    (said,) = problems(*changes, "arms.genotype_guided.titration_from_day=4", "sensitivity={}")
+    assert "comes before the first dose, on day 10; found 4; allowed: from 10" in said
+
+
+def test_there_is_nothing_to_adjust_for_without_strata():
+    found = problems("trial.randomisation.strata={}")
+    assert all(
+        "has nothing to adjust for: randomisation is not stratified" in said for said in found
+    )
+    assert "analyses.primary.adjust" in found[0]
+
+
 def test_visits_have_no_more_room_than_there_are_slots():
     asked = read(COAG, ["visits.most=100000000", "sensitivity={}"]).protocol
     assert asked.most_visits == sum(asked.pattern.slots)

@@ -44,3 +44,8 @@ def test_doses_that_are_rounded_to_none_are_told():
     assert any("arms.clinically_guided.start" in note and "get no drug" in note for note in found)
     of_placebo = notes_of(*FIXED[1:], "formulas={five: {expression: 0}}", "drug.rounding=1 mg")
     assert not any("clinically_guided" in note for note in of_placebo)
+
+
+def test_a_limit_that_sets_most_doses_is_told():
+    (note,) = (note for note in notes_of(*FIXED, "drug.highest=1 mg") if "clinically" in note)
+    assert note.endswith("drug.highest, which is of one dose, sets that of 100 % of candidates")

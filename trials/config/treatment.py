@@ -197,8 +197,8 @@ class ArmSpec(Spec):
     titration_from_day: Day | None = Field(
         default=None,
         description=(
-            "First day of titration; if left out, the day after the last revision and the last "
-            "loading dose, day 2 at the earliest"
+            "First day of titration; if left out, the day after the first dose, the last loading "
+            "dose and the last revision"
         ),
     )
     bioavailability: Factor = Field(
