@@ -1,6 +1,8 @@
 """Who is treated: published populations, their covariates, and cohorts drawn from both."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from cohorts._faults import CohortError, Fault
 from cohorts.cohort import (
@@ -35,11 +37,5 @@ __all__ = [
     "addressed",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # NumPyro and JAX take over a second to import, which checking a config should not wait for.
-    if name == "addressed":
-        from cohorts.addressing import addressed
-
-        return addressed
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# NumPyro and JAX take over a second to import, which checking a config should not wait for.
+__getattr__, *_ = lazy_loader.attach(__name__, submod_attrs={"addressing": ["addressed"]})

@@ -1,7 +1,8 @@
 """What is done to patients and what is learned: designs, dosing, endpoints, analyses, reports."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from trials.config import TrialConfig
 from trials.study import Study, read
@@ -22,17 +23,12 @@ __all__ = [
     "simulate",
 ]
 
-_LATER = {
-    "TooManyFailures": "simulation",
-    "event_table": "event_tables",
-    "exposure_table": "event_tables",
-    "run": "running",
-    "simulate": "simulation",
-}
-"""Names by their module, whose imports (JAX, xarray) checking a config should not wait for."""
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(importlib.import_module(f"trials.{_LATER[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# JAX and xarray take a while to import, which checking a config should not wait for.
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "event_tables": ["event_table", "exposure_table"],
+        "running": ["run"],
+        "simulation": ["TooManyFailures", "simulate"],
+    },
+)

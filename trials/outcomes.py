@@ -26,6 +26,7 @@ from insilico.solve import (
     BLOCK,
     Events,
     MethodChoice,
+    Precision,
     TolerancesAsNumbers,
     choose_method,
     methods,
@@ -319,7 +320,7 @@ def _treat(
     method: str | None,
     tolerances: TolerancesAsNumbers,
     drawn: Drawn,
-    precision: str = "double",
+    precision: Precision = "double",
 ) -> Treated:
     def one_condition(condition: Array) -> Treated:
         parameters, person, events = _under(protocol, drawn, condition)

@@ -42,7 +42,7 @@ from trials.estimators import ESTIMATORS
 from trials.failures import Tallies, failed_solves
 from trials.margins import margins_of
 from trials.operating_characteristics import OperatingCharacteristics, Simulated
-from trials.report.scales import scale_of
+from trials.scales import scale_of
 from trials.study import Study
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """Whether a fitted population can be trusted."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from cohorts.diagnosis.approximations import condition_number, judge_approximation
 from cohorts.diagnosis.binning import time_bins
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
         individual_weighted_residuals,
         shrinkage,
     )
-
-_COMPUTING = (
-    "Shrinkage",
-    "conditional_weighted_residuals",
-    "individual_weighted_residuals",
-    "shrinkage",
-)
 
 __all__ = [
     "INTERVAL",
@@ -58,9 +52,15 @@ __all__ = [
     "visual_predictive_check",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # What computes needs JAX, which a report should not wait for.
-    if name in _COMPUTING:
-        return getattr(importlib.import_module("cohorts.diagnosis.individual_fits"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# What computes needs JAX, which a report should not wait for.
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "individual_fits": [
+            "Shrinkage",
+            "conditional_weighted_residuals",
+            "individual_weighted_residuals",
+            "shrinkage",
+        ],
+    },
+)

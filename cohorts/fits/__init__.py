@@ -1,7 +1,8 @@
 """Fits: a population learned from patient data, from one config to a folder with a report."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from cohorts.fits.config import FitConfig
 from cohorts.fits.fit import Fit, read
@@ -26,16 +27,12 @@ __all__ = [
     "unfinished",
 ]
 
-_COMPUTING = {
-    "exporting": ("SimulatedData", "simulated_data"),
-    "report": ("render",),
-    "running": ("NotTrusted", "run", "unfinished"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    # What computes needs JAX, which reading a config should not wait for.
-    for module, names in _COMPUTING.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# What computes needs JAX, which reading a config should not wait for.
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "exporting": ["SimulatedData", "simulated_data"],
+        "report": ["render"],
+        "running": ["NotTrusted", "run", "unfinished"],
+    },
+)

@@ -1,7 +1,8 @@
 """What can be learned of a population from data: its joint density, and how it is explored."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from cohorts.inference.settings import TARGETS, Approximation, Sampling
 
@@ -94,34 +95,30 @@ __all__ = [
     "variational",
 ]
 
-_COMPUTING = {
-    "simulation_based_calibration": ("Ranks", "rank_datasets", "ranked", "simulator"),
-    "checkpoints": ("CheckpointError",),
-    "density": ("ModelError",),
-    "expansions": ("Linearised", "linearised"),
-    "importance_sampling": ("Importance", "importance"),
-    "individual_posteriors": ("Individuals", "individuals"),
-    "joint": ("Joint",),
-    "likelihood": ("Predicted",),
-    "marginal_draws": ("coordinates_of_draws", "log_prior_of_draws", "marginal_of_draws"),
-    "marginal_likelihood": ("Marginal", "marginal", "objective_function_value", "scores"),
-    "maximum_likelihood": ("Maximum", "covariance", "maximise", "standard_errors"),
-    "modes": ("Modes", "ModeStatus", "Search", "individual_modes"),
-    "normal_approximations": ("NormalApproximation", "normal_approximation"),
-    "numpyro_model": ("model_of", "prior_of"),
-    "parameterisation": ("centring",),
-    "pareto_smoothing": ("Weights",),
-    "patients": ("Data",),
-    "posterior": ("Counts", "Draws", "sample"),
-    "predictive": ("Predictive",),
-    "run": ("Progress",),
-    "variational_inference": ("VariationalApproximation", "variational"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    # What computes needs JAX and NumPyro, which reading a config should not wait for.
-    for module, names in _COMPUTING.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# What computes needs JAX and NumPyro, which reading a config should not wait for.
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "simulation_based_calibration": ["Ranks", "rank_datasets", "ranked", "simulator"],
+        "checkpoints": ["CheckpointError"],
+        "density": ["ModelError"],
+        "expansions": ["Linearised", "linearised"],
+        "importance_sampling": ["Importance", "importance"],
+        "individual_posteriors": ["Individuals", "individuals"],
+        "joint": ["Joint"],
+        "likelihood": ["Predicted"],
+        "marginal_draws": ["coordinates_of_draws", "log_prior_of_draws", "marginal_of_draws"],
+        "marginal_likelihood": ["Marginal", "marginal", "objective_function_value", "scores"],
+        "maximum_likelihood": ["Maximum", "covariance", "maximise", "standard_errors"],
+        "modes": ["Modes", "ModeStatus", "Search", "individual_modes"],
+        "normal_approximations": ["NormalApproximation", "normal_approximation"],
+        "numpyro_model": ["model_of", "prior_of"],
+        "parameterisation": ["centring"],
+        "pareto_smoothing": ["Weights"],
+        "patients": ["Data"],
+        "posterior": ["Counts", "Draws", "sample"],
+        "predictive": ["Predictive"],
+        "run": ["Progress"],
+        "variational_inference": ["VariationalApproximation", "variational"],
+    },
+)

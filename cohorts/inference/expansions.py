@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from insilico.solve import Derivative
+
 
 class JointDensity(Protocol):
     """What is asked of a joint density here; `cohorts.inference.Joint` is one.
@@ -31,7 +33,7 @@ class JointDensity(Protocol):
     def by_component(self, data: Any) -> tuple[Any, Any]: ...
     def log_prior(self, theta: Array) -> Array: ...
     def log_effects(self, theta: Array, x: Array, data: Any) -> Array: ...
-    def predicted(self, theta: Array, x: Array, data: Any, derivative: str | None) -> Any:
+    def predicted(self, theta: Array, x: Array, data: Any, derivative: Derivative | None) -> Any:
         """A NamedTuple with `mean` and `sd`, (…, records, subjects), on the scale on which the
         residual error is normal, differentiable as `derivative` says (see `solve_traced`)."""
         ...
@@ -44,7 +46,7 @@ def log_density(
     theta: Float[Array, " P"],
     x: Float[Array, "K subjects"],
     data: Any,
-    derivative: str | None = "forward",
+    derivative: Derivative | None = "forward",
 ) -> Float[Array, " subjects"]:
     """Log density of each subject's effects and data; -inf where its solve failed."""
     predicted = joint.predicted(theta, x, data, derivative)

@@ -35,7 +35,7 @@ from insilico import devices as _devices  # noqa: F401  (float64 before anything
 from insilico.arrays import library_of
 from insilico.config import Spec
 from insilico.model import Model
-from insilico.solve import Status, Tolerances, objective_traced, solve_traced
+from insilico.solve import Derivative, Status, Tolerances, objective_traced, solve_traced
 from insilico.solve.records import Layout, in_occasions
 
 
@@ -304,7 +304,7 @@ class Joint:
         theta: Float[Array, " P"],
         x: Float[Array, "K subjects"],
         data: Data,
-        derivative: str | None = "reverse",
+        derivative: Derivative | None = "reverse",
     ) -> Predicted:
         """Mean and spread of every measured value; solves every subject.
 
@@ -318,7 +318,7 @@ class Joint:
         typical: Any,
         effects: Mapping[str, Array],
         data: Data,
-        derivative: str | None = "reverse",
+        derivative: Derivative | None = "reverse",
     ) -> Predicted:
         """`predicted` by typical values and the values of the random effects' sites."""
         found = [
@@ -472,7 +472,7 @@ class Joint:
         theta: Float[Array, " P"],
         x: Float[Array, "K subjects"],
         data: Data,
-        derivative: str | None = "reverse",
+        derivative: Derivative | None = "reverse",
     ) -> Float[Array, ""]:
         """Log density of everything: population, random effects and data."""
         if derivative == "reverse" and self.components == 1:

@@ -3,8 +3,9 @@
 `README.md` beside this file says how.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from cohorts.summaries.calibration import Calibration, read
 from cohorts.summaries.config import CalibrationConfig
@@ -15,12 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Calibration", "CalibrationConfig", "read", "render", "run", "unfinished"]
 
-_COMPUTING = {"report": ("render",), "running": ("run", "unfinished")}
-
-
-def __getattr__(name: str) -> Any:
-    # What computes needs JAX, which reading a config should not wait for.
-    for module, names in _COMPUTING.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# What computes needs JAX, which reading a config should not wait for.
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "report": ["render"],
+        "running": ["run", "unfinished"],
+    },
+)

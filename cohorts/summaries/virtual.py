@@ -31,7 +31,7 @@ from insilico.config import Spec
 from insilico.devices import QUICKLY
 from insilico.model import Model
 from insilico.randomness import address, name_hash, purpose_key
-from insilico.solve import Events, Pattern, Status, Tolerances, solve_traced
+from insilico.solve import Derivative, Events, Pattern, Status, Tolerances, solve_traced
 
 
 class Patients(NamedTuple):
@@ -205,7 +205,7 @@ class VirtualCohort:
         )
 
     def course(
-        self, typical: Any, patients: Patients, events: Events, derivative: str | None
+        self, typical: Any, patients: Patients, events: Events, derivative: Derivative | None
     ) -> Course:
         """What these patients come to with these typical values; `derivative` as `solve_traced`."""
         parameters, weights = self.parameters(typical, patients)
@@ -217,7 +217,7 @@ class VirtualCohort:
         return Course(true, self.measured_of(true, noise, numbers), weights, jnp.sum(failed))
 
     def outputs_of(
-        self, parameters: Any, events: Events, derivative: str | None
+        self, parameters: Any, events: Events, derivative: Derivative | None
     ) -> tuple[dict[str, Array], Array]:
         """True values by output, (arms, times, patients), and whose solve failed under any arm."""
 

@@ -5,18 +5,14 @@ are written, and `render` turns sections into a page that needs nothing else, ne
 network.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from insilico.pages.page import render
 
 __all__ = ["render"]
 
-
-def __getattr__(name: str) -> Any:
-    # A page takes a while to import, which writing a number need not wait for.
-    if name == "render":
-        from insilico.pages.page import render
-
-        return render
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# A page takes a while to import, which writing a number need not wait for.
+__getattr__, *_ = lazy_loader.attach(__name__, submod_attrs={"page": ["render"]})

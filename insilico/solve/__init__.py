@@ -1,12 +1,13 @@
 """Solvers on lanes, events, blocks over devices, and the diffrax reference."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from insilico.solve.events import Dose, Events, Infusion, Input, Kind, Pattern, schedule
 from insilico.solve.records import Covariate, Layout, Records, RecordsError, read_records
 from insilico.solve.status import DESCRIPTIONS, Status
-from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
+from insilico.solve.tolerances import Precision, Tolerances, TolerancesAsNumbers
 
 if TYPE_CHECKING:
     from insilico.solve.batch import Pending, Solution, solve, submit
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from insilico.solve.derivatives import hessian_vector_product, solve_traced
     from insilico.solve.diffrax_reference import reference
     from insilico.solve.diffrax_stochastic import stochastic_reference
-    from insilico.solve.drivers import Choice, Launch, choose_driver
-    from insilico.solve.guards import DerivativeError
+    from insilico.solve.drivers import Choice, Driver, Launch, choose_driver
+    from insilico.solve.guards import Derivative, DerivativeError
     from insilico.solve.objectives import (
         Gradients,
         objective_traced,
@@ -31,8 +32,10 @@ __all__ = [
     "LANES",
     "Choice",
     "Covariate",
+    "Derivative",
     "DerivativeError",
     "Dose",
+    "Driver",
     "Events",
     "Gradients",
     "Infusion",
@@ -44,6 +47,7 @@ __all__ = [
     "Pattern",
     "Pending",
     "Plan",
+    "Precision",
     "Records",
     "RecordsError",
     "Rule",
@@ -70,24 +74,20 @@ __all__ = [
     "walk",
 ]
 
-_COMPUTING = {
-    "batch": ("Pending", "Solution", "solve", "submit"),
-    "blocks": ("BLOCK", "LANES", "over_devices", "solve_block"),
-    "choosing": ("MethodChoice", "choose_method"),
-    "courses": ("Plan", "Rule", "Visit"),
-    "derivatives": ("hessian_vector_product", "solve_traced"),
-    "diffrax_reference": ("reference",),
-    "diffrax_stochastic": ("stochastic_reference",),
-    "drivers": ("Choice", "Launch", "choose_driver"),
-    "guards": ("DerivativeError",),
-    "objectives": ("Gradients", "objective_traced", "value_and_gradient"),
-    "walks": ("Walk", "walk"),
-}  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    # What computes needs JAX, which a schedule should not wait for.
-    for module, names in _COMPUTING.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# What computes needs JAX, which a schedule should not wait for.
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "batch": ["Pending", "Solution", "solve", "submit"],
+        "blocks": ["BLOCK", "LANES", "over_devices", "solve_block"],
+        "choosing": ["MethodChoice", "choose_method"],
+        "courses": ["Plan", "Rule", "Visit"],
+        "derivatives": ["hessian_vector_product", "solve_traced"],
+        "diffrax_reference": ["reference"],
+        "diffrax_stochastic": ["stochastic_reference"],
+        "drivers": ["Choice", "Driver", "Launch", "choose_driver"],
+        "guards": ["Derivative", "DerivativeError"],
+        "objectives": ["Gradients", "objective_traced", "value_and_gradient"],
+        "walks": ["Walk", "walk"],
+    },
+)

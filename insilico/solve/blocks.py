@@ -23,10 +23,12 @@ from insilico.programs import shared as shared_program
 from insilico.solve import guards, loops, methods
 from insilico.solve.ahead import walk_ahead
 from insilico.solve.courses import Course, Rule
-from insilico.solve.drivers import Choice, Launch, choose_driver
+from insilico.solve.drivers import Choice, Driver, Launch, choose_driver
+from insilico.solve.guards import Derivative
 from insilico.solve.precision import in_precision
+from insilico.solve.records.table import RecordTable, Role
 from insilico.solve.rows import Schedule, Shape, as_rows, refuse_rule
-from insilico.solve.tolerances import TolerancesAsNumbers
+from insilico.solve.tolerances import Precision, TolerancesAsNumbers
 from insilico.solve.walks import Walk, walk
 
 LANES = 64
@@ -47,13 +49,13 @@ def solve_block(
     tolerances: TolerancesAsNumbers,
     *,
     method: str | None = None,
-    derivative: str | None = None,
+    derivative: Derivative | None = None,
     rule: Rule | None = None,
     subject: Any = None,
     noise: Any = None,
-    driver: str | Choice = "auto",
+    driver: Driver | Choice = "auto",
     launch: Launch | None = None,
-    precision: str = "double",
+    precision: Precision = "double",
 ) -> Walk:
     """`walk` for a number of patients that `filled` gives, inside a traced program.
 
@@ -92,7 +94,7 @@ def solve_block(
         walked = walk_in_kernel(
             model, parameters, rows, shape, tolerances,
             method=methods.get(name), rule=rule, subject=subject, prior=prior,
-            order=None if model.fastest_rate is None else Chunks.of(model, parameters).order,
+            order=Chunks.of(model, parameters, events).order,
             launch=choice.launch, interpret=choice.interpreted,
         )  # fmt: skip
         return guards.guarded(derivative, walked)
@@ -120,7 +122,7 @@ def solve_block(
             rule=rule, subject=subject, advance=advance, prior=prior,
         )  # fmt: skip
 
-    found = Chunks.of(model, parameters).map(chunk, parameters, events, subject, noise)
+    found = Chunks.of(model, parameters, events).map(chunk, parameters, events, subject, noise)
     return guards.guarded(derivative, found)
 
 
@@ -155,13 +157,17 @@ class Chunks(NamedTuple):
     patients: int
 
     @classmethod
-    def of(cls, model: Model, parameters: Any) -> Chunks:
+    def of(cls, model: Model, parameters: Any, events: Schedule) -> Chunks:
+        """Patients with similar fastest rates together; before all, of event tables, those with
+        about as many rows, since a chunk is done when its longest is."""
         (patients,) = jax.tree.leaves(parameters)[0].shape
         if patients <= LANES:
             return cls(None, patients)
-        if model.fastest_rate is None:
-            return cls(jnp.arange(patients), patients)
-        return cls(jnp.argsort(model.fastest_rate(parameters)), patients)
+        keys = [] if model.fastest_rate is None else [model.fastest_rate(parameters)]
+        if isinstance(events, RecordTable):
+            rows = jnp.sum(jnp.asarray(events.row.role) != Role.UNUSED, axis=0)
+            keys.append(jnp.floor(jnp.log2(jnp.maximum(rows, 1))))
+        return cls(jnp.lexsort(keys) if keys else jnp.arange(patients), patients)
 
     def cut(self, leaf: Array) -> Array:
         """From (…, patients) to (chunks, …, lanes)."""

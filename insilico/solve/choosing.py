@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +22,11 @@ from insilico.solve import adaptive, methods
 from insilico.solve.courses import Course, Rule
 from insilico.solve.drivers import Choice, programs
 from insilico.solve.events import Events, Pattern, schedule
+from insilico.solve.jobs import Blocks, prepare, program_of
 from insilico.solve.methods.taylor import without_rule
 from insilico.solve.records import Records
 from insilico.solve.status import Status
 from insilico.solve.tolerances import Tolerances
-
-if TYPE_CHECKING:
-    from insilico.solve.batch import Blocks
 
 SAMPLE = 64
 """Patients that are solved for the choice: a chunk of lanes."""
@@ -79,8 +77,6 @@ def choose_method(
 
     Raises `ValueError` as `solve` does, and for a model with noise, whose steps nothing adapts.
     """
-    from insilico.solve import batch  # which asks this module to choose
-
     if model.diffusion is not None or noise is not None:
         raise ValueError(
             f"method 'auto' chooses among {', '.join(methods.ADAPTIVE)}, which are for models "
@@ -88,12 +84,12 @@ def choose_method(
         )
     tolerances = tolerances or Tolerances()
     explicit, stiff = candidates(model, tolerances)
-    job = batch.prepare(model, parameters, events, pattern, rule, subject, None)
+    job = prepare(model, parameters, events, pattern, rule, subject, None)
     sample, count = _sample(job.blocks)
     ratio = _work(model, stiff, sample[1]) / _work(model, explicit, sample[1])
 
     def solved(name: str, most: int) -> tuple[np.ndarray, np.ndarray]:
-        program = batch.program_of(model, job.pattern, name, rule, job.layout, _XLA, "double")
+        program = program_of(model, job.pattern, name, rule, job.layout, _XLA, "double")
         limited = dataclasses.replace(tolerances, max_steps=most)
         walk = program(limited.numbers(), *sample)
         return np.asarray(walk.status)[0, :count], np.asarray(walk.steps)[0, :count]

@@ -14,7 +14,7 @@ from jax import Array, lax
 
 from insilico.solve import crossings, gradients, walks
 from insilico.solve.adaptive import Position, any_of
-from insilico.solve.cotangents import replaced, smooth, without_failed
+from insilico.solve.cotangents import floating, replaced, without_failed
 from insilico.solve.courses import Between
 from insilico.solve.fields import Components
 from insilico.solve.status import Status
@@ -158,12 +158,12 @@ class DifferentiableInClosedForm(gradients.Differentiable):
     ) -> tuple[Walk, gradients.Pullback, Array, Array]:
         def of(leaves: list[Array]) -> tuple[list[Array], Walk]:
             walk = self.plain(replaced(given, leaves), tolerances)
-            return smooth(walk), walk
+            return floating(walk), walk
 
-        _, back, walk = jax.vjp(of, smooth(given), has_aux=True)
+        _, back, walk = jax.vjp(of, floating(given), has_aux=True)
 
         def pull(cotangents: Any) -> gradients.Given:
-            (leaves,) = back(smooth(without_failed(walk, cotangents)))
+            (leaves,) = back(floating(without_failed(walk, cotangents)))
             return without_failed(walk, replaced(given, leaves))
 
         return walk, pull, record, jnp.bool_(True)

@@ -17,20 +17,20 @@ from insilico.solve.status import Status
 from insilico.solve.walks import Walk
 
 
-def is_smooth(leaf: Any) -> bool:
+def is_floating(leaf: Any) -> bool:
     """Whether it is a floating-point array or number, which can be differentiated."""
     return jnp.issubdtype(getattr(leaf, "dtype", None) or jnp.result_type(leaf), jnp.floating)
 
 
-def smooth(tree: Any) -> list[Any]:
+def floating(tree: Any) -> list[Any]:
     """The floating-point leaves of a tree."""
-    return [leaf for leaf in jax.tree.leaves(tree) if is_smooth(leaf)]
+    return [leaf for leaf in jax.tree.leaves(tree) if is_floating(leaf)]
 
 
 def replaced(tree: Any, leaves: list[Any]) -> Any:
     """The tree with its floating-point leaves replaced."""
     given = iter(leaves)
-    return jax.tree.map(lambda leaf: next(given) if is_smooth(leaf) else leaf, tree)
+    return jax.tree.map(lambda leaf: next(given) if is_floating(leaf) else leaf, tree)
 
 
 def plus(left: Any, right: Any) -> Any:
@@ -45,9 +45,9 @@ def pullback(function: Callable[..., Any], *arguments: Any) -> Callable[[list[An
     """
 
     def of(leaves: list[Any]) -> list[Any]:
-        return smooth(function(*replaced(arguments, leaves)))
+        return floating(function(*replaced(arguments, leaves)))
 
-    _, pull = jax.vjp(of, smooth(arguments))
+    _, pull = jax.vjp(of, floating(arguments))
     return lambda cotangents: replaced(arguments, pull(cotangents)[0])
 
 
@@ -56,22 +56,27 @@ def without_failed(walk: Walk, cotangents: Any) -> Any:
     failed = walk.status != Status.OK
 
     def kept(leaf: Any) -> Any:
-        of_lanes = is_smooth(leaf) and leaf.shape[-1:] == failed.shape
+        of_lanes = is_floating(leaf) and leaf.shape[-1:] == failed.shape
         return jnp.where(failed, 0.0, leaf) if of_lanes else leaf
 
     return jax.tree.map(kept, cotangents)
 
 
 def instantiated(cotangents: Any, values: Any) -> Any:
-    """Cotangents in which zeros that were only spoken of are there."""
+    """Cotangents of these values, in which zeros that were only spoken of are there."""
 
     def leaf(cotangent: Any, value: Array) -> Any:
-        absent = isinstance(cotangent, jax.custom_derivatives.SymbolicZero)
-        return jnp.zeros_like(value) if absent or not is_smooth(value) else cotangent
+        return instantiated_leaf(cotangent) if is_floating(value) else jnp.zeros_like(value)
 
-    return jax.tree.map(
-        leaf,
-        cotangents,
-        values,
-        is_leaf=lambda leaf: isinstance(leaf, jax.custom_derivatives.SymbolicZero),
-    )
+    return jax.tree.map(leaf, cotangents, values, is_leaf=_spoken_of)
+
+
+def instantiated_leaf(cotangent: Any) -> Array:
+    """The same for one floating-point array."""
+    if _spoken_of(cotangent):
+        return jnp.zeros(cotangent.shape, cotangent.dtype)
+    return cotangent
+
+
+def _spoken_of(cotangent: Any) -> bool:
+    return isinstance(cotangent, jax.custom_derivatives.SymbolicZero)

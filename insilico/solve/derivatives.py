@@ -17,6 +17,7 @@ from insilico.solve.batch import Solution
 from insilico.solve.blocks import filled, padded, solve_block
 from insilico.solve.courses import Rule
 from insilico.solve.folding import differentiable
+from insilico.solve.guards import Derivative
 from insilico.solve.rows import Schedule, Shape
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 
@@ -27,7 +28,7 @@ def solve_traced(
     events: Schedule,
     pattern: Shape,
     *,
-    derivative: str | None,
+    derivative: Derivative | None,
     tolerances: Tolerances | TolerancesAsNumbers | None = None,
     method: str | None = None,
     rule: Rule | None = None,

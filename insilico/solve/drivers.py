@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 
 from insilico.model import Model
 from insilico.solve import methods
 from insilico.solve.courses import Rule
+from insilico.solve.guards import Derivative
 from insilico.solve.plain import Unsuitable
 from insilico.solve.tolerances import Tolerances
 
-NAMES = ("auto", "xla", "kernel")
+Driver = Literal["auto", "xla", "kernel"]
+NAMES: tuple[Driver, ...] = get_args(Driver)
 
 MOST_WORDS = 1024
 """Words of 32 bits a lane that a program may have alive at once: four times a thread's registers.
@@ -52,7 +54,7 @@ class Choice(NamedTuple):
     - `interpreted`: whether XLA runs the kernel's operations, for want of a GPU.
     """
 
-    driver: str
+    driver: Literal["xla", "kernel"]
     reason: str
     launch: Launch | None = None
     words: int | None = None
@@ -66,10 +68,10 @@ def choose_driver(
     pattern: Any,
     *,
     method: str | None = None,
-    derivative: str | None = None,
+    derivative: Derivative | None = None,
     rule: Rule | None = None,
     subject: Any = None,
-    driver: str | Choice = "auto",
+    driver: Driver | Choice = "auto",
     launch: Launch | None = None,
 ) -> Choice:
     """The driver that `solve` takes for these arguments on the default device, and why.

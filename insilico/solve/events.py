@@ -7,6 +7,7 @@ takes as arguments; only the pattern of rows (how many, which observe, which are
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import itertools
@@ -180,7 +181,7 @@ def schedule(
     unsorted output times or times of visits, `triggered` below 1 or for a model without triggers,
     and `KeyError` for an unknown compartment or input.
     """
-    raw: list[tuple[float, int, int, float, int]] = []
+    acts: list[tuple[float, _Act]] = []
     for action in [actions] if isinstance(actions, Dose | Infusion | Input) else actions:
         if not isinstance(action, Dose | Infusion | Input):
             raise ValueError(f"{action!r} is no action: a Dose, an Infusion or an Input is")
@@ -190,7 +191,7 @@ def schedule(
             raise ValueError(f"{action}: its amount or value must be finite")
         match action:
             case Dose(time, compartment, amount, order):
-                raw.append((time, Kind.DOSE, model.compartment(compartment), amount, order))
+                acts.append((time, _Act(Kind.DOSE, model.compartment(compartment), amount, order)))
             case Infusion(time, compartment, amount, duration):
                 if not 0 < duration < math.inf:
                     raise ValueError(f"{action}: an infusion's duration must be above 0")
@@ -202,19 +203,19 @@ def schedule(
                     )
                 # What the clock makes of the duration: all of the amount is given.
                 rate = amount / (end - time)
-                raw.append((time, Kind.RATE, index, rate, -1))
-                raw.append((end, Kind.RATE, index, -rate, -1))
+                acts.append((time, _Act(Kind.RATE, index, rate)))
+                acts.append((end, _Act(Kind.RATE, index, -rate)))
             case Input(time, name, value):
                 fields = list(model.Inputs._fields)
                 if name not in fields:
                     raise KeyError(f"model {model.name} has no input {name!r}; it has {fields}")
-                raw.append((time, Kind.INPUT, fields.index(name), value, -1))
-    raw.sort(key=lambda row: row[0])
+                acts.append((time, _Act(Kind.INPUT, fields.index(name), value)))
+    acts.sort(key=lambda timed: timed[0])
     times = np.atleast_1d(np.asarray(observe, float)).tolist()
     in_range = np.ndim(observe) < 2 and all(start <= time < math.inf for time in times)
     if not in_range or times != sorted(times):
         raise ValueError(f"output times must be finite, increasing and not before {start}")
-    rows = _merge(raw, times)
+    rows = _merge(acts, times)
     if visits_until is not None:
         if shortest_recheck is None or not shortest_recheck > 0:
             raise ValueError("shortest_recheck must be above 0 where a rule holds visits")
@@ -236,18 +237,18 @@ def schedule(
         rows=len(rows),
         observed=tuple(index for index, row in enumerate(rows) if row.observes),
         slots=tuple(row.slot for row in rows),
-        infused=tuple(sorted({row[2] for row in raw if row[1] == Kind.RATE})),
+        infused=tuple(sorted({act.target for _, act in acts if act.kind == Kind.RATE})),
         start=float(start),
         between=_between(rows, _pays(model, rows) if interpolate is None else interpolate),
         kinds=(*SCHEDULED, Kind.PAUSE) if triggers else SCHEDULED,
-        ordered=tuple(index for index, row in enumerate(rows) if row.action[3] >= 0),
+        ordered=tuple(index for index, row in enumerate(rows) if row.act.order >= 0),
     )
     events = Events(
         time=np.array([row.time for row in rows], float),
-        kind=np.array([row.action[0] for row in rows], np.int32),
-        target=np.array([row.action[1] for row in rows], np.int32),
-        amount=np.array([row.action[2] for row in rows], float),
-        order=np.array([row.action[3] for row in rows], np.int32),
+        kind=np.array([row.act.kind for row in rows], np.int32),
+        target=np.array([row.act.target for row in rows], np.int32),
+        amount=np.array([row.act.amount for row in rows], float),
+        order=np.array([row.act.order for row in rows], np.int32),
     )
     return events, pattern
 
@@ -289,7 +290,7 @@ def check_events(model: Model, events: Events, pattern: Pattern) -> None:
 
 def _pays(model: Model, rows: list[_Row]) -> bool:
     """Whether reading rows off steps is faster than ending steps at them."""
-    events = sum(row.action[0] != Kind.NONE for row in rows)
+    events = sum(row.act.kind != Kind.NONE for row in rows)
     observes_only = not any(row.slot for row in rows)
     many = len(model.components()) >= MANY_STATES
     return observes_only and many and len(rows) >= OFTEN * (events + 1)
@@ -297,32 +298,38 @@ def _pays(model: Model, rows: list[_Row]) -> bool:
 
 def _between(rows: list[_Row], interpolate: bool) -> tuple[bool, ...]:
     """For each row whether steps pass over it; empty where none is."""
-    found = [row.action[0] == Kind.NONE and not row.slot for row in rows[:-1]]
+    found = [row.act.kind == Kind.NONE and not row.slot for row in rows[:-1]]
     return (*found, False) if interpolate and any(found) else ()
+
+
+class _Act(NamedTuple):
+    """What a row does, as in `Events`."""
+
+    kind: Kind = Kind.NONE
+    target: int = 0
+    amount: float = 0.0
+    order: int = -1
 
 
 class _Row(NamedTuple):
     time: float
-    action: tuple[int, int, float, int] = (Kind.NONE, 0, 0.0, -1)
+    act: _Act = _Act()
     observes: bool = False
     slot: bool = False
 
 
-def _merge(actions: list[tuple[float, int, int, float, int]], observe: list[float]) -> list[_Row]:
-    """One row for an observation and the first action of the same instant."""
+def _merge(acts: list[tuple[float, _Act]], observe: list[float]) -> list[_Row]:
+    """One row for an observation and the first act of the same instant."""
     rows: list[_Row] = []
-    position = 0
+    left = collections.deque(acts)
     for time in observe:
-        while position < len(actions) and actions[position][0] < time:
-            rows.append(_Row(actions[position][0], actions[position][1:]))
-            position += 1
-        if position < len(actions) and actions[position][0] == time:
-            rows.append(_Row(time, actions[position][1:], observes=True))
-            position += 1
+        while left and left[0][0] < time:
+            rows.append(_Row(*left.popleft()))
+        if left and left[0][0] == time:
+            rows.append(_Row(*left.popleft(), observes=True))
         else:
             rows.append(_Row(time, observes=True))
-    rows.extend(_Row(action[0], action[1:]) for action in actions[position:])
-    return rows
+    return rows + [_Row(*act) for act in left]
 
 
 def _with_slots(rows: list[_Row], start: float, until: float, shortest: float) -> list[_Row]:
@@ -354,18 +361,18 @@ def _with_pauses(rows: list[_Row], start: float, count: int) -> list[_Row]:
     Those for visits serve it too, and there are more of them then. After a last row that does
     something there are some for what that sets off at once.
     """
-    pause = (Kind.PAUSE, 0, 0.0, -1)
+    pause = _Act(Kind.PAUSE)
     result: list[_Row] = []
     previous = _Row(start)
     for row in rows:
         if row.slot:
             more = 0 if previous.slot else count
-            result += [row._replace(action=pause)] * (1 + more)
+            result += [row._replace(act=pause)] * (1 + more)
         else:
             passes = not result or row.time > previous.time
             result += [_Row(row.time, pause)] * (count if passes else 0)
             result.append(row)
         previous = row
-    if rows and rows[-1].action[0] != Kind.NONE:
+    if rows and rows[-1].act.kind != Kind.NONE:
         result += [_Row(rows[-1].time, pause)] * count
     return result

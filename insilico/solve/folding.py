@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from insilico.solve.cotangents import is_smooth, smooth
+from insilico.solve.cotangents import floating, instantiated_leaf, is_floating
 from insilico.solve.replays import Static
 
 Axis = int | None
@@ -71,20 +71,20 @@ def differentiable(
     run = folding(function, arguments, 0)
 
     def forth(leaves: list[Any]) -> tuple[Any, Any]:
-        moving = tuple(leaf.perturbed and is_smooth(leaf.value) for leaf in leaves)
+        moving = tuple(leaf.perturbed and is_floating(leaf.value) for leaf in leaves)
         values = [leaf.value for leaf in leaves]
         return run(values), (values, Static(moving))
 
     def back(residuals: Any, cotangents: Any) -> Any:
         values, moving = residuals
         chosen = [axis for axis, moves in zip(arguments, moving.value, strict=True) if moves]
-        of_results = [instantiated(leaf) for leaf in smooth(cotangents)]
+        of_results = [instantiated_leaf(leaf) for leaf in floating(cotangents)]
 
         def pull(values: list[Array], of_results: list[Array]) -> list[Array]:
             def results(moved: list[Array]) -> list[Array]:
                 new = iter(moved)
                 pairs = zip(values, moving.value, strict=True)
-                return smooth(function([next(new) if moves else value for value, moves in pairs]))
+                return floating(function([next(new) if moves else value for value, moves in pairs]))
 
             at = [value for value, moves in zip(values, moving.value, strict=True) if moves]
             return jax.vjp(results, at)[1](of_results)[0]
@@ -115,10 +115,3 @@ def _unfold(leaf: Array, axis: int, size: int) -> Array:
     if axis == 0:
         return leaf.reshape(size, patients, *leaf.shape[1:])
     return jnp.moveaxis(leaf.reshape(*leaf.shape[:-1], size, patients), -2, 0)
-
-
-def instantiated(cotangent: Any) -> Array:
-    """A cotangent, of zeros where it was only spoken of."""
-    if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
-        return jnp.zeros(cotangent.shape, cotangent.dtype)  # pyright: ignore[reportArgumentType]
-    return cotangent

@@ -26,12 +26,12 @@ from insilico.model import Model
 from insilico.solve import crossings, methods, reactions, stability, walks
 from insilico.solve.adaptive import Limits, Position, start
 from insilico.solve.cotangents import (
+    floating,
     instantiated,
-    is_smooth,
+    is_floating,
     plus,
     pullback,
     replaced,
-    smooth,
     without_failed,
 )
 from insilico.solve.courses import Condition, Course, Rule
@@ -45,7 +45,7 @@ from insilico.solve.replays import (
     Opened,
     Static,
     Sums,
-    explicit,
+    closure_converted,
     opened_flow,
 )
 from insilico.solve.stability import Probe
@@ -162,7 +162,7 @@ class Differentiable:
             )
             walk, pull, *_ = this.with_pullback(given, tolerances, record)
             of_given = pull(instantiated(cotangents, walk))
-            return jax.tree.map(lambda leaf: leaf if is_smooth(leaf) else None, of_given), None
+            return jax.tree.map(lambda leaf: leaf if is_floating(leaf) else None, of_given), None
 
         run = jax.custom_vjp(plain)
         run.defvjp(forth, back, symbolic_zeros=True)
@@ -221,7 +221,7 @@ class Differentiable:
         walk = walks.result(course, given.events, end, seen, given.prior)
 
         def pull(cotangents: Walk) -> Given:
-            of_walk = smooth(without_failed(walk, cotangents))
+            of_walk = floating(without_failed(walk, cotangents))
             of_end, of_seen = pullback(
                 lambda end, seen: walks.result(course, given.events, end, seen, given.prior),
                 end,
@@ -261,7 +261,7 @@ class Differentiable:
                 return walks.leave(self.course(lasting), arrived, this._replace(event=event))
 
             of_lasting, of_before, of_event = pullback(leave, lasting, arrived, this.event)(
-                [*totals.condition, *smooth(of_seen)]
+                [*totals.condition, *floating(of_seen)]
             )
             journey = self._journey(
                 course, equations, constants, before, passed.probe, this, tolerances
@@ -295,16 +295,16 @@ class Differentiable:
                     course, passed, this, of_before, of_event, sums
                 )
             totals = _Totals(
-                smooth(of_before),
-                plus(totals.given, smooth(of_lasting)),
-                plus(totals.equations, smooth(of_constants)),
+                floating(of_before),
+                plus(totals.given, floating(of_lasting)),
+                plus(totals.equations, floating(of_constants)),
             )
-            return (totals, kept), smooth(of_event)
+            return (totals, kept), floating(of_event)
 
-        nothing = jax.tree.map(jnp.zeros_like, (smooth(lasting), smooth(constants)))
+        nothing = jax.tree.map(jnp.zeros_like, (floating(lasting), floating(constants)))
         (totals, _), of_events = lax.scan(
             row_back,
-            (_Totals(smooth(of_end), *nothing), kept),
+            (_Totals(floating(of_end), *nothing), kept),
             (walks.rows_of(given.events, self.pattern), passed, of_seen),
             reverse=True,
         )
@@ -314,7 +314,7 @@ class Differentiable:
         (of_equations,) = pullback(lambda given: self._equations(given)[1], lasting)(
             totals.equations
         )
-        of_lasting = plus(totals.given, plus(smooth(of_start), smooth(of_equations)))
+        of_lasting = plus(totals.given, plus(floating(of_start), floating(of_equations)))
         return replaced(lasting, of_lasting)._replace(events=replaced(given.events, of_events))
 
     def _moments(self, given: Given, tolerances: TolerancesAsNumbers) -> Any:
@@ -357,8 +357,8 @@ class Differentiable:
         of_before = of_before._replace(position=of_before.position._replace(time=of_set_out))
         also_before, also_event = pullback(target, before, this.event)([of_target])
         return (
-            replaced(before, plus(smooth(of_before), smooth(also_before))),
-            replaced(this.event, plus(smooth(of_event), smooth(also_event))),
+            replaced(before, plus(floating(of_before), floating(also_before))),
+            replaced(this.event, plus(floating(of_event), floating(also_event))),
         )
 
     def course(self, given: Given) -> Course:
@@ -369,7 +369,7 @@ class Differentiable:
         """A course's equations, and what they have in them of the parameters."""
         course = self.course(given)
         now = course.start()
-        return explicit(
+        return closure_converted(
             course.prepare(), now.position.time, now.position.state, now.infusion, now.inputs
         )
 

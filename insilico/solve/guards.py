@@ -7,13 +7,14 @@ worse, in a number that is not the derivative.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-MODES = ("reverse", "forward", "second")
+Derivative = Literal["reverse", "forward", "second"]
+MODES: tuple[Derivative, ...] = get_args(Derivative)
 """What `derivative=` may be, besides None."""
 
 _PREPARED = {
@@ -42,7 +43,7 @@ def check_mode(derivative: str | None) -> None:
         )
 
 
-def guarded(derivative: str | None, tree: Any, level: int = 0) -> Any:
+def guarded(derivative: Derivative | None, tree: Any, level: int = 0) -> Any:
     """The same numbers, whose derivatives exist only as `derivative` says.
 
     `level`: how many derivatives have been taken of them before.

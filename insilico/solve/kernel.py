@@ -102,7 +102,7 @@ def walk_in_kernel(
         else _numbered_by_lane(pattern.rows, prior.observing),
         _numbered(pattern.rows, slots),
         _numbered(pattern.rows, pattern.ordered),
-        jnp.stack([jnp.asarray(number, course.dtype) for number in tolerances[:3]]),
+        jnp.stack([jnp.asarray(number, course.dtype) for number in tolerances]),
         start,
         subject,
         [] if decisions is None else [jnp.reshape(value, (1,)) for value in decisions.constants],

@@ -207,7 +207,7 @@ class Program:
         self.course = Course(plain_model, parameters, pattern, rule, own(given.subject))
         self.equations = self.course.prepare(start)
         self.tolerances = TolerancesAsNumbers(
-            *(given.tolerances.number(index) for index in range(3))
+            *map(given.tolerances.number, range(len(TolerancesAsNumbers._fields)))
         )
         self.negligible = model.negligible()
         self.beginning = start

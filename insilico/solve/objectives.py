@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ from jax import Array
 from insilico.model import Model
 from insilico.solve import gradients, guards, loops
 from insilico.solve.aligned import aligned
-from insilico.solve.batch import prepare, put_together
 from insilico.solve.blocks import (
     LANES,
     Chunks,
@@ -24,10 +22,17 @@ from insilico.solve.blocks import (
     padded,
     solve_block,
 )
-from insilico.solve.cotangents import is_smooth, pullback, smooth, without_failed
+from insilico.solve.cotangents import (
+    floating,
+    instantiated_leaf,
+    is_floating,
+    pullback,
+    without_failed,
+)
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
-from insilico.solve.folding import folding, instantiated
+from insilico.solve.folding import folding
+from insilico.solve.jobs import prepare, put_together
 from insilico.solve.recordings import blank_record
 from insilico.solve.records import Layout, Records, RecordTable
 from insilico.solve.replays import Static
@@ -171,7 +176,7 @@ def _gradients_of_block(
     subject: Any,
     again: bool,
     by_events: bool = False,
-    by_data: Sequence[bool] = (),
+    by_data: Sequence[bool] | None = None,
     rows: int | None = None,
 ) -> _OfBlock:
     """Value and gradient by parameters, and if asked for `by_events` and by leaves of the data.
@@ -205,23 +210,23 @@ def _gradients_of_block(
         walking, given = walking_of(parameters, events)
         walk, pull, record, on_record = walking.with_pullback(given, tolerances, record)
         leaves, structure = jax.tree.flatten(data)
+        asked = by_data or [False] * len(leaves)
 
         def valued(outputs: Any, moved: list[Array]) -> Array:
             new = iter(moved)
-            pairs = itertools.zip_longest(leaves, by_data, fillvalue=False)
-            own = [next(new) if moves else leaf for leaf, moves in pairs]
+            own = [next(new) if moves else leaf for leaf, moves in zip(leaves, asked, strict=True)]
             found = objective(outputs, jax.tree.unflatten(structure, own))
             return _one_each(found, walk.status.shape)
 
-        moving = [leaf for leaf, moves in zip(leaves, by_data, strict=False) if moves]
+        moving = [leaf for leaf, moves in zip(leaves, asked, strict=True) if moves]
         value, pull_value = jax.vjp(valued, walk.outputs, moving)
         of_outputs, of_data = pull_value(jnp.ones_like(value))
         nothing = jax.tree.map(jnp.zeros_like, walk)
-        of_given = smooth(pull(nothing._replace(outputs=of_outputs)))
+        of_given = floating(pull(nothing._replace(outputs=of_outputs)))
         of_events = None
         if by_events:
             of_parameters, of_events = pullback(given_by, parameters, events)(of_given)
-            of_events = smooth(of_events)
+            of_events = floating(of_events)
         else:
             (of_parameters,) = pullback(lambda p: given_by(p, events), parameters)(of_given)
         on_record = jnp.broadcast_to(on_record, walk.status.shape)
@@ -232,7 +237,9 @@ def _gradients_of_block(
     leaf = jax.tree.leaves(parameters)[0]
     lanes = (min(LANES, leaf.shape[-1]),) if rows is not None else (LANES,)
     record = blank_record(step, lanes, leaf.dtype, rows, again=again)
-    return Chunks.of(model, parameters).scan(chunk, record, parameters, events, subject, data)
+    return Chunks.of(model, parameters, events).scan(
+        chunk, record, parameters, events, subject, data
+    )
 
 
 def objective_traced(
@@ -295,16 +302,16 @@ def objective_traced(
         if by_events:
             given = iter(of_events)
             of_each += [
-                next(given) if is_smooth(leaf) else None for leaf in jax.tree.leaves(events)
+                next(given) if is_floating(leaf) else None for leaf in jax.tree.leaves(events)
             ]
         else:
             of_each += [None] * second
-        moved = [leaf for leaf, moves in zip(of_each, moving, strict=False) if moves]
+        moved = [leaf for leaf, moves in zip(of_each, moving[: len(of_each)], strict=True) if moves]
         chosen = [leaf[..., :patients] for leaf in [*moved, *of_data]]
         return found.value[:patients], found.status[:patients], chosen
 
     def forth(leaves: list[Any]) -> tuple[Any, Any]:
-        moving = tuple(leaf.perturbed and is_smooth(leaf.value) for leaf in leaves)
+        moving = tuple(leaf.perturbed and is_floating(leaf.value) for leaf in leaves)
         values = [leaf.value for leaf in leaves]
         results = (0, 0, [-1] * sum(moving[:count]))
         value, status, found = folding(
@@ -314,7 +321,7 @@ def objective_traced(
 
     def back(residuals: Any, cotangents: Any) -> Any:
         found, moving = residuals
-        of_value = instantiated(cotangents[0])
+        of_value = instantiated_leaf(cotangents[0])
         # What comes now is a derivative already: to differentiate it again would be a second one.
         each = iter(guards.guarded("reverse", found, level=1))
         return ([next(each) * of_value if moves else None for moves in moving.value],)

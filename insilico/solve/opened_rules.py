@@ -10,7 +10,7 @@ import jax
 from jax import Array
 
 from insilico.solve.courses import Course, Plan, Rule, Visit
-from insilico.solve.replays import explicit
+from insilico.solve.replays import closure_converted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +28,9 @@ class OpenedRule:
         position = now.position
         plan = jax.eval_shape(rule.start, subject)
         visit = Visit(position.time, course.outputs(position, now.inputs))
-        start, of_start = explicit(rule.start, subject)
-        visited, of_visit = explicit(rule.visit, visit, plan, subject)
-        administer, of_administer = explicit(rule.administer, position.time, plan, subject)
+        start, of_start = closure_converted(rule.start, subject)
+        visited, of_visit = closure_converted(rule.visit, visit, plan, subject)
+        administer, of_administer = closure_converted(rule.administer, position.time, plan, subject)
         return cls(start, visited, administer), (of_start, of_visit, of_administer)
 
 

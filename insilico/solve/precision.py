@@ -8,16 +8,15 @@ to a tighter tolerance.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from insilico.solve import methods
-from insilico.solve.tolerances import Tolerances
+from insilico.solve.tolerances import LARGEST_SHIFT, Precision, Tolerances
 
-Precision = Literal["double", "single"]
 PRECISIONS: tuple[Precision, ...] = ("double", "single")
 
 TIGHTER = 1e-3
@@ -28,9 +27,6 @@ SAMPLE = 256
 
 SMALL = 1e-3
 """Errors are relative to a value, but to no less than this share of the patient's largest."""
-
-LARGEST_SHIFT = 1e-3
-"""The time between two events may change by this share by rounding."""
 
 
 def check(precision: str, method: str) -> None:
@@ -44,14 +40,14 @@ def check(precision: str, method: str) -> None:
         )
 
 
-def in_precision(precision: str, tree: Any) -> Any:
+def in_precision(precision: Precision, tree: Any) -> Any:
     """The tree with its arrays of floating-point numbers in single precision, if it is that."""
     if precision == "double":
         return tree
 
     def leaf(value: Any) -> Any:
-        smooth = jnp.issubdtype(jnp.result_type(value), jnp.floating)
-        return jnp.asarray(value, jnp.float32) if smooth else value
+        floating = jnp.issubdtype(jnp.result_type(value), jnp.floating)
+        return jnp.asarray(value, jnp.float32) if floating else value
 
     return jax.tree.map(leaf, tree)
 

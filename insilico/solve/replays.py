@@ -21,7 +21,7 @@ from jax.extend.core import jaxpr_as_fun
 
 from insilico.solve import crossings, stability
 from insilico.solve.adaptive import Limits, Moving, Tried, any_of, attempt, judge
-from insilico.solve.cotangents import plus, replaced, smooth
+from insilico.solve.cotangents import floating, plus, replaced
 from insilico.solve.crossings import Going, Watched
 from insilico.solve.fields import Components, Field
 from insilico.solve.methods import Method, Stepper, Trial
@@ -62,8 +62,8 @@ class Opened(NamedTuple):
         stepper = method.prepare(field, time, state)
         first = stepper.rates(time, state) if method.reuses_rates else ()
         stepping = functools.partial(stepper.step, between=between)
-        step, of_step = explicit(stepping, time, time, state, first)
-        rates, of_rates = explicit(stepper.rates, time, state)
+        step, of_step = closure_converted(stepping, time, time, state, first)
+        rates, of_rates = closure_converted(stepper.rates, time, state)
         flow, of_flow = opened_flow(stepper, time, state)
         return cls(step, rates, flow, between), Constants(of_step, of_rates, of_flow)
 
@@ -75,7 +75,7 @@ def opened_flow(
     stepper: Stepper, time: Array, state: Components
 ) -> tuple[Callable[..., Components], list[Any]]:
     """The flow of `Opened.of` alone, and what it has in it."""
-    return explicit(stepper.flow, time, time, state)
+    return closure_converted(stepper.flow, time, time, state)
 
 
 class _Stepper:
@@ -116,7 +116,7 @@ class Sums(NamedTuple):
     def of(cls, state: Components, constants: Constants, timed: bool) -> Sums:
         """Before anything is replayed: the state's, at the end of the way."""
         zero = jnp.zeros_like(state[0]) if timed else None
-        return cls(state, [jnp.zeros_like(leaf) for leaf in smooth(constants.flow)], zero, zero)
+        return cls(state, [jnp.zeros_like(leaf) for leaf in floating(constants.flow)], zero, zero)
 
 
 class Journey(NamedTuple):
@@ -290,7 +290,7 @@ class Journey(NamedTuple):
             pairs = zip(of_state, sums.state, strict=True)
             return tuple(jnp.where(taken, new, old) for new, old in pairs)
 
-        constants = smooth(self.constants.flow)
+        constants = floating(self.constants.flow)
         if sums.time is None:
             _, pull = jax.vjp(lambda c, y: flow(c, time, length, y), constants, state)
             of_constants, of_state = lax.optimization_barrier(pull(passing))
@@ -309,7 +309,9 @@ class Journey(NamedTuple):
         )
 
 
-def explicit(function: Callable[..., Any], *examples: Any) -> tuple[Callable[..., Any], list[Any]]:
+def closure_converted(
+    function: Callable[..., Any], *examples: Any
+) -> tuple[Callable[..., Any], list[Any]]:
     """`function` with all arrays that it has in it as a list, its new first argument; and the list.
 
     `examples` are arguments of the shapes and types that it will be called with.

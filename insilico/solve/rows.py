@@ -8,6 +8,7 @@ from insilico.model import Model
 from insilico.solve import loops
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
+from insilico.solve.guards import Derivative
 from insilico.solve.records import Layout, RecordTable, expand
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.walks import Advance, Prior
@@ -26,7 +27,7 @@ def as_rows(
     pattern: Shape,
     tolerances: TolerancesAsNumbers,
     advance: Advance,
-    derivative: str | None,
+    derivative: Derivative | None,
     method: str,
 ) -> tuple[Events, Pattern, Prior | None]:
     """The rows of a chunk's schedule, into which records are expanded."""

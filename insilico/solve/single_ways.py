@@ -10,7 +10,7 @@ from jax import Array, lax
 
 from insilico.solve import stability
 from insilico.solve.adaptive import Limits, Position, start
-from insilico.solve.cotangents import is_smooth
+from insilico.solve.cotangents import is_floating
 from insilico.solve.fields import Field
 from insilico.solve.methods import Method
 from insilico.solve.recordings import Kept, Marks, blank_record
@@ -63,7 +63,7 @@ def advance(
         kept = Kept(record, Marks.blank(way.moment))
         sums, _ = way.replayed(sums, jnp.int32(0), count, kept, begin)
         found = iter(sums.constants)
-        of_flow = [next(found) if is_smooth(leaf) else None for leaf in constants.flow]
+        of_flow = [next(found) if is_floating(leaf) else None for leaf in constants.flow]
         return Constants(None, None, of_flow), (sums.time, sums.state, sums.target), None
 
     travel = jax.custom_vjp(plain)

@@ -32,7 +32,8 @@ DESCRIPTIONS = {
     Status.STEP_LIMIT: "step limit reached",
     Status.NOT_FINITE: "state not finite, or step size underflow",
     Status.LATE_VISIT: "visits closer together than the rule's shortest recheck interval",
-    Status.IMPOSSIBLE_DOSING: "lag or bioavailability below 0, or duration or rate not above 0",
+    Status.IMPOSSIBLE_DOSING: "lag or bioavailability below 0, duration or rate not above 0, or an "
+    "infusion too short for the clock",
     Status.NO_STEADY_STATE: "no steady state found",
     Status.TOO_MANY_OVERLAPS: "more doses under way at a steady state than there are rows for",
     Status.LEFT_DOMAIN: "state below the lowest that the model allows",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+Precision = Literal["double", "single"]
+"""Numbers of 64 or 32 bits."""
 
 LEAST_RELATIVE = 1e-5
 """In single precision: a hundred units in the last place, below which rounding, not the step,
@@ -14,6 +17,11 @@ decides a step's error."""
 
 LEAST_ABSOLUTE = 1e-7
 """Likewise."""
+
+
+LARGEST_SHIFT = 1e-3
+"""The time between two events may change by this share by the rounding of the clock: an infusion's
+duration, and so its dose."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Tolerances:
         if self.step is not None and not 0 < self.step < math.inf:
             raise ValueError(f"step must be a time above 0; found {self.step}")
 
-    def attainable(self, precision: str) -> Tolerances:
+    def attainable(self, precision: Precision) -> Tolerances:
         """These, raised to what `"single"` or `"double"` precision can do."""
         if precision == "double":
             return self

@@ -1,7 +1,8 @@
 """Dosing as data: formulas, loading, revision, titration, and the rule that carries them out."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from trials.dosing.formulas import Formula, LateKnowledge, library, preferred_dose
 from trials.dosing.regimen import (
@@ -38,9 +39,5 @@ __all__ = [
     "preferred_dose",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # The rule runs in the solver and needs JAX, which checking a config should not wait for.
-    if name in ("DosingRule", "Person"):
-        return getattr(importlib.import_module("trials.dosing.rule"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# The rule runs in the solver and needs JAX, which checking a config should not wait for.
+__getattr__, *_ = lazy_loader.attach(__name__, submod_attrs={"rule": ["DosingRule", "Person"]})

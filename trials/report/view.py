@@ -17,7 +17,7 @@ from insilico.pages.words import inline, readable
 from trials.config import AnalysisSpec, EndpointSpec, TrialConfig
 from trials.endpoint_units import unit_of
 from trials.margins import Margins, margins_of
-from trials.report.scales import Scale, scale_of
+from trials.scales import Scale, scale_of
 from trials.study import Study
 
 MOST_POOLED = 250_000

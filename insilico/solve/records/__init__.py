@@ -1,7 +1,8 @@
 """Event tables with NONMEM's meaning; `README.md` beside this file says what was decided where."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from insilico.solve.records.insertion import also_at
 from insilico.solve.records.mistakes import Mistake, RecordsError
@@ -29,11 +30,11 @@ __all__ = [
     "read_records",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # What computes needs JAX, which reading a table should not wait for.
-    if name in ("Expanded", "expand", "overlaps"):
-        return getattr(importlib.import_module(f"{__name__}.expansion"), name)
-    if name == "in_occasions":
-        return importlib.import_module(f"{__name__}.occasions").in_occasions
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# What computes needs JAX, which reading a table should not wait for.
+__getattr__, *_ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "expansion": ["Expanded", "expand", "overlaps"],
+        "occasions": ["in_occasions"],
+    },
+)

@@ -23,7 +23,7 @@ from insilico.solve.records.laying_out import KINDS
 from insilico.solve.records.steady_state import Cycle, steady_states
 from insilico.solve.records.table import MOVED, Layout, RecordTable, Role
 from insilico.solve.status import Status
-from insilico.solve.tolerances import TolerancesAsNumbers
+from insilico.solve.tolerances import LARGEST_SHIFT, TolerancesAsNumbers
 from insilico.solve.walks import Advance, Prior
 
 
@@ -90,6 +90,10 @@ def given(model: Model, parameters: Any, table: RecordTable) -> Given:
     duration = jnp.where(modelled_duration, own_duration, amount / rate)
     rate = jnp.where(modelled_duration, amount / own_duration, rate)
     infused = table.doses & (table.rate != 0)
+    # An infusion that begins and ends at once would be lost.
+    start = lax.stop_gradient(time + lag)
+    told = lax.optimization_barrier(start + lax.stop_gradient(duration)) - start
+    wrong |= infused & (jnp.abs(told - duration) > LARGEST_SHIFT * duration)
     return Given(
         amount=amount,
         lag=lag,

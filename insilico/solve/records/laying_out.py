@@ -83,6 +83,11 @@ class Columns(NamedTuple):
         return self.doses & (self.steady > 0) & (self.amount == 0)
 
     @property
+    def given(self) -> np.ndarray:
+        """Whether it gives an amount."""
+        return self.doses & (self.amount > 0)
+
+    @property
     def infusions(self) -> np.ndarray:
         return self.doses & (self.rate != 0)
 
@@ -91,8 +96,8 @@ def lay_out(model: Model, columns: Columns, overlaps: int | None) -> tuple[Recor
     """Padded arrays (records, patients) with the rows to expand them to."""
     counts = np.bincount(columns.patient)
     shape = (int(counts.max()), len(counts))
-    last = np.cumsum(counts)[columns.patient] - 1
-    until = _until(columns, last)
+    last = last_records(columns)
+    until = until_when(columns, last)
     after, slopes = _inputs(columns, last)
     if overlaps is None:
         overlaps = _overlaps_shown(columns)
@@ -151,7 +156,12 @@ def _within(columns: Columns, counted: np.ndarray) -> np.ndarray:
     return total - before_patient
 
 
-def _until(columns: Columns, last: np.ndarray) -> np.ndarray:
+def last_records(columns: Columns) -> np.ndarray:
+    """Where in the table each record's patient has its last one."""
+    return np.cumsum(np.bincount(columns.patient))[columns.patient] - 1
+
+
+def until_when(columns: Columns, last: np.ndarray) -> np.ndarray:
     """When a record's dose is called off, or the patient's records end.
 
     A reset or a steady-state record with SS = 1 calls off whatever earlier records have under way
@@ -193,6 +203,15 @@ def _overlaps_shown(columns: Columns) -> int:
     return int(np.max(np.ceil(duration / columns.interval[repeated] * (1 - 1e-12)) - 1))
 
 
+def times_given(columns: Columns, until: np.ndarray) -> np.ndarray:
+    """How often each record's dose is given, 1 where it gives none."""
+    wanted = np.where(columns.given, columns.additional, 0)
+    # No more additional doses than may arrive: each lag only makes them later.
+    interval = np.where(columns.interval > 0, columns.interval, 1.0)
+    fitting = np.floor((until - columns.time) / interval * (1 + 1e-12))
+    return 1 + np.minimum(wanted, np.maximum(fitting, 0)).astype(int)
+
+
 def _steady(columns: Columns, patients: int) -> tuple[np.ndarray, np.ndarray]:
     steady = columns.doses & (columns.steady > 0)
     number = np.where(steady, _within(columns, steady) - 1, 0)
@@ -215,12 +234,8 @@ def _rows(
     doses, infusions, constant = columns.doses, columns.infusions, columns.constant
     steady = doses & (columns.steady > 0)
     first = columns.place == 0
-    given = doses & (columns.amount > 0)
-    wanted = np.where(given, columns.additional, 0)
-    # No more additional doses than may arrive: each lag only makes them later.
-    interval = np.where(columns.interval > 0, columns.interval, 1.0)
-    fitting = np.floor((until - columns.time) / interval * (1 + 1e-12))
-    times = 1 + np.minimum(wanted, np.maximum(fitting, 0)).astype(int)
+    given = columns.given
+    times = times_given(columns, until)
     lagged = overlaps if model.dosing is not None else 0
 
     parts: list[tuple[Role, np.ndarray, np.ndarray]] = []

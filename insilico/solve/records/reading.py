@@ -18,6 +18,7 @@ from insilico.solve.records.cells import as_numbers, filled
 from insilico.solve.records.laying_out import Columns, lay_out
 from insilico.solve.records.mistakes import Mistake, RecordsError
 from insilico.solve.records.table import Interpolation, Layout, RecordTable
+from insilico.solve.tolerances import LARGEST_SHIFT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,9 +39,6 @@ NAMES = {
 """What a column means, and NONMEM's name for it."""
 
 OBSERVATION, DOSE, OTHER, RESET, RESET_AND_DOSE, REPLACEMENT = 0, 1, 2, 3, 4, 8
-LARGEST_SHIFT = 1e-3
-"""By this share the rounding of the clock may change an infusion's duration, and so its dose."""
-
 EVENTS = (OBSERVATION, DOSE, OTHER, RESET, RESET_AND_DOSE, REPLACEMENT)
 
 

@@ -26,6 +26,7 @@ from insilico.model import Model, Quantity
 from insilico.solve import (
     LANES,
     Choice,
+    Derivative,
     Dose,
     Events,
     Input,
@@ -41,9 +42,9 @@ from insilico.solve import (
     walk,
 )
 from insilico.solve.ahead import walk_ahead
-from insilico.solve.batch import in_blocks
 from insilico.solve.blocks import Chunks, compiler_options
 from insilico.solve.courses import Course
+from insilico.solve.jobs import in_blocks
 from insilico.solve.loops import advance_of
 from insilico.vocabulary import Value
 from scripts.bench.problems import Problem
@@ -208,7 +209,7 @@ def _waste(
         return turns / jnp.mean(steps)
 
     def of_block(parameters: Any) -> Any:
-        return Chunks.of(model, parameters).map(of_chunk, parameters, events)
+        return Chunks.of(model, parameters, events).map(of_chunk, parameters, events)
 
     blocks = in_blocks(parameters, events, ()).arguments[1]
     first = jax.tree.map(lambda leaf: leaf[:WASTE_BLOCKS], blocks)
@@ -276,7 +277,8 @@ def _prepare_side_by_side(
         # Lanes of a program are each at their own row: its loop turns as often as the lane with
         # the most steps in all asks for.
         assert solution.steps is not None
-        order = np.asarray(Chunks.of(_model_of(problem), parameters).order)
+        model, events, _ = Scheduled.of(problem)
+        order = np.asarray(Chunks.of(model, parameters, events).order)
         steps = solution.steps[order[order < patients]]
         programs = steps[: len(steps) // lanes * lanes].reshape(-1, lanes)
         return float(np.mean(programs.max(axis=1) / programs.mean(axis=1)))
@@ -329,7 +331,7 @@ def reference_gradient(
 
 
 def _prepare_traced(
-    derivative: str | None, problem: Problem, patients: int, settings: Settings, lanes: int
+    derivative: Derivative | None, problem: Problem, patients: int, settings: Settings, lanes: int
 ) -> Prepared:
     _host_only(settings, lanes)
     model, events, pattern = Scheduled.of(problem)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from insilico import models
-from insilico.solve import DerivativeError, Dose, schedule, solve_traced
+from insilico.solve import Derivative, DerivativeError, Dose, schedule, solve_traced
 from insilico.solve.blocks import FEWEST, LANES, filled
 
 MODEL = models.get("one_compartment_michaelis_menten")
@@ -24,7 +24,7 @@ def parameters(factors: jax.Array):
     )
 
 
-def concentrations(factors: jax.Array, events=EVENTS, derivative: str | None = "reverse"):
+def concentrations(factors: jax.Array, events=EVENTS, derivative: Derivative | None = "reverse"):
     solution = solve_traced(MODEL, parameters(factors), events, PATTERN, derivative=derivative)
     return solution.outputs.concentration
 

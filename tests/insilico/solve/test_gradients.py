@@ -397,7 +397,10 @@ def test_a_derivative_that_was_not_asked_for_is_refused(one_compartment, derivat
 def test_an_unknown_derivative_is_refused(course, patients):
     model, events, pattern = course
     with pytest.raises(ValueError, match=r"reverse, forward, second, or None; found 'backward'"):
-        solve_traced(model, parameters_of(patients, model), events, pattern, derivative="backward")
+        solve_traced(
+            model, parameters_of(patients, model), events, pattern,
+            derivative="backward",  # pyright: ignore[reportArgumentType]
+        )  # fmt: skip
 
 
 PROBLEMS = {

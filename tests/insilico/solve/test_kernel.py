@@ -24,8 +24,8 @@ from insilico.solve import (
     Launch,
     Plan,
     Tolerances,
-    batch,
     choose_driver,
+    jobs,
     kernel,
     kernel_check,
     methods,
@@ -192,10 +192,10 @@ def test_a_small_solve_tells_a_right_kernel_from_a_wrong_one(monkeypatch, unchec
         return walked._replace(outputs=jax.tree.map(lambda y: jnp.roll(y, 1, -1), walked.outputs))
 
     kernel_check.fault.cache_clear()
-    batch.program_of.cache_clear()
+    jobs.program_of.cache_clear()
     monkeypatch.setattr(kernel, "walk_in_kernel", other_lane)
     wrong = kernel_check.fault(interpreted=True)
-    batch.program_of.cache_clear()
+    jobs.program_of.cache_clear()
     assert wrong is not None and wrong.startswith("differs from XLA's driver here, by ")
 
 

@@ -92,7 +92,7 @@ def test_event_tables_and_their_steady_states_go_in_single_precision():
 
 def test_other_precisions_are_refused():
     with pytest.raises(ValueError, match="one of double, single; found 'half'"):
-        solve(MODEL, drawn(2), *events(), precision="half")
+        solve(MODEL, drawn(2), *events(), precision="half")  # pyright: ignore[reportArgumentType]
 
 
 def test_tolerances_are_raised_to_what_single_precision_can_do():

@@ -283,6 +283,8 @@ IMPOSSIBLE = {
     "negative bioavailability": {"bioavailability": -0.1},
     "no duration": {"duration": 0.0},
     "negative rate": {"rate": -1.0},
+    "duration too short for the clock": {"duration": 1e-15},
+    "rate too high for the clock": {"rate": 1e17},
 }
 
 

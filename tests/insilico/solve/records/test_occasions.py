@@ -15,6 +15,7 @@ from insilico.model import Model, Trigger
 from insilico.occasions import by_occasion
 from insilico.solve import (
     Covariate,
+    Derivative,
     Dose,
     Input,
     Status,
@@ -40,7 +41,7 @@ def solved(
     parameters: Any,
     names: tuple[str, ...],
     *,
-    derivative: str | None = None,
+    derivative: Derivative | None = None,
     method: str | None = None,
 ) -> Any:
     """Patients by their occasions; `parameters` of these `names` are (occasions, patients)."""
@@ -234,7 +235,7 @@ def _objective(method: str, patients: int = 3) -> tuple[Any, Any]:
     at = np.exp(rng.normal(np.log([1.0, 3.0, 3.0, 30.0, 30.0])[:, None], 0.3, (5, patients)))
     weights = rng.normal(size=(patients, 5))
 
-    def objective(flat: Any, derivative: str | None = "reverse") -> Any:
+    def objective(flat: Any, derivative: Derivative | None = "reverse") -> Any:
         parameters = model.Parameters(flat[0], flat[1:3], flat[3:5])
         found = solved(records, number, parameters, names, derivative=derivative, method=method)
         return jnp.sum(weights * (found.outputs.concentration + 0.1 * found.outputs.depot))
