@@ -17,11 +17,11 @@ MOST = 0.5
 
 
 def rounding_notes(protocol: Protocol, values: Mapping[str, Any]) -> list[str]:
-    """Changes of dose that rounding swallows, doses that it makes none, and most doses at a limit,
-    by arm.
+    """Changes of dose that rounding swallows, doses that it makes none, most doses at a limit, and
+    doses of 0 that nothing raises, by arm.
 
-    `values`: covariates and quantities of candidates by name. Their starting doses are looked at,
-    as titration begins with them.
+    `values`: of candidates, what they are and what a visit may find, by name. Their starting doses
+    are looked at, as titration begins with them.
     """
     return [note for arm in protocol.arms for note in _of_arm(protocol, arm, values)]
 
@@ -45,6 +45,7 @@ def _of_arm(protocol: Protocol, arm: Arm, values: Mapping[str, Any]) -> list[str
                 f"arms.{arm.name}.start: drug.{limit}, which is of one dose, sets that of "
                 f"{plain(_percent(share))} % of candidates"
             )
+    notes += _stopped(protocol, arm, values)
     table = arm.rule.titration
     swallowed = [] if table is None or sizes.step is None else _swallowed(sizes, table, dose)
     if swallowed:
@@ -56,6 +57,21 @@ def _of_arm(protocol: Protocol, arm: Arm, values: Mapping[str, Any]) -> list[str
             "change by more, or round less"
         )
     return notes
+
+
+def _stopped(protocol: Protocol, arm: Arm, values: Mapping[str, Any]) -> list[str]:
+    """Revisions after which a patient may have no drug for good."""
+    if arm.rule.titration is None:
+        return []
+    names = protocol.rule_vocabulary
+    at_visit = [values[name] > 0 for name, entry in names.items() if entry.available == "visit"]
+    given = np.logical_and.reduce(at_visit)
+    return [
+        f"arms.{arm.name}.revision: {formula.name} may give 0, and titration leaves a dose of 0 as "
+        "it is; to omit single doses use next_dose or hold of a titration"
+        for formula in arm.rule.revision
+        if np.any((np.asarray(formula.dose(values, names)) == 0) & given)
+    ]
 
 
 def _swallowed(sizes: DoseSizes, titration: Titration, dose: np.ndarray) -> list[float]:

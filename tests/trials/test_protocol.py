@@ -367,6 +367,14 @@ def test_titration_waits_for_the_first_dose():
     assert "comes before the first dose, on day 10; found 4; allowed: from 10" in said
 
 
+def test_blocks_that_are_left_out_are_told_as_such_where_they_do_not_fit():
+    three = "arms.other={label: Other, start: [gage2008_clinical]}"
+    randomised = "trial.randomisation={method: permuted_blocks, strata: {centre: true}}"
+    (said,) = problems(three, randomised, "sensitivity={}")
+    assert "multiples of 3 (the sum of the allocation ratio); found [4], which they are" in said
+    assert said.endswith("write for example block_sizes: [6]")
+
+
 def test_there_is_nothing_to_adjust_for_without_strata():
     found = problems("trial.randomisation.strata={}")
     assert all(

@@ -49,3 +49,12 @@ def test_doses_that_are_rounded_to_none_are_told():
 def test_a_limit_that_sets_most_doses_is_told():
     (note,) = (note for note in notes_of(*FIXED, "drug.highest=1 mg") if "clinically" in note)
     assert note.endswith("drug.highest, which is of one dose, sets that of 100 % of candidates")
+
+
+def test_a_revision_that_may_stop_the_drug_for_good_is_told():
+    stops = "formulas={stops: {expression: 0 if inr > 3 else dose}}"
+    revised = "arms.clinically_guided.revision={days: [4], formulas: [stops]}"
+    (note,) = notes_of(stops, revised)
+    assert note.startswith("arms.clinically_guided.revision: stops may give 0")
+    assert notes_of(stops, revised, "arms.clinically_guided.titration=null") == []
+    assert notes_of("formulas={stops: {expression: dose * 2.5 / inr}}", revised) == []
