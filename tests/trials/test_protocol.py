@@ -367,6 +367,12 @@ def test_titration_waits_for_the_first_dose():
     assert "comes before the first dose, on day 10; found 4; allowed: from 10" in said
 
 
+def test_a_level_that_is_left_out_is_not_blamed_for_what_else_is_wrong():
+    """Its default looks at the margins, and so at nothing where anything is wrong."""
+    (said,) = problems("analyses.other={endpoint: ttr, estimator: mean, contrast: [a, b]}")
+    assert "analyses.other.estimator" in said
+
+
 def test_blocks_that_are_left_out_are_told_as_such_where_they_do_not_fit():
     three = "arms.other={label: Other, start: [gage2008_clinical]}"
     randomised = "trial.randomisation={method: permuted_blocks, strata: {centre: true}}"
