@@ -16,10 +16,8 @@ from insilico.config.problems import override_label
 from trials.building import build
 from trials.config import SensitivitySpec, TrialConfig
 from trials.dosing import Formula
-from trials.eligible import eligibility_notes
-from trials.late import late_notes
+from trials.notes import notes_of
 from trials.protocol import Protocol
-from trials.rounding import rounding_notes
 from trials.size import sizes, total
 
 _NO_CHANGE = frozenset(
@@ -54,12 +52,7 @@ class Study:
     @property
     def notes(self) -> list[str]:
         """What is worth knowing of a config that is no mistake in it."""
-        values, cohort = self._samples(), self.protocol.cohort
-        return [
-            *eligibility_notes(cohort, self.config.cohort.covariates.marginals, values),
-            *late_notes(self.protocol),
-            *rounding_notes(self.protocol, values),
-        ]
+        return notes_of(self.config, self.protocol, self._samples())
 
     @property
     def estimate_files(self) -> dict[str, FilePath]:
