@@ -77,7 +77,8 @@ class CovariatesSpec(Spec):
         "the posterior was fitted to, or what is stated alone",
     )
     marginals: MarginalsSpec = Field(
-        default_factory=MarginalsSpec, description="margins of this trial's candidates"
+        default_factory=MarginalsSpec,
+        description="margins of this trial's candidates, before eligibility",
     )
     stated: dict[str, StatedSpec] = Field(
         default_factory=dict, description="covariates that the source does not have"
@@ -179,8 +180,10 @@ class Cohort:
         elif spec.population is not None:
             with faults.at("population"):
                 population = populations.get(spec.population)
-        with faults.at("covariates", "source"):
-            source = _source(spec.covariates.source, observed)
+        # Whose covariates a posterior has is not known where it could not be read.
+        if spec.covariates.source or spec.posterior is None or population is not None:
+            with faults.at("covariates", "source"):
+                source = _source(spec.covariates.source, observed)
         if source is not None:
             with faults.at("covariates", "marginals"):
                 marginals = _margins(source, spec.covariates.marginals)

@@ -47,9 +47,11 @@ class _Builder(Scheduling):
         measured = self.visits(model)
         known_at_visit = visit_names(model, measured) if model else {}
         self.covariate_names(vocabulary, known_at_visit)
-        formulas = self.formulas({**vocabulary, **known_at_visit}, known=bool(vocabulary))
+        # Without a model nothing can be said of what is known at a visit.
+        at_visit = {**vocabulary, **known_at_visit} if vocabulary and model else {}
+        formulas = self.formulas(at_visit)
         quantities, vocabulary = self.quantities(formulas, vocabulary, known_at_visit)
-        at_visit = {**vocabulary, **known_at_visit}
+        at_visit = {**vocabulary, **known_at_visit} if at_visit else {}
         titrations = self.titrations(measured)
         arms = tuple(
             self.arm(name, spec, model, formulas, titrations, vocabulary, at_visit)
@@ -237,7 +239,7 @@ class _Builder(Scheduling):
             self.early(place, formula.expression)
             self.days_back(place, formula)
             absent = [name for name in formula.expression.names if name not in at_visit]
-            if vocabulary and absent:
+            if at_visit and absent:
                 self.absent(place, formula, absent)
         return days, revision
 
@@ -246,13 +248,18 @@ class _Builder(Scheduling):
     ) -> int:
         """The first day on which the dose is titrated.
 
-        What is measured on the first day, before any dose, says nothing of the dose; and a dose of
-        loading is none to adjust.
+        What is measured on the day of the first dose, or before, says nothing of the dose; and a
+        dose of loading is none to adjust.
         """
         place, stated = (*path, "titration_from_day"), spec.titration_from_day
+        first = self.config.drug.first_day
         if stated is None:
-            return max(1, last_loading, *revised) + 1
-        if stated <= last_loading:
+            return max(first, last_loading, *revised) + 1
+        if stated < first:
+            self.note(
+                place, f"comes before the first dose, on day {first}", allowed=f"from {first}"
+            )
+        elif stated <= last_loading:
             message = f"comes while loading goes on, until day {last_loading}"
             self.note(place, message, allowed=f"from {last_loading + 1}")
         elif stated > self.last_day:

@@ -9,6 +9,9 @@ from typing import Any
 from insilico.config import Document, Expression, Name, Path, Problem
 from trials.config import TrialConfig
 
+AXES = ("population", "trial", "period", "arm", "subject", "visit")
+"""Axes of the results, which nothing that they hold may have the name of."""
+
 
 class Checks:
     """A config under examination; `problems` holds what was found so far."""
@@ -35,6 +38,12 @@ class Checks:
             return True
         self.problems.append(self.document.unknown(tuple(path), name, choices, what, section))
         return False
+
+    def free(self, path: Sequence[str | int], name: str, taken: Sequence[str]) -> None:
+        """Note a `name`, the key at `path`, that something else in the results has."""
+        if name in (*AXES, *taken):
+            message = "has the name of something else in the results"
+            self.note(path, message, key=True, hint="choose another name")
 
     def expression(
         self,

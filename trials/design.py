@@ -24,6 +24,12 @@ from trials.margins import check_margins
 DOSE_RECORDS = ("daily_dose", "weekly_dose")
 """What endpoints may be of, beside the measured outputs."""
 
+PARTS = ("valid", "event")
+"""What results hold of an endpoint beside its value, as of `ttr` in `ttr_valid`."""
+
+OF_A_SOLVE = ("status", "solved", "steps")
+"""What results hold of a subject under an arm beside its endpoints."""
+
 
 def check_design(checks: Checks, vocabulary: Mapping[str, Name], measured: Sequence[str]) -> None:
     """Note what is wrong with everything that happens after a patient's treatment.
@@ -66,8 +72,12 @@ def _randomisation(checks: Checks, vocabulary: Mapping[str, Name]) -> None:
     sizes = spec.block_sizes if spec.method == "permuted_blocks" else ()
     ratio = allocation_of(config)
     if set(allocation) == set(arms) and len(ratio) > 1:
+        default = "" if "block_sizes" in spec.model_fields_set else ", which they are if left out"
         for message in check_allocation(ratio, sizes):
-            checks.note((*path, "block_sizes"), message, found="")
+            checks.note(
+                (*path, "block_sizes"), message + default, found="",
+                hint=f"write for example block_sizes: [{2 * sum(ratio)}]",
+            )  # fmt: skip
     for name, expression in spec.strata.by.items():
         if vocabulary:
             checks.expression((*path, "strata", "by", name), expression, vocabulary, "condition")
@@ -76,6 +86,8 @@ def _randomisation(checks: Checks, vocabulary: Mapping[str, Name]) -> None:
 def _endpoints(checks: Checks, measured: Sequence[str]) -> None:
     for name, spec in checks.config.endpoints.items():
         path = ("endpoints", name)
+        parts = [f"{other}_{part}" for other in checks.config.endpoints for part in PARTS]
+        checks.free(path, name, (*OF_A_SOLVE, *parts))
         course = isinstance(spec, CourseSpec)
         known = [*measured] if course else [*measured, *DOSE_RECORDS]
         checks.known((*path, "of"), spec.of, known, "measured output")
@@ -167,6 +179,14 @@ def _estimator(
             f"is not available for {spec.estimator}{' in a crossover' if crossover else ''}",
             hint=f"leave it out: {within}",
         )
+    elif spec.adjust == "strata":
+        strata = checks.config.trial.randomisation.strata
+        if not strata.centre and not strata.by:
+            checks.note(
+                (*path, "adjust"),
+                "has nothing to adjust for: randomisation is not stratified",
+                hint="state trial.randomisation.strata, or leave it out",
+            )
 
 
 def _within_subjects(checks: Checks, path: Sequence[str], spec: AnalysisSpec) -> None:

@@ -18,6 +18,10 @@ from insilico import devices as _devices  # noqa: F401  (float64)
 
 Number = float | Float[Array, "..."]
 
+HALF_A_MINUTE = 0.5 / 1440
+"""In days. No two visits are closer than a minute, and stored times are good to a second: what is
+left of an interval where a window's edge meets a visit is no time."""
+
 
 class Endpoint(NamedTuple):
     """One number a subject."""
@@ -86,7 +90,8 @@ def time_in_range(
     - `start`, `end`: the window (d).
     - `longest_gap`: two visits further apart than this (d) are not interpolated between.
 
-    Not valid with fewer than two values or no interpolated time within the window.
+    Not valid with fewer than two values or no interpolated time within the window, of which half a
+    minute of an interval is none.
     """
     before = previous_used(used)
     linked = used & (before >= 0)
@@ -100,7 +105,7 @@ def time_in_range(
 
     from_time = jnp.maximum(time0, _column(start))
     to_time = jnp.minimum(time, _column(end))
-    linked &= to_time > from_time
+    linked &= to_time - from_time > HALF_A_MINUTE
     slope = (value - value0) / jnp.where(linked, gap, 1.0)
     # Each end from its nearer visit, so that an unclipped end keeps its measured value to the bit.
     at_from = value0 + slope * (from_time - time0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import jax.numpy as jnp
@@ -26,6 +27,9 @@ from trials.endpoints import (
     visits_at_or_above,
 )
 
+ROUNDED = 1e-4
+"""Days by which times may be off that are stored in single precision, and more."""
+
 
 def endpoints_of(
     config: TrialConfig, time: Array, attended: Array, values: Mapping[str, Array]
@@ -42,12 +46,14 @@ def endpoints_of(
         if isinstance(spec, CourseSpec):
             result[name] = _of_course(config, spec, time, attended, value)._asdict()
             continue
-        window = _window(config, spec)
+        start, end = _window(config, spec)
+        # Visits are found in it by times that are stored in single precision.
+        window = {"start": start - ROUNDED, "end": end + ROUNDED}
         match spec.kind:
             case "time_in_range":
                 found = time_in_range(
                     time, attended, value, low=spec.low, high=spec.high,
-                    longest_gap=spec.longest_gap, **window,
+                    start=start, end=end, longest_gap=spec.longest_gap,
                 )  # fmt: skip
                 result[name] = {"value": found.within, "valid": found.valid}
             case "time_to_range":
@@ -73,8 +79,8 @@ def endpoints_of(
     return result
 
 
-def _window(config: TrialConfig, spec: EndpointSpec) -> dict[str, float]:
-    """A window that is stated in days: it opens and closes at the hour of the visits.
+def _window(config: TrialConfig, spec: EndpointSpec) -> tuple[float, float]:
+    """A window that is stated in days: when it opens and closes, at the hour of the visits.
 
     Where visits are at times, it opens with its first day after the first dose and closes with
     its last.
@@ -84,10 +90,7 @@ def _window(config: TrialConfig, spec: EndpointSpec) -> dict[str, float]:
     if config.visits.times is not None:
         closes = config.drug.first_dose / 24.0
         opens = closes - 1.0
-    return {
-        "start": first + opens - 1e-4,
-        "end": jnp.inf if last is None else last + closes + 1e-4,
-    }
+    return first + opens, math.inf if last is None else last + closes
 
 
 def _of_course(

@@ -15,6 +15,9 @@ from trials.dosing import Formula, LateKnowledge, library
 UNKNOWN = "unknown"
 """Category of a covariate that is not known yet."""
 
+OF_A_SUBJECT = ("attempts",)
+"""What results hold of a subject beside covariates and quantities, and parameters with a prefix."""
+
 
 class Naming(Checks):
     """Problems of a config's names, noted as they are found; see `trials.building`."""
@@ -60,7 +63,9 @@ class Naming(Checks):
         return vocabulary, LateKnowledge(codes)
 
     def covariate_names(self, vocabulary: Mapping[str, Name], at_visit: Mapping[str, Name]) -> None:
-        """Note a covariate whose name an expression would take for something else."""
+        """Note a covariate whose name an expression, or the results, take for something else."""
+        for name in self.config.cohort.covariates.stated:
+            self.kept(("cohort", "covariates", "stated", name), name)
         for name in vocabulary:
             if name in at_visit or name == "maintenance":
                 stated = ("cohort", "covariates", "stated", name)
@@ -75,12 +80,18 @@ class Naming(Checks):
                     key=here,
                 )
 
-    def formulas(self, at_visit: Mapping[str, Name], *, known: bool) -> dict[str, Formula]:
-        """The published formulas and the config's own; `known` says whether names can be told."""
+    def kept(self, path: Sequence[str | int], name: str) -> None:
+        """Note a covariate or quantity that has the name of something else kept of a subject."""
+        parameters = (name,) if name.startswith("parameter_") else ()
+        self.free(path, name, (*OF_A_SUBJECT, *parameters))
+
+    def formulas(self, at_visit: Mapping[str, Name]) -> dict[str, Formula]:
+        """The published formulas and the config's own; `at_visit` is empty where names of a visit
+        cannot be told."""
         found = dict(library())
         for name, spec in self.config.formulas.items():
             before = len(self.problems)
-            if known:
+            if at_visit:
                 self.expression(
                     ("formulas", name, "expression"), spec.expression, at_visit, "number", "visit"
                 )
@@ -127,6 +138,8 @@ class Naming(Checks):
                 self.note(path, "has the name of a covariate", key=True)
             elif name in at_visit or name == "maintenance":
                 self.note(path, "has the name of what is known at a visit or of a dose", key=True)
+            else:
+                self.kept(path, name)
             if (spec.expression is None) == (spec.formula is None):
                 self.note(path, "needs one of `expression` and `formula`", key=True)
             elif spec.expression is not None:
@@ -170,7 +183,7 @@ class Naming(Checks):
         at_visit: Mapping[str, Name],
     ) -> None:
         """Note a formula that reads what is not known before the first dose."""
-        if not vocabulary:
+        if not (vocabulary and at_visit):
             return
         missing = [name for name in formula.expression.names if name not in vocabulary]
         unmeasured = [name for name in missing if name in at_visit]

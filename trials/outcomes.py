@@ -311,10 +311,7 @@ def _starting_doses(
     for number, expression in arm.loading.items():
         loaded = jnp.asarray(expression.evaluate(known, protocol.vocabulary), float)
         dose = jnp.where(day == number, loaded, dose)
-    dose = jnp.broadcast_to(dose, (protocol.days, *subjects))
-    # A loading dose of 0 omits the day's, as a factor of 0 on the next dose does.
-    omitted = jnp.isin(day, jnp.array([*arm.loading, 0])) & (dose == 0.0)
-    return jnp.where(omitted, 0.0, protocol.sizes.fit(dose))
+    return protocol.sizes.fit(jnp.broadcast_to(dose, (protocol.days, *subjects)))
 
 
 def _treat(

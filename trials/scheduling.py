@@ -6,8 +6,6 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from cohorts import Cohort
 from insilico.model import Model
 from insilico.occasions import PREFIX
@@ -143,11 +141,27 @@ class Scheduling(Naming):
         return drug.last_day - (drug.last_day - drug.first_day) % drug.every
 
     def shortest_recheck(self, titrations: Mapping[str, Titration]) -> float:
+        """Fewest days between two visits of a patient, over all courses that there may be.
+
+        That may be fewer than any table or schedule states: a scheduled visit follows the day after
+        a recheck.
+        """
+        scheduled, until = sorted(self.config.visits.days or [1]), self.last_day
         used = {spec.titration for spec in self.config.arms.values()}
-        waits = [table.shortest_recheck for name, table in titrations.items() if name in used]
-        gaps = np.diff(self.config.visits.days or [])
-        between = [float(gap) for gap in gaps if gap > 0]
-        return min([*waits, *between, self.config.visits.retry_after, float(self.last_day)])
+        waits = {max(1, int(self.config.visits.retry_after))}
+        for name, table in titrations.items():
+            if name in used:
+                waits |= {max(1, int(band.recheck)) for band in table.bands if band.recheck}
+        shortest, seen, pending = until, {scheduled[0]}, [scheduled[0]]
+        while pending:
+            day = pending.pop()
+            planned = next((other for other in scheduled if other > day), until + 1)
+            following = {min(planned, day + wait) for wait in (*waits, until)}
+            following = {other for other in following if other <= until}
+            shortest = min([shortest, *(other - day for other in following)])
+            pending += following - seen
+            seen |= following
+        return float(max(1, shortest))
 
     def doses(self) -> None:
         """Which doses there are and when they may be given."""
@@ -239,10 +253,9 @@ class Scheduling(Naming):
             actions = [each for each in (*changes, *doses) if each.time <= visits.clock[-1]]
             return schedule(model, actions, visits_at=visits.clock)
         until = visits.time(self.last_day)
-        # A rule may ask for a visit a day: a recheck counts from the visit before.
         return schedule(
             model,
             [each for each in (*changes, *doses) if each.time <= until],
             visits_until=until,
-            shortest_recheck=max(1.0, math.floor(min(recheck, self.last_day))) * HOURS_A_DAY,
+            shortest_recheck=recheck * HOURS_A_DAY,
         )

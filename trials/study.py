@@ -16,6 +16,7 @@ from insilico.config.problems import override_label
 from trials.building import build
 from trials.config import SensitivitySpec, TrialConfig
 from trials.dosing import Formula
+from trials.notes import notes_of
 from trials.protocol import Protocol
 from trials.size import sizes, total
 
@@ -47,6 +48,11 @@ class Study:
             len(protocol.dosing_times),
         )  # fmt: skip
         return total(self.config, shape)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is worth knowing of a config that is no mistake in it."""
+        return notes_of(self.config, self.protocol, self._samples())
 
     @property
     def estimate_files(self) -> dict[str, FilePath]:
@@ -217,12 +223,22 @@ class Study:
         samples: dict[str, np.ndarray] = {"maintenance": 0.5 + index % 40 / 2.0}
         for name in self.protocol.rule_vocabulary:
             if name in self.protocol.measured:
-                samples[name] = np.round(0.1 * (index * 7 % 200), 1)
+                # What begins above 0 without a drug, like an INR, is never measured as 0.
+                least = 1 if self._begins_above_zero(name) else 0
+                samples[name] = np.round(0.1 * np.maximum(index * 7 % 200, least), 1)
             elif name == "day":
                 samples[name] = 1.0 + index % self.protocol.days
             elif name == "dose" or name.startswith("dose_"):
                 samples[name] = (index * (3 + len(name)) % 41) / 2.0
         return samples
+
+    def _begins_above_zero(self, output: str) -> bool:
+        """Whether an output of the model's typical patient is above 0 before any dose."""
+        model = self.protocol.model
+        if model.typical is None:
+            return False
+        outputs = model.outputs(0.0, model.initial(model.typical), model.typical)
+        return bool(getattr(outputs, output) > 0)
 
     def changed(self, changes: Sequence[str]) -> Study:
         """The study with `key=value` changes applied on top of its own. Raises `ConfigError`."""

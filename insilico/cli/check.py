@@ -2,7 +2,7 @@
 
 import typer
 
-from insilico.cli._errors import reported
+from insilico.cli._errors import reported, say
 from insilico.cli._options import Config, Debug, Overrides
 
 
@@ -50,3 +50,5 @@ def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> 
             f"{counted(trial.subjects, 'subject')} under {counted(arms, 'arm')}{periods}; "
             f"takes {shown(study.bytes)} of memory or more"
         )
+        for note in study.notes:
+            say(f"note: {note}")

@@ -76,6 +76,8 @@ def _run(
     study = prepare(config, changes)
     stages("check", 1, 1)
     _warn_of_memory(study.bytes)
+    for note in study.notes:
+        say(f"note: {note}")
     tell_abandoned(out, config.stem)
     # Only now, because starting JAX takes a while: a mistake in the config is told before.
     prepare_devices(cache=cache)

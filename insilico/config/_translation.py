@@ -49,7 +49,12 @@ def translated(
 ) -> Translated:
     """The problems that a validation error of the values at `path` stands for."""
     translation = _Translation(document)
-    errors = [(found["loc"], dict(found)) for found in error.errors(include_url=False)]
+    errors = [
+        (found["loc"], dict(found))
+        for found in error.errors(include_url=False)
+        # A field that is left out, and whose default looks at one that is wrong, is not to blame.
+        if found["type"] != "default_factory_not_called"
+    ]
     translation.of(Slot.of(spec), errors, path)
     return Translated(
         translation.problems, translation.paths, translation.meant, translation.guesses

@@ -18,6 +18,7 @@ from insilico.config.problems import SpecError, did_you_mean, nearest, shown
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _UNIT = r"(?:[A-Za-zµμΩ°]+|%)(?:(?:\^|\*\*)-?\d\.5|(?:\^|\*\*)?-?[1-9]|[²³])?"
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
 _QUANTITY = re.compile(rf"({_NUMBER})\s*((?:1\s*/\s*)?{_UNIT}(?:\s*[*/·]\s*{_UNIT})*)?")
 _LONGEST = 80
 _LONGEST_NUMBER = 40
@@ -176,6 +177,10 @@ def to_unit(text: str, unit: str) -> float:
     match = _QUANTITY.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if match is None or len(match[1]) > _LONGEST_NUMBER:
         wanted = kind_of(unit) if _is_stated(unit) else "a number"
+        clock = _CLOCK.fullmatch(text.strip())
+        if clock is not None and wanted == "a time":
+            hours = int(clock[1]) + int(clock[2]) / 60
+            raise SpecError(f"must be {wanted}", hint=f"write {hours:.4g} h for {clock[0]}")
         raise SpecError(f"must be {wanted}", hint=f"write for example {_example(1, unit)}")
     number, found = match[1], match[2]
     if found is None and _is_stated(unit):

@@ -24,6 +24,11 @@ BAND = "rgba(0, 158, 115, 0.12)"
 
 FONT = "'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 
+MOST_LINES = 4
+"""Lines of a label beside a figure; tables hold all of it."""
+LINE_HEIGHT = 16
+"""Pixels of one such line."""
+
 
 def safe(text: str) -> str:
     """A label for a figure: plotly would read markup in it."""
@@ -31,8 +36,19 @@ def safe(text: str) -> str:
 
 
 def wrapped(text: str, width: int = 26) -> str:
-    """A label broken into lines."""
-    return "<br>".join(safe(line) for line in textwrap.wrap(text, width)) or safe(text)
+    """A label broken into lines, of which there are `MOST_LINES`; what is longer is cut."""
+    lines = textwrap.wrap(text, width, max_lines=MOST_LINES, placeholder=" …")
+    return "<br>".join(safe(line) for line in lines) or safe(text)
+
+
+def height_of(labels: Sequence[str]) -> int:
+    """Pixels that the highest of some `wrapped` labels takes, with a little room around it."""
+    return 8 + LINE_HEIGHT * max((label.count("<br>") + 1 for label in labels), default=1)
+
+
+def cut(text: str, most: int) -> str:
+    """A label for a figure of that many characters at most."""
+    return safe(text if len(text) <= most else f"{text[: most - 1].rstrip()}…")
 
 
 def translucent(colour: str, opacity: float) -> str:
@@ -116,10 +132,15 @@ def numbered(name: str, index: int) -> str:
     return name if index == 0 else f"{name}{index + 1}"
 
 
-def title(text: str, x: float, y: float, colour: str = INK, *, markup: bool = False) -> dict:
-    """A panel's title above its upper left corner, in shares of the plotting area."""
+def title(
+    text: str, x: float, y: float, colour: str = INK, *, markup: bool = False, most: int = 76
+) -> dict:
+    """A panel's title above its upper left corner, in shares of the plotting area.
+
+    It is cut to `most` characters unless it is `markup`.
+    """
     return {
-        "text": text if markup else f"<b>{safe(text)}</b>",
+        "text": text if markup else f"<b>{cut(text, most)}</b>",
         "x": x,
         "y": y,
         "xref": "paper",

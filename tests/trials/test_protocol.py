@@ -358,9 +358,53 @@ def test_a_method_without_a_rule_for_the_model_s_equations_is_told(monkeypatch):
     assert read(COAG, ["solver.method=auto"]).protocol.model is changed
 
 
+def test_titration_waits_for_the_first_dose():
+    """Before it a value says nothing of the dose, and changes of it would be of none taken."""
+    changes = ["drug.first_day=10", "visits.days=[1, 4, 7, 10, 14, 21, 28]"]
+    changes += [f"arms.{arm}.revision=null" for arm in ("genotype_guided", "clinically_guided")]
+    assert [arm.rule.titration_from for arm in read(COAG, changes).protocol.arms] == [11, 11]
+    (said,) = problems(*changes, "arms.genotype_guided.titration_from_day=4", "sensitivity={}")
+    assert "comes before the first dose, on day 10; found 4; allowed: from 10" in said
+
+
+def test_a_level_that_is_left_out_is_not_blamed_for_what_else_is_wrong():
+    """Its default looks at the margins, and so at nothing where anything is wrong."""
+    (said,) = problems("analyses.other={endpoint: ttr, estimator: mean, contrast: [a, b]}")
+    assert "analyses.other.estimator" in said
+
+
+def test_blocks_that_are_left_out_are_told_as_such_where_they_do_not_fit():
+    three = "arms.other={label: Other, start: [gage2008_clinical]}"
+    randomised = "trial.randomisation={method: permuted_blocks, strata: {centre: true}}"
+    (said,) = problems(three, randomised, "sensitivity={}")
+    assert "multiples of 3 (the sum of the allocation ratio); found [4], which they are" in said
+    assert said.endswith("write for example block_sizes: [6]")
+
+
+def test_there_is_nothing_to_adjust_for_without_strata():
+    found = problems("trial.randomisation.strata={}")
+    assert all(
+        "has nothing to adjust for: randomisation is not stratified" in said for said in found
+    )
+    assert "analyses.primary.adjust" in found[0]
+
+
 def test_visits_have_no_more_room_than_there_are_slots():
     asked = read(COAG, ["visits.most=100000000", "sensitivity={}"]).protocol
     assert asked.most_visits == sum(asked.pattern.slots)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model=warfarin_hamburg2010", "there is no model"),
+        ("cohort={posterior: runs/none, eligibility: [weight > 50]}", "there is no such folder"),
+    ],
+)
+def test_what_is_missing_is_told_and_not_blamed_on_the_names_that_it_has(override, said):
+    """Which of a formula's names are wrong cannot be told without what would have them."""
+    (found,) = problems(override, "sensitivity={}")
+    assert said in found
 
 
 def test_a_misspelt_covariate_in_a_criterion_hides_no_other_mistake():
@@ -509,6 +553,41 @@ HAZARD = (
 def test_published_numbers_can_be_what_they_say(override, said):
     (found,) = problems(HAZARD, f"published.{override}")
     assert said in found
+
+
+def test_a_dose_may_be_divided_by_what_is_never_0_and_by_nothing_else():
+    """No INR is 0; a concentration is, before the first dose."""
+    measured = "visits.measure=[inr, concentration]"
+    by_inr = "formulas={odd: {expression: dose * 2.5 / inr, unit: mg/d}}"
+    assert read(COAG, [measured, by_inr, "sensitivity={}"]).config.formulas["odd"].unit == "mg/d"
+    (found,) = problems(measured, by_inr.replace("inr", "concentration"))
+    assert "divides by zero for some subjects: concentration is 0" in found
+
+
+@pytest.mark.parametrize(
+    ("override", "field"),
+    [
+        ("endpoints.status={kind: last, of: inr}", "endpoints.status"),
+        ("endpoints.ttr_valid={kind: last, of: inr}", "endpoints.ttr_valid"),
+        ("endpoints.arm={kind: last, of: inr}", "endpoints.arm"),
+        ("quantities.subject={expression: age}", "quantities.subject"),
+        ("quantities.attempts={expression: age}", "quantities.attempts"),
+        ("cohort.covariates.stated.trial={value: 1}", "cohort.covariates.stated.trial"),
+        ("quantities.parameter_volume={expression: age}", "quantities.parameter_volume"),
+    ],
+)
+def test_names_that_the_results_have_already_are_taken(override, field):
+    (found,) = problems(override)
+    assert f"{field}: has the name of something else in the results" in found
+
+
+def test_a_scheduled_visit_may_follow_the_day_after_a_recheck():
+    """Of rechecks after 2 days and 3 days for a missed visit, every day may become a visit's."""
+    changes = ["drug.every=2 d", "visits.retry_after=3 d", "visits.days=[1, 4, 7, 28]"]
+    changes += [f"arms.{arm}.revision=null" for arm in ("genotype_guided", "clinically_guided")]
+    assert sum(read(COAG, changes).protocol.pattern.slots) >= 28
+    rare = "titrations.by_inr.bands=[{below: 2, change: 10 %, recheck: 6 d}, {change: 0 %}]"
+    assert sum(read(COAG, [*changes, rare]).protocol.pattern.slots) < 28
 
 
 def test_there_is_room_for_as_many_visits_as_the_rules_allow():

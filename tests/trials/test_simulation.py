@@ -5,12 +5,15 @@ import subprocess
 import sys
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import trials
+from trials import design
 from trials.evaluation import endpoints_of
 from trials.failures import failed_solves
+from trials.naming import OF_A_SUBJECT
 from trials.outcomes import Treated
 from trials.simulation import Patients, _with_visits, same_treatment
 
@@ -21,6 +24,17 @@ def test_axes_are_the_field_s_in_their_order(coag_tree):
     assert coag_tree["subjects"]["age"].dims == ("population", "trial", "subject")
     assert coag_tree["estimates"]["estimate"].dims == ("population", "trial", "analysis")
     assert not coag_tree.to_dataset().coords
+
+
+def test_what_is_kept_beside_endpoints_and_covariates_is_known_to_checks(coag_study, coag_tree):
+    """Which names a config cannot give to something of its own."""
+    own = coag_study.config.endpoints
+    beside = {str(name) for name in coag_tree["endpoints"].data_vars} - set(own)
+    parts = {f"{name}_{part}" for name in own for part in design.PARTS}
+    assert beside - parts == set(design.OF_A_SOLVE)
+    own = set(coag_study.protocol.vocabulary)
+    beside = {str(name) for name in coag_tree["subjects"].data_vars} - own
+    assert {name for name in beside if not name.startswith("parameter_")} == set(OF_A_SUBJECT)
 
 
 def test_outcomes_are_stored_in_single_precision(coag_tree):
@@ -93,6 +107,15 @@ def test_the_unadjusted_means_are_those_of_the_randomised_arms(coag_tree):
             coag_tree["estimates"]["mean"].sel(analysis="primary").isel(population=0, arm=number)
         )
         np.testing.assert_allclose(found.values, mean, rtol=1e-12)
+
+
+def test_who_is_last_seen_when_the_window_opens_has_no_time_in_it(coag_study):
+    """Days 1 and 4, of days 4 to 28: and not a few seconds that are all in range."""
+    time = jnp.array([0.375, 3.375, 0.0], jnp.float32)
+    measured = {"inr_measured": jnp.array([1.0, 2.5, 0.0]), "daily_dose": jnp.full(3, 5.0)}
+    found = endpoints_of(coag_study.config, time, jnp.array([True, True, False]), measured)
+    assert not found["ttr"]["valid"] and np.isnan(found["ttr"]["value"])
+    assert found["inr_above_4"]["valid"] and found["first_therapeutic_inr"]["event"]
 
 
 def test_rosendaal_by_hand_for_one_subject(coag_tree):

@@ -39,7 +39,8 @@ class RandomisationSpec(Spec):
         default=None, description="Relative size of each arm; equal where left out"
     )
     block_sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] = Field(
-        default=[4], description="One block size, or several drawn at random"
+        default=[4],
+        description="One block size, or several drawn at random: multiples of the ratio's sum",
     )
     strata: StrataSpec = StrataSpec()
 

@@ -43,12 +43,21 @@ class DrugSpec(Spec):
     last_day: Day | None = Field(
         default=None, description="Last day of dosing; the trial's end if left out"
     )
-    rounding: DosePerDay | None = Field(default=None, description="Each dose is a multiple of this")
-    weekly_rounding: DosePerDay | None = Field(
-        default=None, description="The dose of a week is a multiple of this"
+    rounding: DosePerDay | None = Field(
+        default=None,
+        description="Each dose is the nearest multiple of this; halfway between two, the even one",
     )
-    lowest: DosePerDay | None = None
-    highest: DosePerDay | None = None
+    weekly_rounding: DosePerDay | None = Field(
+        default=None, description="The dose of a week is the nearest multiple of this"
+    )
+    lowest: DosePerDay | None = Field(
+        default=None,
+        description="Smallest dose; a smaller one is raised to it, but a dose of 0 is none and "
+        "stays 0",
+    )
+    highest: DosePerDay | None = Field(
+        default=None, description="Largest dose; a larger one is lowered to it"
+    )
     adherence: AdherenceSpec | None = None
 
     @property
@@ -176,7 +185,7 @@ class ArmSpec(Spec):
     and `parameters` say how, against the patient's own.
     """
 
-    label: str
+    label: Annotated[str, Field(min_length=1)]
     start: Annotated[list[str], Field(min_length=1)] = Field(
         description="Formulas for the first dose: the first whose covariates are known"
     )
@@ -188,8 +197,8 @@ class ArmSpec(Spec):
     titration_from_day: Day | None = Field(
         default=None,
         description=(
-            "First day of titration; if left out, the day after the last revision and the last "
-            "loading dose, day 2 at the earliest"
+            "First day of titration; if left out, the day after the first dose, the last loading "
+            "dose and the last revision"
         ),
     )
     bioavailability: Factor = Field(

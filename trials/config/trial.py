@@ -67,7 +67,7 @@ class TrialSolverSpec(SolverSpec):
 class TrialConfig(Spec):
     """A whole trial."""
 
-    title: str
+    title: Annotated[str, Field(min_length=1)]
     description: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     model: str

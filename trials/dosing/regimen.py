@@ -15,6 +15,9 @@ HOURS_A_DAY = 24.0
 MINUTE = 1 / 60
 """In hours. Random draws are addressed by whole minutes: no two visits are closer."""
 
+FINENESS = 2.0**13
+"""In how many parts a multiple of a dose is cut to see which one is nearest."""
+
 LAGS = 4
 """Doses of this many days back are at a revision formula's hand, as `dose_1` to `dose_4`."""
 
@@ -137,13 +140,21 @@ class DoseSizes:
     """Days from one dose to the next."""
 
     def fit(self, dose: Value) -> Value:
-        """The nearest dose that exists, 0 at the least."""
+        """The nearest dose that exists, 0 at the least; halfway between two, the even multiple.
+
+        A dose of 0 stays 0, whatever the lowest is: it is none, as of a placebo.
+        """
         lowest, highest = self.limits
         step = self.step
+        fitted = dose
         if step is not None:
-            dose = nearest(dose / step) * step
-        dose = maximum(dose, lowest)
-        return dose if highest is None else minimum(dose, highest)
+            # Halfway is halfway whatever floating point made of it: 1.5 times 23 mg a week.
+            multiples = nearest(dose / step * FINENESS) / FINENESS
+            fitted = nearest(multiples) * step
+        fitted = maximum(fitted, lowest)
+        if highest is not None:
+            fitted = minimum(fitted, highest)
+        return where(dose == 0.0, 0.0, fitted)
 
     @property
     def step(self) -> float | None:

@@ -105,7 +105,7 @@ class DosingRule:
         day = day_of(time)
         base = self._dose(memory, day, subject)
         special = (memory.next_dose != 1.0) | (memory.hold > 0)
-        changed = self.sizes.fit(base * memory.next_dose) * (memory.next_dose > 0)
+        changed = self.sizes.fit(base * memory.next_dose)
         ordered = jnp.where(special, changed * (1.0 - memory.hold), base)
         memory = memory._replace(
             next_dose=jnp.ones_like(ordered), recent=(ordered, *memory.recent[:-1])

@@ -37,12 +37,6 @@ class Titration:
     def from_spec(cls, spec: TitrationSpec) -> Titration:
         return cls(spec.of, tuple(spec.bands))
 
-    @property
-    def shortest_recheck(self) -> float:
-        """Shortest recheck interval of the table (d); infinite where no band has one."""
-        waits = [band.recheck for band in self.bands if band.recheck is not None]
-        return min(waits, default=math.inf)
-
     def adjust(self, value: Any, previous_band: Any) -> Adjustment:
         """The adjustment for a measured `value`, where the visit before was in `previous_band`.
 

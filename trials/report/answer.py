@@ -110,6 +110,7 @@ def warnings(view: View) -> list[str]:
             text = f"{_failed_run(view)} {text} These true effects should not be used."
         found.append(text)
     found += never_analysed(view)
+    found += [f"Worth knowing: {note}." for note in view.study.notes]
     for analysis in view.analyses:
         missing = int((~analysis.usable).sum())
         if analysis.available and missing:

@@ -195,13 +195,14 @@ def _spec(
                     "hovertemplate": "%{x:.3g}<extra>%{fullData.name}</extra>",
                 }
             )
-    height = 110 + len(rows) * max(58, 26 * len(shown))
+    names = [plotting.wrapped(name) for name, _ in rows]
+    height = 110 + len(rows) * max(58, 26 * len(shown), plotting.height_of(names))
     return {
         "data": traces,
         "layout": plotting.layout(
             height,
             xaxis=plotting.axis(plotting.safe(label)),
-            yaxis=_labels([name for name, _ in rows]),
+            yaxis=_labels(names),
             showlegend=True,
             margin={"l": 20, "r": 16, "t": 46, "b": 50},
         ),
@@ -209,10 +210,10 @@ def _spec(
 
 
 def _labels(names: list[str]) -> dict[str, Any]:
-    """A vertical axis with a name a row, the first on top."""
+    """A vertical axis with a wrapped name a row, the first on top."""
     return plotting.axis(
         tickvals=list(range(len(names))),
-        ticktext=[plotting.wrapped(name) for name in reversed(names)],
+        ticktext=names[::-1],
         range=[-0.6, len(names) - 0.4],
         showgrid=False,
         showline=False,

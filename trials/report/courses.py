@@ -19,6 +19,8 @@ FEWEST = 5
 """Values of a visit that percentiles are taken from."""
 
 PANELS_WIDE = 3
+TITLE_LENGTH = 90
+"""Characters of a title that is as wide as the figure."""
 PANEL_HEIGHT = 270
 
 
@@ -232,7 +234,9 @@ def _spec(
             showticklabels=column == 0,
             **vertical,
         )
-        titles.append(plotting.title(arm.label, wide[column][0], high[row][1], arm.colour))
+        corner = wide[column][0], high[row][1]
+        most = TITLE_LENGTH // across
+        titles.append(plotting.title(arm.label, *corner, arm.colour, most=most))
     height = down * PANEL_HEIGHT + (down - 1) * 86 + 90
     return {
         "data": traces,

@@ -88,7 +88,8 @@ def published_effect(analysis: AnalysisView) -> str:
 
 
 def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any], int]:
-    heights = [ROW_HEIGHT * (len(analyses) + 0.4) for _, analyses in groups]
+    labels = [_labels(analyses) for _, analyses in groups]
+    heights = [max(ROW_HEIGHT, plotting.height_of(names)) * (len(names) + 0.4) for names in labels]
     high = plotting.stacked(heights, PANEL_GAP)
     everything = [analysis for _, analyses in groups for analysis in analyses]
     published = any(analysis.published for analysis in everything)
@@ -98,8 +99,7 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
         x, y = plotting.numbered("x", panel), plotting.numbered("y", panel)
         rows = [(len(analyses) - 1 - row, analysis) for row, analysis in enumerate(analyses)]
         traces += _panel(rows, x, y)
-        same = len({analysis.contrast for analysis in analyses}) == 1
-        names = [a.label if same else f"{a.label} ({a.contrast})" for _, a in rows]
+        same = _one_contrast(analyses)
         unit = analyses[0].effect_unit
         what = analyses[0].contrast if same else "first arm minus second"
         axes[plotting.numbered("xaxis", panel)] = plotting.axis(
@@ -111,7 +111,7 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
             anchor=x,
             domain=high[panel],
             tickvals=[position for position, _ in rows],
-            ticktext=[plotting.wrapped(name) for name in names],
+            ticktext=labels[panel],
             range=[-0.7, len(rows) - 0.3],
             showgrid=False,
             showline=False,
@@ -132,6 +132,16 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
         margin={"l": 20, "r": 20, "t": 76, "b": 56},
     )
     return {"data": traces, "layout": look}, height
+
+
+def _one_contrast(analyses: list[AnalysisView]) -> bool:
+    return len({analysis.contrast for analysis in analyses}) == 1
+
+
+def _labels(analyses: list[AnalysisView]) -> list[str]:
+    """What stands beside each row of a panel."""
+    same = _one_contrast(analyses)
+    return [plotting.wrapped(a.label if same else f"{a.label} ({a.contrast})") for a in analyses]
 
 
 def _scale_axis(analyses: list[AnalysisView]) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _heading(analysis: AnalysisView, most: int = 46) -> str:
     """
 
     def cut(text: str) -> str:
-        return plotting.safe(text if len(text) <= most else f"{text[: most - 1].rstrip()}…")
+        return plotting.cut(text, most)
 
     same = analysis.title in (analysis.label, analysis.endpoint_label)
     names = [analysis.title] if same else [analysis.label, analysis.endpoint_label]

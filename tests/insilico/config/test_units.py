@@ -71,6 +71,8 @@ def test_conversion_is_correctly_rounded(value) -> None:
         ("5 mgg", "g", 'there is no unit "mgg"; units of mass; did you mean "mg"?'),
         ("5 dyas", "h", 'there is no unit "dyas"; units of time; did you mean "days"?'),
         ("five mg", "mg", "must be a mass; write for example 1 mg"),
+        ("18:30", "h", "must be a time; write 18.5 h for 18:30"),
+        ("18:30", "mg", "must be a mass; write for example 1 mg"),
         ("", "mg", "must be a mass"),
         ("mg 5", "mg", "must be a mass"),
         ("5 mg; import os", "mg", "must be a mass"),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from cohorts import ResidualNumbers
@@ -223,6 +224,27 @@ def test_the_dose_of_the_visit_s_own_day_is_none_of_a_day_before():
 )
 def test_limits_are_doses_that_exist(sizes, dose, expected):
     assert float(sizes.fit(jnp.array([dose]))[0]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("precision", [jnp.float32, jnp.float64])
+def test_halfway_between_two_doses_the_even_multiple_is_taken(precision):
+    """1.5 times an odd number of mg a week is always halfway, and no accident of the last bit."""
+    weekly = np.arange(1, 140, 2)
+    dose = jnp.asarray(weekly / 7.0, precision)
+    fitted = DoseSizes(None, 1.0, None, None).fit(dose * 1.5)
+    np.testing.assert_allclose(7 * fitted, np.rint(1.5 * weekly), rtol=1e-5)
+
+
+def test_no_dose_is_below_the_lowest_but_none():
+    """A placebo, or a nomogram that stops the drug, gives nothing, and a share of it is nothing."""
+    tablets, stopped = DoseSizes(0.5, None, 0.5, 10.0), Formula("stopped", Expression("0"), "mg/d")
+    assert tablets.fit(jnp.array([0.0, 0.1])).tolist() == [0.0, 0.5]
+    of_arm = ArmRule(revision_days=(4,), revision=(stopped,), titration=TITRATION, titration_from=5)
+    dosing, subject = rule(of_arm, sizes=tablets), person()
+    record, plan = dosing.visit(at(4, 1.5), dosing.start(subject), subject)
+    assert float(record["daily_dose"][0]) == 0.0
+    record, plan = dosing.visit(at(7, 1.5), plan, subject)
+    assert float(record["daily_dose"][0]) == given(dosing, plan, 7, subject)[0] == 0.0
 
 
 def test_formulas_speak_of_a_day_whatever_the_interval_between_doses():

@@ -45,11 +45,6 @@ def test_one_band_serves_every_value():
     always = Titration("inr", (band(change=-5.0),))
     adjustment = always.adjust(jnp.array([0.1, 99.0]), jnp.zeros(2))
     assert adjustment.factor.tolist() == pytest.approx([0.95, 0.95])
-    assert always.shortest_recheck == math.inf
-
-
-def test_shortest_recheck():
-    assert TABLE.shortest_recheck == 2.0
 
 
 @pytest.mark.parametrize(
