@@ -199,10 +199,12 @@ class Cohort:
 
                 with faults.at():
                     population = population_of(
-                        spec.described, model, vocabulary,
+                        spec.described,
+                        model,
+                        vocabulary,
                         document=document,
                         path=(*path, "described") if described_at is None else described_at,
-                    )  # fmt: skip
+                    )
             if population is not None:
                 with faults.at("covariates"):
                     hint = "state it under `stated`, or choose another source"

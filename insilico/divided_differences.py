@@ -247,6 +247,9 @@ def _rows(values: Array, places: Sequence[int]) -> Array:
         offset_dims=tuple(range(1, values.ndim)), collapsed_slice_dims=(0,), start_index_map=(0,)
     )
     return lax.gather(
-        values, index[:, None], dimensions, (1, *values.shape[1:]),
+        values,
+        index[:, None],
+        dimensions,
+        (1, *values.shape[1:]),
         mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS,
-    )  # fmt: skip
+    )

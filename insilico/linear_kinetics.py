@@ -113,8 +113,12 @@ class _Modes(NamedTuple):
 def _propagate(duration: Array, amounts: Amounts, system: Mammillary, infusion: Amounts) -> Amounts:
     modes = _modes(system)
     points = [-rate * duration for rate in (0.0, system.absorption, *modes.rates)]
-    chains = _Chains(lambda *stages: divided_difference(*(points[each] for each in stages)),
-                     duration, amounts, infusion)  # fmt: skip
+    chains = _Chains(
+        lambda *stages: divided_difference(*(points[each] for each in stages)),
+        duration,
+        amounts,
+        infusion,
+    )
     return _amounts(chains, modes, system)
 
 

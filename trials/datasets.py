@@ -46,8 +46,12 @@ _TERMS = {
 """Categorical covariates that have a controlled terminology, and where it is not the upper case."""
 
 _BASELINES = {
-    "age": "AGE", "height": "HEIGHTBL", "weight": "WEIGHTBL", "bmi": "BMIBL", "bsa": "BSABL",
-}  # fmt: skip
+    "age": "AGE",
+    "height": "HEIGHTBL",
+    "weight": "WEIGHTBL",
+    "bmi": "BMIBL",
+    "bsa": "BSABL",
+}
 
 
 def adsl(tree: xr.DataTree, study: Study) -> pd.DataFrame:
@@ -92,17 +96,22 @@ def adsl(tree: xr.DataTree, study: Study) -> pd.DataFrame:
         columns.append(Variable("SOLVFL", "Simulated Without Failure Flag", flag(solved)))
     columns += [
         Variable(
-            "ENRLDY", "Day of Enrolment Since the Trial Opened",
-            randomised["enrolment_time"].values.ravel(), "d",
+            "ENRLDY",
+            "Day of Enrolment Since the Trial Opened",
+            randomised["enrolment_time"].values.ravel(),
+            "d",
         ),
-        Variable("EOSSTT", "End of Study Status", coded(
-            discontinued.astype(int), ("COMPLETED", "DISCONTINUED")
-        )),
         Variable(
-            "EOSDY", "End of Study Day",
+            "EOSSTT",
+            "End of Study Status",
+            coded(discontinued.astype(int), ("COMPLETED", "DISCONTINUED")),
+        ),
+        Variable(
+            "EOSDY",
+            "End of Study Day",
             np.floor(np.minimum(left, end - 1)).astype(np.int32) + 1,
         ),
-    ]  # fmt: skip
+    ]
     columns += [
         Variable(
             "STRATARN", "Strata Used for Randomization (N)", randomised["stratum"].values.ravel()

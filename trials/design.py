@@ -75,9 +75,11 @@ def _randomisation(checks: Checks, vocabulary: Mapping[str, Name]) -> None:
         default = "" if "block_sizes" in spec.model_fields_set else ", which they are if left out"
         for message in check_allocation(ratio, sizes):
             checks.note(
-                (*path, "block_sizes"), message + default, found="",
+                (*path, "block_sizes"),
+                message + default,
+                found="",
                 hint=f"write for example block_sizes: [{2 * sum(ratio)}]",
-            )  # fmt: skip
+            )
     for name, expression in spec.strata.by.items():
         if vocabulary:
             checks.expression((*path, "strata", "by", name), expression, vocabulary, "condition")

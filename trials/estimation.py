@@ -141,9 +141,12 @@ def _within_subjects(
     if spec.estimator == "risk_difference":
         value = np.where(used, value, 0.0) > 0.5
     return in_batches(
-        WITHIN_SUBJECTS[spec.estimator], jnp.asarray(value), jnp.asarray(arm), jnp.asarray(used),
+        WITHIN_SUBJECTS[spec.estimator],
+        jnp.asarray(value),
+        jnp.asarray(arm),
+        jnp.asarray(used),
         **_options(config, spec),
-    )  # fmt: skip
+    )
 
 
 def _estimate(
@@ -170,9 +173,13 @@ def _estimate(
         case "risk_difference" if adjusted:
             cells, number = strata.cells()
             return run(
-                risk_difference_mantel_haenszel, value > 0.5, *who, cells,
-                strata=number, **options,
-            )  # fmt: skip
+                risk_difference_mantel_haenszel,
+                value > 0.5,
+                *who,
+                cells,
+                strata=number,
+                **options,
+            )
         case "risk_difference":
             return run(risk_difference_miettinen_nurminen, value > 0.5, *who, **options)
     event = jnp.asarray(np.where(used, outcome["event"], False))

@@ -52,9 +52,15 @@ def endpoints_of(
         match spec.kind:
             case "time_in_range":
                 found = time_in_range(
-                    time, attended, value, low=spec.low, high=spec.high,
-                    start=start, end=end, longest_gap=spec.longest_gap,
-                )  # fmt: skip
+                    time,
+                    attended,
+                    value,
+                    low=spec.low,
+                    high=spec.high,
+                    start=start,
+                    end=end,
+                    longest_gap=spec.longest_gap,
+                )
                 result[name] = {"value": found.within, "valid": found.valid}
             case "time_to_range":
                 low = -jnp.inf if spec.low is None else spec.low

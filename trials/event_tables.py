@@ -133,9 +133,15 @@ Part = dict[str, np.ndarray]
 
 def _part(row: np.ndarray, time: np.ndarray, event: int, **columns: Any) -> Part:
     blank: dict[str, Any] = {
-        "AMT": 0.0, "CMT": 0, "DV": np.nan, "MDV": 1, "DVID": 0, "CENS": 0, "LLOQ": np.nan,
+        "AMT": 0.0,
+        "CMT": 0,
+        "DV": np.nan,
+        "MDV": 1,
+        "DVID": 0,
+        "CENS": 0,
+        "LLOQ": np.nan,
         "IPRED": np.nan,
-    }  # fmt: skip
+    }
     whole = {"row": row, "TIME": time, "EVID": event, **blank, **columns}
     return {name: np.broadcast_to(column, row.shape) for name, column in whole.items()}
 
@@ -236,9 +242,16 @@ def _spec(study: Study, file: str, covariates: dict[str, CovariateSpec]) -> Data
     return DataSpec(
         file=file,
         columns=ColumnsSpec(
-            subject="ID", time="TIME", event="EVID", amount="AMT", compartment="CMT",
-            measured="DV", missing="MDV", output="DVID",
-            censored="CENS" if limited else None, limit="LLOQ" if limited else None,
+            subject="ID",
+            time="TIME",
+            event="EVID",
+            amount="AMT",
+            compartment="CMT",
+            measured="DV",
+            missing="MDV",
+            output="DVID",
+            censored="CENS" if limited else None,
+            limit="LLOQ" if limited else None,
             occasion="OCC" if study.protocol.number_of_occasions > 1 else None,
         ),
         units=UnitsSpec(time="h", amount=states[compartment].unit),
@@ -247,4 +260,4 @@ def _spec(study: Study, file: str, covariates: dict[str, CovariateSpec]) -> Data
             for number, name in enumerate(measured, start=1)
         },
         covariates=covariates,
-    )  # fmt: skip
+    )

@@ -115,24 +115,23 @@ class Occasions:
         study_id = study_identifier(self.study.config)
         several = self.shape[0] > 1
         unique = [
-            f"{study_id}-{d + 1}-{t + 1:04d}-{s + 1:05d}" if several
+            f"{study_id}-{d + 1}-{t + 1:04d}-{s + 1:05d}"
+            if several
             else f"{study_id}-{t + 1:04d}-{s + 1:05d}"
             for d, t, s in zip(draw.tolist(), trial.tolist(), subject.tolist(), strict=True)
-        ]  # fmt: skip
+        ]
         names = pd.array(unique, dtype="str").take(index)
         numbers = [f"{number + 1:05d}" for number in range(self.shape[2])]
         centres = [f"{c + 1:03d}" for c in range(int(self.centre.max(initial=0)) + 1)]
         return [
             Variable("STUDYID", "Study Identifier", coded(np.zeros(len(index), int), [study_id])),
             Variable("USUBJID", "Unique Subject Identifier", names),
-            Variable(
-                "SUBJID", "Subject Identifier for the Study", coded(subject[index], numbers)
-            ),
+            Variable("SUBJID", "Subject Identifier for the Study", coded(subject[index], numbers)),
             Variable("SITEID", "Study Site Identifier", coded(self.centre[index], centres)),
             Variable("SIMDRAW", "Simulated Population Draw", draw[index].astype(np.int32)),
             Variable("SIMTRIAL", "Simulated Trial", trial[index].astype(np.int32)),
             Variable("SIMSUBJ", "Simulated Subject", subject[index].astype(np.int32)),
-        ]  # fmt: skip
+        ]
 
 
 class Visits:

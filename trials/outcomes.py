@@ -158,9 +158,14 @@ def method_of(
     for arm in range(len(protocol.arms)):
         parameters, subject, events = _under(protocol, some, arm)
         choice = choose_method(
-            protocol.solved_model, parameters, events, protocol.pattern, protocol.tolerances,
-            rule=protocol.rule(arm), subject=subject,
-        )  # fmt: skip
+            protocol.solved_model,
+            parameters,
+            events,
+            protocol.pattern,
+            protocol.tolerances,
+            rule=protocol.rule(arm),
+            subject=subject,
+        )
         if choice.name in methods.STIFF:
             return choice
         found.append(choice)
@@ -425,6 +430,8 @@ def _compact(
         name: jnp.where(held, jnp.take_along_axis(column, place, axis=0), 0).T
         for name, column in {"time": time, **records}.items()
     }
-    visits = {name: column.astype(records["attended"].dtype) if name == "attended" else column
-              for name, column in visits.items()}  # fmt: skip
+    visits = {
+        name: column.astype(records["attended"].dtype) if name == "attended" else column
+        for name, column in visits.items()
+    }
     return visits, held.T, jnp.maximum(count - most, 0)

@@ -166,8 +166,11 @@ class _Builder:
         the axis of periods in a parallel trial."""
         extra = column.shape[2:]
         array = np.moveaxis(column.reshape(self.periods.conditions, *self.shape, *extra), 0, 2)
-        lengths = {**dict(zip(SUBJECT_AXES, self.shape, strict=True)),
-                   "period": self.periods.number, "arm": len(self.periods.arms)}  # fmt: skip
+        lengths = {
+            **dict(zip(SUBJECT_AXES, self.shape, strict=True)),
+            "period": self.periods.number,
+            "arm": len(self.periods.arms),
+        }
         array = array.reshape(*(lengths[axis] for axis in self.potential_axes), *extra)
         return (*self.potential_axes, *("visit",) * len(extra)), array, attributes
 

@@ -98,9 +98,13 @@ def scale_of(
             return Scale(POINTS, "%")
         case "any_at_or_above":
             return Scale(
-                POINTS, "%", factor=100.0, arm_factor=100.0,
-                more="more frequent", less="less frequent",
-            )  # fmt: skip
+                POINTS,
+                "%",
+                factor=100.0,
+                arm_factor=100.0,
+                more="more frequent",
+                less="less frequent",
+            )
         case "time_to_range":
             return Scale("d", "d", more="longer", less="shorter")
         case "time_of_maximum":

@@ -210,14 +210,17 @@ class Scheduling(Naming):
         for index, time in enumerate(times):
             if time >= trial.duration:
                 self.note(
-                    (*path, index), "is not before the trial's end",
+                    (*path, index),
+                    "is not before the trial's end",
                     allowed=f"less than {trial.duration:g} d",
-                )  # fmt: skip
+                )
         if cohort is not None and not cohort.population.between_occasion:
             self.note(
-                path, "means nothing: no parameter of the population varies between occasions",
-                found="", hint="state `between_occasion` of one, or leave it out",
-            )  # fmt: skip
+                path,
+                "means nothing: no parameter of the population varies between occasions",
+                found="",
+                hint="state `between_occasion` of one, or leave it out",
+            )
             return ()
         first = self.config.drug.first_dose
         return tuple(first + HOURS_A_DAY * time for time in times if time > 0)

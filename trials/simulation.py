@@ -128,9 +128,14 @@ def simulate(study: Study, progress: Progress | None = None) -> xr.DataTree:
     keep_visits = config.keep == "outcomes"
     blocks = blocks_a_dispatch(subject.size)
     patients = _patients(
-        draw, treat, addresses, blocks, "patients",
-        report, keep_visits=keep_visits,
-    )  # fmt: skip
+        draw,
+        treat,
+        addresses,
+        blocks,
+        "patients",
+        report,
+        keep_visits=keep_visits,
+    )
 
     inexact = None
     if config.solver.precision == "single":

@@ -44,9 +44,12 @@ class Study:
         """Bytes of memory that the numbers of a run take at least."""
         protocol = self.protocol
         shape = sizes(
-            self.config, protocol.cohort, protocol.model, protocol.most_visits,
+            self.config,
+            protocol.cohort,
+            protocol.model,
+            protocol.most_visits,
             len(protocol.dosing_times),
-        )  # fmt: skip
+        )
         return total(self.config, shape)
 
     @property

@@ -97,10 +97,13 @@ def _codes(covariate: CovariateSpec, word: Name, table: Table, findings: Finding
     near = {text: nearest(text, map(str, cells.values())) for text in set(texts[unknown])}
     for text, likely in near.items():
         findings.wrong(
-            unknown & (texts == text), covariate.column,
-            "is {}; there are {}", texts, listed(cells.values(), quoted=True),
+            unknown & (texts == text),
+            covariate.column,
+            "is {}; there are {}",
+            texts,
+            listed(cells.values(), quoted=True),
             hint=f"did you mean {likely}?" if likely else None,
-        )  # fmt: skip
+        )
     return codes
 
 
@@ -115,9 +118,11 @@ def _first(values: np.ndarray, subject: np.ndarray) -> np.ndarray:
 def _check_known(column: str, empty: np.ndarray, events: Events, findings: Findings) -> None:
     nowhere = np.bincount(events.subject, ~empty)[events.subject] == 0
     findings.wrong(
-        events.first & nowhere, column, "the subject has no value at all",
+        events.first & nowhere,
+        column,
+        "the subject has no value at all",
         hint="give one, or leave the subject out by `ignore: {subjects: …}`",
-    )  # fmt: skip
+    )
 
 
 def _check_constant(column: str, values: np.ndarray, events: Events, findings: Findings) -> None:
@@ -128,9 +133,13 @@ def _check_constant(column: str, values: np.ndarray, events: Events, findings: F
     told = np.zeros(len(values), bool)
     told[rows[np.unique(subject[rows], return_index=True)[1]]] = True
     findings.wrong(
-        told, column, "is {} here and {} on the subject's records above; it is declared constant",
-        values, first, hint="say how it `changes` (locf, nocb, linear), or mend the cell",
-    )  # fmt: skip
+        told,
+        column,
+        "is {} here and {} on the subject's records above; it is declared constant",
+        values,
+        first,
+        hint="say how it `changes` (locf, nocb, linear), or mend the cell",
+    )
 
 
 def _check_instants(column: str, values: np.ndarray, events: Events, findings: Findings) -> None:
@@ -139,7 +148,10 @@ def _check_instants(column: str, values: np.ndarray, events: Events, findings: F
     above = np.concatenate([[np.nan], values[:-1]])
     both = ~np.isnan(values) & ~np.isnan(above)
     findings.wrong(
-        before & both & (values != above) & (events.event != OTHER), column,
-        "is {}, and {} on the record above, which is of the same time", values, above,
+        before & both & (values != above) & (events.event != OTHER),
+        column,
+        "is {}, and {} on the record above, which is of the same time",
+        values,
+        above,
         hint="a change needs a record of its own (EVID 2), or a time of its own",
-    )  # fmt: skip
+    )

@@ -34,17 +34,24 @@ def check_spec(model: Model, spec: DataSpec, wanted: Mapping[str, Name], faults:
             _check_covariate(model, name, covariate, wanted.get(name))
     with faults.at("covariates"):
         followed = {covariate.input for covariate in spec.covariates.values()}
-        raise_any([
-            *(
-                Fault((), f"the covariate {name} is needed and not described")
-                for name in wanted if name not in spec.covariates
-            ),
-            *(
-                Fault((), f"model {model.name} has an input {name}, which no covariate gives",
-                      hint=f"describe one with `input: {name}`")
-                for name in model.Inputs._fields if name not in followed
-            ),
-        ])  # fmt: skip
+        raise_any(
+            [
+                *(
+                    Fault((), f"the covariate {name} is needed and not described")
+                    for name in wanted
+                    if name not in spec.covariates
+                ),
+                *(
+                    Fault(
+                        (),
+                        f"model {model.name} has an input {name}, which no covariate gives",
+                        hint=f"describe one with `input: {name}`",
+                    )
+                    for name in model.Inputs._fields
+                    if name not in followed
+                ),
+            ]
+        )
 
 
 def converted(values: np.ndarray, source: str, target: str) -> np.ndarray:
@@ -151,19 +158,27 @@ def _check_outputs(model: Model, spec: DataSpec) -> None:
         try:
             limit_of(output, quantities[name].unit)
         except SpecError as error:
-            found.append(Fault(
-                (*path, "limit"), error.message, str(output.limit), error.allowed, error.hint
-            ))  # fmt: skip
+            found.append(
+                Fault((*path, "limit"), error.message, str(output.limit), error.allowed, error.hint)
+            )
         if output.where is None and len(spec.outputs) > 1:
-            found.append(Fault(
-                path, "which records are its is missing", hint="write `where:` with what they "
-                f"have in the column {told_apart or '`output`'}",
-            ))  # fmt: skip
+            found.append(
+                Fault(
+                    path,
+                    "which records are its is missing",
+                    hint="write `where:` with what they "
+                    f"have in the column {told_apart or '`output`'}",
+                )
+            )
         if output.where is not None and told_apart is None:
-            found.append(Fault(
-                (*path, "where"), "no column tells outputs apart", str(output.where),
-                hint="write `columns: {output: …}` with the name of one",
-            ))  # fmt: skip
+            found.append(
+                Fault(
+                    (*path, "where"),
+                    "no column tells outputs apart",
+                    str(output.where),
+                    hint="write `columns: {output: …}` with the name of one",
+                )
+            )
         if output.where is not None and output.where in taken:
             found.append(Fault((*path, "where"), "is another output's, too", str(output.where)))
         taken.add(output.where)
@@ -175,8 +190,13 @@ def _check_covariate(
 ) -> None:
     found = _Collected()
     if not is_name(name):
-        found.append(Fault((), "is no name: letters, digits and underscores, no word of "
-                               "expressions such as `if` or `exp`"))  # fmt: skip
+        found.append(
+            Fault(
+                (),
+                "is no name: letters, digits and underscores, no word of "
+                "expressions such as `if` or `exp`",
+            )
+        )
     if covariate.categories is not None and covariate.unit:
         found.append(Fault(("unit",), "belongs to numbers, not to categories", covariate.unit))
     found.fits(("unit",), covariate.unit, covariate.unit)
@@ -188,11 +208,15 @@ def _check_covariate(
         unit = model.quantities("Inputs")[covariate.input].unit
         found.fits(("unit",), covariate.unit, unit)
     if covariate.changes is not None and covariate.input is None:
-        found.append(Fault(
-            ("changes",), "only an input of the model can change", covariate.changes,
-            f"inputs of model {model.name}: {listed(inputs) or 'none'}",
-            "name it by `input:`, or leave `changes` out",
-        ))  # fmt: skip
+        found.append(
+            Fault(
+                ("changes",),
+                "only an input of the model can change",
+                covariate.changes,
+                f"inputs of model {model.name}: {listed(inputs) or 'none'}",
+                "name it by `input:`, or leave `changes` out",
+            )
+        )
     if covariate.categories is not None and covariate.changes == "linear":
         found.append(Fault(("changes",), "categories cannot change linearly"))
     if wanted is not None and covariate.changes is not None:
@@ -205,11 +229,15 @@ def _check_covariate(
         known = codes_of(wanted)
         strange = [each for each in covariate.categories if each not in known]
         if strange:
-            found.append(Fault(
-                ("categories",), "some are not known", listed(strange, quoted=True),
-                listed(known, quoted=True),
-                "give them its names by `{name: what the column has}`",
-            ))  # fmt: skip
+            found.append(
+                Fault(
+                    ("categories",),
+                    "some are not known",
+                    listed(strange, quoted=True),
+                    listed(known, quoted=True),
+                    "give them its names by `{name: what the column has}`",
+                )
+            )
     raise_any(found)
 
 

@@ -18,9 +18,15 @@ _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT",
 _EPOCH = datetime.datetime(1960, 1, 1)
 
 _FREQUENCIES = {
-    "QD": 24.0, "DAILY": 24.0, "QOD": 48.0, "BID": 12.0, "TID": 8.0, "QID": 6.0, "QW": 168.0,
+    "QD": 24.0,
+    "DAILY": 24.0,
+    "QOD": 48.0,
+    "BID": 12.0,
+    "TID": 8.0,
+    "QID": 6.0,
+    "QW": 168.0,
     "EVERY WEEK": 168.0,
-}  # fmt: skip
+}
 _EVERY = re.compile(r"(?:Q|EVERY )(\d{1,3}) ?(H|D|W)(?:(?:OUR|AY|EEK)S?)?", re.ASCII)
 _UNITS = {"H": 1.0, "D": 24.0, "W": 168.0}
 

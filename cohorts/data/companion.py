@@ -88,8 +88,9 @@ def _columns(spec: DosesSpec, companion: Table) -> tuple[DoseColumnsSpec, list[M
             lacking.append(Mistake(0, "", message, hint))
     lacking += [
         Mistake(0, column, f"is no column; there are {', '.join(companion.names)}")
-        for column in spec.only if column not in companion.names
-    ]  # fmt: skip
+        for column in spec.only
+        if column not in companion.names
+    ]
     return DoseColumnsSpec(**found), lacking
 
 
@@ -98,10 +99,11 @@ def _own_doses(spec: DataSpec, table: Table, name: str, findings: Findings) -> N
     column = spec.columns.output
     if column is not None:
         findings.wrong(
-            matches(table.texts(column), [DOSE]), column,
+            matches(table.texts(column), [DOSE]),
+            column,
             f"is {DOSE}, and doses are those of {name}",
             hint=f"leave out one of both: `doses`, or `ignore: {{rows: {{{column}: [{DOSE}]}}}}`",
-        )  # fmt: skip
+        )
 
 
 def _counted(spec: DosesSpec, columns: DoseColumnsSpec, companion: Table) -> Table:
@@ -119,9 +121,15 @@ def _counted(spec: DosesSpec, columns: DoseColumnsSpec, companion: Table) -> Tab
 
 
 def _joined(
-    spec: DataSpec, columns: DoseColumnsSpec, table: Table, doses: Table, given: Given,
-    findings: Findings, *, trusted: bool,
-) -> tuple[DataSpec, Table]:  # fmt: skip
+    spec: DataSpec,
+    columns: DoseColumnsSpec,
+    table: Table,
+    doses: Table,
+    given: Given,
+    findings: Findings,
+    *,
+    trusted: bool,
+) -> tuple[DataSpec, Table]:
     """The records of both by subject and time; a sample at the time of a dose comes before it."""
     import pandas as pd
 
@@ -195,23 +203,32 @@ def _compartments(
     if routes:
         rows[given.record[~np.isin(texts, list(routes))]] = True
         told.wrong(
-            rows, column, "is {}, of which `doses: {{routes: …}}` says nothing",
+            rows,
+            column,
+            "is {}, of which `doses: {{routes: …}}` says nothing",
             doses.texts(column),
-        )  # fmt: skip
+        )
     elif len(set(texts.tolist())) > 1:
         rows[given.record[texts != texts[0]]] = True
         told.wrong(
-            rows, column, f"is {{}}, and that of other doses is {texts[0]}", doses.texts(column),
+            rows,
+            column,
+            f"is {{}}, and that of other doses is {texts[0]}",
+            doses.texts(column),
             hint="say into which compartment each goes by `doses: {routes: {…: …}}`",
-        )  # fmt: skip
+        )
     findings.mistakes += told.mistakes
     return [routes.get(text, "") for text in texts.tolist()] if routes else None
 
 
 def _same_clock(
-    spec: DataSpec, table: Table, first: dict[str, float], factor: float, source: str,
+    spec: DataSpec,
+    table: Table,
+    first: dict[str, float],
+    factor: float,
+    source: str,
     findings: Findings,
-) -> None:  # fmt: skip
+) -> None:
     """Mistakes of samples whose date (ADTM) is not their time after the companion's first dose."""
     subject, time = spec.columns.subject or "", spec.columns.time or ""
     if "ADTM" not in table.names:
@@ -223,10 +240,14 @@ def _same_clock(
     off = ~dates.dates & (np.abs(wanted - stated) > APART * factor)
     starts = np.array(["" if np.isnan(each) else written(each) for each in begun], dtype=object)
     findings.wrong(
-        off, time, f"is {{}}, but ADTM is {{}} after the first dose of {PurePath(source).name}, "
-        "at {}", stated, wanted, starts,
+        off,
+        time,
+        f"is {{}}, but ADTM is {{}} after the first dose of {PurePath(source).name}, at {{}}",
+        stated,
+        wanted,
+        starts,
         hint="leave records of other treatments out by `doses: {only: {EXTRT: […]}}`",
-    )  # fmt: skip
+    )
 
 
 def _order(ids: np.ndarray, times: np.ndarray, whose: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -59,15 +59,20 @@ def _clock(spec: DosesSpec, doses: Table, column: str, told: Findings) -> np.nda
     texts = doses.texts(column)
     found = instants(texts)
     told.wrong(
-        found.wrong, column, "is {}, which is no date and time", texts,
+        found.wrong,
+        column,
+        "is {}, which is no date and time",
+        texts,
         hint="write 2024-01-05T08:30",
-    )  # fmt: skip
+    )
     if spec.time_of_day is not None:
         return np.where(found.dates, found.seconds + spec.time_of_day * HOUR, found.seconds)
     told.wrong(
-        found.dates, column, "is a date without a clock time",
+        found.dates,
+        column,
+        "is a date without a clock time",
         hint="write it, or say for all of them `doses: {time_of_day: 8 h}`",
-    )  # fmt: skip
+    )
     return np.where(found.dates, np.nan, found.seconds)
 
 
@@ -81,16 +86,23 @@ def _intervals(
     known = {text: spec.frequencies.get(text, interval_of(text)) for text in set(texts.tolist())}
     strange = np.array([known[text] is None for text in texts.tolist()], bool)
     told.wrong(
-        strange, columns.frequency, "is {}, of which the time between doses is not known", texts,
+        strange,
+        columns.frequency,
+        "is {}, of which the time between doses is not known",
+        texts,
         hint="state it by `doses: {frequencies: {…: 12 h}}`, or write a record for each dose",
-    )  # fmt: skip
+    )
     return np.array([known[text] or 0.0 for text in texts.tolist()], float)
 
 
 def _lasting(
-    columns: DoseColumnsSpec, doses: Table, begun: np.ndarray, interval: np.ndarray,
-    last: np.ndarray | None, told: Findings,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    columns: DoseColumnsSpec,
+    doses: Table,
+    begun: np.ndarray,
+    interval: np.ndarray,
+    last: np.ndarray | None,
+    told: Findings,
+) -> tuple[np.ndarray, np.ndarray]:
     """How many doses each record is, and the hours of an infusion.
 
     `last`: until when a record without an end goes on, in seconds since 1960.
@@ -104,17 +116,21 @@ def _lasting(
     texts = doses.texts(columns.end)
     found = instants(texts)
     told.wrong(
-        found.wrong, columns.end, "is {}, which is no date and time", texts,
+        found.wrong,
+        columns.end,
+        "is {}, which is no date and time",
+        texts,
         hint="write 2024-01-05T08:30",
-    )  # fmt: skip
+    )
     # A date alone lasts until its midnight.
     until = np.where(found.dates, found.seconds + 24 * HOUR - 1, found.seconds)
     if last is None:
         told.wrong(
-            repeated & (texts == ""), columns.end,
+            repeated & (texts == ""),
+            columns.end,
             "is missing, and the record is more than one dose",
             hint="write the date of the last one, or `doses: {ongoing: yes}`",
-        )  # fmt: skip
+        )
     else:
         until = np.where(repeated & (texts == ""), np.fmax(last, begun), until)
     lasts = (until - begun) / HOUR
@@ -122,9 +138,13 @@ def _lasting(
     steps = lasts / np.where(repeated, interval, 1.0) + np.where(found.dates, 0.0, LATE)
     times = np.where(repeated & (lasts >= 0), np.floor(np.nan_to_num(steps)) + 1, 1).astype(int)
     told.wrong(
-        times > MOST, columns.end, "is {}, which makes {} doses of the record", texts,
-        times.astype(float), hint=f"{MOST:,} at most",
-    )  # fmt: skip
+        times > MOST,
+        columns.end,
+        "is {}, which makes {} doses of the record",
+        texts,
+        times.astype(float),
+        hint=f"{MOST:,} at most",
+    )
     number = np.where(times > MOST, 1, times)
     routes = np.array(["" for _ in texts]) if columns.route is None else doses.texts(columns.route)
     routes = np.array([str(route).upper() for route in routes], dtype=object)
@@ -137,17 +157,24 @@ def _lasting(
     day = np.where(np.isnan(begun), 0.0, begun) // (24 * HOUR) * 24 * HOUR
     longer = once & ~infused & (until >= day + 48 * HOUR - 1)
     told.wrong(
-        longer, columns.end, "is {}, another day than the start, and no frequency says how often "
-        "the dose was given", texts, hint="name its column, or write a record for each dose",
-    )  # fmt: skip
+        longer,
+        columns.end,
+        "is {}, another day than the start, and no frequency says how often the dose was given",
+        texts,
+        hint="name its column, or write a record for each dose",
+    )
     told.warn(
-        once & ~infused & ~longer & ~found.dates, columns.end,
-        "is {}, later than the start; it counts as a dose at the start", texts,
-    )  # fmt: skip
+        once & ~infused & ~longer & ~found.dates,
+        columns.end,
+        "is {}, later than the start; it counts as a dose at the start",
+        texts,
+    )
     told.warn(
-        repeated & vein, columns.route or "",
-        "is {}, more than once in a record; each counts as given at once", routes,
-    )  # fmt: skip
+        repeated & vein,
+        columns.route or "",
+        "is {}, more than once in a record; each counts as given at once",
+        routes,
+    )
     return number, hours
 
 

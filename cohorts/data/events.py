@@ -83,9 +83,11 @@ def read_event_table(
     `inputs`: by input of the model its value at each row, (rows,), NaN where it is missing.
     """
     columns: dict[str, Any] = {
-        "patient": events.ids[events.subject], "time": events.time, "event": events.event,
+        "patient": events.ids[events.subject],
+        "time": events.time,
+        "event": events.event,
         **events.items,
-    }  # fmt: skip
+    }
     if events.compartment is not None:
         columns["compartment"] = events.compartment
     names = {
@@ -132,10 +134,13 @@ def _times(spec: DataSpec, table: Table, subject: np.ndarray, findings: Findings
     findings.wrong(cells.missing, name, "is missing")
     if not spec.negative_times:
         findings.wrong(
-            cells.values < 0, name, "is {}, before 0", cells.values,
+            cells.values < 0,
+            name,
+            "is {}, before 0",
+            cells.values,
             hint="times count from the first dose or later; `negative_times: true` where samples "
             "before it are meant",
-        )  # fmt: skip
+        )
     known = pd.Series(cells.values).groupby(subject)
     return known.ffill().fillna(known.transform("min")).fillna(0.0).to_numpy()
 
@@ -161,23 +166,34 @@ def _codes(
     if isinstance(stated, EventSpec) and stated.coding == "nlmixr":
         plain = np.isin(codes, (0, 2))
         findings.wrong(
-            ~coded & ~plain, name, "is {}; of nlmixr's codes there are 0, 2, and 101, 201, … for "
-            "doses", codes, hint="write other events in NONMEM's codes",
-        )  # fmt: skip
+            ~coded & ~plain,
+            name,
+            "is {}; of nlmixr's codes there are 0, 2, and 101, 201, … for doses",
+            codes,
+            hint="write other events in NONMEM's codes",
+        )
         return np.where(plain, codes, likely), np.where(coded, compartment, np.nan)
     findings.wrong(
-        coded, name, "is {}, which is nlmixr's code of a dose into compartment {}", codes,
-        compartment, hint=f"write `event: {{column: {name}, coding: nlmixr}}`",
-    )  # fmt: skip
+        coded,
+        name,
+        "is {}, which is nlmixr's code of a dose into compartment {}",
+        codes,
+        compartment,
+        hint=f"write `event: {{column: {name}, coding: nlmixr}}`",
+    )
     strange = ~np.isin(codes, EVENTS) & ~coded
     findings.wrong(strange, name, "is {}; it may be 0, 1, 2, 3, 4 or 8", codes)
     return np.where(coded | strange, likely, codes), nowhere
 
 
 def _compartments(
-    model: Model, spec: DataSpec, table: Table, event: np.ndarray, coded: np.ndarray,
+    model: Model,
+    spec: DataSpec,
+    table: Table,
+    event: np.ndarray,
+    coded: np.ndarray,
     findings: Findings,
-) -> np.ndarray | None:  # fmt: skip
+) -> np.ndarray | None:
     """Into which doses go, as `read_records` takes it."""
     name, components = spec.columns.compartment, model.components()
     named = ~np.isnan(coded)
@@ -189,13 +205,18 @@ def _compartments(
     texts = table.texts(name)
     if len(components) > 1:
         findings.wrong(
-            np.isin(event, (DOSE, RESET_AND_DOSE, REPLACEMENT)) & (texts == ""), name,
-            "is missing on a dose", hint=f"the model has {', '.join(components)}, counted from 1",
-        )  # fmt: skip
+            np.isin(event, (DOSE, RESET_AND_DOSE, REPLACEMENT)) & (texts == ""),
+            name,
+            "is missing on a dose",
+            hint=f"the model has {', '.join(components)}, counted from 1",
+        )
     findings.wrong(
-        named & (texts != "") & (table.numbers(name).values != coded), name,
-        "is {}, but the event's code says compartment {}", texts, coded,
-    )  # fmt: skip
+        named & (texts != "") & (table.numbers(name).values != coded),
+        name,
+        "is {}, but the event's code says compartment {}",
+        texts,
+        coded,
+    )
     return texts
 
 
@@ -210,9 +231,13 @@ def _in_units(records: Records, spec: DataSpec, findings: Findings) -> Records:
         unit = quantities[components[number].partition("[")[0]].unit
         if not fits(units.amount, unit):
             findings.wrong(
-                rows, spec.columns.compartment or spec.columns.amount or "",
-                "is a dose in {} into {}, which is in {}", units.amount, components[number], unit,
-            )  # fmt: skip
+                rows,
+                spec.columns.compartment or spec.columns.amount or "",
+                "is a dose in {} into {}, which is in {}",
+                units.amount,
+                components[number],
+                unit,
+            )
             continue
         amount[rows] = converted(amount[rows], units.amount, unit)
         # -1 and -2 are codes.

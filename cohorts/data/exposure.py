@@ -78,21 +78,23 @@ def exposures(
     highest = np.flatnonzero(values == cmax[of])[::-1]
     tmax[of[highest]] = after[highest]
     length = np.where(last > first, last - first, np.nan)
-    return pd.DataFrame({
-        "subject": course.labels[subject],
-        "dose": course.dose[course.given],
-        "amount": course.amount[course.given],
-        "start": start,
-        "end": np.where(followed, next_start, last_record[subject]),
-        "samples": samples,
-        "first": first,
-        "last": last,
-        "auc": auc,
-        "cmax": np.where(samples > 0, cmax, np.nan),
-        "tmax": tmax,
-        "cmin": np.where(samples > 0, cmin, np.nan),
-        "cavg": auc / length,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "subject": course.labels[subject],
+            "dose": course.dose[course.given],
+            "amount": course.amount[course.given],
+            "start": start,
+            "end": np.where(followed, next_start, last_record[subject]),
+            "samples": samples,
+            "first": first,
+            "last": last,
+            "auc": auc,
+            "cmax": np.where(samples > 0, cmax, np.nan),
+            "tmax": tmax,
+            "cmin": np.where(samples > 0, cmin, np.nan),
+            "cavg": auc / length,
+        }
+    )
 
 
 def time_after_dose(
@@ -156,12 +158,16 @@ def _course(frame: pd.DataFrame, names: Mapping[str, str], value: str | None) ->
     of, moment = of[reached], moment[reached]
     nothing = np.full(len(of), np.nan)
     columns = [
-        np.concatenate(pair) for pair in (
-            (subject[of], subject), (moment, time), (nothing, numbers(value)),
+        np.concatenate(pair)
+        for pair in (
+            (subject[of], subject),
+            (moment, time),
+            (nothing, numbers(value)),
             (numbers(names["amount"])[of], numbers(names["amount"])),
-            (np.ones(len(of), bool), given), (np.full(len(of), -1), np.arange(len(frame))),
+            (np.ones(len(of), bool), given),
+            (np.full(len(of), -1), np.arange(len(frame))),
         )
-    ]  # fmt: skip
+    ]
     # By subject and time; an additional dose comes before the records of its time.
     order = np.lexsort((columns[5], columns[1], columns[0]))
     subject, moment, values, amount, given, row = (column[order] for column in columns)

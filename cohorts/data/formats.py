@@ -98,10 +98,14 @@ def with_units(spec: DataSpec, table: Table, findings: Findings) -> DataSpec:
         rows = measured & _own(columns, output, table)
         unit = said_unit(columns.measured_unit, output.unit, rows, table, findings)
         outputs[name] = output.model_copy(update={"unit": unit})
-    units = spec.units.model_copy(update={
-        "time": said_unit(columns.time_unit, spec.units.time, everywhere, table, findings),
-        "amount": said_unit(columns.amount_unit, spec.units.amount, everywhere, table, findings),
-    })  # fmt: skip
+    units = spec.units.model_copy(
+        update={
+            "time": said_unit(columns.time_unit, spec.units.time, everywhere, table, findings),
+            "amount": said_unit(
+                columns.amount_unit, spec.units.amount, everywhere, table, findings
+            ),
+        }
+    )
     return spec.model_copy(update={"outputs": outputs, "units": units})
 
 
@@ -127,9 +131,13 @@ def said_unit(
             stated = unit
         elif not same_unit(unit, stated):
             findings.wrong(
-                rows & (texts == text), column, "is {}, elsewhere it is {}", texts, stated,
+                rows & (texts == text),
+                column,
+                "is {}, elsewhere it is {}",
+                texts,
+                stated,
                 hint="a table has one unit for each output, for times and for doses",
-            )  # fmt: skip
+            )
     return stated
 
 

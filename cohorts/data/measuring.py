@@ -56,39 +56,47 @@ def read_measurements(
     column = spec.columns.name("measured")
     assert column is not None
     cells = read_numbers(
-        table, column, findings, "a value below its limit is flagged in a column `censored`; a "
+        table,
+        column,
+        findings,
+        "a value below its limit is flagged in a column `censored`; a "
         "text for a missing value is named by `missing:`",
-    )  # fmt: skip
+    )
     without = _flags(spec, table, "missing", findings)
     flagged = _flags(spec, table, "censored", findings)
     observed = (event == 0) & ~without
     output = _outputs(spec, table, observed, findings)
     name = spec.columns.name("missing") or "MDV"
     findings.wrong(
-        observed & cells.missing & ~flagged, column, "is missing on an observation",
+        observed & cells.missing & ~flagged,
+        column,
+        "is missing on an observation",
         hint=f"give the value, or {name} 1 where nothing was measured",
-    )  # fmt: skip
+    )
     unused = ~observed & ~np.isnan(cells.values) & (cells.values != 0)
     if column == spec.columns.amount:
         unused &= event == 0
     # Without the values themselves, warnings of many records are told as one.
     findings.warn(unused, column, "has a value on a record where nothing was measured; not used")
     findings.warn(
-        (event == 0) & without & flagged, spec.columns.name("censored") or "",
+        (event == 0) & without & flagged,
+        spec.columns.name("censored") or "",
         "is flagged as below quantification, but not used, as {} says that nothing was measured",
         name,
-    )  # fmt: skip
+    )
     limit = _limits(model, spec, table, output, flagged, findings)
     low = observed & ~flagged & (cells.values < limit)
-    findings.warn(low, column, "is below its limit of {}, but not flagged; it counts as a value",
-                  limit)  # fmt: skip
+    findings.warn(
+        low, column, "is below its limit of {}, but not flagged; it counts as a value", limit
+    )
     high = observed & flagged & (cells.values > limit)
     findings.warn(high, column, "is above its limit of {}, but flagged; it counts as below", limit)
     findings.wrong(
-        observed & flagged & np.isnan(limit), spec.columns.name("censored") or column,
+        observed & flagged & np.isnan(limit),
+        spec.columns.name("censored") or column,
         "is flagged as below quantification, but no limit is known",
         hint="give `limit:` to the output, or `columns: {limit: …}` for all",
-    )  # fmt: skip
+    )
     kind = np.where(observed, np.where(flagged, Kind.CENSORED, Kind.VALUE), Kind.NOTHING)
     return Measurements(cells.values, output, kind, limit)
 
@@ -121,17 +129,24 @@ def _outputs(spec: DataSpec, table: Table, observed: np.ndarray, findings: Findi
         output[rows] = index
         unknown &= ~rows
     findings.wrong(
-        unknown, column,
-        "is {} on an observation; outputs have {}", texts, listed(wanted.values(), quoted=True),
+        unknown,
+        column,
+        "is {} on an observation; outputs have {}",
+        texts,
+        listed(wanted.values(), quoted=True),
         hint="describe it under `outputs`, or leave such rows out by `ignore: {rows: …}`",
-    )  # fmt: skip
+    )
     return np.where(observed, output, 0).astype(np.int32)
 
 
 def _limits(
-    model: Model, spec: DataSpec, table: Table, output: np.ndarray, flagged: np.ndarray,
+    model: Model,
+    spec: DataSpec,
+    table: Table,
+    output: np.ndarray,
+    flagged: np.ndarray,
     findings: Findings,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The limit of each observation in the unit of the table, NaN where none is known."""
     units = model.quantities("Outputs")
     stated = []

@@ -110,9 +110,13 @@ class Findings:
         self.mistakes.append(mistake)
 
     def wrong(
-        self, rows: np.ndarray, column: str, message: str, *found: np.ndarray | str,
+        self,
+        rows: np.ndarray,
+        column: str,
+        message: str,
+        *found: np.ndarray | str,
         hint: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """A mistake at each row where `rows` holds.
 
         `message` has a `{}` for each of `found`: a text, or an array of which the row's is shown.
@@ -137,9 +141,13 @@ class Findings:
             self.add(Mistake(line, column, message, within=within))
 
     def _at(
-        self, row: int, column: str, message: str, found: Sequence[np.ndarray | str],
+        self,
+        row: int,
+        column: str,
+        message: str,
+        found: Sequence[np.ndarray | str],
         hint: str | None,
-    ) -> Mistake:  # fmt: skip
+    ) -> Mistake:
         cells = [each if isinstance(each, str) else _shown(each[row]) for each in found]
         line, within = int(self.table.lines[row]), self.table.within(row)
         return Mistake(line, column, message.format(*cells), hint, within)

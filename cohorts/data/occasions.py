@@ -35,10 +35,11 @@ def read_occasions(
     resets = np.isin(events.event, (RESET, RESET_AND_DOSE)) & ~events.first
     back = resets & np.concatenate([[False], events.time[1:] < events.time[:-1]])
     findings.wrong(
-        back, spec.columns.time or "", "turns the clock back, so that times cannot say which "
-        "occasion it is", hint="name a column by `columns: {occasion: …}`, or write "
-        "`occasions: doses`",
-    )  # fmt: skip
+        back,
+        spec.columns.time or "",
+        "turns the clock back, so that times cannot say which occasion it is",
+        hint="name a column by `columns: {occasion: …}`, or write `occasions: doses`",
+    )
     starts = [to_unit(str(start), spec.units.time) for start in spec.occasions]
     # A start in another unit is within a rounding of the records' times.
     slack = 1e-9 * max(1.0, float(np.max(np.abs(starts))))

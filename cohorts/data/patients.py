@@ -132,10 +132,16 @@ class PatientData:
         same = columns.patient[1:] == columns.patient[:-1]
         if np.any(same & (columns.time[1:] < columns.time[:-1])):
             return None
-        frame = pd.DataFrame({
-            "ID": columns.patient, "TIME": columns.time, "EVID": columns.event,
-            "AMT": columns.amount, "ADDL": columns.additional, "II": columns.interval,
-        })  # fmt: skip
+        frame = pd.DataFrame(
+            {
+                "ID": columns.patient,
+                "TIME": columns.time,
+                "EVID": columns.event,
+                "AMT": columns.amount,
+                "ADDL": columns.additional,
+                "II": columns.interval,
+            }
+        )
         return time_after_dose(frame)
 
     @property
@@ -151,14 +157,16 @@ class PatientData:
         value, output, kind, limit = (
             array[columns.place, columns.patient] for array in self.measured
         )
-        found = pd.DataFrame({
-            "subject": np.array(self.subjects, dtype=object)[columns.patient],
-            "time": columns.time,
-            "output": np.array(self.outputs, dtype=object)[output],
-            "value": np.where(kind == Kind.CENSORED, np.nan, value),
-            "censored": kind == Kind.CENSORED,
-            "limit": np.where(limit != 0, limit, np.nan),
-        })  # fmt: skip
+        found = pd.DataFrame(
+            {
+                "subject": np.array(self.subjects, dtype=object)[columns.patient],
+                "time": columns.time,
+                "output": np.array(self.outputs, dtype=object)[output],
+                "value": np.where(kind == Kind.CENSORED, np.nan, value),
+                "censored": kind == Kind.CENSORED,
+                "limit": np.where(limit != 0, limit, np.nan),
+            }
+        )
         return found.loc[kind != Kind.NOTHING].infer_objects().reset_index(drop=True)
 
     def selected(self, subjects: Sequence[Any]) -> PatientData:
@@ -175,9 +183,10 @@ class PatientData:
         columns = self.records.columns
         rows = kept[columns.patient]
         arrays = {
-            name: array[rows] for name, array in columns._asdict().items()
+            name: array[rows]
+            for name, array in columns._asdict().items()
             if isinstance(array, np.ndarray)
-        }  # fmt: skip
+        }
         chosen = columns._replace(
             **arrays | {"patient": (np.cumsum(kept) - 1)[arrays["patient"]]},
             values=tuple(array[rows] for array in columns.values),

@@ -107,9 +107,10 @@ def _unfit_for_doses(spec: DataSpec) -> list[Fault]:
         message = "is called as the table of samples, beside which a fit keeps it"
         return [Fault(("file",), message, spec.doses.file, hint="rename one of them")]
     stated = [
-        name for name in ("amount", "event", "rate", "additional", "interval", "steady")
+        name
+        for name in ("amount", "event", "rate", "additional", "interval", "steady")
         if getattr(spec.columns, name) is not None
-    ]  # fmt: skip
+    ]
     message = "says the doses, and so does `columns`"
     return [Fault((), message, ", ".join(stated), hint="leave one out")] if stated else []
 
@@ -134,20 +135,27 @@ def _check_header(spec: DataSpec, table: Table) -> list[Mistake]:
     used = spec.columns_used()
     unmentioned = [
         Mistake(
-            0, name, f"has NONMEM's name for `{meaning}`, of which the config says nothing",
+            0,
+            name,
+            f"has NONMEM's name for `{meaning}`, of which the config says nothing",
             f"write `columns: {{{meaning}: {name}}}`, or `{{{meaning}: null}}` if it is something "
             "else",
         )
-        for meaning, names in NONMEM.items() if meaning not in spec.columns.model_fields_set
-        for name in table.names if name.upper() in names and name not in used
-    ]  # fmt: skip
+        for meaning, names in NONMEM.items()
+        if meaning not in spec.columns.model_fields_set
+        for name in table.names
+        if name.upper() in names and name not in used
+    ]
     lacking = [
         Mistake(
-            0, name, f"there is no such column; there are {', '.join(table.names)}",
+            0,
+            name,
+            f"there is no such column; there are {', '.join(table.names)}",
             did_you_mean(name, table.names),
         )
-        for name in used if name not in table.names
-    ]  # fmt: skip
+        for name in used
+        if name not in table.names
+    ]
     if lacking:
         raise DataError(table.source, table.place, [*table.mistakes, *lacking, *unmentioned])
     return unmentioned
@@ -194,11 +202,16 @@ def _check_repeats(
     into = np.zeros(len(table)) if events.compartment is None else events.compartment
     amount = events.items.get("amount", np.zeros(len(table)))
     value = np.where(measured.kind == Kind.VALUE, measured.value, 0.0)
-    told = pd.DataFrame({
-        "row": rows, "subject": events.subject, "time": events.time, "event": events.event,
-        "what": np.where(doses, into, measured.output).astype(str),
-        "value": np.where(doses, amount, value),
-    })  # fmt: skip
+    told = pd.DataFrame(
+        {
+            "row": rows,
+            "subject": events.subject,
+            "time": events.time,
+            "event": events.event,
+            "what": np.where(doses, into, measured.output).astype(str),
+            "value": np.where(doses, amount, value),
+        }
+    )
     told = told.loc[doses | (measured.kind != Kind.NOTHING)]
 
     def first(keys: list[str]) -> np.ndarray:
@@ -211,13 +224,18 @@ def _check_repeats(
     same, near = first([*instant, "value"]), first(instant)
     if not spec.repeats:
         findings.wrong(
-            same != rows, column, "says the same as {} {}, at the same time", table.place,
-            table.lines[same], hint="remove one, or write `repeats: true` if both are meant",
-        )  # fmt: skip
+            same != rows,
+            column,
+            "says the same as {} {}, at the same time",
+            table.place,
+            table.lines[same],
+            hint="remove one, or write `repeats: true` if both are meant",
+        )
     findings.warn(
-        (near != rows) & (same == rows), column,
+        (near != rows) & (same == rows),
+        column,
         "is of the same time as a record above; both count",
-    )  # fmt: skip
+    )
 
 
 def _tell_the_unusual(

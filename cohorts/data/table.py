@@ -142,14 +142,20 @@ def read_numbers(table: Table, column: str, findings: Findings, hint: str | None
     cells = table.numbers(column)
     if np.any(cells.wrong):
         texts, other = table.texts(column), "," if table.decimal == "." else "."
-        mended = np.array([
-            other in text and NUMBER.fullmatch(text.translate(MARKS[other])) is not None
-            for text in texts
-        ])  # fmt: skip
+        mended = np.array(
+            [
+                other in text and NUMBER.fullmatch(text.translate(MARKS[other])) is not None
+                for text in texts
+            ]
+        )
         findings.wrong(
-            cells.wrong & mended, column, "is {}, with a decimal {}", texts, WORDS[other],
+            cells.wrong & mended,
+            column,
+            "is {}, with a decimal {}",
+            texts,
+            WORDS[other],
             hint=f'write a {WORDS[table.decimal]}, or `decimal: "{other}"` for the whole file',
-        )  # fmt: skip
+        )
         findings.wrong(
             cells.wrong & ~mended, column, "is {}, which is no finite number", texts, hint=hint
         )

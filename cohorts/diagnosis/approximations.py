@@ -56,9 +56,14 @@ def judge_approximation(
         estimate = float(stated[name][index]) if name in stated else float(np.median(draws))
         error = float(errors[name][index]) if name in errors else sd
         row = (
-            estimate, error, error / abs(estimate) if estimate else np.nan, mean, sd,
-            weighted, float(np.sqrt(weights.mean(np.square(draws - weighted)))),
-        )  # fmt: skip
+            estimate,
+            error,
+            error / abs(estimate) if estimate else np.nan,
+            mean,
+            sd,
+            weighted,
+            float(np.sqrt(weights.mean(np.square(draws - weighted)))),
+        )
         labels.append(label)
         for column, number in zip(columns.values(), row, strict=True):
             column.append(number)
@@ -75,9 +80,14 @@ def judge_approximation(
 
 
 _COLUMNS = (
-    "estimate", "standard_error", "relative_standard_error", "mean", "sd", "weighted_mean",
+    "estimate",
+    "standard_error",
+    "relative_standard_error",
+    "mean",
+    "sd",
+    "weighted_mean",
     "weighted_sd",
-)  # fmt: skip
+)
 
 
 def _of_weights(weights: Weights) -> Iterator[str]:

@@ -155,17 +155,29 @@ def _reasons(table: xr.Dataset, draws: int) -> Iterator[str]:
     chains = table.sizes["chain"]
     least = LEAST_ESS_A_CHAIN * chains
     yield from _beyond(
-        table, "r_hat", "R-hat", MOST_R_HAT, "3f",
+        table,
+        "r_hat",
+        "R-hat",
+        MOST_R_HAT,
+        "3f",
         "the chains have not come to the same distribution",
-    )  # fmt: skip
+    )
     yield from _beyond(
-        table, "ess_bulk", "effective sample size", least, "0f",
+        table,
+        "ess_bulk",
+        "effective sample size",
+        least,
+        "0f",
         "means and standard deviations are uncertain; draw more",
-    )  # fmt: skip
+    )
     yield from _beyond(
-        table, "ess_tail", "effective sample size in the tails", least, "0f",
+        table,
+        "ess_tail",
+        "effective sample size in the tails",
+        least,
+        "0f",
         "intervals are uncertain; draw more",
-    )  # fmt: skip
+    )
     diverged = int(table["divergences"].sum().item())
     if diverged:
         yield (

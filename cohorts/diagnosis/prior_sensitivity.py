@@ -95,8 +95,10 @@ def power_scaling(
             "log_likelihood": group(subjects=log_likelihood),
         }
     )
-    prior, likelihood = (psense(tree, group=which, sample_dims=("chain", "draw"))
-                         for which in ("prior", "likelihood"))  # fmt: skip
+    prior, likelihood = (
+        psense(tree, group=which, sample_dims=("chain", "draw"))
+        for which in ("prior", "likelihood")
+    )
     return {name: Sensitivity(float(prior[name]), float(likelihood[name])) for name in draws}
 
 

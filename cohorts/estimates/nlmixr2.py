@@ -78,8 +78,12 @@ class _Reading:
         if not names:
             self._wrong("params.name", "names nothing")
         columns: dict[str, list[Any]] = {}
-        for column, default in (("ptype", "theta"), ("estimate", None), ("se", None),
-                                ("fixed", False)):  # fmt: skip
+        for column, default in (
+            ("ptype", "theta"),
+            ("estimate", None),
+            ("se", None),
+            ("fixed", False),
+        ):
             given = _list(params.get(column, [default] * len(names)))
             if len(given) != len(names):
                 self._wrong(f"params.{column}", f"has {len(given)} values, not {len(names)}")

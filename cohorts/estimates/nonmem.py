@@ -83,13 +83,16 @@ def read_ext(text: str, source: str, table: int | None = None) -> tuple[Estimate
         fixed = (errors >= NO_ERROR) if ERRORS in found else (values == 0.0)
     estimates = {
         name: Estimate(
-            name, value, None if still or not 0.0 < error < NO_ERROR else error, still,
+            name,
+            value,
+            None if still or not 0.0 < error < NO_ERROR else error,
+            still,
             *_role(name),
         )
         for name, value, error, still in zip(
             names, values.tolist(), errors.tolist(), fixed.tolist(), strict=True
         )
-    }  # fmt: skip
+    }
     return Estimates(source, block.method, estimates, unfinished), block.number
 
 

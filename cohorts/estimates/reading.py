@@ -32,8 +32,10 @@ def read_estimates(
     text = _text(Path(file))
     name = Path(file).name
     if text.lstrip().startswith(("{", "[")):
-        for given, what in ((covariance, "has its covariance matrix itself, as `cov`"),
-                            (table, "has no tables to choose from")):  # fmt: skip
+        for given, what in (
+            (covariance, "has its covariance matrix itself, as `cov`"),
+            (table, "has no tables to choose from"),
+        ):
             if given is not None:
                 raise DataError(name, "line", [Mistake(0, "", f"is JSON: it {what}")])
         return read_nlmixr2(text, name)

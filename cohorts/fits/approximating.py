@@ -91,9 +91,15 @@ def approximated(
         watch(f"{search}iteration {iteration}, objective {objective:.4f}")
 
     found = normal_approximation(
-        joint, data, np.stack([np.median(starts, axis=0), *starts[: STARTS - 1]]), settings,
-        method=method, seed=fit.config.seed, bounded=joint.bounded, watch=note,
-    )  # fmt: skip
+        joint,
+        data,
+        np.stack([np.median(starts, axis=0), *starts[: STARTS - 1]]),
+        settings,
+        method=method,
+        seed=fit.config.seed,
+        bounded=joint.bounded,
+        watch=note,
+    )
     position = quickly(jax.vmap(joint.position))(found.theta, found.x)
     tree = _tree(fit, joint, density, given, jax.tree.map(np.asarray, position), found)
     at = quickly(joint.constrained)(found.maximum.theta, data)
@@ -139,9 +145,12 @@ def _by_variation(
     density = Density.of(model, given)
     labels.ahead(density, given, settings.draws)
     found = variational(
-        model, given, settings, seed=fit.config.seed,
+        model,
+        given,
+        settings,
+        seed=fit.config.seed,
         watch=lambda steps, bound: watch(f"step {steps:,}, ELBO {bound:.2f}"),
-    )  # fmt: skip
+    )
     tree = _tree(fit, joint, density, given, found.position, found)
     verdict = judge_approximation(
         _of_population(tree, joint, data), found.weights, wrong_with_variational(found)

@@ -138,14 +138,24 @@ def _misfits(config: FitConfig) -> list[Fault]:
     given, faults = config.approximation, list[Fault]()
     if config.method == "svi" and not given.priors:
         faults.append(
-            Fault(("priors",), "svi approximates a posterior, which has priors", "no", "yes",
-                  "choose focei or laplace for maximum likelihood")
-        )  # fmt: skip
+            Fault(
+                ("priors",),
+                "svi approximates a posterior, which has priors",
+                "no",
+                "yes",
+                "choose focei or laplace for maximum likelihood",
+            )
+        )
     if config.method in ("focei", "laplace") and given.priors and given.covariance != "hessian":
         faults.append(
-            Fault(("covariance",), "is one of maximum likelihood, but priors count here",
-                  f'"{given.covariance}"', '"hessian"', "state `priors: no` beside it")
-        )  # fmt: skip
+            Fault(
+                ("covariance",),
+                "is one of maximum likelihood, but priors count here",
+                f'"{given.covariance}"',
+                '"hessian"',
+                "state `priors: no` beside it",
+            )
+        )
     return faults
 
 
@@ -160,10 +170,14 @@ def _unsuited(config: FitConfig, population: Population | None) -> list[Fault]:
     learned = {name for name, of in population.measures.items() if of.low < of.high} - known
     if not learned:
         faults.append(
-            Fault(("method",), "looks for parameters of the population, and all of them are known "
-                  "here", f'"{method}"', '"nuts", "svi"',
-                  "sample what is left, the subjects' random effects, or give a number a prior")
-        )  # fmt: skip
+            Fault(
+                ("method",),
+                "looks for parameters of the population, and all of them are known here",
+                f'"{method}"',
+                '"nuts", "svi"',
+                "sample what is left, the subjects' random effects, or give a number a prior",
+            )
+        )
     return faults
 
 
@@ -207,10 +221,14 @@ def _without_power(config: FitConfig, patients: PatientData) -> list[Fault]:
             told = [f"{values[at]:g} of subject {patients.subjects[at]}" for at in wrong[:LISTED]]
             more = f" and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
             faults.append(
-                Fault((parameter, "covariates", name), "a power is of numbers above 0",
-                      ", ".join(told) + more, None,
-                      "a code for a missing value is named by `data.missing`")
-            )  # fmt: skip
+                Fault(
+                    (parameter, "covariates", name),
+                    "a power is of numbers above 0",
+                    ", ".join(told) + more,
+                    None,
+                    "a code for a missing value is named by `data.missing`",
+                )
+            )
     return faults
 
 

@@ -241,10 +241,12 @@ def prior(of: HasPopulation, draws: int, seed: int) -> xr.Dataset:
     program = quickly(jax.vmap(one, in_axes=(0, None)))
     drawn = program(np.arange(draws), of.population.hyperparameter_arrays)
     variables = {
-        name: (("chain", "draw", *(f"{name}_dim_{n}" for n in range(np.ndim(values) - 1))),
-               np.asarray(values)[None])
+        name: (
+            ("chain", "draw", *(f"{name}_dim_{n}" for n in range(np.ndim(values) - 1))),
+            np.asarray(values)[None],
+        )
         for name, values in drawn.items()
-    }  # fmt: skip
+    }
     return xr.Dataset(variables, coords={"chain": [0], "draw": np.arange(draws)})
 
 
@@ -316,9 +318,13 @@ def curves(
 
 def _errors(fit: Fit, observations: Observations, simulated: np.ndarray) -> Any:
     return prediction_errors(
-        observations.value, observations.censored, observations.limit, simulated,
-        observations.subject, fit.config.seed,
-    )  # fmt: skip
+        observations.value,
+        observations.censored,
+        observations.limit,
+        simulated,
+        observations.subject,
+        fit.config.seed,
+    )
 
 
 def _observed(patients: PatientData, observations: Observations) -> xr.Dataset:

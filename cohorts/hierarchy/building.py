@@ -193,9 +193,11 @@ def _parameter(
         value = typical.arguments.get("value", 0.5 * (lower + upper))
         if not lower < value < upper:
             reader.add(
-                (*path, "typical"), "must lie between the bounds of its variability",
-                typical.words, f"more than {lower:g}, less than {upper:g}",
-            )  # fmt: skip
+                (*path, "typical"),
+                "must lie between the bounds of its variability",
+                typical.words,
+                f"more than {lower:g}, less than {upper:g}",
+            )
     effects: list[Effect] = []
     for covariate, effect in spec.covariates.items():
         place = (*path, "covariates", covariate)
@@ -204,9 +206,12 @@ def _parameter(
             effects.append(found)
         if covariate in mixtures and kind == "logit_normal":
             reader.add(
-                place, "a mixture cannot act on a parameter between two bounds", None, None,
+                place,
+                "a mixture cannot act on a parameter between two bounds",
+                None,
+                None,
                 "its factor would lead beyond them; choose another kind of variability",
-            )  # fmt: skip
+            )
     return Parameter(name, typical, tuple(effects), variability, between_occasion)
 
 
@@ -222,9 +227,12 @@ def _mixture(
         reader.add(path, "a name is made of letters, digits and underscores", shown(name))
     if name in vocabulary:
         reader.add(
-            path, "is a covariate already", shown(name), None,
+            path,
+            "is a covariate already",
+            shown(name),
+            None,
             "what is observed needs no mixture; give this another name",
-        )  # fmt: skip
+        )
     if len(numbers) < 2:
         reader.add((*path, field), "must name two subpopulations or more", listed(numbers))
     elif not dirichlet and abs(sum(numbers.values()) - 1.0) > 1e-6:
@@ -299,21 +307,35 @@ def _stated(numbers: Mapping[str, UncertainNumber]) -> tuple[Number, ...]:
     """Those that are known or estimates: one transcription of what stands elsewhere, or, from a
     file of estimates, what stands there."""
     return tuple(
-        Number(field, number.centre, number.unit, field.replace("_", " "), number.source,
-               "unverified" if number.imported is None else "verified", number.error)
+        Number(
+            field,
+            number.centre,
+            number.unit,
+            field.replace("_", " "),
+            number.source,
+            "unverified" if number.imported is None else "verified",
+            number.error,
+        )
         for field, number in numbers.items()
         if number.kind in ("known", "imported") or number.error is not None
-    )  # fmt: skip
+    )
 
 
 def _correlations(blocks: tuple[Block, ...]) -> tuple[Number, ...]:
     """The correlations that a file of estimates has."""
     return tuple(
-        Number(field, block.imported.matrix[row][column], "1", field.replace("_", " "),
-               block.imported.source, "verified")
-        for block in blocks if block.imported is not None
+        Number(
+            field,
+            block.imported.matrix[row][column],
+            "1",
+            field.replace("_", " "),
+            block.imported.source,
+            "verified",
+        )
+        for block in blocks
+        if block.imported is not None
         for (row, column), field in block.pairs.items()
-    )  # fmt: skip
+    )
 
 
 def _assumptions(structure: Structure, residual: Mapping[str, _Error]) -> tuple[str, ...]:

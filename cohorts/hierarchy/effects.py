@@ -135,9 +135,11 @@ def read_effect(
         return _categorical(spec, covariate, name, parameter, path, reader)
     if name.kind != "number":
         reader.add(
-            (*path, "kind"), f"is for numbers, but {covariate} is a {name.kind}", shown(spec.kind),
+            (*path, "kind"),
+            f"is for numbers, but {covariate} is a {name.kind}",
+            shown(spec.kind),
             '"categorical"',
-        )  # fmt: skip
+        )
         return None
     unit = name.unit or "1"
     centre = reader.quantity(
@@ -160,9 +162,11 @@ def _categorical(
     categories = FLAG if name.kind == "flag" else name.categories
     if name.kind == "number":
         reader.add(
-            (*path, "kind"), f"is for categories, but {covariate} is a number", '"categorical"',
+            (*path, "kind"),
+            f"is for categories, but {covariate} is a number",
+            '"categorical"',
             '"power", "exponential", "linear"',
-        )  # fmt: skip
+        )
         return None
     if spec.reference not in categories:
         place = (*path, "reference")
@@ -176,9 +180,10 @@ def _categorical(
     missing = [each for each in others if each not in spec.factors]
     if missing and not strange:
         reader.add(
-            (*path, "factors"), f"lacks the factor of these categories of {covariate}",
+            (*path, "factors"),
+            f"lacks the factor of these categories of {covariate}",
             listed(missing, quoted=True),
-        )  # fmt: skip
+        )
     if missing:
         return None
     slugs = {each: re.sub(r"\W+", "_", each).strip("_") for each in others}

@@ -164,9 +164,13 @@ class JointEstimates(Numbered):
         root = cholesky(estimates.covariance_of([*single, *in_blocks]))
         covariance = slope @ root @ root.T @ slope.T
         return cls(
-            tuple(single), bounds, tuple(blocks), np.concatenate(location),
-            np.linalg.cholesky(covariance), known,
-        )  # fmt: skip
+            tuple(single),
+            bounds,
+            tuple(blocks),
+            np.concatenate(location),
+            np.linalg.cholesky(covariance),
+            known,
+        )
 
     def site(self) -> dict[str, Value]:
         """Every estimate by its name; NumPyro site of the vector, if anything is uncertain."""

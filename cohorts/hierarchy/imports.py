@@ -109,9 +109,14 @@ class Imports:
             return None
         if found.unfinished is not None and not spec.untrusted:
             self._faults.append(
-                Fault(FILE, found.unfinished, found.source, None,
-                      "mend the run, or state `untrusted: yes` beside the file")
-            )  # fmt: skip
+                Fault(
+                    FILE,
+                    found.unfinished,
+                    found.source,
+                    None,
+                    "mend the run, or state `untrusted: yes` beside the file",
+                )
+            )
         return found
 
     def number(
@@ -130,9 +135,12 @@ class Imports:
         """
         if self._spec is None:
             self._add(
-                path, "there are no estimates to import it from", shown(name), None,
+                path,
+                "there are no estimates to import it from",
+                shown(name),
+                None,
                 "write `estimates: {file: ...}` beside `population`",
-            )  # fmt: skip
+            )
         if self._estimates is None:
             return None
         estimate = self._estimates.by_name.get(name)
@@ -157,17 +165,26 @@ class Imports:
         name, value = estimate.name, estimate.value
         if estimate.role == "covariance":
             self._add(
-                (*path, "name"), "is a covariance of two effects", shown(name), None,
+                (*path, "name"),
+                "is a covariance of two effects",
+                shown(name),
+                None,
                 "correlations: [{kind: imported, of: [...]}] takes it",
-            )  # fmt: skip
+            )
         elif estimate.role == "variance" and imported.scale != "variance":
-            self._add((*path, "scale"), f"{name} is a variance", shown(imported.scale),
-                      '"variance"')  # fmt: skip
+            self._add(
+                (*path, "scale"), f"{name} is a variance", shown(imported.scale), '"variance"'
+            )
         elif imported.scale == "variance" and value <= 0.0:
             self._add(path, f"{name} must be more than 0 as a variance", f"{value:g}")
         elif positive and imported.floor is not None and value <= imported.floor:
-            self._add(path, f"must be more than 0, but {name} gives", f"{imported.number(value):g}",
-                      None, "is it on another scale, such as `scale: log`?")  # fmt: skip
+            self._add(
+                path,
+                f"must be more than 0, but {name} gives",
+                f"{imported.number(value):g}",
+                None,
+                "is it on another scale, such as `scale: log`?",
+            )
         else:
             return True
         return False
@@ -180,10 +197,13 @@ class Imports:
         lacks = self._estimates.covariance is not None
         if lacks and estimate.name not in self._estimates.covariance_names:
             self._add(
-                path, f"{self._estimates.covariance_source} lacks {estimate.name}, which "
-                f"{self._estimates.source} has with a standard error", None, None,
+                path,
+                f"{self._estimates.covariance_source} lacks {estimate.name}, which "
+                f"{self._estimates.source} has with a standard error",
+                None,
+                None,
                 "are they of the same run?",
-            )  # fmt: skip
+            )
             return False
         return estimate.standard_error is not None
 
@@ -197,9 +217,12 @@ class Imports:
                 found = self._estimates.covariance_of_effects(name, names[column])
                 if found is None:
                     self._add(
-                        path, f"{self._estimates.source} has no covariance of {names[column]} and "
-                        f"{name}", None, None, "list together what it has as one block",
-                    )  # fmt: skip
+                        path,
+                        f"{self._estimates.source} has no covariance of {names[column]} and {name}",
+                        None,
+                        None,
+                        "list together what it has as one block",
+                    )
                 else:
                     lower.append(found)
             lower.append(self._estimates[name])
@@ -210,9 +233,10 @@ class Imports:
         matrix = values / np.outer(sd, sd)
         if np.linalg.eigvalsh(matrix)[0] <= 1e-9:
             self._add(
-                path, f"the covariance matrix of {listed(names)} is not positive definite",
+                path,
+                f"the covariance matrix of {listed(names)} is not positive definite",
                 self._estimates.source,
-            )  # fmt: skip
+            )
             return None
         source = ", ".join(each.name for each in lower if each.role == "covariance")
         result = Correlations(
@@ -223,10 +247,12 @@ class Imports:
             return result
         if not all(uncertain.values()):
             self._add(
-                path, "some of these have an uncertainty, and others are fixed or have none",
-                listed(name for name, has in uncertain.items() if not has), None,
+                path,
+                "some of these have an uncertainty, and others are fixed or have none",
+                listed(name for name, has in uncertain.items() if not has),
+                None,
                 "list together what was estimated as one block, or write kind: known",
-            )  # fmt: skip
+            )
             return None
         order = iter(each.name for each in lower)
         block = tuple(tuple(next(order) for _ in range(row + 1)) for row in range(len(names)))
@@ -266,9 +292,10 @@ class Imports:
         self._add(
             COVARIANCE if self._spec and self._spec.covariance else FILE,
             "the covariance matrix of the estimates is not positive definite",
-            f"the first {upto} of {listed(names)}", None,
+            f"the first {upto} of {listed(names)}",
+            None,
             "take standard errors alone (leave `covariance` out), or state `uncertainty: no`",
-        )  # fmt: skip
+        )
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -350,13 +350,21 @@ class Reader:
         factor: float | None = 1.0
         stated = unit not in ("", "1")
         if spec.scale in ("logit", "change") and stated:
-            self.add((*path, "scale"), f"is for numbers without dimension, but this is in {unit}",
-                     shown(spec.scale))  # fmt: skip
+            self.add(
+                (*path, "scale"),
+                f"is for numbers without dimension, but this is in {unit}",
+                shown(spec.scale),
+            )
         elif spec.unit is not None:
             factor = self.quantity(f"1 {spec.unit}", unit, (*path, "unit"))
         elif stated:
-            self.add(path, "the unit of the number in the file is missing", None, None,
-                     f"write for example `unit: {unit}`")  # fmt: skip
+            self.add(
+                path,
+                "the unit of the number in the file is missing",
+                None,
+                None,
+                f"write for example `unit: {unit}`",
+            )
             factor = None
         found = self.imports.number(spec.name, spec.scale, factor or 1.0, path, positive=positive)
         if found is None or factor is None:

@@ -104,17 +104,22 @@ def read_between_occasion(
         scale = Variability(kind, parameter, {}, bounds)
     elif spec.kind is not None and spec.kind != scale.kind:
         reader.add(
-            (*path, "kind"), "must be that of between_subject, to whose eta kappa is added",
-            shown(spec.kind), scale.kind, "leave it out",
-        )  # fmt: skip
+            (*path, "kind"),
+            "must be that of between_subject, to whose eta kappa is added",
+            shown(spec.kind),
+            scale.kind,
+            "leave it out",
+        )
     bounded = between_subject is None and scale.kind == "logit_normal"
     for name in ("lower", "upper"):
         if getattr(spec, name) is not None and not bounded:
             reader.add(
-                (*path, name), "is for a parameter that varies between occasions alone, by "
-                "logit_normal", shown(getattr(spec, name)), None,
+                (*path, name),
+                "is for a parameter that varies between occasions alone, by logit_normal",
+                shown(getattr(spec, name)),
+                None,
                 "leave it out" + ("" if between_subject is None else ": between_subject has it"),
-            )  # fmt: skip
+            )
     sd_unit = unit if scale.kind == "normal" else "1"
     sd = reader.number(spec.sd, sd_unit, (*path, "sd"), positive=True)
     return BetweenOccasion(scale, {f"occasion_sd_{parameter}": sd})

@@ -360,14 +360,20 @@ def read_correlations(
                 reader.faults.append(unknown(place, "parameter", name, parameters))
             elif name not in varying:
                 reader.add(
-                    place, "does not vary between subjects", shown(name), listed(varying),
+                    place,
+                    "does not vary between subjects",
+                    shown(name),
+                    listed(varying),
                     "give it between_subject, or leave it out here",
-                )  # fmt: skip
+                )
             elif name in taken:
                 reader.add(
-                    place, "is in a correlation already", shown(name), None,
+                    place,
+                    "is in a correlation already",
+                    shown(name),
+                    None,
                     "write all that are correlated with each other in one",
-                )  # fmt: skip
+                )
             taken.add(name)
         if isinstance(spec, KnownCorrelationSpec):
             _check_matrix(spec, (*here, "matrix"), reader)
@@ -395,10 +401,12 @@ def _imported_correlations(
             names.append(imported.name)
         elif reader.imports.readable:
             reader.add(
-                (*path, "of", number), "has no sd that is imported as a variance",
-                shown(parameter), None,
+                (*path, "of", number),
+                "has no sd that is imported as a variance",
+                shown(parameter),
+                None,
                 "write sd: {kind: imported, name: ..., scale: variance}, or kind: known here",
-            )  # fmt: skip
+            )
     if len(names) < len(spec.of):
         return None
     return reader.imports.correlations(names, path)
@@ -415,6 +423,8 @@ def _check_matrix(spec: KnownCorrelationSpec, path: tuple[str | int, ...], reade
         reader.add(path, "must be symmetric with ones on the diagonal")
     elif np.linalg.eigvalsh(matrix)[0] <= 1e-9 or not math.isfinite(matrix.sum()):
         reader.add(
-            path, "is no correlation matrix: no numbers can be correlated like this",
-            f"a smallest eigenvalue of {np.linalg.eigvalsh(matrix)[0]:.2g}", "more than 0",
-        )  # fmt: skip
+            path,
+            "is no correlation matrix: no numbers can be correlated like this",
+            f"a smallest eigenvalue of {np.linalg.eigvalsh(matrix)[0]:.2g}",
+            "more than 0",
+        )

@@ -351,9 +351,14 @@ class Joint:
         def observe(parameters: Any) -> Predicted:
             own, table = in_occasions(self.model, parameters, data.table)
             solution = solve_traced(
-                self.model, own, table, self.layout, derivative=derivative,
-                method=self.method, tolerances=self.tolerances,
-            )  # fmt: skip
+                self.model,
+                own,
+                table,
+                self.layout,
+                derivative=derivative,
+                method=self.method,
+                tolerances=self.tolerances,
+            )
             outputs = tuple(getattr(solution.outputs, name).T for name in self.outputs)
             status = jnp.asarray(solution.status)
             return observed(self._residuals, typical, outputs, status, data)
@@ -406,9 +411,15 @@ class Joint:
         times = _Times(jnp.asarray(data.table.time))
         lean = data._replace(table=times, covariates={}, hyperparameters={})
         found, status = objective_traced(
-            self.model, own, table, self.layout, objective, (lean, numbers),
-            method=self.method, tolerances=self.tolerances,
-        )  # fmt: skip
+            self.model,
+            own,
+            table,
+            self.layout,
+            objective,
+            (lean, numbers),
+            method=self.method,
+            tolerances=self.tolerances,
+        )
         return jnp.where(status == Status.OK, found, -jnp.inf), status
 
     def log_likelihood(self, predicted: Predicted, data: Data) -> Float[Array, " subjects"]:

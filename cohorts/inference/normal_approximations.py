@@ -137,9 +137,7 @@ def normal_approximation(
     of = {"method": method, "prior": settings.priors}
     curvature = curvature_at(joint, data, found, **of)
     try:
-        spread = covariance(
-            joint, data, found, kind=settings.covariance, curvature=curvature, **of
-        )  # fmt: skip
+        spread = covariance(joint, data, found, kind=settings.covariance, curvature=curvature, **of)
         indefinite = None
     except IndefiniteError as error:
         spread, indefinite = _substitute(curvature), str(error)
@@ -195,9 +193,15 @@ def _searches(
 
         try:
             maximum = maximise(
-                joint, data, start, method=method, prior=settings.priors,
-                iterations=settings.iterations, tolerance=settings.tolerance, watch=note,
-            )  # fmt: skip
+                joint,
+                data,
+                start,
+                method=method,
+                prior=settings.priors,
+                iterations=settings.iterations,
+                tolerance=settings.tolerance,
+                watch=note,
+            )
         except NoStartError as error:
             why = str(error)
             continue

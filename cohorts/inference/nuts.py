@@ -256,10 +256,12 @@ def apart(density: Density, plan: Plan, devices: int, abreast: int | None = None
         return chains, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), results)
 
     mapped = jax.shard_map(
-        on_device, mesh=mesh,
+        on_device,
+        mesh=mesh,
         in_specs=(split, split, whole, whole, split if group else whole),
-        out_specs=(split, PartitionSpec(None, "chains")), check_vma=False,
-    )  # fmt: skip
+        out_specs=(split, PartitionSpec(None, "chains")),
+        check_vma=False,
+    )
     options = compiler_options()
     compiled = shared(jax.jit(mapped, compiler_options=options), options)
 

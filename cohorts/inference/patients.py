@@ -90,9 +90,12 @@ def check_patients(population: Population, patients: PatientData) -> None:
     faults: list[Fault] = []
     if patients.model.name != population.model:
         faults.append(
-            Fault((), f"{population.name} is a population of the model {population.model}, but the "
-                  f"data were read for {patients.model.name}")
-        )  # fmt: skip
+            Fault(
+                (),
+                f"{population.name} is a population of the model {population.model}, but the "
+                f"data were read for {patients.model.name}",
+            )
+        )
     faults += population.unfit_covariates(patients.vocabulary, "the data")
     for name in population.covariates:
         values = patients.covariates.get(name)
@@ -112,16 +115,26 @@ def _occasion_faults(population: Population, patients: PatientData) -> list[Faul
     varying = listed(population.between_occasion)
     if patients.occasion is None:
         return [
-            Fault(("data", "columns"), "must say which occasion a record belongs to: the "
-                  f"population varies between them ({varying})", "no column `occasion`", None,
-                  "write `columns: {occasion: OCC}` with its name, or state `occasions`")
-        ]  # fmt: skip
+            Fault(
+                ("data", "columns"),
+                "must say which occasion a record belongs to: the "
+                f"population varies between them ({varying})",
+                "no column `occasion`",
+                None,
+                "write `columns: {occasion: OCC}` with its name, or state `occasions`",
+            )
+        ]
     if patients.occasions < 2:
         return [
-            Fault(("data",), "must have a second occasion of some subject, or nothing tells "
-                  f"variability between occasions ({varying}) from that between subjects",
-                  "one occasion of each subject", None, "leave `between_occasion` out")
-        ]  # fmt: skip
+            Fault(
+                ("data",),
+                "must have a second occasion of some subject, or nothing tells "
+                f"variability between occasions ({varying}) from that between subjects",
+                "one occasion of each subject",
+                None,
+                "leave `between_occasion` out",
+            )
+        ]
     return []
 
 
@@ -132,10 +145,12 @@ def _output_faults(
     if residual is None:
         return [
             Fault(
-                ("residual",), f"lacks the residual error of the measured output {output}", None,
+                ("residual",),
+                f"lacks the residual error of the measured output {output}",
+                None,
                 listed(population.residual) or "none",
             )
-        ]  # fmt: skip
+        ]
     measured = patients.measured
     here = np.asarray(measured.output) == number
     values, below = here & (measured.kind == Kind.VALUE), here & (measured.kind == Kind.CENSORED)
@@ -143,25 +158,38 @@ def _output_faults(
     faults: list[Fault] = []
     if residual.logarithmic and (count := int(np.sum(values & (measured.value <= 0.0)))):
         faults.append(
-            Fault(path, "log_additive error has no values at or below 0", f"{count} of them", None,
-                  "leave them out, take them for below the limit of quantification, or choose "
-                  "another error")
-        )  # fmt: skip
+            Fault(
+                path,
+                "log_additive error has no values at or below 0",
+                f"{count} of them",
+                None,
+                "leave them out, take them for below the limit of quantification, or choose "
+                "another error",
+            )
+        )
     if residual.autocorrelation is None:
         return faults
     if np.any(below):
         faults.append(
-            Fault(path, "autocorrelation needs values, not limits",
-                  f"{int(np.sum(below))} below the limit of quantification", None,
-                  "leave autocorrelation out")
-        )  # fmt: skip
+            Fault(
+                path,
+                "autocorrelation needs values, not limits",
+                f"{int(np.sum(below))} below the limit of quantification",
+                None,
+                "leave autocorrelation out",
+            )
+        )
     for subject, times in enumerate(patients.times.T):
         at = times[values[:, subject]]
         if len(np.unique(at)) < len(at):
             faults.append(
-                Fault(path, "autocorrelation cannot explain two values at one time",
-                      f"subject {patients.subjects[subject]}", None,
-                      "leave autocorrelation out, or one of the values")
-            )  # fmt: skip
+                Fault(
+                    path,
+                    "autocorrelation cannot explain two values at one time",
+                    f"subject {patients.subjects[subject]}",
+                    None,
+                    "leave autocorrelation out, or one of the values",
+                )
+            )
             break
     return faults

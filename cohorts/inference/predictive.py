@@ -204,9 +204,14 @@ def _solver(joint: Joint, layout: Layout) -> Shared:
     def one(parameters: Any, table: Any) -> tuple[Any, Any]:
         own, table = in_occasions(joint.model, parameters, table)
         solution = solve_traced(
-                joint.model, own, table, layout, derivative=None,
-                method=joint.method, tolerances=joint.tolerances,
-            )  # fmt: skip
+            joint.model,
+            own,
+            table,
+            layout,
+            derivative=None,
+            method=joint.method,
+            tolerances=joint.tolerances,
+        )
         outputs = jnp.stack([getattr(solution.outputs, name).T for name in joint.outputs])
         return jnp.where(solution.status == Status.OK, outputs, jnp.nan), solution.status
 

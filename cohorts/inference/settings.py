@@ -92,8 +92,13 @@ class Approximation(Spec):
 
 
 _OF_EXPANSIONS = (
-    "draws", "priors", "covariance", "importance_samples", "iterations", "tolerance",
-)  # fmt: skip
+    "draws",
+    "priors",
+    "covariance",
+    "importance_samples",
+    "iterations",
+    "tolerance",
+)
 USED: dict[Method, tuple[str, ...]] = {
     "nuts": (),
     "focei": _OF_EXPANSIONS,

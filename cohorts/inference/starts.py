@@ -151,9 +151,11 @@ def _program(density: Density, chains: int) -> Callable[..., Any]:
         best, curvatures = jax.tree.map(lambda leaf: leaf[chosen], (paths, curvatures))
         back, found = jax.vmap(unravel), best.value
         return (
-            back(best.point), found.potential + found.scales,
-            back(found.gradient + found.of_scales), unravel(_variances(best, curvatures)),
-        ), steps  # fmt: skip
+            back(best.point),
+            found.potential + found.scales,
+            back(found.gradient + found.of_scales),
+            unravel(_variances(best, curvatures)),
+        ), steps
 
     options = compiler_options()
     return shared(jax.jit(starts, compiler_options=options), options)

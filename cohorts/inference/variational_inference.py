@@ -171,9 +171,7 @@ def _search(
     skipped = since = shortened = 0
     while BLOCK * len(blocks) < settings.steps:
         rate = jnp.asarray(settings.rate / SHORTER**shortened)
-        state, bounds, mean, lost = program.go_on(
-            state, rate, address(key, len(blocks)), *given
-        )  # fmt: skip
+        state, bounds, mean, lost = program.go_on(state, rate, address(key, len(blocks)), *given)
         blocks.append(_Block.of(np.asarray(bounds)))
         skipped += int(lost)
         if watch is not None:

@@ -199,9 +199,10 @@ def _quantities(joint: Joint, prior: Density) -> Callable[[Position, Any], dict[
     # Names are all that is looked for: nothing need be computed.
     jax.eval_shape(look)
     of_population = {
-        name for name, site in found.items()
+        name
+        for name, site in found.items()
         if "value" in site and name != ESTIMATES and not name.startswith(FACTOR)
-    }  # fmt: skip
+    }
     ends = sorted({0, joint.subjects - 1})
 
     def quantities(position: Position, data: Any) -> dict[str, Array]:

@@ -77,9 +77,12 @@ def _actions(spec: ArmSpec, path: Path, model: Model, reader: Reader) -> list[Ac
             result.append(Input(0.0, name, number))
     if missing := [name for name in inputs if name not in spec.inputs]:
         reader.add(
-            (*path, "inputs"), f"lacks these inputs of {model.name}", listed(missing), None,
+            (*path, "inputs"),
+            f"lacks these inputs of {model.name}",
+            listed(missing),
+            None,
             "give each a constant value",
-        )  # fmt: skip
+        )
     return result
 
 

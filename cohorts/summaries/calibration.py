@@ -72,8 +72,9 @@ def _checked(
     reader = Reader()
     if model.dosing is not None:
         reader.add(
-            ("model",), "has bioavailability or lags of its own, which doses of arms do not have",
-        )  # fmt: skip
+            ("model",),
+            "has bioavailability or lags of its own, which doses of arms do not have",
+        )
     if model.diffusion is not None:
         reader.add(
             ("model",), "is stochastic, so that its patients are not functions of parameters"

@@ -230,9 +230,12 @@ def conflicts_of_posterior(
             return float(found), np.asarray(slope)
 
         found = minimize(
-            potential, start, jac=True, method="BFGS",
+            potential,
+            start,
+            jac=True,
+            method="BFGS",
             options={"hess_inv0": spread, "gtol": 1e-3, "maxiter": 100},
-        )  # fmt: skip
+        )
         # Less the constant by which the densities of different numbers of targets differ.
         inside = covariance[np.ix_(included, included)]
         scale = np.sqrt(np.diag(inside))

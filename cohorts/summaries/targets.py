@@ -125,9 +125,12 @@ def read_targets(
     for index, target in enumerate(result):
         if target.name in seen:
             reader.add(
-                ("targets", index), "has the name of another target", shown(target.name), None,
+                ("targets", index),
+                "has the name of another target",
+                shown(target.name),
+                None,
                 "give one of them a `name` of its own",
-            )  # fmt: skip
+            )
         seen[target.name] = index
     return result
 
@@ -170,14 +173,20 @@ def _quantity(
     measured = error is not None and not whole if spec.measured is None else spec.measured
     if measured and error is None:
         reader.add(
-            (*path, "measured"), f"needs a residual error of {spec.output}", None, None,
+            (*path, "measured"),
+            f"needs a residual error of {spec.output}",
+            None,
+            None,
             "describe it under `residual`, or write `measured: no`",
-        )  # fmt: skip
+        )
     if measured and whole:
         reader.add(
-            (*path, "measured"), "a whole course is not measured", None, None,
+            (*path, "measured"),
+            "a whole course is not measured",
+            None,
+            None,
             "state the times of the samples, or write `measured: no`",
-        )  # fmt: skip
+        )
     if spec.change == "ratio":
         unit = "1"
     if len(reader.faults) > count or baseline is None:
@@ -253,9 +262,12 @@ def _target(
         error = reader.quantity(spec.standard_error, unit, place, gt=0.0) or math.nan
     elif subjects is None:
         reader.add(
-            path, "needs a standard error, or the number of subjects that it follows from", None,
-            None, "state `standard_error` or `subjects` here, or `subjects` of the arm",
-        )  # fmt: skip
+            path,
+            "needs a standard error, or the number of subjects that it follows from",
+            None,
+            None,
+            "state `standard_error` or `subjects` here, or `subjects` of the arm",
+        )
     if len(reader.faults) > count or value is None:
         return None
     words = f"{quantity.words} and {other.words}" if other is not None else quantity.words

@@ -234,9 +234,14 @@ class VirtualCohort:
 
         def of_arm(events: Events) -> tuple[dict[str, Array], Array]:
             solution = solve_traced(
-                self.model, parameters, events, self.pattern, derivative=derivative,
-                method=self.method, tolerances=self.tolerances,
-            )  # fmt: skip
+                self.model,
+                parameters,
+                events,
+                self.pattern,
+                derivative=derivative,
+                method=self.method,
+                tolerances=self.tolerances,
+            )
             found = {name: getattr(solution.outputs, name).T for name in self.outputs}
             return found, solution.status != Status.OK
 

@@ -96,11 +96,16 @@ def solved(
     (patients,), batch = np.shape(jax.tree.leaves(parameters)[0]), LANES * jax.local_device_count()
     found = [
         solve(
-            model, jax.tree.map(lambda leaf, own=own: leaf[own], parameters), events, pattern,
-            method=method, tolerances=tolerances, noise=None if keys is None else keys[own],
+            model,
+            jax.tree.map(lambda leaf, own=own: leaf[own], parameters),
+            events,
+            pattern,
+            method=method,
+            tolerances=tolerances,
+            noise=None if keys is None else keys[own],
         )
         for own in (slice(start, start + batch) for start in range(0, patients, batch))
-    ]  # fmt: skip
+    ]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 
@@ -285,10 +290,13 @@ def lanes(situation: Situation) -> list[Finding]:
     for patient in range(ALONE):
         own = slice(patient, patient + 1)
         alone = solved(
-            situation, model, model.method, Tolerances(),
+            situation,
+            model,
+            model.method,
+            Tolerances(),
             jax.tree.map(lambda leaf, own=own: leaf[own], situation.parameters),
             None if keys is None else keys[own],
-        )  # fmt: skip
+        )
         for ours, theirs in zip(together.outputs, alone.outputs, strict=True):
             same = (ours[patient] == theirs[0]) | (np.isnan(ours[patient]) & np.isnan(theirs[0]))
             differing += int(np.sum(~same))
@@ -308,9 +316,12 @@ def lanes(situation: Situation) -> list[Finding]:
     typical = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), situation.parameters)
     alone = np.stack([np.asarray(each) for each in jax.jit(one)(typical).outputs])
     lane = solved(
-        situation, model, model.method, COMPARED_AT,
+        situation,
+        model,
+        model.method,
+        COMPARED_AT,
         jax.tree.map(lambda leaf: leaf[:1], situation.parameters),
-    )  # fmt: skip
+    )
     apart = _apart(np.stack([each[0] for each in lane.outputs]), alone)
     detail = f"by {model.method}: relative difference of the typical patient"
     return [*found, Finding.within("lanes", "without lanes", apart, AGREEING, detail)]

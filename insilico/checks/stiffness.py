@@ -60,9 +60,12 @@ def _method(situation: Situation, fastest: np.ndarray, forced: float) -> Finding
         if model.step is None:
             return Finding.skipped("stiffness", what, f"{model.method}, and no step is stated")
         return Finding.within(
-            "stiffness", what, model.step * float(fastest.max()), STABLE_FIXED[model.method],
+            "stiffness",
+            what,
+            model.step * float(fastest.max()),
+            STABLE_FIXED[model.method],
             f"{model.method}: the stated step in time constants of the fastest rate",
-        )  # fmt: skip
+        )
     advice = "either explicit or stiff"
     advice = "stiff" if forced > PAYS_STIFF else "explicit" if forced < PAYS_EXPLICIT else advice
     counted = f"explicit steps that stability forces, a step of rodas5p; recommended: {advice}"

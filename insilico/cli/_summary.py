@@ -49,8 +49,14 @@ def show(folder: RunFolder, study: Study, seconds: float, failure: str | None) -
 
 def _table(view: View) -> Table:
     table = Table(title=Text(view.config.title), title_justify="left", pad_edge=False, box=None)
-    for heading in ("Analysis", "Mean estimate", "Typical interval", "Published", "Power (%)",
-                    "Failed trials"):  # fmt: skip
+    for heading in (
+        "Analysis",
+        "Mean estimate",
+        "Typical interval",
+        "Published",
+        "Power (%)",
+        "Failed trials",
+    ):
         table.add_column(heading, justify="left" if heading == "Analysis" else "right")
     for row in summary(view):
         label = f"{row.analysis} ({row.unit})" if row.unit else row.analysis

@@ -57,7 +57,7 @@ def export(
     covariates, with the exposure after each dose (AUC, Cmax, Tmax, Cmin) beside them. Of a fit: new
     subjects in the design of its data, as many times as --replicates says. data.yaml says what the
     columns mean, as the section `data` of a config for `insilico fit`.
-    """  # fmt: skip
+    """
     with reported(debug):
         from insilico.cli._prepare import tell_abandoned
         from insilico.runs import RunFolder, RunFolderError

@@ -125,9 +125,14 @@ def check_model(
         doses = [_model_checks.dose(model, text) for text in dose] if dose else None
         try:
             report = check(
-                model, typical=typical, only=only or ALL, cv=cv, until=until, actions=doses,
+                model,
+                typical=typical,
+                only=only or ALL,
+                cv=cv,
+                until=until,
+                actions=doses,
                 watch=lambda check: say(f"{model.name}: {check} ..."),
-            )  # fmt: skip
+            )
         except ValueError as error:
             raise BadInput(str(error)) from None
         if json:
@@ -162,8 +167,9 @@ def _card(model: Model, populations: list[Population]) -> list[str]:
         for name, quantity in quantities.items():
             unit = "" if quantity.unit == "1" else quantity.unit
             times = f"{quantity.size} x " if quantity.size else ""
-            lines.append(f"  {name:<{width}}  {times}{quantity.description}"
-                         + (f" [{unit}]" if unit else ""))  # fmt: skip
+            lines.append(
+                f"  {name:<{width}}  {times}{quantity.description}" + (f" [{unit}]" if unit else "")
+            )
     if model.processes():
         width = max(map(len, model.processes()))
         lines += ["", "Noise (independent Wiener processes)"]
@@ -173,8 +179,12 @@ def _card(model: Model, populations: list[Population]) -> list[str]:
         ]
     lines += _listed("Validated", model.validated) + _listed("Limits", model.limits)
     for population in populations:
-        lines += ["", f"Population {population.name}", f"  {population.title}",
-                  f"  {population.citation}"]  # fmt: skip
+        lines += [
+            "",
+            f"Population {population.name}",
+            f"  {population.title}",
+            f"  {population.citation}",
+        ]
         lines += _population(population)
     return lines
 
@@ -184,9 +194,11 @@ def _population(population: Population) -> list[str]:
     lines = ["", "  Covariates that it needs"]
     for name, covariate in population.covariates.items():
         values = ", ".join(covariate.categories)
-        lines.append(f"  - {name}: {covariate.description}"
-                     + (f" [{covariate.unit}]" if covariate.unit else "")
-                     + (f" ({values})" if values else ""))  # fmt: skip
+        lines.append(
+            f"  - {name}: {covariate.description}"
+            + (f" [{covariate.unit}]" if covariate.unit else "")
+            + (f" ({values})" if values else "")
+        )
     lines += ["", "  Options (cohort.options)"]
     for name, field in population.Options.model_fields.items():
         choices = ", ".join(map(str, get_args(field.annotation)))
@@ -195,8 +207,10 @@ def _population(population: Population) -> list[str]:
     width = max((len(number.name) for number in population.numbers), default=0)
     for number in population.numbers:
         unit = "" if number.unit == "1" else f" {number.unit}"
-        lines.append(f"  - {number.name:<{width}}  {number.value:g}{unit}: {number.meaning}; "
-                     f"{number.source}; {number.status}")  # fmt: skip
+        lines.append(
+            f"  - {number.name:<{width}}  {number.value:g}{unit}: {number.meaning}; "
+            f"{number.source}; {number.status}"
+        )
     for title in ("assumptions", "validated", "limits"):
         lines += _listed(f"  {title.capitalize()}", getattr(population, title))
     return lines

@@ -244,9 +244,16 @@ class Document:
             found = _as_written(node)
         file = self.file if where.override is None else override_label(where.override)
         return Problem(
-            file, where.line, where.column, dotted(path), message, found or None, allowed, hint,
+            file,
+            where.line,
+            where.column,
+            dotted(path),
+            message,
+            found or None,
+            allowed,
+            hint,
             misses,
-        )  # fmt: skip
+        )
 
     def unknown(
         self,

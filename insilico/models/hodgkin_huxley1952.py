@@ -86,22 +86,24 @@ def _gating(potential: Value, p: Parameters) -> _Rates:
     v, rate = potential / p.gating_potential, p.gating_rate
     return _Rates(
         opening=State(
-            0.0, rate * _ramp((25.0 - v) / 10.0), rate * 0.07 * exp(-v / 20.0),
+            0.0,
+            rate * _ramp((25.0 - v) / 10.0),
+            rate * 0.07 * exp(-v / 20.0),
             rate * 0.1 * _ramp((10.0 - v) / 10.0),
         ),
         closing=State(
-            0.0, rate * 4.0 * exp(-v / 18.0), rate / (exp((30.0 - v) / 10.0) + 1.0),
+            0.0,
+            rate * 4.0 * exp(-v / 18.0),
+            rate / (exp((30.0 - v) / 10.0) + 1.0),
             rate * 0.125 * exp(-v / 80.0),
         ),
-    )  # fmt: skip
+    )
 
 
 def initial(parameters: Parameters) -> State:
     rest = 0.0 * parameters.gating_potential
     opening, closing = _gating(rest, parameters)
-    return State(
-        rest, *(a / (a + b) for a, b in zip(opening[1:], closing[1:], strict=True))
-    )  # fmt: skip
+    return State(rest, *(a / (a + b) for a, b in zip(opening[1:], closing[1:], strict=True)))
 
 
 def _sodium(state: State, p: Parameters) -> Value:

@@ -34,13 +34,17 @@ def render(
     """
     sections = numbered(sections)
     figures = [figure for section in sections for figure in figures_of(section.blocks)]
-    return _environment(template.parent).get_template(template.name).render(
-        sections=sections,
-        specs={figure.key: Markup(to_json(figure.spec)) for figure in figures},
-        plotly=_plotly() if figures else "",
-        failures=list(failures),
-        **context,
-    )  # fmt: skip
+    return (
+        _environment(template.parent)
+        .get_template(template.name)
+        .render(
+            sections=sections,
+            specs={figure.key: Markup(to_json(figure.spec)) for figure in figures},
+            plotly=_plotly() if figures else "",
+            failures=list(failures),
+            **context,
+        )
+    )
 
 
 @functools.cache

@@ -226,9 +226,14 @@ def judge(
     def named() -> Array:
         product = stiffness.in_one(stiffness.grown(stepper.rates, time, state))
         stiff = stiffness.told(
-            method.name, product, size, lax.stop_gradient(target) - time, (jnp.stack(state),),
-            limits.relative, (jnp.stack(limits.floors),),
-        )  # fmt: skip
+            method.name,
+            product,
+            size,
+            lax.stop_gradient(target) - time,
+            (jnp.stack(state),),
+            limits.relative,
+            (jnp.stack(limits.floors),),
+        )
         return stiffness.named(status, stiff)
 
     # Hardly ever is there anybody to look at.

@@ -146,9 +146,15 @@ def solve(
     for `insilico.solve.solve_traced`.
     """
     ask = functools.partial(
-        submit, model, tolerances=tolerances, method=method, rule=rule, driver=driver,
-        launch=launch, precision=precision,
-    )  # fmt: skip
+        submit,
+        model,
+        tolerances=tolerances,
+        method=method,
+        rule=rule,
+        driver=driver,
+        launch=launch,
+        precision=precision,
+    )
     parted = _parted(model, parameters, events)
     if parted is None:
         return ask(parameters, events, pattern, subject=subject, noise=noise).solution()
@@ -192,9 +198,15 @@ def submit(
     tolerances = tolerances or Tolerances()
     if method == methods.AUTO:
         found = choose_method(
-            model, parameters, events, pattern, tolerances,
-            rule=rule, subject=subject, noise=noise,
-        )  # fmt: skip
+            model,
+            parameters,
+            events,
+            pattern,
+            tolerances,
+            rule=rule,
+            subject=subject,
+            noise=noise,
+        )
     else:
         asked = "it was asked for" if method else "it is the model's own"
         found = MethodChoice(methods.known(method or model.method), asked)
@@ -210,9 +222,16 @@ def submit(
     schedule = put_together(job.layout, common, columns)
     first, schedule, known = precision_.in_precision(precision, (first, schedule, known))
     choice = choose_driver(
-        model, first, schedule, job.pattern,
-        method=chosen, rule=rule, subject=known, driver=driver, launch=launch,
-    )  # fmt: skip
+        model,
+        first,
+        schedule,
+        job.pattern,
+        method=chosen,
+        rule=rule,
+        subject=known,
+        driver=driver,
+        launch=launch,
+    )
     walked = program_of(model, job.pattern, chosen, rule, job.layout, choice, precision)(
         tolerances.numbers(), *job.blocks.arguments
     )

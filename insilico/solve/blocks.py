@@ -80,23 +80,45 @@ def solve_block(
     backwards = derivative in ("reverse", "second")
     name = loops.reversible(model, method) if backwards else methods.known(method or model.method)
     choice = choose_driver(
-        model, parameters, events, pattern, method=name, derivative=derivative,
-        rule=rule, subject=subject, driver=driver, launch=launch,
-    )  # fmt: skip
+        model,
+        parameters,
+        events,
+        pattern,
+        method=name,
+        derivative=derivative,
+        rule=rule,
+        subject=subject,
+        driver=driver,
+        launch=launch,
+    )
     if choice.driver == "kernel":
         # Not on top: half a second that only a kernel is worth.
         from insilico.solve.kernel import walk_in_kernel
 
         rows, shape, prior = as_rows(
-            model, parameters, events, pattern, tolerances,
-            loops.advance_of(model, name), derivative, name,
-        )  # fmt: skip
+            model,
+            parameters,
+            events,
+            pattern,
+            tolerances,
+            loops.advance_of(model, name),
+            derivative,
+            name,
+        )
         walked = walk_in_kernel(
-            model, parameters, rows, shape, tolerances,
-            method=methods.get(name), rule=rule, subject=subject, prior=prior,
+            model,
+            parameters,
+            rows,
+            shape,
+            tolerances,
+            method=methods.get(name),
+            rule=rule,
+            subject=subject,
+            prior=prior,
             order=Chunks.of(model, parameters, events).order,
-            launch=choice.launch, interpret=choice.interpreted,
-        )  # fmt: skip
+            launch=choice.launch,
+            interpret=choice.interpreted,
+        )
         return guards.guarded(derivative, walked)
 
     def chunk(own: tuple[Any, Schedule, Any, Any]) -> Walk:
@@ -118,9 +140,16 @@ def solve_block(
             course = Course(model, parameters, shape)
             return walk_ahead(course, rows, tolerances, methods.get(name))[0]
         return walk(
-            model, parameters, rows, shape, tolerances,
-            rule=rule, subject=subject, advance=advance, prior=prior,
-        )  # fmt: skip
+            model,
+            parameters,
+            rows,
+            shape,
+            tolerances,
+            rule=rule,
+            subject=subject,
+            advance=advance,
+            prior=prior,
+        )
 
     found = Chunks.of(model, parameters, events).map(chunk, parameters, events, subject, noise)
     return guards.guarded(derivative, found)

@@ -196,9 +196,14 @@ def _work(model: Model, name: str, parameters: Any) -> float:
         course = Course(model, parameters, pattern)
         now = course.start()
         return adaptive.advance(
-            method, course.field(course.prepare(), now), now.position, target,
-            jnp.bool_(True), Tolerances().numbers(), model.negligible(),
-        )  # fmt: skip
+            method,
+            course.field(course.prepare(), now),
+            now.position,
+            target,
+            jnp.bool_(True),
+            Tolerances().numbers(),
+            model.negligible(),
+        )
 
     lanes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[-1:], leaf.dtype), parameters)
     target = jax.tree.leaves(lanes)[0]

@@ -206,9 +206,14 @@ def attempt(
     approaching = watch.phase == APPROACHING
     aim = jnp.where(approaching, moving.time + watch.share * moving.size, target)
     tried = adaptive.look(
-        method, stepper, moving, aim, limits,
-        between=signals.depends, waiting=watch.phase > APPROACHING,
-    )  # fmt: skip
+        method,
+        stepper,
+        moving,
+        aim,
+        limits,
+        between=signals.depends,
+        waiting=watch.phase > APPROACHING,
+    )
     curve, end = _curve(moving, tried.length, tried.trial)
     found = follow(signals, curve, end, watch.above, limits.smallest)
     crossed = (found.crossed > 0.0) & (watch.phase == GOING) & tried.taken

@@ -53,9 +53,15 @@ def reference(
 
     def alone(parameters: Any, events: Events, subject: Any) -> Walk:
         return walk(
-            model, parameters, events, pattern, tolerances.numbers(),
-            rule=rule, subject=subject, advance=advance,
-        )  # fmt: skip
+            model,
+            parameters,
+            events,
+            pattern,
+            tolerances.numbers(),
+            rule=rule,
+            subject=subject,
+            advance=advance,
+        )
 
     def last_axis(leaf: Array) -> int | None:
         return leaf.ndim - 1 if leaf.ndim else None

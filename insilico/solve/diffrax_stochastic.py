@@ -53,10 +53,15 @@ def stochastic_reference(
 
     def alone(parameters: Any, events: Events, subject: Any, words: Array) -> Walk:
         return walk(
-            model, parameters, events, pattern, tolerances.numbers(),
-            rule=rule, subject=subject,
+            model,
+            parameters,
+            events,
+            pattern,
+            tolerances.numbers(),
+            rule=rule,
+            subject=subject,
             advance=functools.partial(_advance, chosen, model, step, words),
-        )  # fmt: skip
+        )
 
     def last_axis(leaf: Array) -> int | None:
         return leaf.ndim - 1 if leaf.ndim else None

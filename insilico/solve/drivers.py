@@ -151,13 +151,27 @@ def _words_of_kernel(
     def solved(parameters: Any, schedule: Any, subject: Any) -> Any:
         tolerances = Tolerances().numbers()
         rows, shape, prior = as_rows(
-            model, parameters, schedule, pattern, tolerances,
-            loops.advance_of(model, name), None, name,
-        )  # fmt: skip
+            model,
+            parameters,
+            schedule,
+            pattern,
+            tolerances,
+            loops.advance_of(model, name),
+            None,
+            name,
+        )
         return walk_in_kernel(
-            model, parameters, rows, shape, tolerances,
-            method=chosen, rule=rule, subject=subject, launch=launch, prior=prior,
-        )  # fmt: skip
+            model,
+            parameters,
+            rows,
+            shape,
+            tolerances,
+            method=chosen,
+            rule=rule,
+            subject=subject,
+            launch=launch,
+            prior=prior,
+        )
 
     program = jax.make_jaxpr(solved)(
         jax.tree.map(own, parameters), jax.tree.map(column, events), jax.tree.map(own, subject)

@@ -270,8 +270,11 @@ class Differentiable:
                 journey = journey._replace(located=passed.watch.phase == LOCATED)
             sums, kept = journey.replayed(
                 Sums.of(of_before.position.state, journey.constants, self.timed),
-                passed.begun, passed.count, kept, recorded_from,
-            )  # fmt: skip
+                passed.begun,
+                passed.count,
+                kept,
+                recorded_from,
+            )
 
             def flow_constants(constants: list[Any], set_by_events: Any) -> list[Any]:
                 now = before._replace(**set_by_events)

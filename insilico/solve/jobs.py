@@ -229,9 +229,17 @@ def program_of(
         events = put_together(layout, common, columns)
         subject, noise = others
         return solve_block(
-            model, parameters, events, pattern, tolerances,
-            method=method, rule=rule, subject=subject, noise=noise, driver=choice,
+            model,
+            parameters,
+            events,
+            pattern,
+            tolerances,
+            method=method,
+            rule=rule,
+            subject=subject,
+            noise=noise,
+            driver=choice,
             precision=precision,
-        )  # fmt: skip
+        )
 
     return over_devices(one_block, shared=2)

@@ -139,9 +139,14 @@ def walk_in_kernel(
         for index, reference in zip(some, references[len(read) :], strict=True):
             places[index] = reference
         Program(
-            model, pattern, method, decisions, lanes,
-            jax.tree.map(Reading, sources, types[0]), jax.tree.unflatten(walk_tree, places),
-        ).run()  # fmt: skip
+            model,
+            pattern,
+            method,
+            decisions,
+            lanes,
+            jax.tree.map(Reading, sources, types[0]),
+            jax.tree.unflatten(walk_tree, places),
+        ).run()
 
     whole = pl.BlockSpec(memory_space=pl.ANY)
     results = pl.pallas_call(

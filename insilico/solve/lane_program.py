@@ -55,9 +55,15 @@ class Journey(NamedTuple):
         time, size, state, _, steps = self.moving
         position = Position(time, size, state, steps)
         return Condition(
-            position, self.status, self.infusion, self.inputs, self.plan, self.slopes, self.watch,
+            position,
+            self.status,
+            self.infusion,
+            self.inputs,
+            self.plan,
+            self.slopes,
+            self.watch,
             self.occurred,
-        )  # fmt: skip
+        )
 
 
 def _any(mask: Array) -> Array:
@@ -361,9 +367,17 @@ class Program:
             # A last row has no way after it.
             watch = _select(following < rows, crossings.set_off(now.position, watching), watch)
         onwards = Journey(
-            following, target, moving, now.status, now.infusion, now.inputs, now.slopes, now.plan,
-            watch, now.occurred,
-        )  # fmt: skip
+            following,
+            target,
+            moving,
+            now.status,
+            now.infusion,
+            now.inputs,
+            now.slopes,
+            now.plan,
+            watch,
+            now.occurred,
+        )
         return _select(waiting, onwards, journey)
 
     def _named(self, journey: Journey, status: Array) -> Array:
@@ -382,9 +396,12 @@ class Program:
                 lambda direction: plain(product, self.lanes)(
                     position.time, position.state, direction, journey.condition
                 ),
-                position.size, journey.target - position.time, position.state,
-                limits.relative, limits.floors,
-            )  # fmt: skip
+                position.size,
+                journey.target - position.time,
+                position.state,
+                limits.relative,
+                limits.floors,
+            )
             return stiffness.named(status, stiff)
 
         return lax.cond(_any(status == Status.STEP_LIMIT), named, lambda: status)

@@ -203,9 +203,17 @@ def _gradients_of_block(
                 model, parameters, events, pattern, tolerances, advance, "reverse", name
             )
             return loops.differentiable(name).of(
-                model, parameters, rows, shape, name, rule, subject, prior,
-                timed=timed, again=again,
-            )  # fmt: skip
+                model,
+                parameters,
+                rows,
+                shape,
+                name,
+                rule,
+                subject,
+                prior,
+                timed=timed,
+                again=again,
+            )
 
         walking, given = walking_of(parameters, events)
         walk, pull, record, on_record = walking.with_pullback(given, tolerances, record)
@@ -314,9 +322,9 @@ def objective_traced(
         moving = tuple(leaf.perturbed and is_floating(leaf.value) for leaf in leaves)
         values = [leaf.value for leaf in leaves]
         results = (0, 0, [-1] * sum(moving[:count]))
-        value, status, found = folding(
-            functools.partial(with_gradient, moving), axes, results
-        )(values)  # fmt: skip
+        value, status, found = folding(functools.partial(with_gradient, moving), axes, results)(
+            values
+        )
         return (value, status), (found, Static(moving))
 
     def back(residuals: Any, cotangents: Any) -> Any:

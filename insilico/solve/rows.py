@@ -39,9 +39,15 @@ def as_rows(
     if derivative in ("reverse", "second"):
         differentiable = loops.backwards(method)
     return expand(
-        model, parameters, events, pattern, tolerances,
-        advance=advance, settle=loops.settling(advance, method), differentiable=differentiable,
-    )  # fmt: skip
+        model,
+        parameters,
+        events,
+        pattern,
+        tolerances,
+        advance=advance,
+        settle=loops.settling(advance, method),
+        differentiable=differentiable,
+    )
 
 
 def refuse_rule(pattern: Shape, rule: Rule | None) -> None:

@@ -104,10 +104,15 @@ def walk_course(
 
     def pass_row(now: Condition, this: Row) -> tuple[Condition, Seen]:
         arrived = advance(
-            course.field(equations, now), now.position, course.target(now, this.event, this.slot),
-            this.fresh, tolerances, negligible,
-            **course.diffusion(now), **reactions.watching(course, now, this.pause),
-        )  # fmt: skip
+            course.field(equations, now),
+            now.position,
+            course.target(now, this.event, this.slot),
+            this.fresh,
+            tolerances,
+            negligible,
+            **course.diffusion(now),
+            **reactions.watching(course, now, this.pause),
+        )
         return leave(course, course.arrive(now, tolerances, *arrived), this)
 
     end, seen = lax.scan(pass_row, started(course, prior), rows_of(events, course.pattern))

@@ -112,9 +112,13 @@ def main() -> None:
     for number in range(2):
         begun, used = time.perf_counter(), time.process_time()
         found = individuals(
-            joint, theta, data, key=jax.random.key(number), draws=arguments.draws,
+            joint,
+            theta,
+            data,
+            key=jax.random.key(number),
+            draws=arguments.draws,
             method=arguments.method,
-        )  # fmt: skip
+        )
         seconds.append(time.perf_counter() - begun)
         of_cores.append(time.process_time() - used)
     assert found.covariance is not None

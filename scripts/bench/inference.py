@@ -68,9 +68,13 @@ def saturable_elimination(concentration: Any) -> None:
         *(jnp.reshape(value, 1) for value in (rate, 2.0, maximal, constant))
     )
     solution = solve_traced(
-        SATURABLE, parameters, EVENTS, PATTERN,
-        derivative="reverse", tolerances=Tolerances(max_steps=5000),
-    )  # fmt: skip
+        SATURABLE,
+        parameters,
+        EVENTS,
+        PATTERN,
+        derivative="reverse",
+        tolerances=Tolerances(max_steps=5000),
+    )
     predicted = solution.outputs.concentration[0]
     solved = (solution.status[0] == Status.OK) & jnp.all(predicted > 0)
     error = dist.LogNormal(jnp.log(jnp.where(solved, predicted, 1.0)), sigma)
@@ -195,9 +199,12 @@ def measure(name: str, settings: Sampling, with_rstan: bool) -> dict[str, Any]:
         reached.clear()
         began, computing = time.perf_counter(), time.process_time()
         draws = sample(
-            case.model, case.data, settings, seed=seed,
+            case.model,
+            case.data,
+            settings,
+            seed=seed,
             progress=lambda _: reached.append(time.perf_counter() - began),
-        )  # fmt: skip
+        )
         return draws, reached[0], time.process_time() - computing
 
     first, to_first, _ = fit(1)
@@ -243,8 +250,10 @@ def against_rstan(case: Case, settings: Sampling, fit: Callable[[int], Draws]) -
     ess = [rstan.least_ess(each) for each in found]
     apart = []
     for name in theirs[0].draws:
-        both = [np.concatenate([each[name] for each in found], axis=1),
-                np.concatenate([each.draws[name] for each in theirs], axis=1)]  # fmt: skip
+        both = [
+            np.concatenate([each[name] for each in found], axis=1),
+            np.concatenate([each.draws[name] for each in theirs], axis=1),
+        ]
         error = math.hypot(*map(rstan.standard_error, both))
         apart.append(abs(both[0].mean() - both[1].mean()) / error)
     engine = [n / draws.counts.sampling_seconds for n, draws in zip(ess, ours, strict=True)]

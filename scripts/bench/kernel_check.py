@@ -41,9 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     patients = options.patients or (COMPARED if jax.default_backend() == "gpu" else UNIT)
     _print(
-        device=str(jax.devices()[0].device_kind), backend=jax.default_backend(),
-        jax=jax.__version__, jaxlib=version("jaxlib"), python=sys.version.split()[0],
-    )  # fmt: skip
+        device=str(jax.devices()[0].device_kind),
+        backend=jax.default_backend(),
+        jax=jax.__version__,
+        jaxlib=version("jaxlib"),
+        python=sys.version.split()[0],
+    )
     try:
         problems = [
             load(name, options.data, patients if name == "lorenz" else None)
@@ -96,7 +99,10 @@ def _compare(problem: Problem, precision: str, patients: int) -> bool:
         and np.array_equal(walks["xla"].status, walks["kernel"].status)
     )
     _print(
-        problem=problem.name, precision=precision, compared=patients, agree=bool(agree),
+        problem=problem.name,
+        precision=precision,
+        compared=patients,
+        agree=bool(agree),
         largest_difference=largest,
         median_difference=median,
         same_steps=float(np.mean(steps[0] == steps[1])),
@@ -106,7 +112,7 @@ def _compare(problem: Problem, precision: str, patients: int) -> bool:
             name: problem.max_error(np.moveaxis(each, 1, 0)[: len(problem.parameters)])
             for name, each in outputs.items()
         },
-    )  # fmt: skip
+    )
     return bool(agree)
 
 

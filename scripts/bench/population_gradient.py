@@ -52,18 +52,23 @@ def population(subjects: int) -> tuple[Joint, Any, jax.Array, jax.Array]:
         many[many.ID.between(1, subjects)].to_csv(file, index=False)
         fit = fits.read(CONFIG, [f"data.file={file}"])
     joint, data = Joint.of(
-        fit.population, fit.patients, method="tsit5",
+        fit.population,
+        fit.patients,
+        method="tsit5",
         tolerances=Tolerances(relative=TOLERANCE, absolute=TOLERANCE),
-    )  # fmt: skip
+    )
     theta = joint.unconstrained(
         {
-            "typical_absorption_rate": 1.6, "typical_clearance": 2.8,
+            "typical_absorption_rate": 1.6,
+            "typical_clearance": 2.8,
             "typical_central_volume": 32.0,
-            "sd_absorption_rate": 0.6, "sd_clearance": 0.27, "sd_central_volume": 0.14,
+            "sd_absorption_rate": 0.6,
+            "sd_clearance": 0.27,
+            "sd_central_volume": 0.14,
             "residual_sd_concentration": 0.7,
         },
         data,
-    )  # fmt: skip
+    )
     typical = joint.typical(theta, data)
     names = [name.removeprefix("log_") for name in joint.effects]
     centre = np.log([float(getattr(typical, f"typical_{name}")) for name in names])
@@ -87,11 +92,17 @@ def by_diffrax(joint: Joint, data: Any, max_steps: int) -> Gradient:
 
     def solve(own: Any, times: Any, dose: Any) -> Any:
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(rates), diffrax.Tsit5(), t0=0.0, t1=times[-1], dt0=None,
-            y0=(dose, jnp.zeros_like(dose)), args=own, saveat=diffrax.SaveAt(ts=times),
+            diffrax.ODETerm(rates),
+            diffrax.Tsit5(),
+            t0=0.0,
+            t1=times[-1],
+            dt0=None,
+            y0=(dose, jnp.zeros_like(dose)),
+            args=own,
+            saveat=diffrax.SaveAt(ts=times),
             stepsize_controller=diffrax.PIDController(rtol=TOLERANCE, atol=TOLERANCE),
             max_steps=max_steps,
-        )  # fmt: skip
+        )
         assert solution.ys is not None
         return solution.ys[1] / own.central_volume
 

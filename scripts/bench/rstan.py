@@ -53,10 +53,17 @@ def fit(
     file.write_text(json.dumps({**data, "seed": seed}))
     numbers = (settings.chains, settings.warmup, settings.draws, settings.target_acceptance, cores)
     subprocess.run(
-        ["Rscript", str(STAN / "fit.R"), str(STAN / f"{name}.stan"), str(file), str(folder),
-         *map(str, numbers)],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            "Rscript",
+            str(STAN / "fit.R"),
+            str(STAN / f"{name}.stan"),
+            str(file),
+            str(folder),
+            *map(str, numbers),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     cost = json.loads((folder / "cost.json").read_text())
     table = pd.read_csv(folder / "draws.csv")
     shape = (settings.chains, settings.draws)

@@ -64,8 +64,11 @@ def test_the_probability_of_a_value_below_the_limit_is_the_integral_of_the_densi
     start = 0.0 if kind == "log_additive" else -20.0
     expected, _ = scipy.integrate.quad(
         lambda value: math.exp(likelihood(kind, value, true)),
-        start, limit, points=[limit - 0.5], epsabs=1e-13,
-    )  # fmt: skip
+        start,
+        limit,
+        points=[limit - 0.5],
+        epsabs=1e-13,
+    )
     assert math.exp(found) == pytest.approx(expected, rel=1e-9)
 
 

@@ -97,9 +97,11 @@ def _survival(result):
     data, spec = _columns(result), result["spec"]
     arm = _treated(data, spec["arm"], spec["reference"])
     arrays = (
-        _trial(data[spec["time"]].astype(float)), _trial(data[spec["event"]] == "1"), arm,
+        _trial(data[spec["time"]].astype(float)),
+        _trial(data[spec["event"]] == "1"),
+        arm,
         _everyone(data),
-    )  # fmt: skip
+    )
     _, stratum = np.unique(data[spec["stratum"]], return_inverse=True)
     return arrays, _trial(stratum), _trial(data[spec["covariates"]].astype(float)[:, None])
 

@@ -50,9 +50,12 @@ def test_a_crossover_is_analysed_as_by_lm(result):
         if row[spec["response"]]:
             value[place], used[place] = float(row[spec["response"]]), True
     found = crossover_geometric_mean_ratio(
-        jnp.asarray(value), jnp.asarray(arm), jnp.asarray(used),
-        level=1 - 2 * spec["alpha"], margins=jnp.log(jnp.asarray(spec["limits"])),
-    )  # fmt: skip
+        jnp.asarray(value),
+        jnp.asarray(arm),
+        jnp.asarray(used),
+        level=1 - 2 * spec["alpha"],
+        margins=jnp.log(jnp.asarray(spec["limits"])),
+    )
     assert int(found.status[0]) == Status.OK
     assert float(found.degrees_of_freedom[0]) == expected["df"]
     ours = [found.estimate, found.standard_error, jnp.exp(found.lower), jnp.exp(found.upper)]

@@ -117,28 +117,43 @@ def _model(
     fields: Any = [(key, Annotated[Value, Quantity(UNITS[key], key)]) for key in names]
     parameters: Any = NamedTuple("Parameters", fields)
     return Model(
-        name=name, title=name, citation="none",
-        State=state, Parameters=parameters, Inputs=Inputs, Outputs=state,
-        initial=initial, derivative=derivative, outputs=lambda time, s, p: s, propagate=propagate,
+        name=name,
+        title=name,
+        citation="none",
+        State=state,
+        Parameters=parameters,
+        Inputs=Inputs,
+        Outputs=state,
+        initial=initial,
+        derivative=derivative,
+        outputs=lambda time, s, p: s,
+        propagate=propagate,
         dosing=lambda p, inputs: {
             "gut": Dosing(p.BIO1, p.LAG1, p.DUR1, p.RAT1),
             "cent": Dosing(p.BIO2, p.LAG2, p.DUR2, p.RAT2),
         },
-    )  # fmt: skip
+    )
 
 
 MODELS = {
     "pk1": _model("pk1", Oral, _pk1, "CL V", lambda p: Oral(0.0 * p.KA, 0.0 * p.KA), _pk1_closed),
     "pk2": _model(
-        "pk2", Distributed, _pk2, "CL V2 Q V3", lambda p: Distributed(*[0.0 * p.KA] * 3),
+        "pk2",
+        Distributed,
+        _pk2,
+        "CL V2 Q V3",
+        lambda p: Distributed(*[0.0 * p.KA] * 3),
         _pk2_closed,
     ),
     "idr": _model(
-        "idr", Responding, _idr, "CL V KIN KOUT IMAX IC50",
+        "idr",
+        Responding,
+        _idr,
+        "CL V KIN KOUT IMAX IC50",
         lambda p: Responding(0.0 * p.KA, 0.0 * p.KA, p.KIN / p.KOUT),
     ),
     "mm": _model("mm", Oral, _mm, "VMAX KM V", lambda p: Oral(0.0 * p.KA, 0.0 * p.KA)),
-}  # fmt: skip
+}
 
 CALLED_OFF = ("evid3_with_pending_addl", "ss1_with_pending_addl")
 """Cases on which both packages go on giving doses that NONMEM's manual calls off."""

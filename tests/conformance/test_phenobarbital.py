@@ -79,10 +79,15 @@ def made():
 def fitted(made):
     joint, data = made
     start = joint.unconstrained(
-        {"typical_clearance": 0.0067, "typical_central_volume": 1.0, "sd_clearance": 0.3,
-         "sd_central_volume": 0.3, "residual_sd_concentration": 4.0},
+        {
+            "typical_clearance": 0.0067,
+            "typical_central_volume": 1.0,
+            "sd_clearance": 0.3,
+            "sd_central_volume": 0.3,
+            "residual_sd_concentration": 4.0,
+        },
         data,
-    )  # fmt: skip
+    )
     return maximise(joint, data, np.asarray(start))
 
 

@@ -123,9 +123,13 @@ def saturable_elimination(concentration: Any) -> None:
         *(jnp.reshape(value, 1) for value in (absorption, 2.0, maximal, constant))
     )
     solution = solve_traced(
-        SATURABLE, parameters, EVENTS, PATTERN,
-        derivative="reverse", tolerances=Tolerances(relative=1e-8, absolute=1e-8, max_steps=5000),
-    )  # fmt: skip
+        SATURABLE,
+        parameters,
+        EVENTS,
+        PATTERN,
+        derivative="reverse",
+        tolerances=Tolerances(relative=1e-8, absolute=1e-8, max_steps=5000),
+    )
     predicted = solution.outputs.concentration[0]
     solved = (solution.status[0] == Status.OK) & jnp.all(predicted > 0)
     error = dist.LogNormal(jnp.log(jnp.where(solved, predicted, 1.0)), sigma)

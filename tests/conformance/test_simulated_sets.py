@@ -27,20 +27,33 @@ FOLDER = Path(__file__).parents[3] / "shared" / "data" / "pkpd"
 RESIDUAL = 0.2
 """Standard deviation of the proportional error, which the paper states."""
 
-ORAL = {"absorption_rate": ("KA", "1 1/h"), "clearance": ("CL", "4 L/h"),
-        "central_volume": ("V", "70 L")}  # fmt: skip
-BOLUS = {"clearance": ("CL", "4 L/h"), "central_volume": ("V1", "70 L"),
-         "intercompartmental_clearance": ("Q", "4 L/h"),
-         "peripheral_volume": ("V2", "40 L")}  # fmt: skip
+ORAL = {
+    "absorption_rate": ("KA", "1 1/h"),
+    "clearance": ("CL", "4 L/h"),
+    "central_volume": ("V", "70 L"),
+}
+BOLUS = {
+    "clearance": ("CL", "4 L/h"),
+    "central_volume": ("V1", "70 L"),
+    "intercompartmental_clearance": ("Q", "4 L/h"),
+    "peripheral_volume": ("V2", "40 L"),
+}
 # SS and II are no data items of the simulation, and CMT says where the model's output was.
 TABLE = {
     "columns": {
-        "subject": "ID", "time": "TIME", "event": "EVID", "amount": "AMT", "measured": "DV",
-        "missing": "MDV", "compartment": None, "steady": None, "interval": None,
+        "subject": "ID",
+        "time": "TIME",
+        "event": "EVID",
+        "amount": "AMT",
+        "measured": "DV",
+        "missing": "MDV",
+        "compartment": None,
+        "steady": None,
+        "interval": None,
     },
     "units": {"time": "h", "amount": "ug"},
     "outputs": {"concentration": {"unit": "ug/L"}},
-}  # fmt: skip
+}
 
 
 def population(columns: dict[str, tuple[str, str]]) -> HierarchySpec:
@@ -92,7 +105,7 @@ def test_what_made_a_simulated_set_is_recovered(
     shares = centring(joint, data, seed=1)
     draws = sample(
         model_of(joint), {"data": data, "centred": shares}, Sampling(warmup=300, draws=300), seed=1
-    )  # fmt: skip
+    )
     # So few draws are enough for the population; of some subjects R-hat is above 1.01 yet.
     assert int(judge(draws.tree).table["divergences"].sum()) == 0
     found = draws.tree["posterior"].to_dataset()

@@ -28,8 +28,12 @@ from insilico.models.one_compartment import MODEL
 
 REFERENCE = (
     Path(__file__).parents[3]
-    / "shared" / "data" / "pkpd" / "reference" / "theophylline_focei_nlmixr2.json"
-)  # fmt: skip
+    / "shared"
+    / "data"
+    / "pkpd"
+    / "reference"
+    / "theophylline_focei_nlmixr2.json"
+)
 
 VARIES = {"kind": "log_normal", "sd": {"kind": "half_normal", "scale": 1.0}}
 POPULATION = {
@@ -39,22 +43,28 @@ POPULATION = {
             "between_subject": VARIES,
         }
         for name, median in (
-            ("absorption_rate", "1.5 1/h"), ("clearance", "2.8 L/h"), ("central_volume", "32 L"),
+            ("absorption_rate", "1.5 1/h"),
+            ("clearance", "2.8 L/h"),
+            ("central_volume", "32 L"),
         )
     },
     "residual": {
         "concentration": {"kind": "additive", "sd": {"kind": "half_normal", "scale": "1 mg/L"}}
     },
-}  # fmt: skip
+}
 TABLE = {
     "file": REFERENCE.name,
     "columns": {
-        "subject": "ID", "time": "TIME", "measured": "DV", "amount": "AMT", "compartment": "CMT",
+        "subject": "ID",
+        "time": "TIME",
+        "measured": "DV",
+        "amount": "AMT",
+        "compartment": "CMT",
         "event": {"column": "EVID", "coding": "nlmixr"},
     },
     "units": {"time": "h", "amount": "mg"},
     "outputs": {"concentration": {"unit": "mg/L"}},
-}  # fmt: skip
+}
 THETA = {"tka": "absorption_rate", "tcl": "clearance", "tv": "central_volume"}
 OMEGA = {"eta.ka": "absorption_rate", "eta.cl": "clearance", "eta.v": "central_volume"}
 

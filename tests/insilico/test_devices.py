@@ -35,8 +35,12 @@ def test_importing_the_engine_uses_all_cores_unless_the_user_said_how_many():
             environment.pop(name, None)
         found = subprocess.run(
             [sys.executable, "-c", script],
-            env=environment | settings, check=True, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+            env=environment | settings,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         return int(found.stdout)
 
     assert devices_with() == devices.usable_cores()
@@ -51,6 +55,10 @@ def test_the_host_is_split_into_as_many_devices_as_asked(count: int):
     environment.pop("XLA_FLAGS", None)
     found = subprocess.run(
         [sys.executable, "-c", script],
-        env=environment, check=True, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert found.stdout.split() == [str(count)]

@@ -148,9 +148,11 @@ def test_datasets_give_the_trial_s_own_estimates(crossover_study, crossover_tree
 def test_endpoints_follow_from_the_stored_outcomes(crossover_study, crossover_tree):
     outcomes = crossover_tree["outcomes"]
     again = endpoints_of(
-        crossover_study.config, outcomes["time"].values, outcomes["attended"].values,
+        crossover_study.config,
+        outcomes["time"].values,
+        outcomes["attended"].values,
         {"concentration_measured": outcomes["concentration_measured"].values},
-    )  # fmt: skip
+    )
     for name in crossover_study.config.endpoints:
         stored = crossover_tree["endpoints"][name].values
         np.testing.assert_allclose(again[name]["value"], stored, rtol=1e-12, err_msg=name)
@@ -159,10 +161,14 @@ def test_endpoints_follow_from_the_stored_outcomes(crossover_study, crossover_tr
 @pytest.mark.slow
 def test_a_parallel_trial_compares_doses_by_the_same_endpoints(bioequivalence):
     tree = simulated(
-        bioequivalence, "trial.crossover=null", "trial.subjects=40",
-        "formulas.double={expression: 640, unit: mg/d}", "arms.test.start=[double]",
-        "arms.test.parameters={}", "arms.test.bioavailability=1",
-    )  # fmt: skip
+        bioequivalence,
+        "trial.crossover=null",
+        "trial.subjects=40",
+        "formulas.double={expression: 640, unit: mg/d}",
+        "arms.test.start=[double]",
+        "arms.test.parameters={}",
+        "arms.test.bioavailability=1",
+    )
     assert tree["endpoints"]["auc"].dims == ("population", "trial", "arm", "subject")
     # Twice the dose is twice the area; residual errors are the same under both arms.
     truth = np.exp(values_of(tree, "truth", "value", analysis=[0, 2]))

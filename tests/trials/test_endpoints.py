@@ -27,8 +27,12 @@ def _record(times, values, slots=SLOTS, where=None):
 def _ttr(times, values, *, low=2.0, high=3.0, start=0.0, end=1e6, longest_gap=56.0, where=None):
     return _in_range(
         *_record(times, values, where=where),
-        low=low, high=high, start=start, end=end, longest_gap=longest_gap,
-    )  # fmt: skip
+        low=low,
+        high=high,
+        start=start,
+        end=end,
+        longest_gap=longest_gap,
+    )
 
 
 def _by_grid(times, values, low, high, start, end, longest_gap, step=2e-4):
@@ -146,9 +150,11 @@ def test_inserting_a_point_of_the_curve_changes_nothing(record, window, segment,
     value = np.interp(time, times[segment : segment + 2], values[segment : segment + 2])
     plain = _ttr(times, values, start=window[0], end=window[1])
     denser = _ttr(
-        np.insert(times, segment + 1, time), np.insert(values, segment + 1, value),
-        start=window[0], end=window[1],
-    )  # fmt: skip
+        np.insert(times, segment + 1, time),
+        np.insert(values, segment + 1, value),
+        start=window[0],
+        end=window[1],
+    )
     assume(bool(plain.valid) and float(plain.days) > 1e-3)
     np.testing.assert_allclose(denser.days, plain.days, rtol=1e-9)
     # A nearly flat segment turns the rounding of the inserted value into time near the edge.
@@ -161,9 +167,9 @@ def test_inserting_a_point_of_the_curve_changes_nothing(record, window, segment,
 @example((np.array([1.0, 2.0]), np.array([2.5, 2.5])), (0.0, 28.0), None)
 def test_where_the_padding_stands_does_not_matter(record, window, data):
     times, values = record
-    slots = [3, 11] if data is None else sorted(
-        data.draw(st.permutations(range(SLOTS)))[: times.size]
-    )  # fmt: skip
+    slots = (
+        [3, 11] if data is None else sorted(data.draw(st.permutations(range(SLOTS)))[: times.size])
+    )
     plain = _ttr(times, values, start=window[0], end=window[1])
     moved = _ttr(times, values, start=window[0], end=window[1], where=slots)
     np.testing.assert_allclose(moved, plain, atol=1e-10)  # sums in another order

@@ -17,9 +17,16 @@ def _estimates(estimate: list[float], p_value: list[float], status: int = Status
     number = jnp.asarray(estimate)
     arms = jnp.ones((number.size, 2))
     return Estimates(
-        number, jnp.ones_like(number), jnp.full_like(number, jnp.inf), number - 2, number + 2,
-        jnp.asarray(p_value), arms.astype(int), arms, jnp.full(number.shape, int(status)),
-    )  # fmt: skip
+        number,
+        jnp.ones_like(number),
+        jnp.full_like(number, jnp.inf),
+        number - 2,
+        number + 2,
+        jnp.asarray(p_value),
+        arms.astype(int),
+        arms,
+        jnp.full(number.shape, int(status)),
+    )
 
 
 def _study(*changes: str) -> trials.Study:

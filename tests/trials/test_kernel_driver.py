@@ -61,9 +61,10 @@ def test_the_interpreted_kernel_gives_the_trial_that_xla_does(drawn):
 def test_the_trial_lowers_for_cuda_with_one_kernel_for_all_arms(drawn):
     study, subjects = drawn
     mesh = AbstractMesh(
-        (1,), ("x",),
+        (1,),
+        ("x",),
         abstract_device=AbstractDevice(device_kind="NVIDIA H200", num_cores=132, platform="gpu"),
-    )  # fmt: skip
+    )
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), subjects)
     choice = Choice("kernel", "it is lowered", Launch())
     with jax.sharding.use_abstract_mesh(mesh), warnings.catch_warnings():

@@ -36,11 +36,16 @@ def analysed(config, *changes):
     return trials.read(
         config,
         [
-            BETTER, f"analyses.not_lower={NON_INFERIORITY}", f"analyses.higher={SUPERIORITY}",
-            f"analyses.same={EQUIVALENCE}", PEAK, f"analyses.peaks={RISK}",
-            "success={all_of: [not_lower]}", *changes,
+            BETTER,
+            f"analyses.not_lower={NON_INFERIORITY}",
+            f"analyses.higher={SUPERIORITY}",
+            f"analyses.same={EQUIVALENCE}",
+            PEAK,
+            f"analyses.peaks={RISK}",
+            "success={all_of: [not_lower]}",
+            *changes,
         ],
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")

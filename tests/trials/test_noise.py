@@ -166,9 +166,13 @@ def test_a_path_is_addressed_by_draw_trial_subject_and_period(study, tree):
     doses = [Dose(8.0 + 24.0 * day, "level", DOSE) for day in range(4)]
     events, pattern = schedule(MODEL, doses, observe=TIMES.tolist())
     alone = solve(
-        MODEL, Parameters(START, REST, REVERSION, VOLATILITY), events, pattern,
-        noise=keys, tolerances=Tolerances(step=STEP),
-    )  # fmt: skip
+        MODEL,
+        Parameters(START, REST, REVERSION, VOLATILITY),
+        events,
+        pattern,
+        noise=keys,
+        tolerances=Tolerances(step=STEP),
+    )
     np.testing.assert_allclose(alone.outputs.level, levels(tree)[3, 1, :5], rtol=1e-6)
 
 
@@ -176,10 +180,12 @@ def test_a_path_is_addressed_by_draw_trial_subject_and_period(study, tree):
 def test_periods_have_paths_of_their_own(library, study):
     crossover = trials.read(
         CONFIG,
-        ["trial.crossover={sequences: [[titrated, fixed, untreated], [fixed, untreated, titrated], "
-         "[untreated, titrated, fixed]], washout: 7 d}",
-         "analyses.final.estimator=geometric_mean_ratio"],
-    )  # fmt: skip
+        [
+            "trial.crossover={sequences: [[titrated, fixed, untreated], "
+            "[fixed, untreated, titrated], [untreated, titrated, fixed]], washout: 7 d}",
+            "analyses.final.estimator=geometric_mean_ratio",
+        ],
+    )
     numbers = jnp.arange(8)
     keys = subject_keys(purpose_key(1, "noise"), 0 * numbers, 0 * numbers, numbers)
     words, alone = (np.asarray(_paths(each.protocol, keys)) for each in (crossover, study))
@@ -198,8 +204,11 @@ def test_the_report_says_that_arms_share_paths(study, tree):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("solver.method=tsit5", 'for models without noise, and ornstein_uhlenbeck has some; '
-                                'allowed: "euler_maruyama", "milstein"'),
+        (
+            "solver.method=tsit5",
+            "for models without noise, and ornstein_uhlenbeck has some; "
+            'allowed: "euler_maruyama", "milstein"',
+        ),
         ("solver.method=auto", "auto is for models without noise"),
         ("solver.method=taylor", "taylor is for models without noise"),
         ("solver.method=closed_form", "closed_form is for models without noise"),
@@ -208,7 +217,7 @@ def test_the_report_says_that_arms_share_paths(study, tree):
         ("model=silent", "model: the diffusion of model silent is zero throughout"),
         ("model=deterministic", "euler_maruyama is for models with noise, and deterministic has"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_go_together_is_refused(library, override: str, said: str):
     library["stepless"] = dataclasses.replace(MODEL, name="stepless", step=None)
     library["silent"] = dataclasses.replace(
@@ -223,11 +232,17 @@ def test_what_does_not_go_together_is_refused(library, override: str, said: str)
 def test_a_model_that_counts_days_is_solved_in_the_trial_s_hours(library):
     study = trials.read(
         CONFIG,
-        ["model=gompertz_noise", "cohort.described.population={initial_volume: {typical: 1 cm^3}, "
-         "deceleration: {typical: 0.1 1/d}, plateau: {typical: 20 cm^3}, "
-         "volatility: {typical: 0.2 1/d^0.5}}",
-         "drug.compartment=volume", "visits.measure=[volume]", "endpoints.final.of=volume",
-         "titrations.by_level.of=volume", "solver={}"],
-    )  # fmt: skip
+        [
+            "model=gompertz_noise",
+            "cohort.described.population={initial_volume: {typical: 1 cm^3}, "
+            "deceleration: {typical: 0.1 1/d}, plateau: {typical: 20 cm^3}, "
+            "volatility: {typical: 0.2 1/d^0.5}}",
+            "drug.compartment=volume",
+            "visits.measure=[volume]",
+            "endpoints.final.of=volume",
+            "titrations.by_level.of=volume",
+            "solver={}",
+        ],
+    )
     assert study.protocol.model.time_unit == "h"
     assert study.protocol.model.step == 3.0

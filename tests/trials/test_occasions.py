@@ -84,10 +84,14 @@ def test_a_parallel_trial_is_one_occasion(bioequivalence, crossover):
 
 OCCASIONS = "trial.occasions=[0 d, 12 h, 2 d]"
 PARALLEL = (
-    COHORT, "trial.crossover=null", "trial.replicates=1", "trial.subjects=16",
-    "truth.subjects=1000", "trial.duration=3 d",
+    COHORT,
+    "trial.crossover=null",
+    "trial.replicates=1",
+    "trial.subjects=16",
+    "truth.subjects=1000",
+    "trial.duration=3 d",
     "visits.times=[0 h, 8 h, 10 h, 12 h, 16 h, 24 h, 40 h, 48 h, 60 h]",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +158,7 @@ def test_the_event_table_leads_to_the_same_values(parallel):
     # The arm of interest absorbs more slowly.
     arm = tree["randomisation"]["arm_number"].values[0, 0]
     drawn["absorption_rate"] = drawn["absorption_rate"] * np.where(arm == 0, 0.8, 1.0)
-    own, occasional = in_occasions(
-        varied.model, study.protocol.model.Parameters(**drawn), events
-    )  # fmt: skip
+    own, occasional = in_occasions(varied.model, study.protocol.model.Parameters(**drawn), events)
     found = solve_traced(
         varied.model, own, occasional, layout, derivative=None, tolerances=Tolerances(1e-10, 1e-10)
     )

@@ -17,10 +17,16 @@ def _estimates(estimate, error: ArrayLike = 1.0, p_value: ArrayLike = 0.5, statu
     error = np.broadcast_to(np.asarray(error, float), shape)
     status = np.zeros(shape, int) if status is None else np.asarray(status)
     fields = (
-        estimate, error, np.full(shape, np.inf), estimate - 2 * error, estimate + 2 * error,
-        np.broadcast_to(np.asarray(p_value, float), shape), np.broadcast_to((10, 12), (*shape, 2)),
-        np.zeros((*shape, 2)), status,
-    )  # fmt: skip
+        estimate,
+        error,
+        np.full(shape, np.inf),
+        estimate - 2 * error,
+        estimate + 2 * error,
+        np.broadcast_to(np.asarray(p_value, float), shape),
+        np.broadcast_to((10, 12), (*shape, 2)),
+        np.zeros((*shape, 2)),
+        status,
+    )
     return Estimates(*map(jnp.asarray, fields))
 
 
@@ -63,9 +69,15 @@ def test_monte_carlo_errors_are_the_scatter_of_repeated_simulations():
     p_value = np.where(estimate > 1.5, 0.01, 0.5)
     found = operating_characteristics(_estimates(estimate, error, p_value), 0.8)
     for name in (
-        "power", "mean_estimate", "bias", "empirical_sd", "mean_se", "relative_se_error",
-        "coverage", "mse",
-    ):  # fmt: skip
+        "power",
+        "mean_estimate",
+        "bias",
+        "empirical_sd",
+        "mean_se",
+        "relative_se_error",
+        "coverage",
+        "mse",
+    ):
         number = getattr(found, name)
         scatter = np.std(number.value, ddof=1)
         stated = np.sqrt(np.mean(number.mcse**2))

@@ -293,9 +293,10 @@ def test_nothing_is_revised_after_the_last_dose():
 
 def test_a_starting_formula_that_gives_negative_doses_is_refused():
     found = problems(
-        "formulas={less: {expression: 'age - 60'}}", "arms.clinically_guided.start=[less]",
+        "formulas={less: {expression: 'age - 60'}}",
+        "arms.clinically_guided.start=[less]",
         "sensitivity={}",
-    )  # fmt: skip
+    )
     assert any("formulas.less.expression: is a negative dose for some subjects" in f for f in found)
 
 
@@ -450,8 +451,10 @@ def test_what_a_mistake_takes_with_it_is_not_missed_elsewhere():
     assert any("is after the trial's end on day 28" in each for each in said)
     said = problems("seed=7.5", "trial.duration=28 kg", "cohort.eligibility=[age > 200]")
     assert [each.split(":")[0] for each in said] == [
-        "--set seed", "--set trial.duration", "--set cohort.eligibility"
-    ]  # fmt: skip
+        "--set seed",
+        "--set trial.duration",
+        "--set cohort.eligibility",
+    ]
     # Without what it compares, an analysis has nothing else that could be wrong.
     assert len(problems("analyses.primary.contrast=5", "success.any_of=[primary, secnd]")) == 2
 

@@ -38,9 +38,12 @@ def _lists(arm, stratum):
 def test_every_completed_block_holds_the_arms_in_their_ratio(allocation, size):
     stratum = jnp.asarray(np.random.default_rng(3).integers(0, 3, (TRIALS, SUBJECTS)))
     arm = _blocks(
-        _keys(TRIALS), stratum, jnp.ones(stratum.shape, bool),
-        allocation=allocation, block_sizes=(size,),
-    )  # fmt: skip
+        _keys(TRIALS),
+        stratum,
+        jnp.ones(stratum.shape, bool),
+        allocation=allocation,
+        block_sizes=(size,),
+    )
     each = np.array(allocation) * size // sum(allocation)
     checked = 0
     for assigned in _lists(np.asarray(arm), np.asarray(stratum)):
@@ -53,9 +56,12 @@ def test_every_completed_block_holds_the_arms_in_their_ratio(allocation, size):
 
 def test_imbalance_never_exceeds_half_the_largest_block(stratum):
     arm = _blocks(
-        _keys(TRIALS), stratum, jnp.ones(stratum.shape, bool),
-        allocation=(1, 1), block_sizes=(2, 4, 6),
-    )  # fmt: skip
+        _keys(TRIALS),
+        stratum,
+        jnp.ones(stratum.shape, bool),
+        allocation=(1, 1),
+        block_sizes=(2, 4, 6),
+    )
     excess = np.concatenate(
         [np.cumsum(2 * a - 1) for a in _lists(np.asarray(arm), np.asarray(stratum))]
     )

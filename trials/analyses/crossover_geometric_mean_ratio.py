@@ -32,7 +32,13 @@ def crossover_geometric_mean_ratio(
     """
     used = used & (value > 0)
     found = crossover_mean_difference(
-        jnp.log(jnp.where(used, value, 1.0)), arm, used,
-        arms=arms, treatment=treatment, reference=reference, level=level, margins=margins,
-    )  # fmt: skip
+        jnp.log(jnp.where(used, value, 1.0)),
+        arm,
+        used,
+        arms=arms,
+        treatment=treatment,
+        reference=reference,
+        level=level,
+        margins=margins,
+    )
     return found._replace(mean=jnp.exp(found.mean))

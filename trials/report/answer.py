@@ -47,11 +47,14 @@ def lead(view: View) -> str:
     if not math.isfinite(value):
         return "The probability of success is not available."
     chance = (
-        "would rarely succeed" if value < 0.2
-        else "would fail more often than succeed" if value < 0.5
-        else "would succeed more often than fail" if value < 0.8
+        "would rarely succeed"
+        if value < 0.2
+        else "would fail more often than succeed"
+        if value < 0.5
+        else "would succeed more often than fail"
+        if value < 0.8
         else "would probably succeed"
-    )  # fmt: skip
+    )
     percent = share(value, error, view.trials).percent
     if view.trials < FEWEST_TO_JUDGE:
         trials = counted(view.trials, "simulated trial")
@@ -176,11 +179,12 @@ def _truth(analysis: AnalysisView) -> str:
     size = effect._replace(value=effect.value.lstrip("\N{MINUS SIGN}"))
     direction = analysis.scale.more if analysis.truth > 0 else analysis.scale.less
     words = (
-        f"{analysis.scale.with_unit(str(effect))}, which cannot be told from no effect" if none
+        f"{analysis.scale.with_unit(str(effect))}, which cannot be told from no effect"
+        if none
         else f"a {analysis.scale.ratio} of {analysis.scale.with_unit(str(effect))}"
         if analysis.scale.ratio
         else f"{analysis.scale.with_unit(str(size))} {direction}"
-    )  # fmt: skip
+    )
     return (
         f"The true effect, from {whole(analysis.truth_subjects)} virtual patients treated under "
         f"both arms, is {words}."

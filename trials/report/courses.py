@@ -267,9 +267,17 @@ def _logarithmic(values: np.ndarray) -> dict[str, Any]:
 def _shade(panel: int, low: float, high: float) -> dict[str, Any]:
     x, y = plotting.numbered("x", panel), plotting.numbered("y", panel)
     return {
-        "type": "rect", "xref": f"{x} domain", "yref": y, "x0": 0, "x1": 1, "y0": low, "y1": high,
-        "fillcolor": plotting.BAND, "line": {"width": 0}, "layer": "below",
-    }  # fmt: skip
+        "type": "rect",
+        "xref": f"{x} domain",
+        "yref": y,
+        "x0": 0,
+        "x1": 1,
+        "y0": low,
+        "y1": high,
+        "fillcolor": plotting.BAND,
+        "line": {"width": 0},
+        "layer": "below",
+    }
 
 
 def _ribbons(course: Course, arm: ArmView, x: str, y: str) -> list[dict[str, Any]]:

@@ -234,17 +234,23 @@ def _legend(shown: Sequence[AnalysisView]) -> list[dict[str, Any]]:
         lines.append(("published", plotting.PUBLISHED, "dash"))
     return [
         {
-            **nothing, "type": "scatter", "mode": "markers", "name": name,
+            **nothing,
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
             "marker": {"symbol": "square", "size": 12, "color": colour},
         }
         for name, colour in squares
     ] + [
         {
-            **nothing, "type": "scatter", "mode": "lines", "name": name,
+            **nothing,
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
             "line": {"color": colour, "dash": dash, "width": 2.2},
         }
         for name, colour, dash in lines
-    ]  # fmt: skip
+    ]
 
 
 def _table(view: View) -> Table:

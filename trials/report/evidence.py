@@ -84,10 +84,15 @@ def _algorithms(view: View) -> list[Block]:
 def _model(view: View) -> list[Block]:
     model = view.study.protocol.model
     states = [
-        Row([readable(name), q.unit if q.size is None else f"{q.unit}, {q.size} components",
-             q.description])
+        Row(
+            [
+                readable(name),
+                q.unit if q.size is None else f"{q.unit}, {q.size} components",
+                q.description,
+            ]
+        )
         for name, q in model.quantities("State").items()
-    ]  # fmt: skip
+    ]
     outputs = [
         Row([view.output_short(name), q.unit, q.description])
         for name, q in model.quantities("Outputs").items()

@@ -124,11 +124,14 @@ def _endpoint(view: View, spec: EndpointSpec) -> str:
     values = {name: _given(value) for name, value in spec.model_dump().items()}
     low, high = getattr(spec, "low", None), getattr(spec, "high", None)
     values["range"] = (
-        f"from {plain(low)} to {plain(high)}" if low is not None and high is not None
-        else f"of {plain(low)} or more" if low is not None
-        else f"of {plain(high)} or less" if high is not None
+        f"from {plain(low)} to {plain(high)}"
+        if low is not None and high is not None
+        else f"of {plain(low)} or more"
+        if low is not None
+        else f"of {plain(high)} or less"
+        if high is not None
         else "of any size"
-    )  # fmt: skip
+    )
     if isinstance(spec, CourseSpec):
         values |= _course(view, spec)
     text = f"{view.words(spec.of)}: {template.format(**values)}"

@@ -112,8 +112,14 @@ def _effects(effects: list[AnalysisView], *, several: bool) -> Table:
             percentile = fixed(found.percentile, 0)
             words = in_words(found)
         cells: list[Cell] = [
-            name, mean, published_effect(analysis), gap, errors, percentile, words,
-        ]  # fmt: skip
+            name,
+            mean,
+            published_effect(analysis),
+            gap,
+            errors,
+            percentile,
+            words,
+        ]
         rows.append(Row(cells, indent=True))
     return Table(
         "Effects: simulated against published",

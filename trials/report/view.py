@@ -413,10 +413,16 @@ class View:
             **{
                 variable: flat(variable)
                 for variable in (
-                    "estimate", "lower", "upper", "p_value", "status", "n", "mean",
+                    "estimate",
+                    "lower",
+                    "upper",
+                    "p_value",
+                    "status",
+                    "n",
+                    "mean",
                 )
             },
-        )  # fmt: skip
+        )
 
     def _published(self, analysis: str, scale: Scale) -> Published | None:
         for name, arm, value, lower, upper in self._entries():

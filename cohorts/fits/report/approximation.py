@@ -49,9 +49,7 @@ def estimates(view: View) -> Table:
             before = view.bounds(parameter.prior)
             cells.append(f"{significant(before[0])} to {significant(before[1])}")
         rows.append(Row(cells))
-    what = (
-        ("Estimate", "Standard error") if expansion else ("Median", "Standard deviation")
-    )  # fmt: skip
+    what = ("Estimate", "Standard error") if expansion else ("Median", "Standard deviation")
     columns = [
         Column("Parameter"),
         Column(what[0], number=True, group=view.fit.label),
@@ -88,9 +86,11 @@ def _check(view: View) -> Block:
         ("Pareto k of their weights", f"{fixed(found, 2)} (at most {RELIABLE})"),
         ("Effective sample size of the weights", whole(table["effective_sample_size"].item())),
         ("Search came to rest", "yes" if table["converged"].item() else "no"),
-        ("Iterations" if view.fit.config.method != "svi" else "Steps",
-         whole(table["iterations"].item())),
-    ]  # fmt: skip
+        (
+            "Iterations" if view.fit.config.method != "svi" else "Steps",
+            whole(table["iterations"].item()),
+        ),
+    ]
     if "evaluations" in table:
         rows.append(("Evaluations with gradient", whole(table["evaluations"].item())))
     return facts(
@@ -145,8 +145,10 @@ def _search(view: View) -> Figure:
     room = 0.15 * (high - low) or 1.0
     trace = curve(x, y, INDIVIDUAL, mode="lines+markers", marker={"size": 4}, **panels.on(0))
     layout = panels.layout(
-        "Iteration" if expansion else "Step", label, of_y={"range": [low - room, high + room]},
-    )  # fmt: skip
+        "Iteration" if expansion else "Step",
+        label,
+        of_y={"range": [low - room, high + room]},
+    )
     note = "The likelihood's and the prior's, −2 log, without the constant of the measured values. "
     if not view.fit.config.approximation.priors:
         note = "The objective function value. "

@@ -40,7 +40,7 @@ def _sampler(view: PosteriorView, manifest: Mapping[str, Any] | None) -> Block:
         ("Acceptance rate", fixed(float(stats["acceptance_rate"].mean()), 3)),
         ("Step size", sizes),
         ("Steps a draw, mean", fixed(float(stats["n_steps"].mean()), 1)),
-    ]  # fmt: skip
+    ]
     sampler = (manifest or {}).get("sampler", {})
     if "layout_chosen" in sampler:
         rows.append(("Layout", sampler["layout_chosen"]))
@@ -67,10 +67,17 @@ def _traces(view: PosteriorView) -> Figure:
         for chain, draws in enumerate(parameter.draws):
             step = max(1, len(draws) // MOST_POINTS)
             traces.append(
-                curve(np.arange(len(draws))[::step], draws[::step], PALETTE[chain % len(PALETTE)],
-                      width=0.8, hoverinfo="skip", name=f"chain {chain + 1}",
-                      showlegend=number == 0, **panels.on(number))
-            )  # fmt: skip
+                curve(
+                    np.arange(len(draws))[::step],
+                    draws[::step],
+                    PALETTE[chain % len(PALETTE)],
+                    width=0.8,
+                    hoverinfo="skip",
+                    name=f"chain {chain + 1}",
+                    showlegend=number == 0,
+                    **panels.on(number),
+                )
+            )
     return Figure(
         "traces",
         "Draws of each chain in order",
@@ -93,10 +100,17 @@ def _ranks(view: PosteriorView) -> Figure:
         for chain in range(chains):
             counts = np.histogram(ranks[chain], edges)[0]
             traces.append(
-                curve(edges[:-1] / (chains * draws), counts * bins / draws,
-                      PALETTE[chain % len(PALETTE)], width=1.2, line={"shape": "hv"},
-                      hoverinfo="skip", showlegend=False, **panels.on(number))
-            )  # fmt: skip
+                curve(
+                    edges[:-1] / (chains * draws),
+                    counts * bins / draws,
+                    PALETTE[chain % len(PALETTE)],
+                    width=1.2,
+                    line={"shape": "hv"},
+                    hoverinfo="skip",
+                    showlegend=False,
+                    **panels.on(number),
+                )
+            )
     return Figure(
         "ranks",
         "Ranks of each chain's draws among all",

@@ -77,20 +77,29 @@ def _figure(view: View, groups: Mapping[str, list[Line]]) -> Figure:
             plotting.safe(f"factor on {name[:1].lower()}{name[1:]}"), anchor=y, **scale
         )
         axes[plotting.numbered("yaxis", panel)] = plotting.axis(
-            anchor=x, domain=high[panel], range=[-0.8, len(lines) - 0.2],
+            anchor=x,
+            domain=high[panel],
+            range=[-0.8, len(lines) - 0.2],
             tickvals=positions,
             ticktext=[plotting.wrapped(line.label, 40) for line in lines],
-            showgrid=False, showline=False, ticks="",
-        )  # fmt: skip
-        shapes += [_band(panel), plotting.line(
-            panel, 1.0, vertical=True, colour=plotting.MUTED, dash="dot", width=1.4
-        )]  # fmt: skip
+            showgrid=False,
+            showline=False,
+            ticks="",
+        )
+        shapes += [
+            _band(panel),
+            plotting.line(panel, 1.0, vertical=True, colour=plotting.MUTED, dash="dot", width=1.4),
+        ]
         titles.append(plotting.title(name, 0, high[panel][1]))
     height = int(sum(heights) + PANEL_GAP * (len(groups) - 1) + 110)
     layout = plotting.layout(
-        height, **axes, shapes=shapes, annotations=titles, showlegend=False,
+        height,
+        **axes,
+        shapes=shapes,
+        annotations=titles,
+        showlegend=False,
         margin={"l": 20, "r": 20, "t": 40, "b": 56},
-    )  # fmt: skip
+    )
     low, top = PERCENTILES
     return Figure(
         "forest",
@@ -116,7 +125,11 @@ def _dots(lines: list[Line], ends: list[tuple], positions: list[int]) -> dict[st
         "x": plotting.plain_list(middle),
         "y": positions,
         "error_x": {
-            "type": "data", "symmetric": False, "thickness": 2.6, "width": 0, "color": INDIVIDUAL,
+            "type": "data",
+            "symmetric": False,
+            "thickness": 2.6,
+            "width": 0,
+            "color": INDIVIDUAL,
             "array": plotting.plain_list(upper - middle),
             "arrayminus": plotting.plain_list(middle - lower),
         },
@@ -125,16 +138,23 @@ def _dots(lines: list[Line], ends: list[tuple], positions: list[int]) -> dict[st
             for line, (_, low, high) in zip(lines, ends, strict=True)
         ],
         "hovertemplate": "%{customdata[0]}: %{x:.3g} (%{customdata[1]})<extra></extra>",
-    }  # fmt: skip
+    }
 
 
 def _band(panel: int) -> dict[str, Any]:
     low, high = SMALL
     return {
-        "type": "rect", "x0": low, "x1": high, "y0": 0, "y1": 1, "layer": "below",
-        "xref": plotting.numbered("x", panel), "yref": f"{plotting.numbered('y', panel)} domain",
-        "line": {"width": 0}, "fillcolor": plotting.translucent(plotting.MUTED, 0.13),
-    }  # fmt: skip
+        "type": "rect",
+        "x0": low,
+        "x1": high,
+        "y0": 0,
+        "y1": 1,
+        "layer": "below",
+        "xref": plotting.numbered("x", panel),
+        "yref": f"{plotting.numbered('y', panel)} domain",
+        "line": {"width": 0},
+        "fillcolor": plotting.translucent(plotting.MUTED, 0.13),
+    }
 
 
 def _scale(factors: list[float]) -> dict[str, Any]:

@@ -49,10 +49,18 @@ def _figure(view: View, output: str, subjects: range, key: str) -> Figure:
         on = {**panels.on(number), "showlegend": number == 0}
         traces += [
             ribbon(times, of["lower"], of["upper"], INDIVIDUAL, 0.2, **on | {"showlegend": False}),
-            curve(times, of["typical"], TYPICAL, width=1.4, line={"dash": "dot"},
-                  name="typical subject", hoverinfo="skip", **on),
+            curve(
+                times,
+                of["typical"],
+                TYPICAL,
+                width=1.4,
+                line={"dash": "dot"},
+                name="typical subject",
+                hoverinfo="skip",
+                **on,
+            ),
             curve(times, of["individual"], INDIVIDUAL, name="this subject", hoverinfo="skip", **on),
-        ]  # fmt: skip
+        ]
         own = data["subject"] == subject
         seen = own & ~data["censored"]
         traces.append(
@@ -61,18 +69,26 @@ def _figure(view: View, output: str, subjects: range, key: str) -> Figure:
         if (own & data["censored"]).any():
             below = own & data["censored"]
             traces.append(
-                points(data["time"][below], data["limit"][below], OBSERVED, name="below the limit",
-                       marker={"symbol": "triangle-down-open"}, **on)
-            )  # fmt: skip
+                points(
+                    data["time"][below],
+                    data["limit"][below],
+                    OBSERVED,
+                    name="below the limit",
+                    marker={"symbol": "triangle-down-open"},
+                    **on,
+                )
+            )
     # What is below its limit has no value, but the limit, and its curve may be all there is.
     shown = np.concatenate([data["value"], data["limit"]])
     shown = shown[np.isfinite(shown)]
     top = np.max([np.nanmax(curves["upper"].values), *shown])
     layout = panels.layout(
-        view.time_label, view.output_label(output), gap=0.04,
+        view.time_label,
+        view.output_label(output),
+        gap=0.04,
         of_y={"range": [min([0.0, *shown.tolist()]), 1.05 * float(top)]},
         showlegend=True,
-    )  # fmt: skip
+    )
     return Figure(
         f"individual-{output}-{key}",
         f"{view.output_label(output)} of single subjects",

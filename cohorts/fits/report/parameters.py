@@ -28,8 +28,13 @@ def section(view: View) -> Section:
     """Table and densities."""
     of_all = approximation.estimates(view) if view.approximate else table(view)
     blocks = [
-        of_all, *priors(view), *forest(view), _effects(view), *_occasions(view), *densities(view),
-    ]  # fmt: skip
+        of_all,
+        *priors(view),
+        *forest(view),
+        _effects(view),
+        *_occasions(view),
+        *densities(view),
+    ]
     return Section("parameters", "The population", blocks)
 
 

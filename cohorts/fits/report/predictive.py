@@ -54,10 +54,14 @@ def _check(view: View, output: str, check: xr.Dataset) -> Figure:
         f"the posterior. {shares} of the observed percentiles lie in their ribbon (left, right). "
         "Right: each value scaled by the typical prediction of its bin.",
         f"/predictive_check/{output}",
-        {"data": traces, "layout": panels.layout(
-            view.check_time[1], view.output_label(output), gap=0.08, showlegend=True)},
+        {
+            "data": traces,
+            "layout": panels.layout(
+                view.check_time[1], view.output_label(output), gap=0.08, showlegend=True
+            ),
+        },
         panels.total_height,
-    )  # fmt: skip
+    )
 
 
 def _percentiles(of: xr.Dataset, on: dict[str, str], *, legend: bool) -> list[dict[str, Any]]:
@@ -69,11 +73,18 @@ def _percentiles(of: xr.Dataset, on: dict[str, str], *, legend: bool) -> list[di
             ribbon(of["time"], one["lower"], one["upper"], colour, 0.25, showlegend=False, **on)
         )
         traces.append(
-            curve(of["time"], one["observed"], OBSERVED, width=1.8,
-                  line={"dash": "solid" if place == 1 else "dash"},
-                  name="median" if place == 1 else "5th and 95th percentile",
-                  showlegend=legend and place < 2, hoverinfo="skip", **on)
-        )  # fmt: skip
+            curve(
+                of["time"],
+                one["observed"],
+                OBSERVED,
+                width=1.8,
+                line={"dash": "solid" if place == 1 else "dash"},
+                name="median" if place == 1 else "5th and 95th percentile",
+                showlegend=legend and place < 2,
+                hoverinfo="skip",
+                **on,
+            )
+        )
     return traces
 
 
@@ -104,11 +115,15 @@ def _stratified(view: View, output: str) -> list[Figure]:
             f"As measured, with simulations of the same subjects. Percentiles in their ribbon: "
             f"{shares}.",
             f"/stratified_check/{output}",
-            {"data": traces, "layout": panels.layout(
-                view.check_time[1], view.output_label(output), gap=0.08, showlegend=True)},
+            {
+                "data": traces,
+                "layout": panels.layout(
+                    view.check_time[1], view.output_label(output), gap=0.08, showlegend=True
+                ),
+            },
             panels.total_height,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _covered(check: xr.Dataset) -> list[float]:
@@ -125,10 +140,16 @@ def _censored(view: View, output: str, check: xr.Dataset) -> Figure:
     panels = Panels(("Below the limit of quantification",), across=1, height=220)
     of = check.isel(corrected=0)
     traces = [
-        ribbon(of["time"], 100 * of["censored_lower"], 100 * of["censored_upper"], INDIVIDUAL, 0.25,
-               **panels.on(0)),
+        ribbon(
+            of["time"],
+            100 * of["censored_lower"],
+            100 * of["censored_upper"],
+            INDIVIDUAL,
+            0.25,
+            **panels.on(0),
+        ),
         curve(of["time"], 100 * of["censored"], OBSERVED, **panels.on(0)),
-    ]  # fmt: skip
+    ]
     return Figure(
         f"censored-{output}",
         f"{view.output_label(output)}: share below the limit of quantification",

@@ -55,7 +55,7 @@ def render(tree: xr.DataTree, fit: Fit, manifest: Mapping[str, Any] | None = Non
         tiles=_tiles(tree),
         failures=[] if passed else texts(tree.attrs["reasons"]),
         warnings=texts(tree.attrs["warnings"]),
-    )  # fmt: skip
+    )
 
 
 def _lead(tree: xr.DataTree) -> str:
@@ -154,16 +154,20 @@ def _sampling(tree: xr.DataTree, fit: Fit) -> Section:
         ("Effective draws, median", whole(float(np.median(effective)))),
         ("Effective draws, of the slowest tenth", whole(float(np.quantile(effective, 0.1)))),
         ("Divergences", f"{int(tree.attrs['divergences']):,} of {total:,} trajectories"),
-        ("Ended at the largest tree depth",
-         f"{100 * float(tree.attrs['saturated']):.1f} % (depth {settings.max_tree_depth})"),
-    ]  # fmt: skip
+        (
+            "Ended at the largest tree depth",
+            f"{100 * float(tree.attrs['saturated']):.1f} % (depth {settings.max_tree_depth})",
+        ),
+    ]
     block = facts(
-        "How the posteriors were sampled", rows, "/ranks, manifest",
+        "How the posteriors were sampled",
+        rows,
+        "/ranks, manifest",
         "Where draws are correlated, or a chain hardly moves, ranks gather at both ends of a right "
         "fit, too: raise sbc.thin and sbc.warmup before you look for another cause. Where many "
         "trajectories end at the largest depth, sbc.max_tree_depth helps, at twice the time for "
         "each step of it.",
-    )  # fmt: skip
+    )
     return Section("sampling", "The posteriors", [block])
 
 

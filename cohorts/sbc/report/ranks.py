@@ -54,9 +54,13 @@ def _differences(tree: xr.DataTree) -> Figure:
     ends = [tests["low_of_all"].values, tests["high_of_all"].values, tests["difference"].values]
     most = 1.08 * max(float(np.abs(each).max()) for each in ends)
     layout = panels.layout(
-        "Rank (share)", "ECDF − uniform", of_y={"range": [-most, most]},
-        of_x={"range": [0, 1], "tickvals": [0, 0.5, 1]}, gap=0.05, showlegend=True,
-    )  # fmt: skip
+        "Rank (share)",
+        "ECDF − uniform",
+        of_y={"range": [-most, most]},
+        of_x={"range": [0, 1], "tickvals": [0, 0.5, 1]},
+        gap=0.05,
+        showlegend=True,
+    )
     return Figure(
         "ecdf",
         "How ranks of what made the data differ from uniform ones",
@@ -84,13 +88,15 @@ def _table(tree: xr.DataTree) -> Table:
             Row(
                 (
                     label_of(name),
-                    *(fixed(float(at[test]), 3)
-                      for test in ("chi_square", "chi_square_holm", "ecdf", "ecdf_holm")),
+                    *(
+                        fixed(float(at[test]), 3)
+                        for test in ("chi_square", "chi_square_holm", "ecdf", "ecdf_holm")
+                    ),
                     fixed(float(np.median(own)), 0),
                     "no" if failed[number] else "yes",
                 )
             )
-        )  # fmt: skip
+        )
     return Table(
         "Tests of uniform ranks",
         (
@@ -125,19 +131,27 @@ def _histograms(tree: xr.DataTree) -> Figure:
         counts = np.bincount(bins, minlength=BINS)
         highest = max(highest, float(counts.max()))
         traces += [
-            ribbon([0, 1], [low, low], [high, high], PRIOR, 0.25, showlegend=False,
-                   **panels.on(number)),
+            ribbon(
+                [0, 1], [low, low], [high, high], PRIOR, 0.25, showlegend=False, **panels.on(number)
+            ),
             {
-                "type": "bar", "x": plotting.plain_list(edges), "y": counts.tolist(),
-                "width": 0.9 / BINS, "hoverinfo": "y", "showlegend": False,
+                "type": "bar",
+                "x": plotting.plain_list(edges),
+                "y": counts.tolist(),
+                "width": 0.9 / BINS,
+                "hoverinfo": "y",
+                "showlegend": False,
                 "marker": {"color": WRONG if failed[number] else INDIVIDUAL},
                 **panels.on(number),
             },
-        ]  # fmt: skip
+        ]
     layout = panels.layout(
-        "Rank (share)", "Data sets", of_y={"range": [0, 1.08 * highest]},
-        of_x={"range": [0, 1], "tickvals": [0, 0.5, 1]}, gap=0.05,
-    )  # fmt: skip
+        "Rank (share)",
+        "Data sets",
+        of_y={"range": [0, 1.08 * highest]},
+        of_x={"range": [0, 1], "tickvals": [0, 0.5, 1]},
+        gap=0.05,
+    )
     return Figure(
         "histograms",
         "Ranks of what made the data",

@@ -13,8 +13,11 @@ from insilico.pages.blocks import Block, Figure, Section
 from insilico.pages.panels import Panels, curve, points, ribbon
 
 SYMBOLS = {"mean": "circle", "geometric_mean": "diamond", "quantile": "square"}
-WORDS = {"mean": "published mean", "geometric_mean": "published geometric mean",
-         "quantile": "published quantile"}  # fmt: skip
+WORDS = {
+    "mean": "published mean",
+    "geometric_mean": "published geometric mean",
+    "quantile": "published quantile",
+}
 
 
 def section(view: View) -> Section:
@@ -52,9 +55,12 @@ def _figure(view: View, output: str) -> Figure:
         highest = max([highest, *(max(trace["y"]) for trace in found)])
     lowest = min(0.0, float(np.nanmin(curves["calibrated"].values)))
     layout = panels.layout(
-        view.time_label, view.output_label(output), gap=0.05,
-        of_y={"range": [1.05 * lowest, 1.08 * highest]}, showlegend=True,
-    )  # fmt: skip
+        view.time_label,
+        view.output_label(output),
+        gap=0.05,
+        of_y={"range": [1.05 * lowest, 1.08 * highest]},
+        showlegend=True,
+    )
     return Figure(
         f"courses-{output}",
         f"{view.output_label(output)} of virtual patients",

@@ -84,10 +84,14 @@ def _tiles(view: View, manifest: Mapping[str, Any] | None) -> list[Tile]:
     worst = view.worst
     root = float(np.sqrt(np.nanmean(np.square(mismatch))))
     found = [
-        Tile("Largest mismatch", Measured(fixed(float(mismatch[worst]), 2)), "SE",
-             str(group["target"].values[worst])),
+        Tile(
+            "Largest mismatch",
+            Measured(fixed(float(mismatch[worst]), 2)),
+            "SE",
+            str(group["target"].values[worst]),
+        ),
         Tile("Root mean square mismatch", Measured(fixed(root, 2)), "SE", "over all targets"),
-    ]  # fmt: skip
+    ]
     pairs = len(np.atleast_1d(view.group("conflicts").attrs.get("pairs", []))) // 2
     found.append(Tile("Pairs in conflict", Measured(whole(pairs)), "", "cannot be met together"))
     if view.sampled:

@@ -47,11 +47,15 @@ def weights(view: View) -> Section:
         "weights",
         "The weights",
         [
-            facts("Effective number of patients", rows, "/virtual_patients",
-                  "Effective number: 1 over the sum of squared weights."),
+            facts(
+                "Effective number of patients",
+                rows,
+                "/virtual_patients",
+                "Effective number: 1 over the sum of squared weights.",
+            ),
             _figure(own),
         ],
-    )  # fmt: skip
+    )
 
 
 def _parameters(view: View) -> list[Parameter]:
@@ -123,8 +127,15 @@ def _figure(own: np.ndarray) -> Figure:
         "Weights and their sums over the patients in the order of their weights.",
         "Grey: if all had the same.",
         "/virtual_patients",
-        {"data": traces, "layout": panels.layout(
-            "Patients in order of weight (%)", ("", "%"), gap=0.08,
-            of_y=({"rangemode": "tozero"}, {"range": [0, 101]}), showlegend=False)},
+        {
+            "data": traces,
+            "layout": panels.layout(
+                "Patients in order of weight (%)",
+                ("", "%"),
+                gap=0.08,
+                of_y=({"rangemode": "tozero"}, {"range": [0, 101]}),
+                showlegend=False,
+            ),
+        },
         panels.total_height,
-    )  # fmt: skip
+    )

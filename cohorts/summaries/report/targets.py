@@ -78,10 +78,18 @@ def _figure(view: View) -> Figure:
             for side in (-1, 1)
         ),
         {
-            "type": "rect", "xref": "x", "yref": "y domain", "x0": -1, "x1": 1, "y0": 0, "y1": 1,
-            "fillcolor": plotting.BAND, "line": {"width": 0}, "layer": "below",
+            "type": "rect",
+            "xref": "x",
+            "yref": "y domain",
+            "x0": -1,
+            "x1": 1,
+            "y0": 0,
+            "y1": 1,
+            "fillcolor": plotting.BAND,
+            "line": {"width": 0},
+            "layer": "below",
         },
-    ]  # fmt: skip
+    ]
     of_y = {
         "tickmode": "array",
         "tickvals": places.tolist(),
@@ -90,9 +98,13 @@ def _figure(view: View) -> Figure:
         "showgrid": False,
     }
     layout = panel.layout(
-        "Population less published, in standard errors of what was published", "",
-        of_x={"range": [-edge, edge]}, of_y=of_y, shapes=shapes, showlegend=True,
-    )  # fmt: skip
+        "Population less published, in standard errors of what was published",
+        "",
+        of_x={"range": [-edge, edge]},
+        of_y=of_y,
+        shapes=shapes,
+        showlegend=True,
+    )
     return Figure(
         "targets",
         "How far the population is from each target",

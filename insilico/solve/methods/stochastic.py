@@ -121,10 +121,14 @@ class Milstein:
         ) -> Components:
             end = list(
                 _drifted(
-                    structure, size, state, rates(time, state), coefficients(time, state),
+                    structure,
+                    size,
+                    state,
+                    rates(time, state),
+                    coefficients(time, state),
                     increments,
                 )
-            )  # fmt: skip
+            )
             here = lax.optimization_barrier(slopes_on_lanes(time, state))
             for (by, entry), slope in zip(changes, here, strict=True):
                 process, component = entries[entry]

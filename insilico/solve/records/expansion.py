@@ -312,9 +312,12 @@ def _taken(places: Array) -> Callable[[Any], Array]:
 
     def take(values: Any) -> Array:
         return lax.gather(
-            jnp.asarray(values), index, dimensions, (1, 1),
+            jnp.asarray(values),
+            index,
+            dimensions,
+            (1, 1),
             mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS,
-        )  # fmt: skip
+        )
 
     return take
 

@@ -26,9 +26,10 @@ def also_at(records: Records, times: Float[np.ndarray, " times"]) -> Records:
     if np.any(same & (columns.time[1:] < columns.time[:-1])):
         raise ValueError("records cannot be put between those of a clock that a reset turns back")
     first = np.flatnonzero(columns.place == 0)
-    patient, time = (part.ravel() for part in np.meshgrid(
-        np.arange(len(first)), np.asarray(times, float), indexing="ij"
-    ))  # fmt: skip
+    patient, time = (
+        part.ravel()
+        for part in np.meshgrid(np.arange(len(first)), np.asarray(times, float), indexing="ij")
+    )
     within = time >= columns.time[first][patient]
     patient, time = patient[within], time[within]
     table = len(columns.time)

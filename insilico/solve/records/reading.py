@@ -207,10 +207,18 @@ class _Reader:
         if self.mistakes:
             raise RecordsError(sorted(self.mistakes, key=lambda mistake: mistake.row))
         columns = Columns.of(
-            patient=patient, time=time, event=event.astype(int), amount=amount, rate=rate,
-            additional=additional.astype(int), interval=interval, steady=steady.astype(int),
-            compartment=compartment, values=values, interpolations=interpolations,
-        )  # fmt: skip
+            patient=patient,
+            time=time,
+            event=event.astype(int),
+            amount=amount,
+            rate=rate,
+            additional=additional.astype(int),
+            interval=interval,
+            steady=steady.astype(int),
+            compartment=compartment,
+            values=values,
+            interpolations=interpolations,
+        )
         return Records(self.model, labels, columns, self.data)
 
     def _check_shape(self) -> None:
@@ -300,26 +308,32 @@ class _Reader:
                 )
             )
         self.wrong(
-            switching, "compartment",
-            "is {}: turning a compartment off is not supported", values,
-        )  # fmt: skip
+            switching,
+            "compartment",
+            "is {}: turning a compartment off is not supported",
+            values,
+        )
         # 0 and a missing value stand for the default compartment.
         values = np.where(missing | (values == 0), 1.0, values)
         out = needed & ~wrong & ~(np.isin(values, np.arange(1, len(names) + 1)))
         self.wrong(
-            out, "compartment",
-            f"is {{}}; compartments of model {self.model.name} go from 1 to {len(names)}", values,
-        )  # fmt: skip
+            out,
+            "compartment",
+            f"is {{}}; compartments of model {self.model.name} go from 1 to {len(names)}",
+            values,
+        )
         return np.where(needed & ~wrong & ~out, values, 1.0).astype(int) - 1
 
     def _check_times(self, patient: np.ndarray, time: np.ndarray, resets: np.ndarray) -> None:
         same = np.concatenate([[False], patient[1:] == patient[:-1]])
         before = np.concatenate([[0.0], time[:-1]])
         self.wrong(
-            same & (time < before) & ~resets, "time",
+            same & (time < before) & ~resets,
+            "time",
             "is {}, before the {} of the patient's record above; only a reset may go back",
-            time, before,
-        )  # fmt: skip
+            time,
+            before,
+        )
 
     def _check_doses(
         self,
@@ -335,56 +349,80 @@ class _Reader:
     ) -> None:
         replaces = event == REPLACEMENT
         idle = np.isin(event, (OBSERVATION, OTHER, RESET))
-        given = {"amount": amount, "rate": rate, "additional": additional, "interval": interval,
-                 "steady": steady}  # fmt: skip
+        given = {
+            "amount": amount,
+            "rate": rate,
+            "additional": additional,
+            "interval": interval,
+            "steady": steady,
+        }
         for meaning, values in given.items():
             unused = idle if meaning == "amount" else idle | replaces
-            self.wrong(unused & (values != 0), meaning, "is {} at EVID {}, which gives no dose",
-                       values, event)  # fmt: skip
+            self.wrong(
+                unused & (values != 0),
+                meaning,
+                "is {} at EVID {}, which gives no dose",
+                values,
+                event,
+            )
         self.wrong((doses | replaces) & no_amount, "amount", "is missing on a record that needs it")
         self.wrong(doses & (amount < 0), "amount", "is {}; a dose cannot be below 0", amount)
         self.wrong(
-            doses & (rate < 0) & ~np.isin(rate, (-1, -2)), "rate",
-            "is {}; it may be 0, above 0, -1 (modelled rate) or -2 (modelled duration)", rate,
-        )  # fmt: skip
+            doses & (rate < 0) & ~np.isin(rate, (-1, -2)),
+            "rate",
+            "is {}; it may be 0, above 0, -1 (modelled rate) or -2 (modelled duration)",
+            rate,
+        )
         self.wrong(
             doses & ~np.isin(steady, (0, 1, 2)), "steady", "is {}; it may be 0, 1 or 2", steady
         )
         self.wrong(doses & (interval < 0), "interval", "is {}; it cannot be below 0", interval)
         self.wrong(
-            doses & ((additional < 0) | (additional % 1 != 0)), "additional",
-            "is {}; it must be a whole number, 0 or more", additional,
-        )  # fmt: skip
+            doses & ((additional < 0) | (additional % 1 != 0)),
+            "additional",
+            "is {}; it must be a whole number, 0 or more",
+            additional,
+        )
         infused = doses & (rate > 0) & (amount > 0)
         duration = np.where(infused, amount, 1.0) / np.where(infused, rate, 1.0)
         told = (time + duration) - time
         self.wrong(
-            infused & (np.abs(told - duration) > LARGEST_SHIFT * duration), "rate",
+            infused & (np.abs(told - duration) > LARGEST_SHIFT * duration),
+            "rate",
             "is {}, but an infusion of {} is too short for the clock at TIME {}; 0 gives a bolus",
-            rate, duration, time,
-        )  # fmt: skip
+            rate,
+            duration,
+            time,
+        )
         nothing = doses & (amount == 0) & ~no_amount
         constant = nothing & (steady > 0) & (interval == 0)
         self.wrong(
-            nothing & (rate != 0) & ~constant, "rate",
+            nothing & (rate != 0) & ~constant,
+            "rate",
             "is {} with AMT 0, which only a constant infusion at steady state (SS, II 0) may have",
             rate,
-        )  # fmt: skip
+        )
         self.wrong(
             constant & (rate == -2), "rate", "is -2, but a constant infusion has no duration"
         )
         self.wrong(
-            constant & (additional > 0), "additional",
-            "is {}, but a constant infusion ends at its record", additional,
-        )  # fmt: skip
+            constant & (additional > 0),
+            "additional",
+            "is {}, but a constant infusion ends at its record",
+            additional,
+        )
         self.wrong(
-            doses & (additional > 0) & (interval == 0) & ~constant, "interval",
-            "must be above 0 with ADDL {}", additional,
-        )  # fmt: skip
+            doses & (additional > 0) & (interval == 0) & ~constant,
+            "interval",
+            "must be above 0 with ADDL {}",
+            additional,
+        )
         self.wrong(
-            doses & (amount > 0) & np.isin(steady, (1, 2)) & (interval == 0), "interval",
-            "must be above 0 with SS {}", steady,
-        )  # fmt: skip
+            doses & (amount > 0) & np.isin(steady, (1, 2)) & (interval == 0),
+            "interval",
+            "must be above 0 with SS {}",
+            steady,
+        )
 
     def _check_modelled(self, doses: np.ndarray, rate: np.ndarray, compartment: np.ndarray) -> None:
         modelled = {-1.0: ("rate", doses & (rate == -1)), -2.0: ("duration", doses & (rate == -2))}

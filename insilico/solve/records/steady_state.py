@@ -355,8 +355,10 @@ def correct(step: CycleMap, steady: Components, active: Array, advance: Advance)
     still = jax.tree.map(lax.stop_gradient, step.course.parameters)
     frozen = CycleMap(
         Course(step.course.model, still, step.course.pattern),
-        lax.stop_gradient(cycle), lax.stop_gradient(step.tolerances), advance,
-    )  # fmt: skip
+        lax.stop_gradient(cycle),
+        lax.stop_gradient(step.tolerances),
+        advance,
+    )
     one, zero = jnp.ones_like(length), jnp.zeros_like(length)
     columns = [
         jax.jvp(

@@ -51,8 +51,13 @@ class Role(enum.IntEnum):
 
 
 MOVED = (
-    Role.ENDING, Role.PENDING, Role.PENDING_END, Role.DOSE, Role.INFUSION, Role.INFUSION_END,
-)  # fmt: skip
+    Role.ENDING,
+    Role.PENDING,
+    Role.PENDING_END,
+    Role.DOSE,
+    Role.INFUSION,
+    Role.INFUSION_END,
+)
 """What acts at a time of its own: that of its record only where nothing is lagged or repeated."""
 
 

@@ -155,9 +155,14 @@ def _prepare_xla(
 
     def run():
         return submit(
-            model, parameters, events, pattern,
-            tolerances=tolerances, method=method, driver="xla",
-        ).wait()  # fmt: skip
+            model,
+            parameters,
+            events,
+            pattern,
+            tolerances=tolerances,
+            method=method,
+            driver="xla",
+        ).wait()
 
     def gather(pending) -> Solution:
         result = pending.solution()
@@ -324,9 +329,13 @@ def reference_gradient(
     """The gradient of the sum of outputs, of some patients, at tolerances that are far tighter."""
     model, events, pattern = Scheduled.of(problem)
     found = value_and_gradient(
-        model, model.Parameters(*problem.parameters[patients].T), events, pattern,
-        _sum_of_outputs, tolerances=GRADIENT_REFERENCE,
-    )  # fmt: skip
+        model,
+        model.Parameters(*problem.parameters[patients].T),
+        events,
+        pattern,
+        _sum_of_outputs,
+        tolerances=GRADIENT_REFERENCE,
+    )
     return np.stack(list(found.gradient), axis=-1)
 
 

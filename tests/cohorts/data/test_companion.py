@@ -37,11 +37,17 @@ def join(tmp_path, model, describe):
     def join(ex=ONE_UNIT, doses=None, adpc=ADPC, file="ex.csv", **changed):
         (tmp_path / "adpc.csv").write_text(adpc)
         (tmp_path / file).write_text(ex)
-        spec = describe(**{
-            "file": "adpc.csv", "format": "adpc", "columns": None, "units": None,
-            "doses": {"file": file, **(doses or {})},
-            "outputs": {"concentration": {"where": "XAN"}}, **changed,
-        })  # fmt: skip
+        spec = describe(
+            **{
+                "file": "adpc.csv",
+                "format": "adpc",
+                "columns": None,
+                "units": None,
+                "doses": {"file": file, **(doses or {})},
+                "outputs": {"concentration": {"where": "XAN"}},
+                **changed,
+            }
+        )
         return read_patients(model, spec, folder=tmp_path)
 
     return join
@@ -60,8 +66,9 @@ def test_doses_are_at_their_times_after_each_subject_s_first(join):
     assert doses_of(data) == [("A-1", 0, 100), ("A-1", 24, 100), ("A-1", 48, 100), ("A-2", 0, 120)]
     assert data.observations["time"].tolist() == [-0.5, 2, 24, 50, 1]
     assert data.left_out == {
-        "ex.csv: EXDOSE 0": 1, "ex.csv: doses of subjects without a record": 1,
-    }  # fmt: skip
+        "ex.csv: EXDOSE 0": 1,
+        "ex.csv: doses of subjects without a record": 1,
+    }
 
 
 def test_a_sample_at_the_time_of_a_dose_comes_before_it(join):
@@ -135,8 +142,10 @@ A-2,120,mg,INTRAVENOUS BOLUS,2024-02-01T09:15,2024-02-01T09:15
     names = data.model.components()
     given = columns.doses
     assert [names[number] for number in columns.compartment[given]] == [
-        "central", "depot", "central",
-    ]  # fmt: skip
+        "central",
+        "depot",
+        "central",
+    ]
     assert columns.rate[given].tolist() == [50, 0, 0]
     with pytest.raises(DataError, match="and that of other doses is INTRAVENOUS; say into which"):
         join(ex)
@@ -248,9 +257,13 @@ def test_the_cdisc_pilot_s_patches_agree_with_the_doses_in_its_adpc(shared, mode
         },
     }.items():
         spec = describe(
-            file="adam/adpc.csv.gz", format="adpc", columns=None, units=None,
-            outputs={"concentration": {"where": "XAN"}}, **changed,
-        )  # fmt: skip
+            file="adam/adpc.csv.gz",
+            format="adpc",
+            columns=None,
+            units=None,
+            outputs={"concentration": {"where": "XAN"}},
+            **changed,
+        )
         data = read_patients(model, spec, folder=shared / "formats")
         found[name] = {(who, time) for who, time, _ in doses_of(data)}, data.observations
     own, joined = found["adpc"][0], found["ex"][0]

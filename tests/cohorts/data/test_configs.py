@@ -75,6 +75,8 @@ def test_doses_enter_compartments_of_their_unit(read):
         DataError, match="line 2, CMT: is a dose in mg into response, which is in 1"
     ):
         read(
-            text, model=models.get("indirect_response"), columns={"compartment": "CMT"},
+            text,
+            model=models.get("indirect_response"),
+            columns={"compartment": "CMT"},
             outputs={"central": {"unit": "mg"}},
-        )  # fmt: skip
+        )

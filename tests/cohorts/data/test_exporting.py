@@ -19,8 +19,13 @@ A2,0,.,120,1,60,.,.,.,0,62.5,female
 A2,1.5,6.4,.,0,.,.,.,plasma,0,62.5,female
 """
 STATED = {
-    "columns": {"rate": "RATE", "additional": "ADDL", "interval": "II", "output": "WHAT",
-                "censored": "BLQ"},
+    "columns": {
+        "rate": "RATE",
+        "additional": "ADDL",
+        "interval": "II",
+        "output": "WHAT",
+        "censored": "BLQ",
+    },
     "outputs": {
         "concentration": {"where": "plasma", "unit": "mg/L", "limit": "0.2 mg/L"},
         "depot": {"where": "gut", "unit": "mg"},
@@ -30,7 +35,7 @@ STATED = {
         "sex": {"column": "SEX", "categories": ["male", "female"]},
     },
     "negative_times": True,
-}  # fmt: skip
+}
 
 
 def read_back(data: PatientData, table: pd.DataFrame, folder: Path) -> PatientData:

@@ -46,8 +46,9 @@ def test_log_down_is_exact_for_boluses(times):
 
 def test_linear_is_exact_for_straight_lines_and_too_large_for_falling_ones():
     times, values = [0.0, 2.0, 6.0, 12.0], [0.0, 4.0, 2.0, 0.0]
-    frame = pd.DataFrame({"ID": 1, "TIME": times, "EVID": [1, 0, 0, 0], "AMT": [1.0, 0, 0, 0],
-                          "DV": values})  # fmt: skip
+    frame = pd.DataFrame(
+        {"ID": 1, "TIME": times, "EVID": [1, 0, 0, 0], "AMT": [1.0, 0, 0, 0], "DV": values}
+    )
     assert exposures(frame, method="linear")["auc"].tolist() == [4.0 + 12.0 + 6.0]
     logarithmic = 4.0 + 4.0 * 2.0 / np.log(2.0) + 6.0
     assert exposures(frame)["auc"].tolist()[0] == pytest.approx(logarithmic, rel=1e-15)
@@ -69,17 +70,30 @@ def test_additional_doses_have_intervals_of_their_own():
 
 
 def test_time_after_dose_counts_from_the_last_one():
-    frame = pd.DataFrame({
-        "ID": [1, 1, 1, 1, 2], "TIME": [0.0, 1.0, 14.0, 26.0, 5.0], "EVID": [0, 1, 0, 0, 0],
-        "AMT": [0, 10, 0, 0, 0], "ADDL": [0, 5, 0, 0, 0], "II": [0, 12, 0, 0, 0],
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "ID": [1, 1, 1, 1, 2],
+            "TIME": [0.0, 1.0, 14.0, 26.0, 5.0],
+            "EVID": [0, 1, 0, 0, 0],
+            "AMT": [0, 10, 0, 0, 0],
+            "ADDL": [0, 5, 0, 0, 0],
+            "II": [0, 12, 0, 0, 0],
+        }
+    )
     found = time_after_dose(frame)
     np.testing.assert_array_equal(found, [np.nan, 0.0, 1.0, 1.0, np.nan])
 
 
 def test_intervals_with_too_few_samples_have_no_area():
-    frame = pd.DataFrame({"ID": 1, "TIME": [0.0, 1.0, 24.0, 25.0, 26.0], "EVID": [1, 0, 1, 0, 1],
-                          "AMT": 1.0, "DV": [np.nan, 3.0, np.nan, np.nan, np.nan]})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "ID": 1,
+            "TIME": [0.0, 1.0, 24.0, 25.0, 26.0],
+            "EVID": [1, 0, 1, 0, 1],
+            "AMT": 1.0,
+            "DV": [np.nan, 3.0, np.nan, np.nan, np.nan],
+        }
+    )
     found = exposures(frame)
     assert found["samples"].tolist() == [1, 0, 0]
     assert np.all(np.isnan(found["auc"]))
@@ -91,9 +105,16 @@ def test_exposures_of_a_solved_table_are_those_of_the_model():
     """AUC over an interval at steady state is dose over clearance."""
     model = models.get("one_compartment")
     hours = np.linspace(0, 24, 400)
-    table = pd.DataFrame({"ID": 1, "TIME": [0.0, *hours], "EVID": [1, *[0] * 400],
-                          "AMT": [DOSE, *[0.0] * 400], "SS": [1, *[0] * 400],
-                          "II": [24.0, *[0.0] * 400]})  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "ID": 1,
+            "TIME": [0.0, *hours],
+            "EVID": [1, *[0] * 400],
+            "AMT": [DOSE, *[0.0] * 400],
+            "SS": [1, *[0] * 400],
+            "II": [24.0, *[0.0] * 400],
+        }
+    )
     records = read_records(model, table)
     frame = records.frame(solve(model, model.Parameters(1.0, CLEARANCE, VOLUME), records))
     found = exposures(frame, "concentration")
@@ -120,11 +141,15 @@ def test_exposures_are_those_of_adpp(shared: Path):
     raw = pd.read_csv(folder / "adpc.csv.gz", low_memory=False)
     raw = raw.query("PARCAT1 != 'URINE' and DTYPE.isna()")
     dose = raw["PARAMCD"] == "DOSE"
-    frame = pd.DataFrame({
-        "ID": raw["USUBJID"], "TIME": raw["AFRLT"].round(2), "EVID": dose.astype(int),
-        "AMT": raw["AVAL"].where(dose, 0.0),
-        "DV": raw["AVAL"].mask(dose, np.where(raw["AFRLT"] == 0, 0.0, np.nan)),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "ID": raw["USUBJID"],
+            "TIME": raw["AFRLT"].round(2),
+            "EVID": dose.astype(int),
+            "AMT": raw["AVAL"].where(dose, 0.0),
+            "DV": raw["AVAL"].mask(dose, np.where(raw["AFRLT"] == 0, 0.0, np.nan)),
+        }
+    )
     found = exposures(frame, method="linear").query("dose == 1").set_index("subject")
     published = pd.read_csv(folder / "adpp.csv.gz", low_memory=False)
     published = published.drop_duplicates(["USUBJID", "PARAMCD"])

@@ -112,12 +112,16 @@ MISTAKES = {
         ["3 WT: is 71 here and 70 on the subject's records above; it is declared constant"],
     ),
     "a covariate that nobody knows": (
-        _changed(line_5="2,0,.,120,1,.,female", line_6="2,1,6.4,.,0,,female",
-                 line_7="2,8,3.0,.,0,NA,female"),
+        _changed(
+            line_5="2,0,.,120,1,.,female",
+            line_6="2,1,6.4,.,0,,female",
+            line_7="2,8,3.0,.,0,NA,female",
+        ),
         ["5 WT: the subject has no value at all; give one, or leave the subject out"],
     ),
     "a covariate that is no number": (
-        _changed(line_3="1,1,5.1,.,0,heavy,male"), ['3 WT: is "heavy", which is no finite number'],
+        _changed(line_3="1,1,5.1,.,0,heavy,male"),
+        ['3 WT: is "heavy", which is no finite number'],
     ),
     "an unknown category": (
         _changed(line_3="1,1,5.1,.,0,70,mal"),
@@ -131,7 +135,7 @@ MISTAKES = {
         _changed(line_3="1,0,.,100,1,70,male"),
         ["3 DV: says the same as line 2, at the same time"],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("text", "expected"), MISTAKES.values(), ids=MISTAKES.keys())
@@ -143,15 +147,24 @@ def test_a_mistake_is_told_with_its_line_and_nothing_else_is(read, text, expecte
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(read):
-    told = _told(read, _changed(
-        line_2="1,0,.,.,1,70,male",
-        line_3='1,1,"5,1",.,0,71,male',
-        line_4="1,0.5,.,.,0,70,mele",
-        line_6="2,1,6.4,5,0,62.5,female",
-    ))  # fmt: skip
+    told = _told(
+        read,
+        _changed(
+            line_2="1,0,.,.,1,70,male",
+            line_3='1,1,"5,1",.,0,71,male',
+            line_4="1,0.5,.,.,0,70,mele",
+            line_6="2,1,6.4,5,0,62.5,female",
+        ),
+    )
     assert [line.partition(":")[0] for line in told] == [
-        "2 AMT", "3 DV", "3 WT", "4 DV", "4 SEX", "4 TIME", "6 AMT",
-    ]  # fmt: skip
+        "2 AMT",
+        "3 DV",
+        "3 WT",
+        "4 DV",
+        "4 SEX",
+        "4 TIME",
+        "6 AMT",
+    ]
 
 
 OTHER_COLUMNS = {
@@ -206,14 +219,19 @@ NO_TABLES = {
     "nothing": (b"", "is empty"),
     "blank lines": (b"\n \n", "is empty"),
     "a header alone": (b"ID,TIME,DV,AMT,EVID\n", "line 1, has a header, but no rows"),
-    "semicolons": (GOOD.replace(",", ";").encode(), "line 1, has one column only: its cells seem "
-                   'to be separated by semicolons; write `separator: ";"`'),
+    "semicolons": (
+        GOOD.replace(",", ";").encode(),
+        "line 1, has one column only: its cells seem "
+        'to be separated by semicolons; write `separator: ";"`',
+    ),
     "tabs": (GOOD.replace(",", "\t").encode(), 'separated by tabs; write `separator: "\\t"`'),
     "a name twice": (GOOD.replace("WT", "DV").encode(), "line 1, DV: is the name of several"),
     "UTF-16": (GOOD.encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
-    "Latin-1": (GOOD.replace("female", "weiblich\xe4").encode("latin-1"),
-                "line 5, the byte 0xe4 is not UTF-8 text; save the file as UTF-8"),
-}  # fmt: skip
+    "Latin-1": (
+        GOOD.replace("female", "weiblich\xe4").encode("latin-1"),
+        "line 5, the byte 0xe4 is not UTF-8 text; save the file as UTF-8",
+    ),
+}
 
 
 @pytest.mark.parametrize(("content", "expected"), NO_TABLES.values(), ids=NO_TABLES.keys())

@@ -57,8 +57,9 @@ def tables(draw: st.DrawFn) -> list[list[str]]:
         hours = draw(st.lists(st.integers(1, 96), min_size=2, max_size=5, unique=True))
         for hour in sorted(hours):
             output = draw(st.sampled_from(["plasma", "gut"]))
-            rows.append([f"{subject}", f"{hour}", "2.5", ".", "0", ".", ".", "0", output,
-                         weight, sex])  # fmt: skip
+            rows.append(
+                [f"{subject}", f"{hour}", "2.5", ".", "0", ".", ".", "0", output, weight, sex]
+            )
     return rows
 
 
@@ -74,9 +75,10 @@ def corrupted(draw: st.DrawFn) -> tuple[list[list[str]], set[tuple[int, str]]]:
         dose = rows[number][4] == "1"
         alone = draw(st.sampled_from(["ID", "EVID", None]))
         seen = [
-            name for name in HEADER
+            name
+            for name in HEADER
             if name not in ("ID", "EVID", *(OF_OBSERVATIONS if dose else OF_DOSES))
-        ]  # fmt: skip
+        ]
         columns = {alone} if alone else draw(st.sets(st.sampled_from(seen), min_size=1))
         if "MDV" in columns:
             columns -= {"DV", "DVID"}  # which are looked at where something was measured

@@ -84,11 +84,16 @@ def test_other_units_give_the_same_data(read, assert_same):
     columns = {"rate": "RATE", "interval": "II", "additional": "ADDL"}
     sex = {"sex": COVARIATES["sex"]}
     assert_same(
-        read(text, columns=columns, units={"time": "d", "amount": "g"}, covariates=sex,
-             outputs={"concentration": {"unit": "ng/mL"}}),
+        read(
+            text,
+            columns=columns,
+            units={"time": "d", "amount": "g"},
+            covariates=sex,
+            outputs={"concentration": {"unit": "ng/mL"}},
+        ),
         read(hours, columns=columns, covariates=sex),
         rtol=1e-15,
-    )  # fmt: skip
+    )
 
 
 def test_covariates_come_in_the_units_and_codes_that_are_wanted(read, tmp_path, model, describe):
@@ -202,8 +207,9 @@ def test_the_same_table_in_other_forms(read, tmp_path, model, describe, assert_s
 
 
 def test_rows_of_a_frame_count_from_one(model, describe):
-    frame = pd.DataFrame({"ID": [1, 1], "TIME": [0.0, 1.0], "DV": [np.nan] * 2,
-                          "AMT": [100.0, 0.0], "EVID": [1, 0]})  # fmt: skip
+    frame = pd.DataFrame(
+        {"ID": [1, 1], "TIME": [0.0, 1.0], "DV": [np.nan] * 2, "AMT": [100.0, 0.0], "EVID": [1, 0]}
+    )
     with pytest.raises(DataError, match="row 2, DV: is missing"):
         read_patients(model, describe(), frame)
 

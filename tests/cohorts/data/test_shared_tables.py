@@ -126,12 +126,20 @@ def test_phenobarbital(shared, model, describe):
     frame = pd.read_csv(shared / "pkpd" / "phenobarbital_nlme.csv")
     frame["amount"] = frame["dose"] * frame["Wt"]
     spec = describe(
-        columns={"subject": "Subject", "time": "time", "measured": "conc", "amount": "amount",
-                 "event": None},
+        columns={
+            "subject": "Subject",
+            "time": "time",
+            "measured": "conc",
+            "amount": "amount",
+            "event": None,
+        },
         doses_into="central",
-        covariates={"weight": {"column": "Wt", "unit": "kg"}, "apgar": {"column": "Apgar"},
-                    "low": {"column": "ApgarInd", "categories": ["< 5", ">= 5"]}},
-    )  # fmt: skip
+        covariates={
+            "weight": {"column": "Wt", "unit": "kg"},
+            "apgar": {"column": "Apgar"},
+            "low": {"column": "ApgarInd", "categories": ["< 5", ">= 5"]},
+        },
+    )
     data = read_patients(model, spec, frame)
     summary = data.summary()
     assert (summary.subjects, summary.doses) == (59, 589)
@@ -148,9 +156,11 @@ def test_pain_scores(shared, response, describe):
     frame = pd.concat([doses, long]).sort_values(["ID", "TIME"], kind="stable")
     spec = describe(
         columns={"output": "DVID"},
-        outputs={"concentration": {"where": "CONC", "unit": "mg/L"},
-                 "activity": {"where": "PAINRELIEF"}},
-    )  # fmt: skip
+        outputs={
+            "concentration": {"where": "CONC", "unit": "mg/L"},
+            "activity": {"where": "PAINRELIEF"},
+        },
+    )
     data = read_patients(response, spec, frame)
     summary = data.summary()
     assert (summary.subjects, summary.doses) == (160, 120)
@@ -161,11 +171,14 @@ def test_pain_scores(shared, response, describe):
 def test_adppk(shared, model, describe):
     """Columns and the unit of values by the format's names; samples before the dose are kept."""
     spec = describe(
-        file="adppk.csv.gz", format="adppk", columns=None, units={"time": "h", "amount": "mg"},
+        file="adppk.csv.gz",
+        format="adppk",
+        columns=None,
+        units={"time": "h", "amount": "mg"},
         outputs={"concentration": {"where": 2}},
         ignore={"rows": {"CMT": [3]}, "subjects": [WITHOUT_WEIGHT]},
         covariates=CHARACTERISTICS,
-    )  # fmt: skip
+    )
     data = read_patients(model, spec, folder=shared / "formats" / "adam")
     raw = pd.read_csv(shared / "formats" / "adam" / "adppk.csv.gz")
     raw = raw.query("USUBJID != @WITHOUT_WEIGHT and CMT != 3")
@@ -185,11 +198,14 @@ def test_adppk(shared, model, describe):
 def test_adpc(shared, model, describe):
     """Doses among the records, all units in the file, derived records left out."""
     spec = describe(
-        file="adpc.csv.gz", format="adpc", columns=None, units=None,
+        file="adpc.csv.gz",
+        format="adpc",
+        columns=None,
+        units=None,
         outputs={"concentration": {"where": "XAN"}},
         ignore={"rows": {"PARCAT1": ["URINE"]}, "subjects": [WITHOUT_WEIGHT]},
         covariates=CHARACTERISTICS,
-    )  # fmt: skip
+    )
     data = read_patients(model, spec, folder=shared / "formats" / "adam")
     summary = data.summary()
     assert (summary.subjects, summary.doses) == (167, 495)
@@ -202,10 +218,13 @@ def test_adpc(shared, model, describe):
 
 def test_units_of_a_file_that_say_something_else_are_told(shared, model, describe):
     spec = describe(
-        file="adpc.csv.gz", format="adpc", columns=None, units={"time": "d", "amount": "mg"},
+        file="adpc.csv.gz",
+        format="adpc",
+        columns=None,
+        units={"time": "d", "amount": "mg"},
         outputs={"concentration": {"where": "XAN", "unit": "ng/mL"}},
         ignore={"rows": {"PARCAT1": ["URINE"]}},
-    )  # fmt: skip
+    )
     with pytest.raises(DataError) as error:
         read_patients(model, spec, folder=shared / "formats" / "adam")
     assert {mistake.column for mistake in error.value.mistakes} == {"AVALU", "FRLTU"}

@@ -38,10 +38,12 @@ def test_good_draws_pass_and_every_number_that_varies_is_in_the_table(posterior)
 
 def test_estimates_stand_in_place_of_medians_where_there_are_some(posterior):
     found = judge_approximation(
-        posterior, weights(np.zeros(DRAWS)), (),
+        posterior,
+        weights(np.zeros(DRAWS)),
+        (),
         {"typical": np.array(1.9), "both": np.array([0.5, 1.5])},
         {"typical": np.array(0.2), "both": np.array([0.1, 0.3])},
-    )  # fmt: skip
+    )
     assert list(found.table["estimate"].values) == [1.9, 0.5, 1.5]
     assert list(found.table["standard_error"].values) == [0.2, 0.1, 0.3]
 

@@ -17,9 +17,14 @@ def exact(one, other) -> float:
 
 @pytest.mark.parametrize(
     ("prior", "posterior"),
-    [((0, 1), (0, 1)), ((0, 1), (1, 1)), ((0, 2), (0.5, 0.4)), ((0, 1), (6, 0.5)),
-     ((0, 5), (1, 0.2))],
-)  # fmt: skip
+    [
+        ((0, 1), (0, 1)),
+        ((0, 1), (1, 1)),
+        ((0, 2), (0.5, 0.4)),
+        ((0, 1), (6, 0.5)),
+        ((0, 5), (1, 0.2)),
+    ],
+)
 def test_the_overlap_of_normals_is_the_integral_of_the_smaller_density(prior, posterior):
     rng = np.random.default_rng(11)
     one, other = norm(*prior), norm(*posterior)

@@ -41,12 +41,15 @@ def test_p_values_of_the_ecdf_are_below_a_level_as_often_as_that_says(uniform):
         assert abs((p_values < level).mean() - level) < 4 * np.sqrt(level * (1 - level) / 4000)
 
 
-@pytest.mark.parametrize("draw, words", [
-    (lambda rng: rng.beta(3.0, 3.0, DATASETS), "too wide"),
-    (lambda rng: rng.beta(0.4, 0.4, DATASETS), "too narrow"),
-    (lambda rng: rng.beta(2.0, 1.0, DATASETS), "too low"),
-    (lambda rng: rng.beta(1.0, 2.0, DATASETS), "too high"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "draw, words",
+    [
+        (lambda rng: rng.beta(3.0, 3.0, DATASETS), "too wide"),
+        (lambda rng: rng.beta(0.4, 0.4, DATASETS), "too narrow"),
+        (lambda rng: rng.beta(2.0, 1.0, DATASETS), "too low"),
+        (lambda rng: rng.beta(1.0, 2.0, DATASETS), "too high"),
+    ],
+)
 def test_posteriors_that_are_wrong_are_found_and_told(draw, words):
     ranks = np.floor(draw(np.random.default_rng(2)) * (DRAWS + 1)).astype(int)
     assert ecdf_p_values(ranks[:, None], DRAWS)[0] < 0.005

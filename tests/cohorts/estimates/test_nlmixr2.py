@@ -12,8 +12,12 @@ from cohorts.estimates.nlmixr2 import read_nlmixr2
 
 REFERENCE = (
     Path(__file__).parents[4]
-    / "shared" / "data" / "pkpd" / "reference" / "theophylline_focei_nlmixr2.json"
-)  # fmt: skip
+    / "shared"
+    / "data"
+    / "pkpd"
+    / "reference"
+    / "theophylline_focei_nlmixr2.json"
+)
 
 
 def read(content) -> Estimates:

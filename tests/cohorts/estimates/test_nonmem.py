@@ -17,9 +17,16 @@ def test_the_last_estimation_counts(ext):
     found = read(ext)
     assert found.method == "First Order Conditional Estimation with Interaction"
     assert found.names == [
-        "THETA1", "THETA2", "THETA3", "THETA4", "SIGMA(1,1)",
-        "OMEGA(1,1)", "OMEGA(2,1)", "OMEGA(2,2)", "OMEGA(3,3)",
-    ]  # fmt: skip
+        "THETA1",
+        "THETA2",
+        "THETA3",
+        "THETA4",
+        "SIGMA(1,1)",
+        "OMEGA(1,1)",
+        "OMEGA(2,1)",
+        "OMEGA(2,2)",
+        "OMEGA(3,3)",
+    ]
     clearance = found["THETA1"]
     assert (clearance.value, clearance.standard_error) == (1.02962, 0.08)
     assert clearance.role == "fixed_effect" and not clearance.fixed
@@ -70,9 +77,15 @@ def test_without_a_matrix_estimates_are_independent(ext):
 
 @pytest.mark.parametrize(
     ("written", "value"),
-    [("1.02962D+00", 1.02962), ("1.02962-101", 1.02962e-101), ("1.02962+101", 1.02962e101),
-     ("-1.02962E00", -1.02962), (".5", 0.5), ("1", 1.0)],
-)  # fmt: skip
+    [
+        ("1.02962D+00", 1.02962),
+        ("1.02962-101", 1.02962e-101),
+        ("1.02962+101", 1.02962e101),
+        ("-1.02962E00", -1.02962),
+        (".5", 0.5),
+        ("1", 1.0),
+    ],
+)
 def test_numbers_are_read_as_fortran_writes_them(ext, written, value):
     head, final, rest = ext.rpartition("  -1000000000  1.02962E+00")
     assert final
@@ -139,8 +152,10 @@ def test_all_mistakes_are_told_at_once(ext):
     with pytest.raises(DataError) as caught:
         read(wrong)
     assert [(each.line, each.column) for each in caught.value.mistakes] == [
-        (13, "THETA1"), (13, "THETA2"), (14, "THETA1"),
-    ]  # fmt: skip
+        (13, "THETA1"),
+        (13, "THETA2"),
+        (14, "THETA1"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -161,14 +176,20 @@ def test_a_table_that_is_not_there_is_told(ext, cov):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (" THETA2        2.16000E-03", " THETA2        3.16000E-03",
-         "line 4, THETA2: is 0.00316 with THETA1, and the other way round 0.00216"),
+        (
+            " THETA2        2.16000E-03",
+            " THETA2        3.16000E-03",
+            "line 4, THETA2: is 0.00316 with THETA1, and the other way round 0.00216",
+        ),
         ("\n THETA3 ", "\n THETA5 ", "rows of THETA1, THETA2, THETA5, THETA4"),
         ("THETA3 ", "THETA9 ", 'THETA9: is no parameter of run12.ext; did you mean "THETA4"?'),
-        (" THETA2        2.16000E-03", " THETA2        ***********",
-         "line 4, THETA1: is no number"),
+        (
+            " THETA2        2.16000E-03",
+            " THETA2        ***********",
+            "line 4, THETA1: is no number",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_in_the_matrix_is_told_with_its_line(ext, cov, old, new, said):
     assert old in cov
     with pytest.raises(DataError) as caught:

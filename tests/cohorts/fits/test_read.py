@@ -44,10 +44,16 @@ def test_mistakes_of_schema_data_and_population_are_told_at_once(config):
     with pytest.raises(ConfigError) as caught:
         fits.read(config, [f"{path}={value}" for path, value in changes.items()])
     assert {problem.field for problem in caught.value.problems} == {
-        "model", "sampling.chains", "approximation.covariance", "data.file", "data.units.time",
-        "population.clearance.typical", "population.clearance.covariates.wieght",
-        "correlations.0.of.1", "residual.response",
-    }  # fmt: skip
+        "model",
+        "sampling.chains",
+        "approximation.covariance",
+        "data.file",
+        "data.units.time",
+        "population.clearance.typical",
+        "population.clearance.covariates.wieght",
+        "correlations.0.of.1",
+        "residual.response",
+    }
 
 
 def test_a_model_that_is_like_no_other_hides_no_mistake_that_needs_none(config):
@@ -79,9 +85,7 @@ def test_a_power_of_a_code_for_a_missing_value_is_refused(config, tmp_path):
     ]
     (tmp_path / "coded.csv").write_text("\n".join(rows))
     effect = "{weight: {kind: power, centre: 70 kg, coefficient: 0.75}}"
-    changes = [
-        f"data.file={tmp_path / 'coded.csv'}", f"population.clearance.covariates={effect}"
-    ]  # fmt: skip
+    changes = [f"data.file={tmp_path / 'coded.csv'}", f"population.clearance.covariates={effect}"]
     with pytest.raises(ConfigError, match="above 0; found -99 of subject 3") as caught:
         fits.read(config, changes)
     (problem,) = caught.value.problems

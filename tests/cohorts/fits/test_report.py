@@ -36,8 +36,16 @@ def test_a_fit_that_failed_says_so_in_red_at_the_top(fitted):
 
 
 def test_every_section_is_there(page):
-    for key in ("parameters", "individuals", "predictive", "left_out", "chains", "data", "model",
-                "provenance"):  # fmt: skip
+    for key in (
+        "parameters",
+        "individuals",
+        "predictive",
+        "left_out",
+        "chains",
+        "data",
+        "model",
+        "provenance",
+    ):
         assert f'<section id="{key}"' in page
 
 
@@ -88,11 +96,18 @@ def as_focei(fitted):
     names = [name for name in tree["prior"].to_dataset() if name in posterior]
     even = np.zeros(posterior.sizes["chain"] * posterior.sizes["draw"])
     found = judge_approximation(posterior[names], Weights.of(even, even)).table.assign(
-        converged=1, iterations=17, evaluations=19, parameters=7,
-        minus_two_log_likelihood=359.5, objective_function_value=116.9, aic=373.5, bic=393.7,
-        condition_number=1.6, importance_minus_two_log_likelihood=360.8,
+        converged=1,
+        iterations=17,
+        evaluations=19,
+        parameters=7,
+        minus_two_log_likelihood=359.5,
+        objective_function_value=116.9,
+        aic=373.5,
+        bic=393.7,
+        condition_number=1.6,
+        importance_minus_two_log_likelihood=360.8,
         importance_standard_error=0.3,
-    )  # fmt: skip
+    )
     tree["diagnostics"] = xr.DataTree(found)
     objective = ("iteration", np.linspace(180.0, 130.0, 17))
     tree["search"] = xr.DataTree(xr.Dataset({"objective": objective}, {"iteration": range(17)}))
@@ -119,9 +134,16 @@ def test_it_has_estimates_and_the_search_in_place_of_chains(as_focei):
     assert '<section id="approximation"' in page and '<section id="chains"' not in page
     assert "R-hat" not in page and " chains" not in page[: page.index('id="answer"')]
     for words in (
-        "Standard error", "RSE", "Pareto k", "AIC", "BIC", "Objective function value",
-        "360.80 ± 0.30", "The search by its objective", "Typical clearance",
-    ):  # fmt: skip
+        "Standard error",
+        "RSE",
+        "Pareto k",
+        "AIC",
+        "BIC",
+        "Objective function value",
+        "360.80 ± 0.30",
+        "The search by its objective",
+        "Typical clearance",
+    ):
         assert words in page
 
 

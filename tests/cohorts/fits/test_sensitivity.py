@@ -10,9 +10,14 @@ from cohorts.fits.sensitivity import sensitivity, warnings_of
 from cohorts.inference import Joint
 
 PARAMETERS = [
-    "typical_absorption_rate", "sd_absorption_rate", "typical_clearance", "sd_clearance",
-    "typical_central_volume", "sd_central_volume", "residual_sd_concentration",
-]  # fmt: skip
+    "typical_absorption_rate",
+    "sd_absorption_rate",
+    "typical_clearance",
+    "sd_clearance",
+    "typical_central_volume",
+    "sd_central_volume",
+    "residual_sd_concentration",
+]
 INFLUENTIAL = "leaving out subject 9 (0.91) changes the posterior"
 
 
@@ -32,12 +37,16 @@ def rested(fitted) -> xr.DataTree:
     )  # fmt: skip
     tree["prior_sensitivity"] = xr.DataTree(
         xr.Dataset(
-            {"overlap": ("parameter", np.full(7, 0.25)), "prior": ("parameter", np.full(7, 0.08)),
-             "likelihood": ("parameter", np.full(7, 0.03)),
-             "finding": ("parameter", ["strong_prior"] * 7)},
-            coords={"parameter": PARAMETERS}, attrs={"draws": 500, "warnings": []},
+            {
+                "overlap": ("parameter", np.full(7, 0.25)),
+                "prior": ("parameter", np.full(7, 0.08)),
+                "likelihood": ("parameter", np.full(7, 0.03)),
+                "finding": ("parameter", ["strong_prior"] * 7),
+            },
+            coords={"parameter": PARAMETERS},
+            attrs={"draws": 500, "warnings": []},
         )
-    )  # fmt: skip
+    )
     return tree
 
 

@@ -278,11 +278,16 @@ def test_what_pydantic_finds_has_its_place_too(tmp_path, text, field, said):
 
 
 def test_reports_are_told_what_was_written(config, read):
-    population = read(put(config, {
-        f"{CLEARANCE}.covariates.sex": SEX,
-        "correlations": [{"kind": "known", "of": PAIR, "matrix": [[1, 0.4], [0.4, 1]]}],
-        "mixtures.speed": TWO,
-    }))  # fmt: skip
+    population = read(
+        put(
+            config,
+            {
+                f"{CLEARANCE}.covariates.sex": SEX,
+                "correlations": [{"kind": "known", "of": PAIR, "matrix": [[1, 0.4], [0.4, 1]]}],
+                "mixtures.speed": TWO,
+            },
+        )
+    )
     assert population.assumptions == (
         "absorption_rate: 1.5 1/h; the same for all.",
         "clearance: log-normal (median 2.8 L/h, sd 1) × (weight / 70 kg) ^ 0.75 × a factor by sex "
@@ -300,19 +305,30 @@ def test_reports_are_told_what_was_written(config, read):
 
 
 def test_every_number_has_its_unit_and_its_bounds_in_the_order_of_a_table(config, read):
-    population = read(put(config, {
-        f"{CLEARANCE}.covariates.sex": SEX,
-        "correlations": [{"kind": "known", "of": PAIR, "matrix": [[1, 0.4], [0.4, 1]]}],
-        "mixtures.speed": TWO,
-        "residual.concentration.sd": {"kind": "half_normal", "scale": "0.5 mg/L"},
-    }))  # fmt: skip
+    population = read(
+        put(
+            config,
+            {
+                f"{CLEARANCE}.covariates.sex": SEX,
+                "correlations": [{"kind": "known", "of": PAIR, "matrix": [[1, 0.4], [0.4, 1]]}],
+                "mixtures.speed": TWO,
+                "residual.concentration.sd": {"kind": "half_normal", "scale": "0.5 mg/L"},
+            },
+        )
+    )
     measures = population.measures
     assert list(measures) == [
-        "typical_absorption_rate", "typical_clearance", "typical_central_volume",
-        "weight_on_clearance", "sex_female_on_clearance",
-        "sd_clearance", "sd_central_volume",
-        "correlation_clearance_central_volume", "shares_speed", "residual_sd_concentration",
-    ]  # fmt: skip
+        "typical_absorption_rate",
+        "typical_clearance",
+        "typical_central_volume",
+        "weight_on_clearance",
+        "sex_female_on_clearance",
+        "sd_clearance",
+        "sd_central_volume",
+        "correlation_clearance_central_volume",
+        "shares_speed",
+        "residual_sd_concentration",
+    ]
     # Learned numbers have units as known ones have.
     assert measures["typical_clearance"] == ("L/h", 0.0, math.inf)
     assert measures["residual_sd_concentration"] == ("mg/L", 0.0, math.inf)
@@ -335,9 +351,12 @@ def test_the_readmes_config_is_a_population(tmp_path):
 def test_two_outputs_and_the_covariates_of_a_pharmacodynamic_model_are_described(tmp_path):
     file = tmp_path / "fit.yaml"
     typical = {
-        "absorption_rate": "1 1/h", "intercompartmental_clearance": "2 L/h",
-        "peripheral_volume": "20 L", "production": "10 1/h", "maximal_inhibition": "1",
-    }  # fmt: skip
+        "absorption_rate": "1 1/h",
+        "intercompartmental_clearance": "2 L/h",
+        "peripheral_volume": "20 L",
+        "production": "10 1/h",
+        "maximal_inhibition": "1",
+    }
     lines = [f"  {name}: {{typical: {value}}}" for name, value in typical.items()]
     file.write_text(
         "population:\n"
@@ -375,9 +394,11 @@ residual:
     }
     document = load(file)
     population = population_of(
-        document.parse(HierarchySpec), models.get("indirect_response"), vocabulary,
+        document.parse(HierarchySpec),
+        models.get("indirect_response"),
+        vocabulary,
         document=document,
-    )  # fmt: skip
+    )
     described = {line.partition(":")[0]: line for line in population.assumptions}
     assert (
         "(median 0.12 L/h, sd 1) × (weight / 70 kg) ^ 0.75 × a factor by sex (against male: "

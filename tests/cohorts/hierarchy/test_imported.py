@@ -55,11 +55,9 @@ CONFIG: dict[str, Any] = {
     },
     "correlations": [{"kind": "imported", "of": ["clearance", "central_volume"]}],
     "residual": {
-        "concentration": {
-            "kind": "proportional", "sd": imported("SIGMA(1,1)", scale="variance")
-        }
+        "concentration": {"kind": "proportional", "sd": imported("SIGMA(1,1)", scale="variance")}
     },
-}  # fmt: skip
+}
 NLMIXR2: dict[str, Any] = {
     "estimates": {"file": "fit.json"},
     "population": {
@@ -122,11 +120,16 @@ def test_estimates_that_are_taken_as_known_are_those_of_the_file():
     values = draws(read(changed(CONFIG, {"estimates.uncertainty": False})), 2)
     assert SITE not in values
     expected = {
-        "typical_clearance": 2.8, "typical_central_volume": 32.0, "typical_absorption_rate": 1.5,
-        "weight_on_clearance": 0.75, "sd_clearance": 0.3, "sd_central_volume": 0.2,
-        "sd_absorption_rate": 0.5, "residual_sd_concentration": 0.15,
+        "typical_clearance": 2.8,
+        "typical_central_volume": 32.0,
+        "typical_absorption_rate": 1.5,
+        "weight_on_clearance": 0.75,
+        "sd_clearance": 0.3,
+        "sd_central_volume": 0.2,
+        "sd_absorption_rate": 0.5,
+        "residual_sd_concentration": 0.15,
         "correlation_clearance_central_volume": 0.4,
-    }  # fmt: skip
+    }
     for name, value in expected.items():
         # The files have six digits, of logarithms, too.
         assert values[name] == pytest.approx(value, rel=6e-6), name
@@ -138,9 +141,10 @@ def test_units_of_the_file_are_turned_into_the_models():
         "population.clearance.typical": imported("THETA1", scale="log", unit="mL/min"),
         "population.absorption_rate.typical": imported("THETA3", unit="1/d"),
         "residual.concentration": {
-            "kind": "additive", "sd": imported("SIGMA(1,1)", scale="variance", unit="ug/mL")
+            "kind": "additive",
+            "sd": imported("SIGMA(1,1)", scale="variance", unit="ug/mL"),
         },
-    }  # fmt: skip
+    }
     values = draws(read(changed(CONFIG, changes)), 1)
     assert values["typical_clearance"] == pytest.approx(2.8 * 0.06, rel=1e-5)
     assert values["typical_absorption_rate"] == pytest.approx(1.5 / 24.0)
@@ -159,7 +163,8 @@ def test_a_change_is_one_less_than_a_factor_and_a_logit_that_of_a_share(tmp_path
                 "typical": "3 L/h",
                 "covariates": {
                     "sex": {
-                        "kind": "categorical", "reference": "male",
+                        "kind": "categorical",
+                        "reference": "male",
                         "factors": {"female": imported("a", scale="change")},
                     }
                 },
@@ -167,7 +172,7 @@ def test_a_change_is_one_less_than_a_factor_and_a_logit_that_of_a_share(tmp_path
             "central_volume": {"typical": "30 L"},
             "absorption_rate": {"typical": "1 1/h"},
         },
-    }  # fmt: skip
+    }
     spec = HierarchySpec.model_validate_json(json.dumps(config))
     population = population_of(spec, models.get("one_compartment"), sex, folder=tmp_path)
     factor = draws(population, 5_000)["sex_female_on_clearance"]
@@ -211,9 +216,12 @@ def test_variances_of_correlated_effects_have_about_the_moments_of_the_file(draw
     correlation = drawn["correlation_clearance_central_volume"]
     lower = np.stack([one**2, correlation * one * other, other**2])
     expected = np.array(
-        [[7.29e-4, 2.1384e-4, 9.72e-5], [2.1384e-4, 1.7424e-4, 8.712e-5],
-         [9.72e-5, 8.712e-5, 1.44e-4]]
-    )  # fmt: skip
+        [
+            [7.29e-4, 2.1384e-4, 9.72e-5],
+            [2.1384e-4, 1.7424e-4, 8.712e-5],
+            [9.72e-5, 8.712e-5, 1.44e-4],
+        ]
+    )
     # The delta method is of first order: variances with relative errors of 30 % gain 14 % in
     # variance as logarithms, (exp(0.09) - 1) exp(0.09) / 0.09 - 1.
     np.testing.assert_allclose(np.cov(lower), expected, rtol=0.2)
@@ -226,22 +234,40 @@ def test_with_small_errors_all_moments_are_those_of_the_file(tmp_path):
     ext = (FILES / "run12.ext").read_text()
     lines = (FILES / "run12.cov").read_text().splitlines()
     small = [
-        line if number < 2 else " ".join([line.split()[0], *(
-            f"{1e-4 * float(cell):.5E}" for cell in line.split()[1:])])
+        line
+        if number < 2
+        else " ".join(
+            [line.split()[0], *(f"{1e-4 * float(cell):.5E}" for cell in line.split()[1:])]
+        )
         for number, line in enumerate(lines)
-    ]  # fmt: skip
+    ]
     (tmp_path / "run12.ext").write_text(ext)
     (tmp_path / "run12.cov").write_text("\n".join(small))
     population = read(CONFIG, tmp_path)
     values = draws(population, 5_000)
     one, other = values["sd_clearance"], values["sd_central_volume"]
-    found = np.cov(np.stack([
-        np.log(values["typical_clearance"]), values["typical_absorption_rate"], one**2,
-        values["correlation_clearance_central_volume"] * one * other, other**2,
-        values["residual_sd_concentration"] ** 2, values["sd_absorption_rate"] ** 2,
-    ]))  # fmt: skip
-    names = ("THETA1", "THETA3", "OMEGA(1,1)", "OMEGA(2,1)", "OMEGA(2,2)", "SIGMA(1,1)",
-             "OMEGA(3,3)")  # fmt: skip
+    found = np.cov(
+        np.stack(
+            [
+                np.log(values["typical_clearance"]),
+                values["typical_absorption_rate"],
+                one**2,
+                values["correlation_clearance_central_volume"] * one * other,
+                other**2,
+                values["residual_sd_concentration"] ** 2,
+                values["sd_absorption_rate"] ** 2,
+            ]
+        )
+    )
+    names = (
+        "THETA1",
+        "THETA3",
+        "OMEGA(1,1)",
+        "OMEGA(2,1)",
+        "OMEGA(2,2)",
+        "SIGMA(1,1)",
+        "OMEGA(3,3)",
+    )
     columns = lines[1].split()[1:]
     rows = {line.split()[0]: line.split()[1:] for line in lines[2:]}
     expected = 1e-4 * np.array(
@@ -436,8 +462,10 @@ def test_a_matrix_that_lacks_an_estimate_is_told(tmp_path):
 
 
 def test_correlations_of_which_some_are_fixed_are_told(in_folder):
-    fixed = ("0.00000E+00  0.00000E+00  0.00000E+00  1.00000E+00  1.00000E+00",
-             "0.00000E+00  1.00000E+00  0.00000E+00  1.00000E+00  1.00000E+00")  # fmt: skip
+    fixed = (
+        "0.00000E+00  0.00000E+00  0.00000E+00  1.00000E+00  1.00000E+00",
+        "0.00000E+00  1.00000E+00  0.00000E+00  1.00000E+00  1.00000E+00",
+    )
     with pytest.raises(CohortError) as caught:
         in_folder(CONFIG, ext=fixed)
     assert str(caught.value) == (
@@ -499,8 +527,9 @@ def test_a_cohort_draws_from_it_and_subjects_keep_its_correlations(monkeypatch):
     logs = np.log([typical["typical_clearance"], typical["typical_central_volume"]])
     # Four standard errors.
     assert np.corrcoef(logs)[0, 1] == pytest.approx(0.45, abs=4.0 * 0.8 / math.sqrt(4000))
-    assert np.all(cohort.population_parameters(seed=5, draws=3)["sd_clearance"]
-                  == typical["sd_clearance"][:3])  # fmt: skip
+    assert np.all(
+        cohort.population_parameters(seed=5, draws=3)["sd_clearance"] == typical["sd_clearance"][:3]
+    )
     numbers = cohort.numbers(5, 1)
     address = (jnp.zeros(4000, int), jnp.zeros(4000, int), jnp.arange(4000))
     subjects, _ = jax.jit(cohort.sample)(numbers, jnp.int32(5), *address)

@@ -36,10 +36,11 @@ KINDS = {
     "log_normal": (np.log, np.log(2.8), {}),
     "normal": (lambda value: value, 2.8, {}),
     "logit_normal": (
-        lambda value: np.log((value - 1) / (4 - value)), np.log(1.8 / 1.2),
+        lambda value: np.log((value - 1) / (4 - value)),
+        np.log(1.8 / 1.2),
         {"lower": "1 L/h", "upper": "4 L/h"},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -80,8 +81,10 @@ def test_what_does_not_vary_between_subjects_may_between_occasions(read):
 def test_a_mixture_acts_on_every_occasion(read):
     speed = {"kind": "categorical", "reference": "fast", "factors": {"slow": 0.25}}
     clearance = {
-        "typical": "2.8 L/h", "covariates": {"speed": speed}, "between_occasion": {"sd": 0.3},
-    }  # fmt: skip
+        "typical": "2.8 L/h",
+        "covariates": {"speed": speed},
+        "between_occasion": {"sd": 0.3},
+    }
     shares = {"speed": {"kind": "known", "shares": {"fast": "70 %", "slow": "30 %"}}}
     sites = drawn(read(config(clearance, mixtures=shares)))
     own = sites["clearance_by_occasion"] / np.exp(sites["kappa_clearance"]) / 2.8
@@ -112,9 +115,13 @@ def cohort(read) -> Cohort:
     }
     population = read(config(clearance))
     return Cohort(
-        population=population, options=population.Options(), source=source, criteria=(),
-        marginals=source.table, stated=NOTHING_STATED,
-    )  # fmt: skip
+        population=population,
+        options=population.Options(),
+        source=source,
+        criteria=(),
+        marginals=source.table,
+        stated=NOTHING_STATED,
+    )
 
 
 @pytest.mark.slow

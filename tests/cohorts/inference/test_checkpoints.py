@@ -58,9 +58,13 @@ def test_stopped_and_resumed_is_the_same_run(schools, schools_data, tmp_path, of
         for stop in stops:
             with pytest.raises(Stopped):
                 sample(
-                    schools, schools_data, SHORT, seed=1,
-                    checkpoint=folder, progress=stop_after(stop),
-                )  # fmt: skip
+                    schools,
+                    schools_data,
+                    SHORT,
+                    seed=1,
+                    checkpoint=folder,
+                    progress=stop_after(stop),
+                )
         resumed: list[Progress] = []
         again = sample(
             schools, schools_data, SHORT, seed=1, checkpoint=folder, progress=resumed.append

@@ -186,10 +186,15 @@ def test_the_search_does_not_set_out_where_components_are_the_same(fitted):
     assert np.max(found.searches) == found.objective[-1] == pytest.approx(-best.fun, abs=1e-4)
     step = 1e-3 * np.eye(len(theta))
     curvature = [
-        [loss(best.x + a + b) - loss(best.x + a - b) - loss(best.x - a + b) + loss(best.x - a - b)
-         for b in step]
+        [
+            loss(best.x + a + b)
+            - loss(best.x + a - b)
+            - loss(best.x - a + b)
+            + loss(best.x - a - b)
+            for b in step
+        ]
         for a in step
-    ]  # fmt: skip
+    ]
     expected = np.linalg.inv(np.array(curvature) / 4e-6)
     scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
     np.testing.assert_allclose(found.covariance / scale, expected / scale, atol=5e-3)

@@ -98,7 +98,9 @@ def known_numbers(of: Callable[[float], float]) -> dict[str, Any]:
             "clearance": {
                 "covariates": {
                     "speed": {
-                        "kind": "categorical", "reference": "fast", "factors": {"slow": of(0.4)},
+                        "kind": "categorical",
+                        "reference": "fast",
+                        "factors": {"slow": of(0.4)},
                     },
                     "weight": {"kind": "power", "centre": f"{of(70.0)} kg", "coefficient": one},
                 },
@@ -106,16 +108,18 @@ def known_numbers(of: Callable[[float], float]) -> dict[str, Any]:
         },
         "correlations": [
             {
-                "kind": "known", "of": ["clearance", "central_volume"],
+                "kind": "known",
+                "of": ["clearance", "central_volume"],
                 "matrix": [[1.0, of(0.3)], [of(0.3), 1.0]],
             }
         ],
         "mixtures": {
             "speed": {
-                "kind": "known", "shares": {"fast": of(0.6), "slow": 1.0 - of(0.6)},
+                "kind": "known",
+                "shares": {"fast": of(0.6), "slow": 1.0 - of(0.6)},
             }
         },
-    }  # fmt: skip
+    }
 
 
 class Pair(NamedTuple):
@@ -128,9 +132,7 @@ class Pair(NamedTuple):
 @pytest.fixture(scope="module", params=[every_number, known_numbers])
 def pair(request: Any, oral: Any, table: Any) -> Pair:
     vocabulary = {"weight": WEIGHT, "sex": SEX}
-    patients = table(
-        weight=((60.0, 72.0, 85.0), WEIGHT), sex=(np.array([0, 1, 1]), SEX)
-    )  # fmt: skip
+    patients = table(weight=((60.0, 72.0, 85.0), WEIGHT), sex=(np.array([0, 1, 1]), SEX))
 
     def joint(of: Callable[[float], float]) -> tuple[Joint, Data]:
         population = oral(vocabulary=vocabulary, **request.param(of))
@@ -218,16 +220,20 @@ def test_priors_have_the_densities_of_the_numbers_in_the_data(oral, weighed, qui
     log_prior = quickly(lambda data: joint.log_prior(theta, data, of_coordinates=False))
     found = log_prior(data._replace(hyperparameters=numbers)) - log_prior(data)
     expected = sum(
-        sign * (
+        sign
+        * (
             scipy.stats.lognorm.logpdf(3.0, sd, scale=median)
             + scipy.stats.halfnorm.logpdf(0.4, scale=scale)
         )
         for sign, median, sd, scale in ((1, 4.0, 0.5, 0.9), (-1, 2.8, 1.0, 0.5))
-    )  # fmt: skip
+    )
     assert float(found) == pytest.approx(expected, rel=1e-12)
 
 
 TYPICAL = {
-    "typical_absorption_rate": 1.5, "typical_central_volume": 32.0, "sd_absorption_rate": 0.5,
-    "sd_central_volume": 0.3, "residual_sd_concentration": 1.0,
-}  # fmt: skip
+    "typical_absorption_rate": 1.5,
+    "typical_central_volume": 32.0,
+    "sd_absorption_rate": 0.5,
+    "sd_central_volume": 0.3,
+    "residual_sd_concentration": 1.0,
+}

@@ -214,8 +214,10 @@ def test_random_effects_can_be_centred_in_part(oral, weighed):
     trace = handlers.trace(handlers.seed(model_of(joint), 0)).get_trace(data, share)
     sampled = {name for name, site in trace.items() if site["type"] == "sample"}
     assert sampled >= {
-        "log_clearance_decentered", "log_central_volume_decentered", "log_absorption_rate",
-    }  # fmt: skip
+        "log_clearance_decentered",
+        "log_central_volume_decentered",
+        "log_absorption_rate",
+    }
     with pytest.raises(ValueError, match="log_clearence.*there are log_absorption_rate"):
         model_of(joint)(data, {"log_clearence": 0.0})
 

@@ -36,16 +36,21 @@ def made():
 
     found = minimize(lambda t: -log_posterior(t), theta, method="BFGS", options={"gtol": 1e-6})
     step = 1e-3 * np.eye(len(theta))
-    curvature = -np.array(
-        [
+    curvature = (
+        -np.array(
             [
-                log_posterior(found.x + a + b) - log_posterior(found.x + a - b)
-                - log_posterior(found.x - a + b) + log_posterior(found.x - a - b)
-                for b in step
+                [
+                    log_posterior(found.x + a + b)
+                    - log_posterior(found.x + a - b)
+                    - log_posterior(found.x - a + b)
+                    + log_posterior(found.x - a - b)
+                    for b in step
+                ]
+                for a in step
             ]
-            for a in step
-        ]
-    ) / 4e-6  # fmt: skip
+        )
+        / 4e-6
+    )
     return joint, theta, data, found.x, np.linalg.inv(curvature), log_posterior
 
 

@@ -42,12 +42,21 @@ def population(mixtures: Any = None, **parameters: Any) -> Population:
 
 
 def patients(frame: pd.DataFrame, occasion: str | None = "OCC") -> PatientData:
-    columns = {"subject": "ID", "time": "TIME", "measured": "DV", "amount": "AMT", "event": "EVID",
-               "compartment": "CMT", "occasion": occasion}  # fmt: skip
+    columns = {
+        "subject": "ID",
+        "time": "TIME",
+        "measured": "DV",
+        "amount": "AMT",
+        "event": "EVID",
+        "compartment": "CMT",
+        "occasion": occasion,
+    }
     spec = {
-        "file": "made up", "columns": columns, "units": {"time": "h", "amount": "mg"},
+        "file": "made up",
+        "columns": columns,
+        "units": {"time": "h", "amount": "mg"},
         "outputs": {"concentration": {"unit": "mg/L"}},
-    }  # fmt: skip
+    }
     return read_patients(MODEL, DataSpec.model_validate_json(json.dumps(spec)), frame)
 
 
@@ -234,8 +243,10 @@ def test_occasions_of_a_subject_who_is_like_all_others_are_as_many_subjects(
         )
         theta = jnp.log(jnp.array([2.5, 0.25, 0.12]))
         assert [name.removeprefix("occasion_") for name in joint.names] == [
-            "typical_clearance", "sd_clearance", "residual_sd_concentration"
-        ]  # fmt: skip
+            "typical_clearance",
+            "sd_clearance",
+            "residual_sd_concentration",
+        ]
         found.append(
             quickly(lambda theta, joint=joint, data=data: marginal(joint, theta, data))(theta).value
         )

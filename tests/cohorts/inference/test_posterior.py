@@ -51,9 +51,12 @@ def test_second_fit_of_other_data_compiles_nothing(schools, schools_data, compil
     begun = time.process_time()
     other = {**schools_data, "y": schools_data["y"] + 1.0}
     again = sample(
-        schools, other, SHORT, seed=2,
+        schools,
+        other,
+        SHORT,
+        seed=2,
         progress=lambda _: reached.append(time.process_time() - begun),
-    )  # fmt: skip
+    )
     assert compilations.count == before
     assert again.counts.compilations == 0
     assert reached[0] < 0.5
@@ -135,9 +138,13 @@ def test_steps_are_shortened_where_trajectories_diverge_and_it_is_told(
         sample(centred_schools, schools_data, settings, seed=1, checkpoint=tmp_path, progress=stop)
     told: list[Progress] = []
     again = sample(
-        centred_schools, schools_data, settings, seed=1,
-        checkpoint=tmp_path, progress=told.append,
-    )  # fmt: skip
+        centred_schools,
+        schools_data,
+        settings,
+        seed=1,
+        checkpoint=tmp_path,
+        progress=told.append,
+    )
     assert told[0].target == TARGETS[1] and told[0].done > 60
     assert again.told == whole.told
     assert again.counts.leapfrog_steps == whole.counts.leapfrog_steps

@@ -87,8 +87,9 @@ def test_a_family_of_low_rank_finds_it_too(data, closed):
     errors = np.sqrt(np.diag(covariance))
     np.testing.assert_allclose(
         np.cov(found.position["coefficients"].T) / np.outer(errors, errors),
-        covariance / np.outer(errors, errors), atol=0.15,
-    )  # fmt: skip
+        covariance / np.outer(errors, errors),
+        atol=0.15,
+    )
 
 
 def test_a_second_run_compiles_nothing(data, found, compilations):

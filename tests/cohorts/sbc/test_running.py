@@ -26,9 +26,16 @@ def made_up(ranks: np.ndarray) -> Ranked:
     numbers = np.delete(np.arange(count + 2), [3, 5])
     nothing: Any = None
     calibration = Ranks(
-        ranks={}, draws=DRAWS, p_values={}, divergences=7, saturated=0.01, iterations=5 * DRAWS,
-        truth={}, kept={}, possible=np.ones(count + 1, bool),
-    )  # fmt: skip
+        ranks={},
+        draws=DRAWS,
+        p_values={},
+        divergences=7,
+        saturated=0.01,
+        iterations=5 * DRAWS,
+        truth={},
+        kept={},
+        possible=np.ones(count + 1, bool),
+    )
     return Ranked(
         parameters=PARAMETERS,
         of_subjects=np.array([False, False, True]),

@@ -93,9 +93,14 @@ def test_an_area_by_a_course_s_points_is_that_of_the_model(response):
 def test_gradients_of_every_statistic_are_exact(response):
     """Through an ODE in two arms, against differences of the density itself."""
     cohort, events = VirtualCohort.of(
-        response.cohort.population, response.cohort.options, response.model, response.arms,
-        response.targets, 64, tolerances=tolerances_of(response.config.solver),
-    )  # fmt: skip
+        response.cohort.population,
+        response.cohort.options,
+        response.model,
+        response.arms,
+        response.targets,
+        64,
+        tolerances=tolerances_of(response.config.solver),
+    )
     comparison = Comparison(cohort, tuple(response.targets), smooth=True)
     patients = cohort.draw({}, 1, "virtual patients", response.arms)
     given = mcmc.Given(patients, events, Published.of(response.targets))

@@ -130,10 +130,12 @@ def test_standard_errors_of_so_many_subjects_are_those_of_a_normal_sample():
     value = potentials(comparison, given, points)[0]
     x = 0.3 + 2.0 * z
     centred = x - x.mean()
-    errors = np.array([
-        x.std() / 5,
-        np.std((centred**2 - x.var()) / (2 * x.std())) / 5,
-    ])  # fmt: skip
+    errors = np.array(
+        [
+            x.std() / 5,
+            np.std((centred**2 - x.var()) / (2 * x.std())) / 5,
+        ]
+    )
     # In 200 patients' spread.
     np.testing.assert_allclose(errors, [2 / 5, 2 / np.sqrt(50)], rtol=0.2)
     influence = np.stack([centred, (centred**2 - x.var()) / (2 * x.std())])

@@ -98,8 +98,9 @@ def test_mass_that_gets_lost_is_not_ok():
         rates = TWO.derivative(time, s, p, inputs)
         return rates._replace(peripheral=0.999 * rates.peripheral)
 
-    found = _only(check(dataclasses.replace(TWO, derivative=derivative), only=CHEAP),
-                  "balance of drug")  # fmt: skip
+    found = _only(
+        check(dataclasses.replace(TWO, derivative=derivative), only=CHEAP), "balance of drug"
+    )
     assert found.verdict == NOT_OK
     assert 1e-5 < _measured(found) < 1e-2
 
@@ -185,10 +186,14 @@ def test_parameters_of_several_numbers_are_checked_one_by_one():
         return State(-_misled(p.rates[0]) * s.central - bound, bound)
 
     wrong = dataclasses.replace(
-        STIFF, Parameters=Rates, derivative=derivative, method="tsit5",
-        typical=Rates(Vector(0.5, 1.0)), balances=(),
+        STIFF,
+        Parameters=Rates,
+        derivative=derivative,
+        method="tsit5",
+        typical=Rates(Vector(0.5, 1.0)),
+        balances=(),
         initial=lambda p: State(100.0 + 0.0 * p.rates[0], 0.0 * p.rates[0]),
-    )  # fmt: skip
+    )
     report = check(wrong, only=[*CHEAP, "gradient"], until=10.0)
     assert "in rates[0]" in _only(report, "gradient").detail
     # The square of a rate is no rate: that is told, too.

@@ -77,15 +77,19 @@ def test_all_mistakes_are_told_at_once(cli, edited):
         (b"title: caf\xe9\n", "trial.yaml:1:11: the byte 0xe9 is not UTF-8 text"),
         (b"", "trial.yaml:1:1: the file is empty"),
         (b"title: [\n", "trial.yaml:"),
-        (b"a: &a [x, x, x, x, x, x, x, x, x]\n" + b"".join(
-            b"%c: &%c [*%c, *%c, *%c, *%c, *%c, *%c, *%c, *%c, *%c]\n" % ((c, c) + (c - 1,) * 9)
-            for c in range(ord("b"), ord("k"))
-        ), "trial.yaml:"),
+        (
+            b"a: &a [x, x, x, x, x, x, x, x, x]\n"
+            + b"".join(
+                b"%c: &%c [*%c, *%c, *%c, *%c, *%c, *%c, *%c, *%c, *%c]\n" % ((c, c) + (c - 1,) * 9)
+                for c in range(ord("b"), ord("k"))
+            ),
+            "trial.yaml:",
+        ),
         (b"title: !!python/object/apply:os.system ['touch pwned']\n", "trial.yaml:1:"),
         (b"title: " + b"x" * 2**20, "larger than 1 MiB"),
     ],
     ids=["not UTF-8", "empty", "not YAML", "alias bomb", "tag", "huge"],
-)  # fmt: skip
+)
 def test_files_that_are_no_config_are_refused(cli, content, says):
     Path("trial.yaml").write_bytes(content)
     answer = cli("run", "trial.yaml")

@@ -76,9 +76,12 @@ def test_a_termination_cleans_up(tmp_path, coag, small):
     arguments = ["run", str(coag), "--no-cache", *(f"--set={change}" for change in small)]
     process = subprocess.Popen(
         [*COMMAND, *arguments],
-        cwd=tmp_path, env=environ(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environ(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
+    )
     assert process.stderr is not None
     assert process.stderr.readline().startswith("patients:")
     assert list(tmp_path.glob("runs/.warfarin_coag.partial-*"))
@@ -134,8 +137,11 @@ def test_checking_a_config_needs_no_jax(script, coag):
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=environ(Path()), capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=environ(Path()),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == "[]"
     before = processor_seconds()
     imported = script("check", coag, PYTHONPROFILEIMPORTTIME="1")

@@ -10,9 +10,17 @@ import pytest
 
 CONFIG = Path(__file__).parents[3] / "configs" / "fit_theophylline.yaml"
 SMALL = [
-    "--set", "sampling.chains=2", "--set", "sampling.warmup=150", "--set", "sampling.draws=60",
-    "--set", "checks.replicates=100", "--set", "checks.prior_draws=100",
-]  # fmt: skip
+    "--set",
+    "sampling.chains=2",
+    "--set",
+    "sampling.warmup=150",
+    "--set",
+    "sampling.draws=60",
+    "--set",
+    "checks.replicates=100",
+    "--set",
+    "checks.prior_draws=100",
+]
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -66,8 +66,10 @@ def test_parameters_come_from_a_file_and_then_from_the_line(cli):
     given = ("--parameters", "values.yaml", "--set", "central_volume=20", "--set", "clearance=5")
     answer = cli("models", "check", "leaky.py", "--only", "units", "--json", *given)
     assert json.loads(answer.output)["situation"]["typical"] == {
-        "absorption_rate": 2.0, "clearance": 5.0, "central_volume": 20.0
-    }  # fmt: skip
+        "absorption_rate": 2.0,
+        "clearance": 5.0,
+        "central_volume": 20.0,
+    }
 
 
 @pytest.mark.parametrize(

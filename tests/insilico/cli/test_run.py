@@ -15,9 +15,15 @@ from trials import running
 from trials.failures import Tally
 
 FILES = [
-    "adeff.parquet", "adex.parquet", "adlb.parquet", "adsl.parquet", "config.yaml",
-    "manifest.json", "report.html", "results.zarr",
-]  # fmt: skip
+    "adeff.parquet",
+    "adex.parquet",
+    "adlb.parquet",
+    "adsl.parquet",
+    "config.yaml",
+    "manifest.json",
+    "report.html",
+    "results.zarr",
+]
 
 
 def test_a_run_leaves_its_folder(cli, coag, changes, real_report, coag_tree):

@@ -206,5 +206,7 @@ def test_of_what_was_left_out_only_its_absence_is_no_mistake_of_its_own(read):
     with pytest.raises(ConfigError) as caught:
         document.checked(_Doses, check)
     assert [problem.field for problem in caught.value.problems] == [
-        "strengths.high", "uses.1", "note",
-    ]  # fmt: skip
+        "strengths.high",
+        "uses.1",
+        "note",
+    ]

@@ -49,9 +49,13 @@ def test_without_noise_it_is_gompertz_law():
     zeros = jnp.zeros(1, int)
     keys = subject_keys(purpose_key(11, "noise"), zeros, zeros, zeros)
     solution = solve(
-        MODEL, Parameters(START, DECELERATION, PLATEAU, 0.0), events, pattern,
-        noise=keys, tolerances=Tolerances(step=1 / 256),
-    )  # fmt: skip
+        MODEL,
+        Parameters(START, DECELERATION, PLATEAU, 0.0),
+        events,
+        pattern,
+        noise=keys,
+        tolerances=Tolerances(step=1 / 256),
+    )
     exact = PLATEAU * np.exp(
         np.log(START / PLATEAU) * np.exp(-DECELERATION * np.array([5.0, 30.0]))
     )

@@ -173,10 +173,13 @@ def test_nothing_is_lost_or_found(peripherals: int):
     duration = np.minimum(duration, 10.0 / fastest)
     run = jax.jit(propagate)
     eliminated = sum(
-        weight / 2 * duration * system.elimination
+        weight
+        / 2
+        * duration
+        * system.elimination
         * np.asarray(run(duration * (1 + node) / 2, amounts, system, infusion))[1]
         for node, weight in zip(nodes, weights, strict=True)
-    )  # fmt: skip
+    )
     after = np.asarray(run(duration, amounts, system, infusion))
     entered = np.sum(amounts, axis=0) + np.sum(infusion, axis=0) * duration
     np.testing.assert_allclose(after.sum(axis=0) + eliminated, entered, rtol=1e-12)
@@ -197,11 +200,12 @@ def parameters_of(module: Any, lanes: int, seed: int) -> Any:
     fields = module.Parameters._fields
     return module.Parameters(
         *(
-            random.uniform(5.0, 100.0, lanes) if name.endswith("volume")
+            random.uniform(5.0, 100.0, lanes)
+            if name.endswith("volume")
             else random.uniform(0.3, 10.0, lanes)
             for name in fields
         )
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -279,8 +283,12 @@ def test_reverse_derivatives_are_the_forward_ones_turned_around():
 def test_a_gradient_is_finite_where_nothing_moves():
     """No absorption, no clearance, no exchange, no time: all rates are equal, and zero."""
     zero = jnp.zeros(())
-    arguments = (zero, (1.0, 2.0, 3.0, 4.0), Mammillary(zero, zero, (zero,) * 2, (1.0, 2.0)),
-                 (0.0,) * 4)  # fmt: skip
+    arguments = (
+        zero,
+        (1.0, 2.0, 3.0, 4.0),
+        Mammillary(zero, zero, (zero,) * 2, (1.0, 2.0)),
+        (0.0,) * 4,
+    )
     for duration in (0.0, 5.0):
         gradient = jax.grad(lambda *own: propagate(*own)[1], argnums=(0, 1, 2))(
             jnp.asarray(duration), *arguments[1:3], arguments[3]

@@ -17,9 +17,7 @@ def test_after_a_dose_the_concentration_has_its_closed_form():
     ka, ke = TYPICAL.absorption_rate, TYPICAL.clearance / TYPICAL.volume
     # Two absorption steps of one rate, convolved with a one-exponential elimination.
     rate = ka - ke
-    share = (ka / rate) ** 2 * (
-        np.exp(-ke * times) - np.exp(-ka * times) * (1 + rate * times)
-    )  # fmt: skip
+    share = (ka / rate) ** 2 * (np.exp(-ke * times) - np.exp(-ka * times) * (1 + rate * times))
     np.testing.assert_allclose(found, 100.0 / TYPICAL.volume * share, rtol=1e-6)
 
 

@@ -149,9 +149,14 @@ def titration(dtype: str) -> Case:
         SIMPLE, walks.DAILY, observe=walks.OBSERVE, visits_until=walks.UNTIL, shortest_recheck=7.0
     )
     return Case(
-        SIMPLE, _patients(SIMPLE, walks.TYPICAL), plan, LOOSE[dtype], dtype,
-        rule=lambda _: walks.Titration(), subject=subject,
-    )  # fmt: skip
+        SIMPLE,
+        _patients(SIMPLE, walks.TYPICAL),
+        plan,
+        LOOSE[dtype],
+        dtype,
+        rule=lambda _: walks.Titration(),
+        subject=subject,
+    )
 
 
 def visits_of_all_kinds() -> Case:
@@ -164,9 +169,13 @@ def visits_of_all_kinds() -> Case:
     ones = np.ones(LANES)
     absorption = np.where(np.arange(LANES) < 50, 1.0, np.nan)
     return Case(
-        SIMPLE, SIMPLE.Parameters(absorption, 0.1 * ones, ones), plan, LOOSE["float64"],
-        rule=lambda _: walks.Regular(), subject={"first": first, "gap": gap, "most": most},
-    )  # fmt: skip
+        SIMPLE,
+        SIMPLE.Parameters(absorption, 0.1 * ones, ones),
+        plan,
+        LOOSE["float64"],
+        rule=lambda _: walks.Regular(),
+        subject={"first": first, "gap": gap, "most": most},
+    )
 
 
 class ByArm:
@@ -199,9 +208,13 @@ def an_arm_that_is_traced() -> Case:
         "known": generator.uniform(size=(3, LANES)) < 0.5,
     }
     return Case(
-        SIMPLE, _patients(SIMPLE, walks.TYPICAL), plan, LOOSE["float64"],
-        rule=ByArm, subject=subject,
-    )  # fmt: skip
+        SIMPLE,
+        _patients(SIMPLE, walks.TYPICAL),
+        plan,
+        LOOSE["float64"],
+        rule=ByArm,
+        subject=subject,
+    )
 
 
 def warfarin_by_series() -> Case:
@@ -333,13 +346,25 @@ def compared(case: Case) -> dict[str, Any]:
             numbers = case.tolerances.numbers()
             numbers = jax.tree.map(lambda number: jnp.asarray(number, case.dtype), numbers)
             rows, shape, prior = as_rows(
-                case.model, parameters, events, pattern, numbers,
-                advance_of(case.model, method.name), None, method.name,
-            )  # fmt: skip
+                case.model,
+                parameters,
+                events,
+                pattern,
+                numbers,
+                advance_of(case.model, method.name),
+                None,
+                method.name,
+            )
             return driver(
-                case.model, parameters, rows, shape, numbers,
-                rule=rule, subject=subject, prior=prior,
-            )  # fmt: skip
+                case.model,
+                parameters,
+                rows,
+                shape,
+                numbers,
+                rule=rule,
+                subject=subject,
+                prior=prior,
+            )
 
         walked[name] = jax.tree.map(np.asarray, solved(parameters, events, subject, 2))
     different = {}

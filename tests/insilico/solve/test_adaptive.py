@@ -199,9 +199,13 @@ def test_every_method_solves_a_dosed_model_to_its_tolerance(
     events, pattern = schedule(one_compartment, actions, observe=observe)
     for tolerance in (1e-4, 1e-7):
         solution = solve(
-            one_compartment, parameters, events, pattern,
-            tolerances=Tolerances(relative=tolerance, absolute=tolerance), method=method,
-        )  # fmt: skip
+            one_compartment,
+            parameters,
+            events,
+            pattern,
+            tolerances=Tolerances(relative=tolerance, absolute=tolerance),
+            method=method,
+        )
         found = np.stack(solution.outputs, axis=-1)
         # Errors of single steps add up over tens of steps, and their estimate is a lower order's.
         assert np.max(np.abs(found - answers)) / 100.0 < 20 * tolerance
@@ -214,9 +218,13 @@ def test_a_stiff_method_is_not_slowed_by_a_fast_rate(method: str):
     events, pattern = schedule(TROUBLE, observe=[0.0, 0.5, 3.0, 5.0])
     stiffness = np.array([2e3, 2e5, 2e7])
     solution = solve(
-        TROUBLE, Forces(np.zeros(3), stiffness), events, pattern, method=method,
+        TROUBLE,
+        Forces(np.zeros(3), stiffness),
+        events,
+        pattern,
+        method=method,
         tolerances=Tolerances(max_steps=400),
-    )  # fmt: skip
+    )
     assert np.all(solution.status == Status.OK)
     answer = (stiffness**2 * np.cos(5.0) + stiffness * np.sin(5.0)) / (stiffness**2 + 1.0)
     np.testing.assert_allclose(solution.outputs.position[:, -1], answer, rtol=1e-5)
@@ -226,9 +234,12 @@ def test_an_unknown_method_is_refused_before_anything_is_solved(one_compartment)
     events, pattern = schedule(one_compartment, observe=[1.0])
     with pytest.raises(ValueError, match="no method 'euler'"):
         solve(
-            one_compartment, one_compartment.Parameters(1.0, 1.0, 1.0), events, pattern,
+            one_compartment,
+            one_compartment.Parameters(1.0, 1.0, 1.0),
+            events,
+            pattern,
             method="euler",
-        )  # fmt: skip
+        )
 
 
 @pytest.mark.parametrize("method", [pytest.param("rodas4", marks=pytest.mark.slow), "rodas5p"])
@@ -244,9 +255,13 @@ def test_benchmark_problem_p2_is_solved_to_1e_5_at_nominal_tolerance(method: str
     errors = []
     for relative in (1e-6, 1e-8):
         solution = solve(
-            model, model.Parameters(*numbers.T), events, pattern, method=method,
+            model,
+            model.Parameters(*numbers.T),
+            events,
+            pattern,
+            method=method,
             tolerances=Tolerances(relative=relative, absolute=1e-2 * relative),
-        )  # fmt: skip
+        )
         found = np.stack(solution.outputs, axis=-1)
         floor = 1e-3 * np.abs(answers).max(axis=1, keepdims=True)
         errors.append(np.max(np.abs(found - answers) / np.maximum(np.abs(answers), floor)))

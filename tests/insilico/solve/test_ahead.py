@@ -23,9 +23,13 @@ OBSERVE = [*np.arange(0.25, 24.0, 0.25), 24.0, *np.arange(24.5, 60.0, 0.5)]
 def solved(model, parameters, interpolate, method="tsit5", tolerance=1e-6, observe=OBSERVE):
     events, pattern = schedule(model, ACTIONS, observe=observe, interpolate=interpolate)
     return solve(
-        model, parameters, events, pattern,
-        method=method, tolerances=Tolerances(tolerance, tolerance),
-    )  # fmt: skip
+        model,
+        parameters,
+        events,
+        pattern,
+        method=method,
+        tolerances=Tolerances(tolerance, tolerance),
+    )
 
 
 @pytest.mark.parametrize("method", ["tsit5", pytest.param("rodas5p", marks=pytest.mark.slow)])
@@ -143,8 +147,10 @@ def test_rows_are_read_off_steps_where_that_is_faster(one_compartment):
     assert not with_visits.between
     by_default = solve(diabetes, diabetes.typical, events, pattern)
     exactly = solve(
-        diabetes, diabetes.typical, *schedule(diabetes, meal, observe=often, interpolate=False),
+        diabetes,
+        diabetes.typical,
+        *schedule(diabetes, meal, observe=often, interpolate=False),
         tolerances=Tolerances(1e-10, 1e-12),
-    )  # fmt: skip
+    )
     for mine, answer in zip(by_default.outputs, exactly.outputs, strict=True):
         np.testing.assert_allclose(mine, answer, rtol=2e-5)

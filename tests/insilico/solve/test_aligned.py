@@ -98,8 +98,9 @@ def test_an_objective_that_is_not_one_number_a_patient_is_refused(objective):
 
 def test_one_number_is_every_patients_and_numbers_of_32_bits_become_those_of_64():
     single = THREE._replace(clearance=np.array([3.0, 4.0, 2.0], np.float32), absorption_rate=1)
-    parameters, events, subject = aligned(MODEL, single, OF_EACH._replace(amount=EVENTS.amount),
-                                          PATTERN, np.arange(3))  # fmt: skip
+    parameters, events, subject = aligned(
+        MODEL, single, OF_EACH._replace(amount=EVENTS.amount), PATTERN, np.arange(3)
+    )
     assert {(leaf.shape, str(leaf.dtype)) for leaf in parameters} == {((3,), "float64")}
     assert events.kind.dtype == jnp.int32 and subject.dtype == jnp.int64
     alone, *_ = aligned(MODEL, MODEL.Parameters(1.0, 3.0, 30.0), EVENTS, PATTERN, None)

@@ -113,8 +113,11 @@ def test_the_number_of_host_devices_does_not_matter(crowd, tmp_path: Path):
     environment.pop("XLA_FLAGS", None)
     subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=tmp_path, env=environment, check=True, timeout=120,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        timeout=120,
+    )
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), _numbers(together)[:count])
 
 
@@ -166,9 +169,12 @@ def test_other_numbers_of_the_same_shape_compile_nothing(crowd, compilations):
     changed = events._replace(time=events.time * 1.5, amount=events.amount * 0.5)
     before = compilations.count
     solve(
-        MODEL, MODEL.Parameters(*(1.1 * values for values in few)), changed, pattern,
+        MODEL,
+        MODEL.Parameters(*(1.1 * values for values in few)),
+        changed,
+        pattern,
         tolerances=Tolerances(relative=1e-5, absolute=1e-7, max_steps=50_000),
-    )  # fmt: skip
+    )
     assert compilations.count == before
     solve(MODEL, _some(parameters, slice(0, 600)), events, pattern)
     assert compilations.count > before, "none is seen, so that the test above says nothing"

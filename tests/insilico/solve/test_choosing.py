@@ -136,8 +136,14 @@ def test_it_chooses_for_rules_and_for_event_tables(one_compartment, patients):
     )
     assert ruled.name == "tsit5"
     model = models.get("one_compartment")
-    table = {"ID": [1, 1, 2, 2], "TIME": [0.0, 5.0, 0.0, 9.0], "AMT": [10.0, 0.0, 20.0, 0.0],
-             "EVID": [1, 0, 1, 0], "CMT": [1, 2, 1, 2], "DV": [0.0, 1.0, 0.0, 1.0]}  # fmt: skip
+    table = {
+        "ID": [1, 1, 2, 2],
+        "TIME": [0.0, 5.0, 0.0, 9.0],
+        "AMT": [10.0, 0.0, 20.0, 0.0],
+        "EVID": [1, 0, 1, 0],
+        "CMT": [1, 2, 1, 2],
+        "DV": [0.0, 1.0, 0.0, 1.0],
+    }
     records = read_records(model, pd.DataFrame(table))
     own = model.Parameters(np.array([1.0, 2.0]), np.array([1.0, 1.5]), np.array([10.0, 12.0]))
     assert choose_method(model, own, records).name == "tsit5"
@@ -162,9 +168,13 @@ def test_where_nothing_can_be_solved_beforehand_it_is_refused(van_der_pol, oscil
         )(parameters)
     with pytest.raises(ValueError, match=message):
         value_and_gradient(
-            van_der_pol, parameters, events, pattern,
-            lambda outputs, data: outputs.position.sum(axis=0), method="auto",
-        )  # fmt: skip
+            van_der_pol,
+            parameters,
+            events,
+            pattern,
+            lambda outputs, data: outputs.position.sum(axis=0),
+            method="auto",
+        )
     with pytest.raises(ValueError, match=message):
         methods.known("auto")
 

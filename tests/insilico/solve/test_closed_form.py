@@ -223,11 +223,16 @@ def test_gradients_of_patients_go_through_steady_states():
     model = models.get("one_compartment")
     table = pd.DataFrame(
         {
-            "ID": 1, "TIME": [0.0, 2.0, 6.0, 30.0], "EVID": [1, 0, 0, 0], "CMT": 1,
-            "AMT": [100.0, 0.0, 0.0, 0.0], "SS": [1, 0, 0, 0], "II": [12.0, 0.0, 0.0, 0.0],
+            "ID": 1,
+            "TIME": [0.0, 2.0, 6.0, 30.0],
+            "EVID": [1, 0, 0, 0],
+            "CMT": 1,
+            "AMT": [100.0, 0.0, 0.0, 0.0],
+            "SS": [1, 0, 0, 0],
+            "II": [12.0, 0.0, 0.0, 0.0],
             "ADDL": [1, 0, 0, 0],
         }
-    )  # fmt: skip
+    )
     records = read_records(model, table)
 
     def objective(outputs, data):
@@ -267,17 +272,25 @@ class Doubling:
 def test_rules_see_and_do_the_same():
     model = models.get("one_compartment")
     events = schedule(
-        model, [Dose(12.0 * n, "depot", 20.0, order=0) for n in range(5)],
-        observe=[60.0], visits_until=60.0, shortest_recheck=6.0,
-    )  # fmt: skip
+        model,
+        [Dose(12.0 * n, "depot", 20.0, order=0) for n in range(5)],
+        observe=[60.0],
+        visits_until=60.0,
+        shortest_recheck=6.0,
+    )
     parameters, subject = drawn(model, 8), np.linspace(0.5, 7.5, 8)
     closed, solved = (
         solve(
-            model, parameters, *events, rule=Doubling(), subject=subject, method=method,
+            model,
+            parameters,
+            *events,
+            rule=Doubling(),
+            subject=subject,
+            method=method,
             tolerances=TIGHT,
         )
         for method in ("closed_form", "tsit5")
-    )  # fmt: skip
+    )
     assert (closed.status == Status.OK).all()
     np.testing.assert_array_equal(closed.visit_time, solved.visit_time)
     np.testing.assert_allclose(closed.records["seen"], solved.records["seen"], rtol=1e-9, atol=1e-9)

@@ -47,9 +47,13 @@ def _plan(factor: float) -> Any:
 
 def _by_records(factor: float) -> Any:
     rows = [
-        (1, 0.0, 10.0 * factor, 1, 1), (1, 5.0 * factor, 0.0, 0, 2), (1, 9.0, 0.0, 0, 2),
-        (2, 0.0, 20.0, 1, 1), (2, 9.0, 0.0, 0, 2), (2, 11.0 * factor, 0.0, 0, 2),
-    ]  # fmt: skip
+        (1, 0.0, 10.0 * factor, 1, 1),
+        (1, 5.0 * factor, 0.0, 0, 2),
+        (1, 9.0, 0.0, 0, 2),
+        (2, 0.0, 20.0, 1, 1),
+        (2, 9.0, 0.0, 0, 2),
+        (2, 11.0 * factor, 0.0, 0, 2),
+    ]
     table = pd.DataFrame(rows, columns=["ID", "TIME", "AMT", "EVID", "CMT"]).assign(DV=1.0)
     return solve(MODEL, _patients(factor), read_records(MODEL, table)).outputs
 
@@ -71,9 +75,12 @@ def _in_single_precision(factor: float) -> Any:
 def _with_a_rule(factor: float) -> Any:
     doses = [Dose(12.0 * number * factor, "depot", 10.0, order=0) for number in range(3)]
     plan = schedule(
-        MODEL, doses, observe=[36.0 * factor],
-        visits_until=36.0 * factor, shortest_recheck=6.0 * factor,
-    )  # fmt: skip
+        MODEL,
+        doses,
+        observe=[36.0 * factor],
+        visits_until=36.0 * factor,
+        shortest_recheck=6.0 * factor,
+    )
     subject = np.array([0.5, 0.6]) * factor
     return solve(MODEL, _patients(factor), *plan, rule=RULE, subject=subject).outputs
 

@@ -184,9 +184,13 @@ def test_who_explodes_fails_where_it_does_and_its_neighbours_do_not(method: str)
 def test_the_most_steps_are_a_limit_here_too():
     events, pattern = schedule(GATED, [], observe=[1.0, 10.0])
     solution = solve(
-        GATED, Rates(1.0, 0.1, np.full(2, 0.01)), events, pattern, method="rk4",
+        GATED,
+        Rates(1.0, 0.1, np.full(2, 0.01)),
+        events,
+        pattern,
+        method="rk4",
         tolerances=Tolerances(max_steps=10),
-    )  # fmt: skip
+    )
     assert np.all(solution.status == Status.STEP_LIMIT) and np.all(solution.steps == 10)
     np.testing.assert_array_equal(np.isfinite(solution.outputs.slow), [[True, False]] * 2)
 
@@ -208,9 +212,13 @@ def test_what_does_not_say_enough_is_refused(one_compartment):
         solve(one_compartment, someone, events, pattern, method="rk4")
     with pytest.raises(ValueError, match="one_compartment names no gates"):
         solve(
-            one_compartment, someone, events, pattern, method="rush_larsen",
+            one_compartment,
+            someone,
+            events,
+            pattern,
+            method="rush_larsen",
             tolerances=Tolerances(step=0.1),
-        )  # fmt: skip
+        )
     for step in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="step must be a time above 0"):
             Tolerances(step=step)

@@ -91,9 +91,14 @@ def objective(course, derivative, method="tsit5", tolerances=None):
     def of(given):
         parameters, events = given
         solution = solve_traced(
-            model, parameters, events, pattern,
-            derivative=derivative, method=method, tolerances=tolerances,
-        )  # fmt: skip
+            model,
+            parameters,
+            events,
+            pattern,
+            derivative=derivative,
+            method=method,
+            tolerances=tolerances,
+        )
         return weighted(solution.outputs)
 
     return of
@@ -165,9 +170,13 @@ def test_the_gradient_is_that_of_the_steps_taken(course, patients):
     def value(given, advance):
         with jax.disable_jit():
             walked = walk(
-                model, given[0], given[1], pattern, tolerances.numbers(),
+                model,
+                given[0],
+                given[1],
+                pattern,
+                tolerances.numbers(),
                 advance=functools.partial(advance, methods.get("tsit5")),
-            )  # fmt: skip
+            )
         return float(weighted([output[:, :4].T for output in walked.outputs]))
 
     value(given, taking)
@@ -398,9 +407,12 @@ def test_an_unknown_derivative_is_refused(course, patients):
     model, events, pattern = course
     with pytest.raises(ValueError, match=r"reverse, forward, second, or None; found 'backward'"):
         solve_traced(
-            model, parameters_of(patients, model), events, pattern,
+            model,
+            parameters_of(patients, model),
+            events,
+            pattern,
             derivative="backward",  # pyright: ignore[reportArgumentType]
-        )  # fmt: skip
+        )
 
 
 PROBLEMS = {

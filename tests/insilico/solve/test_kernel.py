@@ -50,9 +50,11 @@ FAILURES = {
 """The statuses that some cases have to show; all others solve everybody."""
 VISITS = ("titration float64", "titration float32", "visits of all kinds", "an arm that is traced")
 TRIGGERED = (
-    *(f"triggers by {name}" for name in methods.ADAPTIVE), "triggers in float32", "rescues",
+    *(f"triggers by {name}" for name in methods.ADAPTIVE),
+    "triggers in float32",
+    "rescues",
     "deaths between records",
-)  # fmt: skip
+)
 CASES = (
     *(f"{problem} {precision}"
       for problem in ("daily dosing", "binding", "diabetes", "own schedules", "titration",
@@ -76,8 +78,12 @@ def comparisons() -> dict[str, dict]:
     )
     ran = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("kernel_and_xla.py"))],
-        env=environment, capture_output=True, text=True, timeout=540, check=False,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+    )
     assert ran.returncode == 0, ran.stderr[-3000:]
     return {found.pop("case"): found for found in map(json.loads, ran.stdout.splitlines())}
 
@@ -112,9 +118,14 @@ def test_users_choose_the_driver_and_get_the_same(patients):
     # By tsit5: a series' estimate of an error far below its tolerance is rounding, and sizes steps.
     expected = solve(MODEL, parameters, events, pattern, method="tsit5")
     pending = submit(
-        MODEL, parameters, events, pattern,
-        method="tsit5", driver="kernel", launch=Launch(lanes=128, warps=4),
-    )  # fmt: skip
+        MODEL,
+        parameters,
+        events,
+        pattern,
+        method="tsit5",
+        driver="kernel",
+        launch=Launch(lanes=128, warps=4),
+    )
     assert pending.choice.driver == "kernel" and pending.choice.interpreted
     found = pending.solution()
     np.testing.assert_array_equal(found.steps, expected.steps)
@@ -233,9 +244,14 @@ def test_patients_have_to_fill_programs(patients):
     for lanes in (64, 48):
         with pytest.raises(ValueError, match=f"96 patients do not fill programs of {lanes} lanes"):
             walk_in_kernel(
-                MODEL, parameters, events, pattern, Tolerances().numbers(),
-                method=methods.get("tsit5"), launch=Launch(lanes),
-            )  # fmt: skip
+                MODEL,
+                parameters,
+                events,
+                pattern,
+                Tolerances().numbers(),
+                method=methods.get("tsit5"),
+                launch=Launch(lanes),
+            )
 
 
 class Known(NamedTuple):
@@ -352,16 +368,25 @@ def test_many_blocks_with_rules_and_schedules_of_their_own_are_one_kernel_too(dt
     def solved(parameters, columns, subject, numbers):
         return jax.vmap(
             lambda parameters, columns, subject: walk_in_kernel(
-                model, parameters, columns, pattern, numbers,
-                method=methods.get("rodas4"), rule=Table(), subject=subject,
+                model,
+                parameters,
+                columns,
+                pattern,
+                numbers,
+                method=methods.get("rodas4"),
+                rule=Table(),
+                subject=subject,
                 launch=Launch(lanes=64, warps=2),
             )
-        )(parameters, columns, subject)  # fmt: skip
+        )(parameters, columns, subject)
 
     text = lowered_for_cuda(
-        solved, _lanes(model, dtype, blocks, block), columns, Known(own(3), own()),
+        solved,
+        _lanes(model, dtype, blocks, block),
+        columns,
+        Known(own(3), own()),
         Tolerances().numbers(),
-    )  # fmt: skip
+    )
     assert _kernels(text) == 1
     # More blocks than a grid's second axis may have: both axes become the first.
     assert "grid_x = 140000 : i32" in text and "num_warps = 2 : i32" in text
@@ -371,10 +396,14 @@ def test_many_blocks_with_rules_and_schedules_of_their_own_are_one_kernel_too(dt
 def records():
     """Two patients' tables with a steady state, of one who is observed more often."""
     data = {
-        "ID": [1, 1, 1, 2, 2], "TIME": [0.0, 5.0, 9.0, 0.0, 7.0], "EVID": [1, 0, 0, 1, 0],
-        "AMT": [100.0, 0, 0, 50.0, 0], "CMT": [1, 1, 1, 1, 1], "II": [12.0, 0, 0, 12.0, 0],
+        "ID": [1, 1, 1, 2, 2],
+        "TIME": [0.0, 5.0, 9.0, 0.0, 7.0],
+        "EVID": [1, 0, 0, 1, 0],
+        "AMT": [100.0, 0, 0, 50.0, 0],
+        "CMT": [1, 1, 1, 1, 1],
+        "II": [12.0, 0, 0, 12.0, 0],
         "SS": [1, 0, 0, 1, 0],
-    }  # fmt: skip
+    }
     return read_records(MODEL, {name: np.array(column) for name, column in data.items()})
 
 
@@ -393,11 +422,16 @@ def test_an_event_table_is_one_kernel_once_its_rows_are_known(records):
     table = jax.tree.map(lambda leaf: np.repeat(leaf, 64, axis=-1), table)
     text = lowered_for_cuda(
         lambda parameters, table: solve_block(
-            MODEL, parameters, table, layout, Tolerances().numbers(),
+            MODEL,
+            parameters,
+            table,
+            layout,
+            Tolerances().numbers(),
             driver=Choice("kernel", "a test", Launch()),
         ),
-        _lanes(MODEL, np.float64, 128), table,
-    )  # fmt: skip
+        _lanes(MODEL, np.float64, 128),
+        table,
+    )
     assert _kernels(text) == 1
 
 

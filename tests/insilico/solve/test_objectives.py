@@ -21,10 +21,14 @@ from insilico.solve import (
 ORAL = models.get("one_compartment")
 RECORDS = read_records(
     ORAL,
-    {"ID": np.repeat([1, 2, 3], 4), "TIME": [0, 1, 4, 9, 0, 2, 3, 11, 0, 1, 5, 6],
-     "EVID": [1, 0, 0, 0] * 3, "AMT": [100, 0, 0, 0, 80, 0, 0, 0, 60, 0, 0, 0],
-     "CMT": ["depot", "", "", ""] * 3},
-)  # fmt: skip
+    {
+        "ID": np.repeat([1, 2, 3], 4),
+        "TIME": [0, 1, 4, 9, 0, 2, 3, 11, 0, 1, 5, 6],
+        "EVID": [1, 0, 0, 0] * 3,
+        "AMT": [100, 0, 0, 0, 80, 0, 0, 0, 60, 0, 0, 0],
+        "CMT": ["depot", "", "", ""] * 3,
+    },
+)
 TABLE, LAYOUT = RECORDS.laid_out()
 TABLE = jax.tree.map(jnp.asarray, TABLE)
 MEASURED = jnp.asarray(np.random.default_rng(1).uniform(0.5, 3.0, TABLE.time.shape))
@@ -118,9 +122,9 @@ def test_who_fails_has_a_status_and_no_derivative():
         )
         return jnp.sum(jnp.where(status == Status.OK, value, 0.0)), status
 
-    (value, status), found = jax.jit(
-        jax.value_and_grad(total, argnums=(0, 1), has_aux=True)
-    )(wrong, SD)  # fmt: skip
+    (value, status), found = jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))(
+        wrong, SD
+    )
     assert status.tolist() == [Status.OK, Status.NOT_FINITE, Status.OK]
     assert np.isfinite(value)
     for leaf in floats(found):

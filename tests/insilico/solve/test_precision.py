@@ -81,10 +81,15 @@ def test_times_that_rounding_would_change_are_refused():
 def test_event_tables_and_their_steady_states_go_in_single_precision():
     table = pd.DataFrame(
         {
-            "ID": 1, "TIME": [0.0, 2.0, 6.0, 30.0], "EVID": [1, 0, 0, 0], "CMT": 1,
-            "AMT": [100.0, 0.0, 0.0, 0.0], "SS": [1, 0, 0, 0], "II": [12.0, 0.0, 0.0, 0.0],
+            "ID": 1,
+            "TIME": [0.0, 2.0, 6.0, 30.0],
+            "EVID": [1, 0, 0, 0],
+            "CMT": 1,
+            "AMT": [100.0, 0.0, 0.0, 0.0],
+            "SS": [1, 0, 0, 0],
+            "II": [12.0, 0.0, 0.0, 0.0],
         }
-    )  # fmt: skip
+    )
     found = solve(MODEL, drawn(1), read_records(MODEL, table), precision="single")
     assert found.outputs.central.dtype == np.float32 and found.status.tolist() == [0]
     assert found.measured_error is not None and found.measured_error < 1e-4

@@ -62,9 +62,14 @@ def _solved(course, method, derivative, rest):
     def of(starts):
         parameters = Parameters(starts, jnp.asarray(rest), jnp.asarray(RATES), jnp.full(2, LOSS))
         return solve_traced(
-            RESTING, parameters, events, pattern, derivative=derivative, method=method,
+            RESTING,
+            parameters,
+            events,
+            pattern,
+            derivative=derivative,
+            method=method,
             tolerances=Tolerances(1e-6, 1e-8),
-        ).outputs  # fmt: skip
+        ).outputs
 
     return of
 

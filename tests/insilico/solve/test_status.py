@@ -54,9 +54,10 @@ STORE = Model(
 )
 PATIENTS = Losses(np.array([0.0, 0.1, 0.3, 0.1]), np.array([1.0, 40.0, 5.0, 1.0]))
 PLAN = schedule(
-    STORE, [Dose(8.0, "emptied", 5.0), Infusion(9.0, "emptied", 1.0, 1.0)],
+    STORE,
+    [Dose(8.0, "emptied", 5.0), Infusion(9.0, "emptied", 1.0, 1.0)],
     observe=[1.0, 3.0, 5.0, 7.0, 10.0],
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("method", [*methods.ADAPTIVE, "rk4"])
@@ -85,9 +86,12 @@ def test_undershoots_within_the_tolerance_are_allowed():
     for method in methods.ADAPTIVE:
         for relative in (1e-3, 1e-6, 1e-9):
             found = solve(
-                STORE, Losses(np.zeros(1), np.array([40.0])), *PLAN, method=method,
+                STORE,
+                Losses(np.zeros(1), np.array([40.0])),
+                *PLAN,
+                method=method,
                 tolerances=Tolerances(relative, relative),
-            )  # fmt: skip
+            )
             assert found.status[0] == Status.OK
             lowest.append(found.outputs.decaying.min())
     assert min(lowest) < 0.0
@@ -156,9 +160,14 @@ def test_who_runs_out_of_steps_is_told_whether_it_is_stiff(van_der_pol, method, 
     parameters = van_der_pol.Parameters(np.array([0.1, 1.0, 1000.0, 2000.0]))
     for most in (50, 333, 1000):
         found = solve(
-            van_der_pol, parameters, events, pattern,
-            method=method, tolerances=Tolerances(max_steps=most), driver=driver,
-        )  # fmt: skip
+            van_der_pol,
+            parameters,
+            events,
+            pattern,
+            method=method,
+            tolerances=Tolerances(max_steps=most),
+            driver=driver,
+        )
         expected = [Status.STEP_LIMIT] * 2 + [Status.STIFF] * 2
         assert found.status.tolist() == expected, most
         assert np.all(found.steps == most) and np.all(found.stopped < 4000.0)

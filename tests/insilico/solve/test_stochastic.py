@@ -111,9 +111,14 @@ def _strong_errors(model: Model, parameters: Parameters, method: str, exact=None
 
     def final(step: float, method: str) -> np.ndarray:
         solution = solve(
-            model, crowd, events, pattern, method=method, noise=keys,
+            model,
+            crowd,
+            events,
+            pattern,
+            method=method,
+            noise=keys,
             tolerances=Tolerances(step=step),
-        )  # fmt: skip
+        )
         assert np.all(solution.status == Status.OK)
         return np.stack(solution.outputs)[..., 0]
 
@@ -249,9 +254,13 @@ def crowd():
     events, pattern = schedule(KINETICS, ACTIONS, observe=OBSERVE)
     parameters = Parameters(*(np.full(count, value) for value in TYPICAL))
     return solve(
-        KINETICS, parameters, events, pattern, noise=_keys(count),
+        KINETICS,
+        parameters,
+        events,
+        pattern,
+        noise=_keys(count),
         tolerances=Tolerances(step=2.0**-6),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.slow
@@ -345,9 +354,14 @@ def test_diffrax_gives_the_same_on_the_same_paths(method: str, solver, step: flo
     parameters = Parameters(*(np.full(count, value) for value in TYPICAL))
     tolerances = Tolerances(step=step)
     ours = solve(
-        KINETICS, parameters, events, pattern,
-        method=method, tolerances=tolerances, noise=_keys(count),
-    )  # fmt: skip
+        KINETICS,
+        parameters,
+        events,
+        pattern,
+        method=method,
+        tolerances=tolerances,
+        noise=_keys(count),
+    )
     theirs = stochastic_reference(
         KINETICS, parameters, events, pattern, _keys(count), tolerances, solver=solver
     )
@@ -395,9 +409,14 @@ def test_rules_decide_on_what_noise_has_made_of_a_patient():
     )
     parameters = Parameters(*(np.full(count, value) for value in TYPICAL))
     solution = solve(
-        KINETICS, parameters, events, pattern,
-        noise=_keys(count), rule=Twice(), subject=np.ones(count),
-    )  # fmt: skip
+        KINETICS,
+        parameters,
+        events,
+        pattern,
+        noise=_keys(count),
+        rule=Twice(),
+        subject=np.ones(count),
+    )
     held = np.isfinite(solution.visit_time)
     assert np.all(held.sum(axis=1) == 1)
     low = solution.records[held] < 20.0
@@ -428,9 +447,13 @@ def test_who_is_not_finite_fails_and_its_neighbours_do_not():
     assert np.isfinite(solution.outputs.amount).all(axis=1).tolist() == [True, False, True]
     assert np.all(np.isfinite(solution.state.amount))
     limited = solve(
-        KINETICS, Parameters(0.1, 0.1, 1.0), events, pattern,
-        noise=_keys(1), tolerances=Tolerances(max_steps=10),
-    )  # fmt: skip
+        KINETICS,
+        Parameters(0.1, 0.1, 1.0),
+        events,
+        pattern,
+        noise=_keys(1),
+        tolerances=Tolerances(max_steps=10),
+    )
     assert limited.status.tolist() == [Status.STEP_LIMIT]
 
 
@@ -449,9 +472,11 @@ def test_what_does_not_go_together_is_refused():
     refused("milstein is for models with noise", calm, method="milstein", noise=keys)
     refused("kinetics has no noise, but there are keys", calm, noise=keys)
     refused(
-        "states no step, on whose grid", dataclasses.replace(KINETICS, step=None),
-        noise=keys, tolerances=Tolerances(step=0.1),
-    )  # fmt: skip
+        "states no step, on whose grid",
+        dataclasses.replace(KINETICS, step=None),
+        noise=keys,
+        tolerances=Tolerances(step=0.1),
+    )
     three = Parameters(np.full(3, 0.1), 0.1, 1.0)
     with pytest.raises(ValueError, match="different lengths"):
         solve(KINETICS, three, events, pattern, noise=_keys(2))
@@ -461,8 +486,9 @@ def test_what_does_not_go_together_is_refused():
     refused(
         "milstein is right for commutative noise only, and the noise of elimination, response is "
         "not: .* choose euler_maruyama",
-        tangled, noise=keys,
-    )  # fmt: skip
+        tangled,
+        noise=keys,
+    )
     with pytest.raises(ValueError, match="kinetics has noise: take stochastic_reference"):
         reference(KINETICS, someone, events, pattern, Tolerances())
     assert solve(tangled, someone, events, pattern, noise=keys, method="euler_maruyama")

@@ -41,9 +41,14 @@ def weighted_ball(derivative, method, tolerances=None):
 
     def of(falls):
         found = solve_traced(
-            BALL, falls, events, pattern,
-            derivative=derivative, method=method, tolerances=tolerances,
-        )  # fmt: skip
+            BALL,
+            falls,
+            events,
+            pattern,
+            derivative=derivative,
+            method=method,
+            tolerances=tolerances,
+        )
         weights = jnp.array([1.0, 0.7, 0.3])
         return jnp.sum(found.outputs.height @ weights) + 3.0 * found.triggered.bounce.first.sum()
 
@@ -92,9 +97,14 @@ def times_of_tumour(parameters, derivative, method):
     )
     events, pattern = schedule(halving, observe=OBSERVE, triggered=8)
     found = solve_traced(
-        halving, parameters, events, pattern,
-        derivative=derivative, method=method, tolerances=Tolerances(1e-10, 1e-10),
-    )  # fmt: skip
+        halving,
+        parameters,
+        events,
+        pattern,
+        derivative=derivative,
+        method=method,
+        tolerances=Tolerances(1e-10, 1e-10),
+    )
     triggered = found.triggered
     death = jnp.where(triggered.death.count > 0, triggered.death.first, 0.0)
     progression = jnp.where(triggered.progression.count > 0, triggered.progression.first, 0.0)
@@ -148,9 +158,15 @@ def glucose(outputs, data):
 def gradient_of_rescue(rescue):
     events, pattern = rescue
     return value_and_gradient(
-        RESCUE, eventful.PEOPLE, events, pattern, glucose, np.zeros(3),
-        tolerances=Tolerances(1e-10, 1e-10), method="tsit5",
-    )  # fmt: skip
+        RESCUE,
+        eventful.PEOPLE,
+        events,
+        pattern,
+        glucose,
+        np.zeros(3),
+        tolerances=Tolerances(1e-10, 1e-10),
+        method="tsit5",
+    )
 
 
 def test_gradients_agree_with_central_differences(rescue, gradient_of_rescue):
@@ -161,9 +177,12 @@ def test_gradients_agree_with_central_differences(rescue, gradient_of_rescue):
         for sign in (1.0, -1.0):
             moved = getattr(eventful.PEOPLE, name) * (1.0 + sign * 1e-5)
             found = solve(
-                RESCUE, eventful.PEOPLE._replace(**{name: moved}), *rescue,
-                tolerances=Tolerances(1e-12, 1e-12), method="tsit5",
-            )  # fmt: skip
+                RESCUE,
+                eventful.PEOPLE._replace(**{name: moved}),
+                *rescue,
+                tolerances=Tolerances(1e-12, 1e-12),
+                method="tsit5",
+            )
             values.append(found.outputs.glucose @ weights)
         difference = (values[0] - values[1]) / (2e-5 * getattr(eventful.PEOPLE, name))
         ours = getattr(gradient_of_rescue.gradient, name)
@@ -186,9 +205,15 @@ def test_steps_that_are_no_more_on_record_are_taken_again(rescue, gradient_of_re
 
     events, pattern = rescue
     short = value_and_gradient(
-        RESCUE, eventful.PEOPLE, events, pattern, another, np.zeros(3),
-        tolerances=Tolerances(1e-10, 1e-10), method="tsit5",
-    )  # fmt: skip
+        RESCUE,
+        eventful.PEOPLE,
+        events,
+        pattern,
+        another,
+        np.zeros(3),
+        tolerances=Tolerances(1e-10, 1e-10),
+        method="tsit5",
+    )
     close(short.gradient, gradient_of_rescue.gradient, rtol=1e-12)
     # One that keeps all steps on record, and then one that need not.
     assert len(programs) == 2

@@ -156,9 +156,13 @@ def progressions(times, amounts, observe, **changed):
     own[events.kind == Kind.DOSE] = np.transpose(amounts)
     parameters = eventful.Growth(*(np.repeat(leaf, len(amounts)) for leaf in ONE))
     found = solve(
-        TUMOUR, parameters._replace(**changed), events._replace(amount=own), pattern,
-        method="tsit5", tolerances=TIGHT,
-    )  # fmt: skip
+        TUMOUR,
+        parameters._replace(**changed),
+        events._replace(amount=own),
+        pattern,
+        method="tsit5",
+        tolerances=TIGHT,
+    )
     assert np.all(found.status == Status.OK)
     return list(zip(*found.triggered.progression, strict=True))
 
@@ -267,13 +271,19 @@ def test_event_tables_have_them_too():
     import pandas as pd
 
     parameters = eventful.Growth(
-        np.array([1.0, 1.0, 1.0]), np.array([0.2, 0.1, 0.6]), np.array([2.0, 2.0, 8.0]),
-        np.array([0.02, 0.3, 0.01]), np.array([0.1, 1.0, 1.0]),
-    )  # fmt: skip
+        np.array([1.0, 1.0, 1.0]),
+        np.array([0.2, 0.1, 0.6]),
+        np.array([2.0, 2.0, 8.0]),
+        np.array([0.02, 0.3, 0.01]),
+        np.array([0.1, 1.0, 1.0]),
+    )
     found = solve(
-        TUMOUR, parameters, read_records(TUMOUR, pd.DataFrame(records)),
-        method="tsit5", tolerances=TIGHT,
-    )  # fmt: skip
+        TUMOUR,
+        parameters,
+        read_records(TUMOUR, pd.DataFrame(records)),
+        method="tsit5",
+        tolerances=TIGHT,
+    )
     assert np.all(found.status == Status.OK)
     np.testing.assert_allclose(
         found.triggered.progression.first,
@@ -370,10 +380,18 @@ def test_a_number_that_is_not_finite_sets_off_nothing():
         level: Annotated[Value, Quantity("1", "level")]
 
     model = Model(
-        name="level", title="", citation="none", State=Level, Parameters=Level, Outputs=Level,
-        initial=lambda p: Level(p.level), derivative=lambda t, s, p, i: Level(p.level),
-        outputs=lambda t, s, p: s, Triggers=Wrong, triggers=lambda t, s, p: Wrong(s.level - 3.0),
-    )  # fmt: skip
+        name="level",
+        title="",
+        citation="none",
+        State=Level,
+        Parameters=Level,
+        Outputs=Level,
+        initial=lambda p: Level(p.level),
+        derivative=lambda t, s, p, i: Level(p.level),
+        outputs=lambda t, s, p: s,
+        Triggers=Wrong,
+        triggers=lambda t, s, p: Wrong(s.level - 3.0),
+    )
     events, pattern = schedule(model, observe=[10.0])
     found = solve(model, Level(np.array([1.0, math.nan, 0.1])), events, pattern)
     assert list(found.status) == [Status.OK, Status.NOT_FINITE, Status.OK]

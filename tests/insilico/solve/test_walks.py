@@ -108,9 +108,14 @@ def titrated(one_compartment, patients, exact_patient):
         one_compartment, DAILY, observe=OBSERVE, visits_until=UNTIL, shortest_recheck=7.0
     )
     solution = solve(
-        one_compartment, parameters, events, pattern,
-        tolerances=TIGHT, rule=Titration(), subject=subject,
-    )  # fmt: skip
+        one_compartment,
+        parameters,
+        events,
+        pattern,
+        tolerances=TIGHT,
+        rule=Titration(),
+        subject=subject,
+    )
     alone = [
         simulated_alone(
             exact_patient(own), subject["first"][i], subject["target"][i], subject["noise"][:, i]
@@ -219,9 +224,13 @@ def regular(one_compartment):
         np.ones(len(PLANS)), np.zeros(len(PLANS)), np.ones(len(PLANS))
     )
     solution = solve(
-        one_compartment, never_eliminated, events, pattern,
-        rule=Regular(), subject={"first": first, "gap": gap, "most": most},
-    )  # fmt: skip
+        one_compartment,
+        never_eliminated,
+        events,
+        pattern,
+        rule=Regular(),
+        subject={"first": first, "gap": gap, "most": most},
+    )
 
     def of(name: str):
         index = list(PLANS).index(name)
@@ -342,11 +351,16 @@ class Nothing(NamedTuple):
 
 def test_rates_that_are_the_same_for_all_patients_may_be_plain_numbers():
     model = Model(
-        name="clock", title="", citation="", State=Clock, Parameters=Nothing, Outputs=Clock,
+        name="clock",
+        title="",
+        citation="",
+        State=Clock,
+        Parameters=Nothing,
+        Outputs=Clock,
         initial=lambda p: Clock(0.0, 2.0),
         derivative=lambda t, s, p, i: Clock(1.0, 0.0),
         outputs=lambda t, s, p: s,
-    )  # fmt: skip
+    )
     events, pattern = schedule(model, observe=[3.0, 5.0])
     solution = solve(model, Nothing(np.ones(3)), events, pattern)
     np.testing.assert_allclose(solution.outputs.elapsed, [[3.0, 5.0]] * 3, rtol=1e-12)
@@ -369,9 +383,15 @@ def test_decisions_are_differentiated(one_compartment, patients):
     def value(given, derivative, tolerances):
         parameters, target = given
         solution = solve_traced(
-            one_compartment, parameters, events, pattern, tolerances=tolerances,
-            derivative=derivative, rule=Titration(), subject={**subject, "target": target},
-        )  # fmt: skip
+            one_compartment,
+            parameters,
+            events,
+            pattern,
+            tolerances=tolerances,
+            derivative=derivative,
+            rule=Titration(),
+            subject={**subject, "target": target},
+        )
         return jnp.sum(solution.outputs.concentration) + jnp.nansum(solution.records["level"])
 
     given = (parameters, subject["target"])

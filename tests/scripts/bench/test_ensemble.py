@@ -32,8 +32,15 @@ def test_a_run_tells_of_each_tool_at_nominal_tolerance_and_at_equal_error():
     rows = [json.loads(line) for line in ran.stdout.splitlines()]
     for row in rows:
         assert list(row) == [
-            "bench", "case", "tool", "device", "value", "unit", "max_error", "ratio_to",
-        ]  # fmt: skip
+            "bench",
+            "case",
+            "tool",
+            "device",
+            "value",
+            "unit",
+            "max_error",
+            "ratio_to",
+        ]
         assert row["bench"] == "ensemble" and row["unit"] == "patients/s"
         assert row["device"] == "2 host devices" and row["value"] > 0
     names = ["insilico-xla", "diffrax-scan", "diffrax-vmap"]

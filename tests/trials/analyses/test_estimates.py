@@ -39,9 +39,14 @@ def _arguments(name, data):
 SHAPE = (4, 40)
 NUMBERS = {"treatment": 1, "reference": 0, "level": 0.95}
 ESTIMATORS = [
-    "mean", "mantel-haenszel", "newcombe", "miettinen-nurminen", "cox", "log-rank",
+    "mean",
+    "mantel-haenszel",
+    "newcombe",
+    "miettinen-nurminen",
+    "cox",
+    "log-rank",
     "restricted mean",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

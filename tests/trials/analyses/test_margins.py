@@ -115,10 +115,15 @@ def test_every_estimator_has_tests_and_intervals_that_agree(draw_trials):
     response, time, event, arm, used, stratum, value = (
         jnp.asarray(array)
         for array in (
-            data.response, data.time, data.event, data.arm, data.used,
-            np.where(data.used, data.stratum, 0), data.value,
+            data.response,
+            data.time,
+            data.event,
+            data.arm,
+            data.used,
+            np.where(data.used, data.stratum, 0),
+            data.value,
         )
-    )  # fmt: skip
+    )
     margins = jnp.array([-0.3, 0.8])
     settings = {"level": 0.9, "margins": margins}
     arms = jnp.broadcast_to(jnp.array([[0, 1], [1, 0]])[jnp.arange(30) % 2], (60, 30, 2))

@@ -134,9 +134,13 @@ def test_status_names_what_is_wrong_and_spoils_no_other_trial(data):
     columns = np.concatenate([columns, columns**2], axis=-1)
     found = _analyse(data._replace(value=value, used=used), columns)
     assert found.status[:6].tolist() == [
-        Status.OK, Status.TOO_FEW, Status.TOO_FEW, Status.NO_VARIATION, Status.SINGULAR,
+        Status.OK,
         Status.TOO_FEW,
-    ]  # fmt: skip
+        Status.TOO_FEW,
+        Status.NO_VARIATION,
+        Status.SINGULAR,
+        Status.TOO_FEW,
+    ]
     assert np.all(np.isnan(found.p_value[1:6])) and np.all(np.isnan(found.estimate[1:6]))
     plain = _analyse(data)
     np.testing.assert_array_equal(found.p_value[6:], plain.p_value[6:])

@@ -35,9 +35,11 @@ def arrays(data):
 def _frame(data, trial):
     rows = data.used[trial]
     return pd.DataFrame(
-        {name: getattr(data, name)[trial][rows]
-         for name in ("time", "event", "arm", "baseline", "stratum")}
-    )  # fmt: skip
+        {
+            name: getattr(data, name)[trial][rows]
+            for name in ("time", "event", "arm", "baseline", "stratum")
+        }
+    )
 
 
 def _one(time, event, arm):
@@ -49,8 +51,11 @@ def _one(time, event, arm):
         return jnp.asarray(array)
 
     return (
-        padded(time, float), padded(event, bool), padded(arm, int), padded([True] * len(arm), bool)
-    )  # fmt: skip
+        padded(time, float),
+        padded(event, bool),
+        padded(arm, int),
+        padded([True] * len(arm), bool),
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,9 +78,12 @@ def test_cox_equals_statsmodels_in_every_trial(data, arrays, covariate, stratifi
         frame = _frame(data, trial)
         columns = ["arm", "baseline"] if covariate else ["arm"]
         expected = PHReg(
-            frame["time"], frame[columns], status=frame["event"].astype(int), ties="efron",
+            frame["time"],
+            frame[columns],
+            status=frame["event"].astype(int),
+            ties="efron",
             strata=frame["stratum"] if stratified else None,
-        ).fit(disp=0)  # fmt: skip
+        ).fit(disp=0)
         error = np.sqrt(np.diag(expected.cov_params()))[0]
         # statsmodels stops its iterations at a gradient of 1e-5 or so.
         np.testing.assert_allclose(found.estimate[trial], expected.params[0], atol=2e-6)
@@ -109,9 +117,11 @@ def test_stratified_log_rank_equals_statsmodels_in_every_trial(data, arrays):
     for trial in range(TRIALS):
         frame = _frame(data, trial)
         _, expected = survdiff(
-            frame["time"].to_numpy(), frame["event"].to_numpy().astype(int),
-            frame["arm"].to_numpy(), strata=frame["stratum"].to_numpy(),
-        )  # fmt: skip
+            frame["time"].to_numpy(),
+            frame["event"].to_numpy().astype(int),
+            frame["arm"].to_numpy(),
+            strata=frame["stratum"].to_numpy(),
+        )
         np.testing.assert_allclose(found.p_value[trial], expected, rtol=1e-8)
 
 
@@ -212,9 +222,13 @@ def test_large_effects_and_covariates_far_from_zero_converge():
     time = generator.exponential(size=arm.shape) / np.exp(3.0 * arm + 0.02 * (covariate - 1e4))
     everyone = jnp.ones(arm.shape, bool)
     found = hazard_ratio(
-        jnp.asarray(time), everyone, jnp.asarray(arm), everyone, jnp.asarray(covariate)[..., None],
+        jnp.asarray(time),
+        everyone,
+        jnp.asarray(arm),
+        everyone,
+        jnp.asarray(covariate)[..., None],
         None,
-    )  # fmt: skip
+    )
     assert np.all(found.status == Status.OK)
     # The maximum likelihood estimate itself is biased away from 0, by about 1 / events.
     mcse = found.standard_error.mean() / np.sqrt(TRIALS)

@@ -39,10 +39,13 @@ def dose(name: str, **changes: object) -> float:
 
 def test_every_published_algorithm_states_its_source_and_what_it_was_checked_against():
     assert set(library()) == {
-        "gage2008_pharmacogenetic", "gage2008_clinical",
-        "lenzini2010_pharmacogenetic", "lenzini2010_clinical",
-        "iwpc2009_pharmacogenetic", "iwpc2009_clinical",
-    }  # fmt: skip
+        "gage2008_pharmacogenetic",
+        "gage2008_clinical",
+        "lenzini2010_pharmacogenetic",
+        "lenzini2010_clinical",
+        "iwpc2009_pharmacogenetic",
+        "iwpc2009_clinical",
+    }
     for formula in library().values():
         assert formula.title and formula.status
         assert any(year in formula.source for year in ("2008", "2009", "2010"))

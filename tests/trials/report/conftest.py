@@ -84,10 +84,14 @@ def plain_study() -> Study:
 def plain_tree(plain_study) -> xr.DataTree:
     """Effects near the published ones; nothing fails."""
     effects = {
-        "primary": (1.0, 1.7), "doses_differ": (2.5, 2.8), "black": (-4.0, 3.4),
-        "non_black": (2.2, 2.0), "high_inr": (-0.01, 0.02), "first_in_range": (-0.3, 0.5),
+        "primary": (1.0, 1.7),
+        "doses_differ": (2.5, 2.8),
+        "black": (-4.0, 3.4),
+        "non_black": (2.2, 2.0),
+        "high_inr": (-0.01, 0.02),
+        "first_in_range": (-0.3, 0.5),
         "final_dose": (1.1, 1.0),
-    }  # fmt: skip
+    }
     return made_up(plain_study, effects)
 
 
@@ -102,9 +106,12 @@ def odd_study(tmp_path_factory) -> Study:
 def odd_tree(odd_study) -> xr.DataTree:
     """Negative and missing effects, trials without an estimate, subjects that failed."""
     effects = {
-        "high_low": (-0.9, 0.2), "middle_low": (-0.4, 0.2), "hazard": (0.5, 0.2),
-        "risk": (0.03, 0.05), "never": (np.nan, np.nan),
-    }  # fmt: skip
+        "high_low": (-0.9, 0.2),
+        "middle_low": (-0.4, 0.2),
+        "hazard": (0.5, 0.2),
+        "risk": (0.03, 0.05),
+        "never": (np.nan, np.nan),
+    }
     return made_up(odd_study, effects, missing={"risk": 3, "never": 12}, failed=70)
 
 
@@ -234,15 +241,17 @@ def _analysed(study, random, effects, missing) -> dict[str, xr.Dataset]:
     mean = random.uniform(40, 50, (1, *estimate.shape, len(arms)))
     estimates = xr.Dataset(
         {
-            "estimate": (axes, estimate[None]), "lower": (axes, lower[None]),
-            "upper": (axes, upper[None]), "p_value": (axes, p[None]),
+            "estimate": (axes, estimate[None]),
+            "lower": (axes, lower[None]),
+            "upper": (axes, upper[None]),
+            "p_value": (axes, p[None]),
             "standard_error": (axes, np.broadcast_to(error, estimate.shape)[None]),
             "n": (by_arm, np.full(mean.shape, config.trial.subjects // len(arms))),
             "mean": (by_arm, mean),
             "status": (axes, status[None], {"meanings": ["0: ok", "3: no_variation"]}),
         },
         coords={**coords, "arm": arms, "population": [0], "trial": np.arange(replicates)},
-    )  # fmt: skip
+    )
     counted = usable.sum(axis=0)
     alpha = np.array([spec.alpha for spec in specs.values()])
     significant = usable & (np.nan_to_num(p, nan=1.0) < alpha)

@@ -120,9 +120,14 @@ def test_the_distance_is_in_standard_errors_of_both(plain_study, plain_tree):
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [(0.5, "within one standard error"), (-1.5, "within two standard errors"),
-     (2.5, "further from"), (-7, "disagreement"), (np.nan, "no published interval")],
-)  # fmt: skip
+    [
+        (0.5, "within one standard error"),
+        (-1.5, "within two standard errors"),
+        (2.5, "further from"),
+        (-7, "disagreement"),
+        (np.nan, "no published interval"),
+    ],
+)
 def test_distances_are_put_in_words(size, words):
     assert words in in_words(Distance(size, 0.1, size, 50.0))
 

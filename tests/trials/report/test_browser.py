@@ -35,8 +35,11 @@ def test_every_figure_is_drawn_without_an_error(which, tmp_path, request):
     page.write_text(render(request.getfixturevalue(f"{which}_tree"), study), encoding="utf-8")
     done = subprocess.run(
         [str(CHROMIUM), *OPTIONS, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     # A refused request, a script's error and a broken rule of the page's security policy all
     # reach the console.
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]

@@ -212,12 +212,18 @@ def test_a_single_arm_without_analyses_still_has_a_report(plain_study, plain_tre
     study = dataclasses.replace(
         plain_study,
         config=config.model_copy(
-            update={"arms": {one: config.arms[one]}, "analyses": {}, "success": None,
-                    "published": None, "sensitivity": {}}
+            update={
+                "arms": {one: config.arms[one]},
+                "analyses": {},
+                "success": None,
+                "published": None,
+                "sensitivity": {},
+            }
         ),
-    )  # fmt: skip
-    tree = without(plain_tree, "estimates", "truth", "operating_characteristics", "published",
-                   "sensitivity")  # fmt: skip
+    )
+    tree = without(
+        plain_tree, "estimates", "truth", "operating_characteristics", "published", "sensitivity"
+    )
     tree = tree.map_over_datasets(lambda d: d.sel(arm=[one]) if "arm" in d.dims else d)
     tree["randomisation"]["arm_number"] = tree["randomisation"]["arm_number"] * 0
     page = Page(render(tree, study))
@@ -264,8 +270,12 @@ def test_curves_of_events_are_kaplan_meiers(plain_study, plain_tree):
 def test_the_summary_has_a_row_for_each_analysis(odd_study, odd_tree):
     rows = summary(View(odd_tree, odd_study))
     assert [row.unit for row in rows] == [
-        "mg/L", "mg/L", "hazard ratio", "percentage points", "mg/d",
-    ]  # fmt: skip
+        "mg/L",
+        "mg/L",
+        "hazard ratio",
+        "percentage points",
+        "mg/d",
+    ]
     assert rows[2].published == "1.6 (1.20 to 2.10)"
     assert rows[4].estimate == rows[4].interval == "n/a" and rows[4].failed == "12"
 
@@ -273,8 +283,13 @@ def test_the_summary_has_a_row_for_each_analysis(odd_study, odd_tree):
 def test_a_real_run_has_a_report(coag_study, coag_tree):
     """The made-up trees have the shape of a real one."""
     page = Page(render(coag_tree, coag_study))
-    assert {"spec-course-inr", "spec-course-dose", "spec-arms-primary", "spec-effects",
-            "spec-estimates-decisive-1"} <= set(page.specs)  # fmt: skip
+    assert {
+        "spec-course-inr",
+        "spec-course-dose",
+        "spec-arms-primary",
+        "spec-effects",
+        "spec-estimates-decisive-1",
+    } <= set(page.specs)
     assert "In 4 simulated trials of 150 patients each" in page.words
 
 

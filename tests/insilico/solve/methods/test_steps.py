@@ -41,8 +41,13 @@ def _steps(name: str, ends: np.ndarray, steps: int) -> np.ndarray:
 
 
 ORDERS = {"tsit5": 5, "dopri8": 8, "rodas4": 4, "rodas5p": 5, "taylor": 10}
-COUNTS = {"tsit5": (32, 64, 128), "dopri8": (6, 9, 12), "rodas4": (64, 128, 256),
-          "rodas5p": (64, 128, 256), "taylor": (8, 12, 16)}  # fmt: skip
+COUNTS = {
+    "tsit5": (32, 64, 128),
+    "dopri8": (6, 9, 12),
+    "rodas4": (64, 128, 256),
+    "rodas5p": (64, 128, 256),
+    "taylor": (8, 12, 16),
+}
 
 
 @pytest.mark.parametrize("name", methods.ADAPTIVE)

@@ -123,7 +123,7 @@ def test_a_model_with_such_an_operation_is_refused_wherever_it_is_solved(van_der
         lambda: solve_traced(
             model, jax.tree.map(jnp.asarray, parameters), *plan, derivative="forward"
         ),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match=message):
             attempt()
     # Nor does the choice of a method take it, or stumble over it.

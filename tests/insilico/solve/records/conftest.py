@@ -37,8 +37,13 @@ def derivative(time: Value, state: State, parameters: Parameters, inputs: Inputs
 
 
 LAGGED = Model(
-    name="lagged", title="", citation="",
-    State=State, Parameters=Parameters, Inputs=Inputs, Outputs=State,
+    name="lagged",
+    title="",
+    citation="",
+    State=State,
+    Parameters=Parameters,
+    Inputs=Inputs,
+    Outputs=State,
     initial=lambda p: State(0.0 * p.lag, 0.0 * p.lag),
     derivative=derivative,
     outputs=lambda time, state, parameters: state,
@@ -47,12 +52,16 @@ LAGGED = Model(
         "depot": Dosing(p.bioavailability * (1.0 + 0.5 * inputs.effect), p.lag, rate=p.rate),
         "central": Dosing(lag=p.lag, duration=p.duration),
     },
-)  # fmt: skip
+)
 
 TYPICAL = {
-    "absorption_rate": 1.3, "elimination_rate": 0.12, "bioavailability": 0.8, "lag": 0.0,
-    "duration": 2.5, "rate": 30.0,
-}  # fmt: skip
+    "absorption_rate": 1.3,
+    "elimination_rate": 0.12,
+    "bioavailability": 0.8,
+    "lag": 0.0,
+    "duration": 2.5,
+    "rate": 30.0,
+}
 
 NAMES = ("TIME", "EVID", "AMT", "CMT", "RATE", "ADDL", "II", "SS", "EFFECT")
 

@@ -153,8 +153,13 @@ def test_two_ways_to_say_the_same_are_the_same(name, ways):
 
 def test_doses_are_those_of_a_schedule(one_compartment):
     """Records meet the same equations as the other way to say what is given."""
-    data = {"TIME": [0.0, 1.0, 6.0, 6.0, 9.0], "EVID": [1, 0, 0, 1, 0], "AMT": [9, 0, 0, 5, 0],
-            "CMT": ["depot", 0, 0, "central", 0], "INDUCTION": [0.0] * 5}  # fmt: skip
+    data = {
+        "TIME": [0.0, 1.0, 6.0, 6.0, 9.0],
+        "EVID": [1, 0, 0, 1, 0],
+        "AMT": [9, 0, 0, 5, 0],
+        "CMT": ["depot", 0, 0, "central", 0],
+        "INDUCTION": [0.0] * 5,
+    }
     records = read_records(one_compartment, data, covariates={"induction": "INDUCTION"})
     parameters = one_compartment.Parameters(1.2, 3.0, 30.0)
     tight = Tolerances(relative=1e-10, absolute=1e-10)
@@ -203,9 +208,11 @@ def test_an_observation_costs_no_new_start():
     parameters = ORAL.Parameters(1.5, 3.0, 30.0)
     by_table = solve(ORAL, parameters, read_records(ORAL, frame), method="tsit5")
     by_schedule = solve(
-        ORAL, parameters,
-        *schedule(ORAL, [Dose(0.0, "depot", 100.0)], observe=frame.TIME[1:]), method="tsit5",
-    )  # fmt: skip
+        ORAL,
+        parameters,
+        *schedule(ORAL, [Dose(0.0, "depot", 100.0)], observe=frame.TIME[1:]),
+        method="tsit5",
+    )
     # The table's first row is its own: the dose's record has an output.
     assert by_table.steps[0] <= by_schedule.steps[0] + 1
 
@@ -213,9 +220,13 @@ def test_an_observation_costs_no_new_start():
 def test_records_of_one_instant_act_in_the_order_of_the_file(solve_table):
     """Observation, dose, observation, replacement, observation, reset, observation."""
     data = {
-        "ID": np.ones(7), "TIME": np.full(7, 4.0), "EVID": np.array([0, 1, 0, 8, 0, 3, 0]),
-        "AMT": np.array([0, 10, 0, 3, 0, 0, 0.0]), "CMT": np.full(7, 2), "EFFECT": np.zeros(7),
-    }  # fmt: skip
+        "ID": np.ones(7),
+        "TIME": np.full(7, 4.0),
+        "EVID": np.array([0, 1, 0, 8, 0, 3, 0]),
+        "AMT": np.array([0, 10, 0, 3, 0, 0, 0.0]),
+        "CMT": np.full(7, 2),
+        "EFFECT": np.zeros(7),
+    }
     central = solve_table(data).outputs.central[0]
     assert central.tolist() == [0.0, 10.0, 10.0, 3.0, 3.0, 0.0, 0.0]
 
@@ -240,8 +251,10 @@ def test_a_clock_that_a_reset_turns_back_starts_again(make_table, solve_table):
         _close(output[0], np.concatenate([output[1][:3], output[2][:3]]))
 
 
-EFFECTS = {"TIME": np.array([0.0, 2.0, 2.0, 7.0, 11.0, 16.0]),
-           "EFFECT": np.array([0.5, 1.0, 2.0, 0.0, -0.5, 1.5])}  # fmt: skip
+EFFECTS = {
+    "TIME": np.array([0.0, 2.0, 2.0, 7.0, 11.0, 16.0]),
+    "EFFECT": np.array([0.5, 1.0, 2.0, 0.0, -0.5, 1.5]),
+}
 
 
 def _effect(interpolation: str, time: float) -> float:
@@ -296,9 +309,10 @@ def test_impossible_dosing_fails_its_patient_alone(lagged, make_table, solve_tab
                 {"TIME": 0.0, "AMT": 10},
                 {"TIME": 1.0, "AMT": 10, "RATE": -1},
                 {"TIME": 2.0, "AMT": 10, "RATE": -2, "CMT": 2},
-                observe=(5.0,), patient=patient,
+                observe=(5.0,),
+                patient=patient,
             )
-        )  # fmt: skip
+        )
     data = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     good = {"lag": 0.2, "bioavailability": 0.8, "duration": 2.5, "rate": 30.0}
     changed = {

@@ -10,12 +10,14 @@ from insilico.solve.records import also_at
 
 MODEL = models.get("one_compartment")
 PARAMETERS = MODEL.Parameters(np.array([1.0, 0.6]), np.array([3.0, 4.0]), np.array([30.0, 20.0]))
-TABLE = pd.DataFrame({
-    "ID": [1, 1, 1, 2, 2, 2],
-    "TIME": [0.0, 4.0, 12.0, 1.0, 2.0, 9.0],
-    "AMT": [100.0, 0.0, 50.0, 80.0, 0.0, 0.0],
-    "EVID": [1, 0, 1, 1, 0, 0],
-})  # fmt: skip
+TABLE = pd.DataFrame(
+    {
+        "ID": [1, 1, 1, 2, 2, 2],
+        "TIME": [0.0, 4.0, 12.0, 1.0, 2.0, 9.0],
+        "AMT": [100.0, 0.0, 50.0, 80.0, 0.0, 0.0],
+        "EVID": [1, 0, 1, 1, 0, 0],
+    }
+)
 GRID = np.array([0.5, 4.0, 6.0, 12.0, 13.0])
 
 

@@ -51,9 +51,14 @@ def solved(
     def solution(parameters: Any) -> Any:
         own, occasional = in_occasions(varied.model, parameters, table)
         return solve_traced(
-            varied.model, own, occasional, layout,
-            derivative=derivative, tolerances=TIGHT, method=method,
-        )  # fmt: skip
+            varied.model,
+            own,
+            occasional,
+            layout,
+            derivative=derivative,
+            tolerances=TIGHT,
+            method=method,
+        )
 
     return solution(parameters) if derivative else quickly(solution)(parameters)
 
@@ -93,8 +98,9 @@ def test_a_record_belongs_to_its_occasion_with_all_that_follows_it(method):
     number = [0, 0, 0, 1, 1, 0]
     found = solved(records, number, parameters, ("clearance", "central_volume"), method=method)
     first, second = clearance.ravel() / volume.ravel()
-    amount = 100.0 * np.exp(-np.array([first, 3 * first, 4 * first, 4 * first + 2 * second,
-                                       4 * first + 3 * second]))  # fmt: skip
+    amount = 100.0 * np.exp(
+        -np.array([first, 3 * first, 4 * first, 4 * first + 2 * second, 4 * first + 3 * second])
+    )
     inside = volume.ravel()[[0, 0, 1, 1, 0]]
     np.testing.assert_allclose(found.outputs.central[0, 1:], amount, rtol=1e-9)
     np.testing.assert_allclose(found.outputs.concentration[0, 1:], amount / inside, rtol=1e-9)
@@ -110,9 +116,13 @@ def test_a_dose_has_the_lag_and_the_bioavailability_of_its_occasion(
     records = read_records(lagged, data, covariates={"effect": Covariate("EFFECT", "locf")})
     later = (records.columns.time >= 2.0).astype(int)
     parameters = lagged.Parameters(
-        jnp.full(1, 1.3), jnp.full(1, 0.12), np.array([[0.8], [0.5]]), np.array([[3.0], [0.5]]),
-        jnp.full(1, 2.5), jnp.full(1, 30.0),
-    )  # fmt: skip
+        jnp.full(1, 1.3),
+        jnp.full(1, 0.12),
+        np.array([[0.8], [0.5]]),
+        np.array([[3.0], [0.5]]),
+        jnp.full(1, 2.5),
+        jnp.full(1, 30.0),
+    )
     found = solved(records, later, parameters, ("bioavailability", "lag"))
     # What arrives when, written out: the first dose and its repetition arrive after the second.
     plain = make_table(
@@ -194,10 +204,15 @@ class Bound(NamedTuple):
 
 
 REFILLED = dataclasses.replace(
-    ORAL, name="refilled", Triggers=Bound, fastest_rate=None, propagate=None, method="tsit5",
+    ORAL,
+    name="refilled",
+    Triggers=Bound,
+    fastest_rate=None,
+    propagate=None,
+    method="tsit5",
     triggers=lambda time, state, p: Bound(0.5 * p.central_volume - state.central),
     react=lambda time, state, p: {"full": state._replace(central=state.central + p.clearance)},
-)  # fmt: skip
+)
 
 
 @pytest.mark.slow
@@ -225,8 +240,13 @@ GRADIENTS = {
 
 def _objective(method: str, patients: int = 3) -> tuple[Any, Any]:
     model, names, _ = GRADIENTS[method]
-    rows = [{"TIME": 0.0, "AMT": 100.0}, observation(2.0), {"TIME": 5.0, "AMT": 50.0},
-            observation(7.0), observation(12.0)]  # fmt: skip
+    rows = [
+        {"TIME": 0.0, "AMT": 100.0},
+        observation(2.0),
+        {"TIME": 5.0, "AMT": 50.0},
+        observation(7.0),
+        observation(12.0),
+    ]
     records = oral_table(*rows, patients=patients)
     number = np.tile([0, 0, 1, 1, 1], patients)
     # The last has one occasion.
@@ -281,9 +301,12 @@ def test_the_kernel_refuses_them():
     records = oral_table({"TIME": 0.0, "AMT": 1.0}).by_occasion(("clearance",), np.zeros(1))
     with pytest.raises(ValueError, match="cannot do parameters that vary between occasions"):
         choose_driver(
-            model, ORAL.Parameters(*np.ones((3, 1))), *records.laid_out(),
-            method="tsit5", driver="kernel",
-        )  # fmt: skip
+            model,
+            ORAL.Parameters(*np.ones((3, 1))),
+            *records.laid_out(),
+            method="tsit5",
+            driver="kernel",
+        )
 
 
 def test_the_same_names_give_the_same_model():

@@ -76,11 +76,14 @@ def test_a_table_of_about_equal_lengths_is_one_batch():
 def test_additional_doses_count_as_rows():
     table = pd.DataFrame(
         {
-            "ID": np.repeat([1, 2, 3], 2), "TIME": [0.0, 4e6, 0.0, 4.0, 0.0, 4.0],
-            "AMT": [10.0, 0.0] * 3, "EVID": [1, 0] * 3,
-            "ADDL": [2_999_999, 0, 0, 0, 9, 0], "II": [1.0, 0.0] * 3,
+            "ID": np.repeat([1, 2, 3], 2),
+            "TIME": [0.0, 4e6, 0.0, 4.0, 0.0, 4.0],
+            "AMT": [10.0, 0.0] * 3,
+            "EVID": [1, 0] * 3,
+            "ADDL": [2_999_999, 0, 0, 0, 9, 0],
+            "II": [1.0, 0.0] * 3,
         }
-    )  # fmt: skip
+    )
     groups = parting.apart(read_records(ORAL, table))
     assert [group.tolist() for group in groups] == [[1, 2], [0]]
 

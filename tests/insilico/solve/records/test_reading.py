@@ -161,9 +161,12 @@ def test_other_names_defaults_and_named_compartments():
 
 @pytest.mark.parametrize(
     ("interpolation", "expected"),
-    [("nocb", [2.0, 2.0, 5.0, 5.0, 5.0]), ("locf", [2.0, 2.0, 2.0, 5.0, 5.0]),
-     ("linear", [2.0, 2.0, 3.0, 5.0, 5.0])],
-)  # fmt: skip
+    [
+        ("nocb", [2.0, 2.0, 5.0, 5.0, 5.0]),
+        ("locf", [2.0, 2.0, 2.0, 5.0, 5.0]),
+        ("linear", [2.0, 2.0, 3.0, 5.0, 5.0]),
+    ],
+)
 def test_missing_covariates_are_filled_from_the_patients_others(lagged, interpolation, expected):
     table = {"TIME": [0, 1, 2, 4, 6], "AMT": [1, 0, 0, 0, 0], "E": [".", 2.0, np.nan, 5.0, None]}
     records = read_records(lagged, table, covariates={"effect": Covariate("E", interpolation)})

@@ -100,11 +100,15 @@ def test_slow_kinetics_do_not_need_thousands_of_cycles(found):
 def test_where_there_is_no_steady_state_the_patient_says_so(lagged, solve_table):
     """Nothing is eliminated; neighbours with elimination are solved."""
     data = {
-        "ID": np.array([1, 1, 2, 2, 3, 3]), "TIME": np.array([0.0, 1.0] * 3),
-        "EVID": np.array([1, 0] * 3), "AMT": np.array([10.0, 0, 10, 0, 0, 0]),
-        "RATE": np.array([0, 0, 0, 0, 5.0, 0]), "II": np.array([12.0, 0, 12, 0, 0, 0]),
-        "SS": np.array([1, 0] * 3), "EFFECT": np.zeros(6),
-    }  # fmt: skip
+        "ID": np.array([1, 1, 2, 2, 3, 3]),
+        "TIME": np.array([0.0, 1.0] * 3),
+        "EVID": np.array([1, 0] * 3),
+        "AMT": np.array([10.0, 0, 10, 0, 0, 0]),
+        "RATE": np.array([0, 0, 0, 0, 5.0, 0]),
+        "II": np.array([12.0, 0, 12, 0, 0, 0]),
+        "SS": np.array([1, 0] * 3),
+        "EFFECT": np.zeros(6),
+    }
     solution = solve_table(
         data,
         tolerances=Tolerances(max_steps=3_000),
@@ -149,9 +153,13 @@ def test_derivatives_go_through_times_amounts_and_steady_states(lagged, make_tab
 
     def central(numbers, derivative):
         solution = solve_traced(
-            lagged, lagged.Parameters(*numbers[:, None]), table, layout,
-            derivative=derivative, tolerances=tolerances,
-        )  # fmt: skip
+            lagged,
+            lagged.Parameters(*numbers[:, None]),
+            table,
+            layout,
+            derivative=derivative,
+            tolerances=tolerances,
+        )
         return solution.outputs.central[0, jnp.array([1, 3, 5])]
 
     # The lag is longer than no interval, the duration is longer than one.
