@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from insilico.solve.methods import ADAPTIVE, CLOSED_FORM
 from trials.config import TrialConfig
 from trials.dosing import VisitDays
 from trials.eligible import eligibility_notes
@@ -24,6 +25,7 @@ def notes_of(config: TrialConfig, protocol: Protocol, values: Mapping[str, Any])
         *late_notes(protocol),
         *_revisions(protocol),
         *rounding_notes(protocol, values),
+        *_step(config, protocol),
     ]
 
 
@@ -39,3 +41,11 @@ def _revisions(protocol: Protocol) -> list[str]:
         for arm in protocol.arms
         if arm.rule.revision_days and not scheduled & set(arm.rule.revision_days)
     ]
+
+
+def _step(config: TrialConfig, protocol: Protocol) -> list[str]:
+    """A longest step that the method does not look at."""
+    method = config.solver.method or protocol.model.method
+    if config.solver.step is None or method not in (*ADAPTIVE, *CLOSED_FORM):
+        return []
+    return [f"solver.step: {method} finds its steps by itself, and does not look at this"]
