@@ -46,7 +46,8 @@ def run(config, changes, out) -> RunFolder:
 @pytest.fixture(scope="module")
 def approximated(config, tmp_path_factory) -> RunFolder:
     """Theophylline by FOCEI with the example's priors. Not to be changed."""
-    return run(config, FOCEI, tmp_path_factory.mktemp("focei") / "theophylline")
+    changes = (*FOCEI, "checks.stratify=weight")
+    return run(config, changes, tmp_path_factory.mktemp("focei") / "theophylline")
 
 
 @pytest.fixture(scope="module")
