@@ -14,6 +14,7 @@ shape of 0 are of the same program as any other.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -21,14 +22,14 @@ from typing import Any, Self
 import numpy as np
 
 
-class Numbered:
+class Numbered(abc.ABC):
     """A part of a population, a frozen dataclass, that has numbers or is made of parts that do."""
 
     @property
+    @abc.abstractmethod
     def numeric(self) -> tuple[str, ...]:
         """The fields that are numbers or parts, alone or in mappings and sequences. All others are
         structure."""
-        raise NotImplementedError
 
     @property
     def hyperparameters(self) -> dict[str, Any]:

@@ -216,6 +216,35 @@ def round_values(low: float, high: float, pieces: float) -> list[float]:
     return [float(f"{step * at:.10g}") for at in range(first, last + 1)]
 
 
+def logarithmic(low: float, high: float, pieces: float) -> dict[str, Any]:
+    """A logarithmic axis between two numbers above 0, with round ticks: about so many pieces within
+    a decade, 1, 2 and 5 beyond."""
+    ticks = round_values(low, high, pieces)
+    if high > 6 * low:
+        decades = range(math.floor(math.log10(low)), int(math.log10(high)) + 1)
+        ticks = [size * 10.0**power for power in decades for size in (1, 2, 5)]
+    return {
+        "type": "log",
+        "range": [math.log10(low), math.log10(high)],
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
+
+
+def rows_axis(panel: int, domain: tuple[float, float], labels: Sequence[str]) -> dict[str, Any]:
+    """The y axis of a panel with a row for each label, the first on top, at the last position."""
+    return axis(
+        anchor=numbered("x", panel),
+        domain=domain,
+        tickvals=list(range(len(labels) - 1, -1, -1)),
+        ticktext=list(labels),
+        range=[-0.7, len(labels) - 0.3],
+        showgrid=False,
+        showline=False,
+        ticks="",
+    )
+
+
 def spaced(values: Sequence[float], share: float) -> list[float]:
     """Those of increasing values that stand at least a share of the whole range apart."""
     kept: list[float] = []

@@ -107,15 +107,8 @@ def _spec(groups: list[tuple[str, list[AnalysisView]]]) -> tuple[dict[str, Any],
             anchor=y,
             **_scale_axis(analyses),
         )
-        axes[plotting.numbered("yaxis", panel)] = plotting.axis(
-            anchor=x,
-            domain=high[panel],
-            tickvals=[position for position, _ in rows],
-            ticktext=labels[panel],
-            range=[-0.7, len(rows) - 0.3],
-            showgrid=False,
-            showline=False,
-            ticks="",
+        axes[plotting.numbered("yaxis", panel)] = plotting.rows_axis(
+            panel, high[panel], labels[panel]
         )
         shapes += [
             plotting.line(panel, value, vertical=True, colour=plotting.MUTED, dash=dash, width=1.4)
@@ -154,18 +147,9 @@ def _scale_axis(analyses: list[AnalysisView]) -> dict[str, Any]:
     margin = 0.05 * ((max(finite) - min(finite)) or 1.0)
     scale = analyses[0].scale
     low, high = (float(scale.shown(end)) for end in (min(finite) - margin, max(finite) + margin))
-    ticks = plotting.round_values(low, high, 7)
-    if not scale.ratio:
-        return {"range": [low, high], "tickvals": ticks}
-    if high > 6 * low:
-        decades = range(int(np.floor(np.log10(low))), int(np.log10(high)) + 1)
-        ticks = [size * 10.0**power for power in decades for size in (1, 2, 5)]
-    return {
-        "type": "log",
-        "range": [float(np.log10(low)), float(np.log10(high))],
-        "tickvals": ticks,
-        "ticktext": [f"{tick:g}" for tick in ticks],
-    }
+    if scale.ratio:
+        return plotting.logarithmic(low, high, 7)
+    return {"range": [low, high], "tickvals": plotting.round_values(low, high, 7)}
 
 
 class _Point(NamedTuple):

@@ -65,7 +65,8 @@ def _figure(view: View, groups: Mapping[str, list[Line]]) -> Figure:
         name: [(float(np.median(line.factor)), *view.bounds(line.factor)) for line in lines]
         for name, lines in groups.items()
     }
-    heights = [ROW_HEIGHT * (len(lines) + 0.6) for lines in groups.values()]
+    labels = [[plotting.wrapped(line.label, 40) for line in lines] for lines in groups.values()]
+    heights = [max(ROW_HEIGHT, plotting.height_of(names)) * (len(names) + 0.4) for names in labels]
     high = plotting.stacked(heights, PANEL_GAP)
     traces, axes, titles, shapes = [], {}, [], []
     scale = _scale([number for found in ends.values() for each in found for number in each])
@@ -76,15 +77,8 @@ def _figure(view: View, groups: Mapping[str, list[Line]]) -> Figure:
         axes[plotting.numbered("xaxis", panel)] = plotting.axis(
             plotting.safe(f"factor on {name[:1].lower()}{name[1:]}"), anchor=y, **scale
         )
-        axes[plotting.numbered("yaxis", panel)] = plotting.axis(
-            anchor=x,
-            domain=high[panel],
-            range=[-0.8, len(lines) - 0.2],
-            tickvals=positions,
-            ticktext=[plotting.wrapped(line.label, 40) for line in lines],
-            showgrid=False,
-            showline=False,
-            ticks="",
+        axes[plotting.numbered("yaxis", panel)] = plotting.rows_axis(
+            panel, high[panel], labels[panel]
         )
         shapes += [
             _band(panel),
@@ -163,16 +157,7 @@ def _scale(factors: list[float]) -> dict[str, Any]:
     if low <= 0.0:
         margin = 0.05 * (high - low)
         return {"range": [low - margin, high + margin]}
-    low, high = low / 1.05, high * 1.05
-    ticks = [size * 10.0**power for power in range(-6, 7) for size in (1, 2, 5)]
-    if high < 10 * low:
-        ticks = plotting.round_values(low, high, 8)
-    return {
-        "type": "log",
-        "range": [float(np.log10(low)), float(np.log10(high))],
-        "tickvals": ticks,
-        "ticktext": [f"{tick:g}" for tick in ticks],
-    }
+    return plotting.logarithmic(low / 1.05, high * 1.05, 8)
 
 
 def _table(view: View, groups: Mapping[str, list[Line]], ends: Mapping[str, list[tuple]]) -> Table:
