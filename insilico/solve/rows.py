@@ -19,6 +19,10 @@ Schedule = Events | RecordTable
 Shape = Pattern | Layout
 """The part of it that a compiled program is made for."""
 
+ORDERS: dict[Derivative | None, int] = {None: 0, "reverse": 1, "second": 2, "forward": 3}
+"""Orders of derivatives that a steady state has. Forwards the third is the highest that is taken:
+that of second derivatives about individual modes."""
+
 
 def as_rows(
     model: Model,
@@ -47,6 +51,7 @@ def as_rows(
         advance=advance,
         settle=loops.settling(advance, method),
         differentiable=differentiable,
+        orders=ORDERS[derivative],
     )
 
 

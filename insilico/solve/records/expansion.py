@@ -140,6 +140,7 @@ def expand(
     *,
     advance: Advance,
     differentiable: Advance | None = None,
+    orders: int = 1,
     settle: Advance | None = None,
 ) -> Expanded:
     """The events of one chunk of lanes, whose steady states `advance` finds.
@@ -148,7 +149,8 @@ def expand(
     steps grow without bounds as a state comes to rest, where an explicit one's do not.
 
     `parameters` is the model's NamedTuple of arrays (lanes,), `table` has arrays (…, lanes). Steady
-    states have the derivatives of `differentiable`, another solver that does as `advance` does.
+    states have the derivatives of `differentiable`, another solver that does as `advance` does, up
+    to so many `orders`.
     """
     doses = given(model, parameters, table)
     phase = _phase(table, doses)
@@ -170,7 +172,13 @@ def expand(
         course = Course(model, parameters, pattern)
         cycles = _cycles(table, doses, phase)
         found = steady_states(
-            course, cycles, status, tolerances, advance=finding, differentiable=differentiable
+            course,
+            cycles,
+            status,
+            tolerances,
+            advance=finding,
+            differentiable=differentiable,
+            orders=orders,
         )
         status, steps = found.status, found.steps
         states = found.states.reshape(-1, *steps.shape)

@@ -179,14 +179,15 @@ def steady_states(
     *,
     advance: Advance,
     differentiable: Advance | None = None,
+    orders: int = 1,
 ) -> Found:
     """The state at each steady-state record, its own dose still to be given.
 
     Lanes whose `status` is not OK are left out; those that find nothing get `NO_STEADY_STATE`. The
     search carries no derivative. With `differentiable`, a solver that does as `advance` does, its
-    result is corrected by one Newton step, whose value is below the tolerances and whose derivative
-    is that of the steady state, in the ways in which that solver has one; `advance` has to be
-    differentiable forwards then.
+    result is corrected by Newton steps, whose value is below the tolerances and whose derivatives
+    up to so many `orders` are those of the steady state, in the ways in which that solver has them;
+    `advance` has to be differentiable forwards then.
     """
 
     def one(carry: tuple[Array, Array], cycle: Cycle) -> tuple[tuple[Array, Array], Array]:
@@ -199,7 +200,7 @@ def steady_states(
         state = end.state
         if differentiable is not None:
             step = CycleMap(course, cycle, tolerances, differentiable)
-            corrected = correct(step, lax.stop_gradient(end.steady), active, advance)
+            corrected = correct(step, lax.stop_gradient(end.steady), active, advance, orders)
             state, *_ = step(corrected, _way(cycle), jnp.zeros_like(end.steps), active)
         failed = jnp.where(active, end.status, Status.OK)
         return (jnp.maximum(status, failed), end.steps), jnp.stack(state)
@@ -336,12 +337,15 @@ def _choose(where: Array, yes: Components, no: Components) -> Components:
     return tuple(jnp.where(where, a, b) for a, b in zip(yes, no, strict=True))
 
 
-def correct(step: CycleMap, steady: Components, active: Array, advance: Advance) -> Components:
-    """`steady` after one Newton step towards the fixed point of the cycle.
+def correct(
+    step: CycleMap, steady: Components, active: Array, advance: Advance, orders: int = 1
+) -> Components:
+    """`steady` after Newton steps towards the fixed point of the cycle, one for each of `orders`.
 
     With M the derivative of a cycle by its initial state, y + (I - M)^-1 (Phi(y) - y), where Phi
-    alone is differentiated: by the implicit function theorem this gives the fixed point's
-    derivative with respect to everything that the cycle depends on. `advance` is for M.
+    alone is differentiated: by the implicit function theorem one step gives the fixed point's first
+    derivative with respect to everything that the cycle depends on. As M stands still, each further
+    step makes the next higher derivative right. `advance` is for M.
     """
     cycle = step.cycle
     # For a constant infusion any length has the same fixed point.
@@ -370,9 +374,17 @@ def correct(step: CycleMap, steady: Components, active: Array, advance: Advance)
         )[1]
         for column in range(count)
     ]
-    residual = tuple(b - a for a, b in zip(steady, after(steady), strict=True))
     elimination = Elimination.of([range(count)] * count)
     entries = tuple(lax.stop_gradient(entry) for column in columns for entry in column)
-    move = elimination.solve(elimination.factors(entries, one), residual)
-    usable = active & jnp.all(jnp.isfinite(jnp.stack(move)), axis=0)
-    return tuple(a + jnp.where(usable, b, 0.0) for a, b in zip(steady, move, strict=True))
+    factors = elimination.factors(entries, one)
+
+    def closer(state: Components, _: None) -> tuple[Components, None]:
+        residual = tuple(b - a for a, b in zip(state, after(state), strict=True))
+        move = elimination.solve(factors, residual)
+        usable = active & jnp.all(jnp.isfinite(jnp.stack(move)), axis=0)
+        moved = (a + jnp.where(usable, b, 0.0) for a, b in zip(state, move, strict=True))
+        return tuple(moved), None
+
+    if orders == 1:
+        return closer(steady, None)[0]
+    return lax.scan(closer, steady, None, length=orders)[0]

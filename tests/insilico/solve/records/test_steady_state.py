@@ -7,7 +7,15 @@ import pytest
 from scipy.linalg import expm
 
 from insilico import models
-from insilico.solve import Covariate, Status, Tolerances, read_records, solve, solve_traced
+from insilico.solve import (
+    Covariate,
+    Status,
+    Tolerances,
+    hessian_vector_product,
+    read_records,
+    solve,
+    solve_traced,
+)
 
 MODEL = models.get("two_compartment")
 KINETICS = {
@@ -190,3 +198,56 @@ def test_rounding_does_not_hide_a_steady_state_in_single_precision(lagged, make_
     assert (single.status == Status.OK).all()
     # Rounding to 6e-8 at each of hundreds of steps, beside a relative tolerance of 1e-5.
     np.testing.assert_allclose(single.outputs.central, double.outputs.central, rtol=3e-4)
+
+
+ONE = models.get("one_compartment")
+
+
+def _after_a_dose_at_steady_state(numbers, derivative):
+    """Concentration 3 h after one of 100 mg every 12 h, by clearance and volume."""
+    data = {"ID": [1, 1], "TIME": [0.0, 3.0], "AMT": [100.0, 0], "CMT": [2, 2], "EVID": [1, 0]}
+    table, layout = read_records(ONE, data | {"II": [12.0, 0], "SS": [1, 0]}).laid_out(1)
+    clearance, volume = numbers[:, None]
+    solution = solve_traced(
+        ONE,
+        ONE.Parameters(jnp.ones(1), clearance, volume),
+        table,
+        layout,
+        derivative=derivative,
+    )
+    return solution.outputs.concentration[0, -1]
+
+
+def _exactly(numbers):
+    clearance, volume = numbers
+    rate = clearance / volume
+    return 100.0 / volume * jnp.exp(-3.0 * rate) / (1.0 - jnp.exp(-12.0 * rate))
+
+
+TYPICAL = jnp.array([2.0, 40.0])
+
+
+ALONG = jnp.array([0.3, -2.0])
+
+
+def test_higher_derivatives_forwards_are_those_of_the_steady_state():
+    """Second derivatives are those of individual modes; a fit differentiates them once more."""
+
+    def derivatives(function):
+        first = jax.jacfwd(lambda way: function(TYPICAL + way * ALONG))
+        return jnp.stack(jax.jvp(jax.jacfwd(first), (0.0,), (1.0,)))
+
+    found = jax.jit(
+        lambda: derivatives(lambda numbers: _after_a_dose_at_steady_state(numbers, "forward"))
+    )()
+    np.testing.assert_allclose(found, derivatives(_exactly), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_hessian_vector_product_is_that_of_the_steady_state():
+    product = jax.jit(
+        lambda numbers: hessian_vector_product(
+            lambda n: _after_a_dose_at_steady_state(n, "second"), numbers, ALONG
+        )
+    )(TYPICAL)
+    np.testing.assert_allclose(product, jax.hessian(_exactly)(TYPICAL) @ ALONG, rtol=1e-5)
