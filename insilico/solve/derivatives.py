@@ -41,9 +41,9 @@ def solve_traced(
 
     - `derivative`: what it is prepared for. None: no derivative. `"reverse"`: `jax.grad`,
       `jax.vjp`, with a cost that does not grow with the number of parameters. `"forward"`:
-      `jax.jvp`, `jax.jacfwd`, any number of times (of steady states: thrice). `"second"`: `hessian_vector_product`. They are
-      exact for the steps taken, with respect to parameters, amounts and times of events, and
-      `subject`; step sizes count as constants.
+      `jax.jvp`, `jax.jacfwd`, any number of times, but thrice with steady states. `"second"`:
+      `hessian_vector_product`. They are exact for the steps taken, with respect to parameters,
+      amounts and times of events, and `subject`; step sizes count as constants.
 
     Put `jax.jit` around what is called more than once, derivatives included: without it each call
     compiles anew, seconds in place of a millisecond.
