@@ -26,6 +26,20 @@ type Values = Mapping[str, Any]
 """Covariates by name: of one subject, or arrays of many."""
 
 
+class Changing(NamedTuple):
+    """A covariate that changes within subjects, in the place of its values (subjects,).
+
+    - `first`: (subjects,), at each one's first record: random effects are about what it predicts.
+    - `every`: (stretches, subjects), in each stretch of a subject's records without a change of a
+      covariate or an occasion. Those that a subject does not have are as its first.
+    - `occasion`: (stretches, subjects), the number of the occasion that each belongs to.
+    """
+
+    first: Any
+    every: Any
+    occasion: Any
+
+
 class Number(NamedTuple):
     """A published number: what it is, where it stands, and how sure that is.
 
@@ -71,6 +85,8 @@ class Population:
     - `between_occasion`: the parameters that vary between occasions of one subject, if any do.
       `individual` takes how many occasions there are as a fifth argument then, and gives these
       parameters a first axis of so many; `cohorts.sites.between_occasions` draws what they need.
+    - `changing`: whether `individual` takes covariates that change (`Changing`): parameters that
+      depend on one have a first axis of stretches then.
     - `residual`: residual error of each measured output.
     - `effects`: what covariates do to typical values, by parameter, where they are such effects.
     - `numbers`: every published number used, with its place and status.
@@ -91,6 +107,7 @@ class Population:
     numbers: tuple[Number, ...]
     hyperparameters: Mapping[str, Any]
     between_occasion: tuple[str, ...] = ()
+    changing: bool = False
     measures: Mapping[str, Measure] = dataclasses.field(default_factory=dict)
     effects: Mapping[str, tuple[Effect, ...]] = dataclasses.field(default_factory=dict)
     assumptions: tuple[str, ...] = ()

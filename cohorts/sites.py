@@ -54,6 +54,14 @@ def between_occasions(
     return jnp.stack(draws)
 
 
+def of_occasion(values: Any, occasion: Any) -> Float[Array, "stretches ..."]:
+    """Of `values` (occasions, …) those of the occasions of these numbers (stretches, …)."""
+    jnp, _ = _libraries()
+    which = jnp.arange(values.shape[0])[:, None, None]
+    # A sum over few occasions: its derivative is one, too, where that of an index scatters.
+    return jnp.sum(jnp.where(which == occasion, values[:, None], 0.0), axis=0)
+
+
 def _libraries() -> tuple[Any, Any]:
     importlib.import_module("insilico.devices")  # float64 before anything is drawn
     return importlib.import_module("jax.numpy"), importlib.import_module("numpyro")

@@ -21,20 +21,22 @@ class Characteristics(NamedTuple):
     """The covariates of a table's subjects."""
 
     constant: dict[str, np.ndarray]
-    """By name, (subjects,), numbers or int32 codes of categories."""
+    """By name, (subjects,), numbers or int32 codes of categories; of one that changes the first."""
+    changing: dict[str, np.ndarray]
+    """By name, (rows,), likewise, what holds from each row on."""
     vocabulary: dict[str, Name]
     followed: dict[str, np.ndarray]
     """By input of the model, (rows,), in its unit; NaN where a cell is missing."""
 
 
 def stated_vocabulary(spec: DataSpec) -> dict[str, Name]:
-    """The covariates that are constant for each subject, as a config describes them."""
+    """The covariates that parameters may depend on, as a config describes them."""
     return {
         name: Name("number", covariate.unit)
         if covariate.categories is None
         else Name("category", categories=tuple(covariate.categories))
         for name, covariate in spec.covariates.items()
-        if covariate.changes is None
+        if covariate.changes is None or covariate.input is None
     }
 
 
@@ -50,28 +52,34 @@ def read_characteristics(
 
     `wanted`: units and categories that somebody needs, instead of those of the table.
     """
-    found = Characteristics({}, {}, {})
+    found = Characteristics({}, {}, {}, {})
     for name, covariate in spec.covariates.items():
         if covariate.categories is None:
             word = Name("number", covariate.unit)
-            cells = read_numbers(table, covariate.column, findings)
+            hint = "name its `categories`, if these are such"
+            cells = read_numbers(table, covariate.column, findings, hint)
             values, empty = cells.values, cells.missing
         else:
             word = wanted.get(name) or Name("category", categories=tuple(covariate.categories))
             values = _codes(covariate, word, table, findings)
             empty = table.texts(covariate.column) == ""
         if covariate.changes is None:
-            _check_known(covariate.column, empty, events, findings)
-            _check_constant(covariate.column, values, events, findings)
-            constant = _first(values, events.subject)
-            if word.kind == "number" and name in wanted:
-                word = wanted[name]
-                constant = converted(constant, covariate.unit, word.unit)
-            whole = word.kind != "number" and not np.any(np.isnan(constant))
-            found.constant[name] = constant.astype(np.int32) if whole else constant
-            found.vocabulary[name] = word
+            _check_constant(covariate.column, values, word, events, findings)
         else:
             _check_instants(covariate.column, values, events, findings)
+        if covariate.changes is None or covariate.input is None:
+            _check_known(covariate.column, empty, events, findings)
+            if word.kind == "number" and name in wanted:
+                word = wanted[name]
+                values = converted(values, covariate.unit, word.unit)
+            held = _held(values, events.subject)
+            constant = _first(values, events.subject)
+            if word.kind != "number" and not np.any(np.isnan(constant)):
+                constant, held = constant.astype(np.int32), held.astype(np.int32)
+            found.constant[name] = constant
+            found.vocabulary[name] = word
+            if covariate.changes is not None:
+                found.changing[name] = held
         if covariate.input is not None:
             unit = model.quantities("Inputs")[covariate.input].unit
             number = covariate.categories is None
@@ -115,6 +123,14 @@ def _first(values: np.ndarray, subject: np.ndarray) -> np.ndarray:
     return result
 
 
+def _held(values: np.ndarray, subject: np.ndarray) -> np.ndarray:
+    """Each row's value, or else the subject's last one before it, or else its first; (rows,)."""
+    rows = np.where(np.isnan(values), -1, np.arange(len(values)))
+    last = np.maximum.accumulate(rows)
+    own = (last >= 0) & (subject[last] == subject)
+    return np.where(own, values[last], _first(values, subject)[subject])
+
+
 def _check_known(column: str, empty: np.ndarray, events: Events, findings: Findings) -> None:
     nowhere = np.bincount(events.subject, ~empty)[events.subject] == 0
     findings.wrong(
@@ -125,20 +141,31 @@ def _check_known(column: str, empty: np.ndarray, events: Events, findings: Findi
     )
 
 
-def _check_constant(column: str, values: np.ndarray, events: Events, findings: Findings) -> None:
+def _check_constant(
+    column: str, values: np.ndarray, word: Name, events: Events, findings: Findings
+) -> None:
     subject = events.subject
     first = _first(values, subject)[subject]
     rows = np.flatnonzero(~np.isnan(values) & (values != first))
-    # A subject's first change is told; what comes after it would say the same again.
+    # A subject's first change is told; what comes after it would say the same again. Of many who
+    # change one says what is meant.
+    _, at = np.unique(subject[rows], return_index=True)
     told = np.zeros(len(values), bool)
-    told[rows[np.unique(subject[rows], return_index=True)[1]]] = True
+    told[rows[at]] = True
+
+    def texts(numbers: np.ndarray) -> np.ndarray:
+        names = codes_of(word)
+        return np.array([names[int(each)] if names else f"{each:g}" for each in numbers[rows[at]]])
+
+    if not len(rows):
+        return
+    here, above = texts(values)[0], texts(first)[0]
     findings.wrong(
         told,
         column,
-        "is {} here and {} on the subject's records above; it is declared constant",
-        values,
-        first,
-        hint="say how it `changes` (locf, nocb, linear), or mend the cell",
+        "differs from the subject's records above, and is declared constant; on the first of "
+        f"these lines it is {here} and was {above}",
+        hint="write `changes: locf` beside it if it does change, or mend the cells",
     )
 
 

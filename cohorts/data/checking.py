@@ -207,20 +207,20 @@ def _check_covariate(
     elif covariate.input is not None and covariate.categories is None:
         unit = model.quantities("Inputs")[covariate.input].unit
         found.fits(("unit",), covariate.unit, unit)
-    if covariate.changes is not None and covariate.input is None:
+    if covariate.changes in ("nocb", "linear") and covariate.input is None:
         found.append(
             Fault(
                 ("changes",),
-                "only an input of the model can change",
+                "is for an input of the model; what acts on parameters goes on to the next record",
                 covariate.changes,
-                f"inputs of model {model.name}: {listed(inputs) or 'none'}",
-                "name it by `input:`, or leave `changes` out",
+                f"locf; inputs of model {model.name}: {listed(inputs) or 'none'}",
+                "write locf, or name one by `input:`",
             )
         )
     if covariate.categories is not None and covariate.changes == "linear":
         found.append(Fault(("changes",), "categories cannot change linearly"))
-    if wanted is not None and covariate.changes is not None:
-        found.append(Fault(("changes",), f"{name} has to be constant for a subject"))
+    if wanted is not None and covariate.changes is not None and covariate.input is not None:
+        found.append(Fault(("input",), f"{name} has to act on parameters"))
     elif wanted is not None and (wanted.kind == "number") != (covariate.categories is None):
         found.append(Fault((), f"has to be a {wanted.kind}"))
     elif wanted is not None and covariate.categories is None:

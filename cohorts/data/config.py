@@ -123,7 +123,8 @@ class CovariateSpec(Spec):
     )
     input: str | None = Field(
         default=None,
-        description="the input of the model that follows it; one that changes has to have one",
+        description="the input of the model that follows it; left out: it acts on parameters, from "
+        "each record on to the next (locf)",
     )
 
 

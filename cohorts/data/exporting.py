@@ -79,6 +79,7 @@ def nonmem_spec(data: PatientData, file: str) -> DataSpec:
             column=name.upper(),
             unit=word.unit,
             categories={each: code for code, each in enumerate(word.categories)} or None,
+            changes="locf" if name in data.changing else None,
         )
         for name, word in data.vocabulary.items()
     }
@@ -152,7 +153,8 @@ def _columns(data: PatientData, value: np.ndarray, kind: np.ndarray) -> dict[str
         (flat(kind) == Kind.CENSORED).astype(int), np.where(limit != 0, limit, np.nan),
     ), strict=True))  # fmt: skip
     others = {} if data.occasion is None else {"OCC": data.occasion + 1}
-    others |= {name.upper(): values[records.patient] for name, values in data.covariates.items()}
+    for name, values in data.covariates.items():
+        others[name.upper()] = data.changing.get(name, values[records.patient])
     for name, values in zip(data.model.Inputs._fields, records.values, strict=True):
         others[_input(name)] = values
     return columns | others

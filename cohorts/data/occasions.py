@@ -23,7 +23,7 @@ def read_occasions(
     if column is not None:
         texts = table.texts(column)
         findings.wrong(texts == "", column, "is missing", hint="every record has an occasion")
-        return _numbered(events.subject, np.unique(texts, return_inverse=True)[1])
+        return numbered(events.subject, np.unique(texts, return_inverse=True)[1])
     if spec.occasions is None:
         return None
     if spec.occasions == "doses":
@@ -31,7 +31,7 @@ def read_occasions(
         begins = events.doses & ~_again(events)
         count = np.cumsum(begins)
         earlier = (count - begins)[np.flatnonzero(events.first)][events.subject]
-        return _numbered(events.subject, np.maximum(count - earlier, 1))
+        return numbered(events.subject, np.maximum(count - earlier, 1))
     resets = np.isin(events.event, (RESET, RESET_AND_DOSE)) & ~events.first
     back = resets & np.concatenate([[False], events.time[1:] < events.time[:-1]])
     findings.wrong(
@@ -43,7 +43,7 @@ def read_occasions(
     starts = [to_unit(str(start), spec.units.time) for start in spec.occasions]
     # A start in another unit is within a rounding of the records' times.
     slack = 1e-9 * max(1.0, float(np.max(np.abs(starts))))
-    return _numbered(events.subject, np.searchsorted(starts, events.time + slack, side="right"))
+    return numbered(events.subject, np.searchsorted(starts, events.time + slack, side="right"))
 
 
 def _again(events: Events) -> np.ndarray:
@@ -56,9 +56,12 @@ def _again(events: Events) -> np.ndarray:
     return result
 
 
-def _numbered(subject: np.ndarray, occasion: np.ndarray) -> np.ndarray:
-    """Occasions numbered from 0 for each subject in the order in which they come."""
-    pairs = np.stack([subject, occasion], axis=1)
+def numbered(subject: np.ndarray, occasion: np.ndarray) -> np.ndarray:
+    """Occasions numbered from 0 for each subject in the order in which they come.
+
+    `occasion` may have several columns: rows that agree in all are of one.
+    """
+    pairs = np.column_stack([subject, occasion])
     _, first, which = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first)
     place = np.empty_like(order)

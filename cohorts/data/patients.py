@@ -70,7 +70,10 @@ class PatientData:
     - `subjects`: their IDs, in the order of the table.
     - `outputs`: the measured outputs of the model.
     - `measured`: NumPy arrays (records, subjects), aligned with `records.laid_out()`.
-    - `covariates`: the constant ones, (subjects,): numbers, or int codes of categories.
+    - `covariates`: (subjects,): numbers, or int codes of categories; of one that changes that of
+      the subject's first record.
+    - `changing`: those that change and that parameters may depend on, (records,) in the order of
+      the table: what holds from each record on.
     - `vocabulary`: what each covariate is: its unit or its categories.
     - `frame`: the table as it was read, in its units, a row for each record.
     - `occasion`: number of the occasion that each record belongs to, from 0 for the subject's
@@ -88,6 +91,7 @@ class PatientData:
     covariates: dict[str, np.ndarray]
     vocabulary: dict[str, Name]
     frame: pd.DataFrame
+    changing: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     occasion: np.ndarray | None = None
     warnings: tuple[Mistake, ...] = ()
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -200,6 +204,7 @@ class PatientData:
             subjects=ids,
             measured=Measured(*(array[:longest, kept] for array in self.measured)),
             covariates={name: values[kept] for name, values in self.covariates.items()},
+            changing={name: values[rows] for name, values in self.changing.items()},
             frame=frame,
             occasion=None if self.occasion is None else self.occasion[rows],
         )

@@ -181,6 +181,7 @@ def _read(
         outputs=tuple(spec.outputs),
         measured=measurements.laid_out(model, spec, records.columns),
         covariates=found.constant,
+        changing=found.changing,
         vocabulary=found.vocabulary,
         frame=records.data,
         occasion=occasion,

@@ -80,7 +80,8 @@ def population_of(
         reader.add(
             ("population",),
             f"lacks parameters of {model.name}: {listed(missing)}",
-            hint="give each a typical value",
+            hint="give each a typical value; one that no dose and no value touches, as absorption "
+            "where all doses are intravenous, any that is known",
         )
     blocks = read_correlations(
         spec.correlations,
@@ -127,6 +128,7 @@ def population_of(
         individual=structure.individual,
         hyperparameters=structure.hyperparameters,
         between_occasion=structure.between_occasion,
+        changing=True,
         residual={output: error.residual for output, error in residual.items()},
         numbers=(*_stated(numbers), *_correlations(blocks)),
         measures=_measures(structure, residual),

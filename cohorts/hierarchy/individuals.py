@@ -13,7 +13,7 @@ from cohorts.hierarchy.imported import JointEstimates
 from cohorts.hierarchy.numbers import UncertainNumber
 from cohorts.hierarchy.occasions import BetweenOccasion
 from cohorts.hierarchy.variability import Block, Variability
-from cohorts.population import Values
+from cohorts.population import Changing, Values
 from insilico.config import Name
 from insilico.model import Model
 from insilico.vocabulary import Value
@@ -55,6 +55,14 @@ class Parameter(Numbered):
         for effect in self.effects:
             value = value * effect.factor(typical, covariates[effect.covariate])
         return value
+
+    def moved(self, value: Value, before: Value, after: Value) -> Value:
+        """A subject's value as covariates take the typical one from `before` to `after`."""
+        if self.variability is not None:
+            return self.variability.moved(value, before, after)
+        if self.between_occasion is not None:
+            return self.between_occasion.scale.moved(value, before, after)
+        return after
 
     @property
     def words(self) -> str:
@@ -158,7 +166,9 @@ class Structure(Numbered):
     ) -> Any:
         """NumPyro model of one subject's parameters, elementwise over subjects in a plate.
 
-        Those that vary between occasions have a first axis of so many.
+        Those that vary between occasions have a first axis of so many, those on which a covariate
+        acts that changes one of stretches, see `cohorts.population.Changing`; sites are those at
+        the subject's first record.
         """
         return self.given(hyperparameters)._individual(typical, covariates, occasions)
 
@@ -169,8 +179,10 @@ class Structure(Numbered):
             name: sites.category(name, getattr(typical, mixture.field))
             for name, mixture in self.mixtures.items()
         }
+        changing = {name: of for name, of in covariates.items() if isinstance(of, Changing)}
+        first = {**covariates, **{name: of.first for name, of in changing.items()}, **belongs}
         typicals = {
-            name: parameter.typical_value(typical, {**covariates, **belongs})
+            name: parameter.typical_value(typical, first)
             for name, parameter in self.parameters.items()
         }
         x = self._varied(typical, typicals)
@@ -186,6 +198,15 @@ class Structure(Numbered):
             if occasional is not None:
                 own = occasional.values(typical, typicals[name], x.get(name), occasions)
                 values[name] = numpyro.deterministic(f"{name}_by_occasion", own)
+        now = {**first, **{name: of.every for name, of in changing.items()}}
+        for name, parameter in self.parameters.items():
+            own = [changing[e.covariate] for e in parameter.effects if e.covariate in changing]
+            if own:
+                value = values[name]
+                if parameter.between_occasion is not None:
+                    value = sites.of_occasion(value, own[0].occasion)
+                after = parameter.typical_value(typical, now)
+                values[name] = parameter.moved(value, typicals[name], after)
         return self.model.Parameters(**values)
 
     def _varied(self, typical: Any, typicals: Mapping[str, Value]) -> dict[str, Value]:

@@ -135,6 +135,17 @@ class Variability(Numbered):
                 return exp(minimum(x, LARGEST))
         return x
 
+    def moved(self, value: Value, before: Value, after: Value) -> Value:
+        """The subject's parameter when its typical value goes from `before` to `after`, and its
+        random effects stay."""
+        match self.kind:
+            case "normal":
+                return value + (after - before)
+            case "logit_normal":
+                shift = self.location(after) - self.location(before)
+                return self.value(self.location(value) + shift, before, None)
+        return value * (maximum(after, SMALLEST) / maximum(before, SMALLEST))
+
     @property
     def _shape(self) -> str:
         return f"shape_{self.parameter}"

@@ -153,7 +153,7 @@ class Joint:
         return typical, sites
 
     def _individual(
-        self, typical: Any, covariates: Mapping[str, Array], numbers: Any, given: Any
+        self, typical: Any, covariates: Mapping[str, Any], numbers: Any, given: Any
     ) -> tuple[Any, dict[str, Any]]:
         """Likewise the subjects' parameters, as `parameters` gives them."""
         with handlers.block(), handlers.trace() as sites, given, self.plate:

@@ -8,7 +8,8 @@ import numpy as np
 
 from cohorts._faults import Fault, raise_any
 from cohorts.data import Kind, PatientData
-from cohorts.population import Population
+from cohorts.data.occasions import numbered
+from cohorts.population import Changing, Population
 from insilico.config.problems import listed
 from insilico.solve.records import Records, RecordTable
 
@@ -26,7 +27,8 @@ class Data(NamedTuple):
       `cohorts.data.Kind`; `limit`: of quantification, None where all values are above it: then
       programs have no probabilities of being below it in them.
     - `before`: the subject's record of the last value of the same output; -1 where there is none.
-    - `covariates`: by name, categories in the population's codes.
+    - `covariates`: by name, categories in the population's codes; a `cohorts.population.Changing`
+      of one that changes.
     - `hyperparameters`: of the population, a tree of scalars: see `Population.hyperparameters`.
     - `belonging`: of a mixture by the name of its category, to which component each subject is
       taken to belong; None where that is not known and summed over. See `Joint.by_component`.
@@ -38,7 +40,7 @@ class Data(NamedTuple):
     kind: Int[Array, "records subjects"]
     limit: Float[Array, "records subjects"] | None
     before: Int[Array, "records subjects"]
-    covariates: dict[str, Array]
+    covariates: dict[str, Array | Changing]
     hyperparameters: Any
     belonging: dict[str, Int[Array, " subjects"]] | None = None
 
@@ -51,7 +53,7 @@ def data_of(population: Population, patients: PatientData, table: RecordTable) -
     import jax.numpy as jnp
 
     measured = patients.measured
-    covariates = population.recoded(patients.covariates, patients.vocabulary)
+    covariates = _covariates(population, patients)
     return Data(
         table=jax.tree.map(jnp.asarray, table),
         value=jnp.asarray(measured.value),
@@ -59,7 +61,7 @@ def data_of(population: Population, patients: PatientData, table: RecordTable) -
         kind=jnp.asarray(measured.kind),
         limit=jnp.asarray(measured.limit) if np.any(measured.kind == Kind.CENSORED) else None,
         before=jnp.asarray(values_before(measured.output, measured.kind)),
-        covariates={name: jnp.asarray(values) for name, values in covariates.items()},
+        covariates=jax.tree.map(jnp.asarray, covariates),
         hyperparameters=population.hyperparameter_arrays,
     )
 
@@ -78,11 +80,56 @@ def values_before(output: np.ndarray, kind: np.ndarray) -> np.ndarray:
 
 def records_of(population: Population, patients: PatientData) -> Records:
     """The patients' event table as a population's solves take it: with their occasions, where its
-    parameters vary between them."""
-    if not population.between_occasion:
-        return patients.records
-    assert patients.occasion is not None, "check_patients says so"
-    return patients.records.by_occasion(population.between_occasion, patients.occasion)
+    parameters vary between them, and with the stretches of covariates that change."""
+    numbers: dict[str, np.ndarray] = {}
+    if population.between_occasion:
+        assert patients.occasion is not None, "check_patients says so"
+        numbers = dict.fromkeys(population.between_occasion, patients.occasion)
+    if changing := _changing(population, patients):
+        stretch = _stretches(population, patients, changing)
+        for parameter, effects in population.effects.items():
+            if any(effect.covariate in changing for effect in effects):
+                numbers[parameter] = stretch
+    return patients.records.by_occasion(numbers) if numbers else patients.records
+
+
+def _changing(population: Population, patients: PatientData) -> list[str]:
+    """The covariates that change, of those that the population depends on."""
+    return [name for name in population.covariates if name in patients.changing]
+
+
+def _stretches(population: Population, patients: PatientData, names: list[str]) -> np.ndarray:
+    """The number of each record's stretch, from 0 for its subject's first, (records,): records of
+    one have the same covariates, and are of the same occasion where that matters."""
+    told = [patients.changing[name] for name in names]
+    if population.between_occasion and patients.occasion is not None:
+        told.append(patients.occasion)
+    together = [np.unique(each, return_inverse=True)[1] for each in told]
+    return numbered(patients.records.columns.patient, np.column_stack(together))
+
+
+def _covariates(population: Population, patients: PatientData) -> dict[str, Any]:
+    """By name as `Data` has them, of NumPy's arrays."""
+    first = population.recoded(patients.covariates, patients.vocabulary)
+    changing = _changing(population, patients)
+    if not changing:
+        return first
+    stretch, who = _stretches(population, patients, changing), patients.records.columns.patient
+    most = int(stretch.max()) + 1
+
+    def by_stretch(of_subjects: np.ndarray, of_records: np.ndarray) -> np.ndarray:
+        result = np.repeat(np.asarray(of_subjects)[None], most, axis=0)
+        result[stretch, who] = of_records
+        return result
+
+    of_records = np.zeros_like(stretch) if patients.occasion is None else patients.occasion
+    occasion = by_stretch(np.zeros(len(patients.subjects), int), of_records)
+    every = {
+        name: by_stretch(patients.covariates[name], patients.changing[name]) for name in changing
+    }
+    recoded = population.recoded({**patients.covariates, **every}, patients.vocabulary)
+    moved = {name: Changing(first[name], recoded[name], occasion) for name in changing}
+    return {**first, **moved}
 
 
 def check_patients(population: Population, patients: PatientData) -> None:
@@ -104,6 +151,14 @@ def check_patients(population: Population, patients: PatientData) -> None:
                 Fault(("covariates", name), "must be known of every subject", "missing values")
             )
     faults += _occasion_faults(population, patients)
+    if not population.changing:
+        faults += [
+            Fault(
+                ("covariates", name),
+                f"must be constant for each subject: {population.name} takes none that change",
+            )
+            for name in _changing(population, patients)
+        ]
     for number, output in enumerate(patients.outputs):
         faults += _output_faults(population, patients, number, output)
     raise_any(faults)

@@ -144,7 +144,7 @@ def test_the_event_table_leads_to_the_same_values(parallel):
     assert len(exposure_table(table, study)) == 16
     data = read_patients(study.protocol.model, table.spec, table.frame)
     assert data.occasion is not None
-    varied = data.records.by_occasion(("clearance",), data.occasion)
+    varied = data.records.by_occasion({"clearance": data.occasion})
     events, layout = varied.laid_out()
     subjects = tree["subjects"].to_dataset().isel(population=0, trial=0)
     fields = study.protocol.model.Parameters._fields

@@ -16,7 +16,7 @@ def in_occasions(model: Model, parameters: Any, table: RecordTable) -> tuple[Any
     **Arguments:**
 
     - `parameters`: the model's `Parameters`, arrays (patients,); those that vary (occasions,
-      patients).
+      patients), each with as many as it has.
     - `table`: from `Records.by_occasion`: it has the number of each record's occasion in the place
       of what varies.
 

@@ -83,20 +83,20 @@ class Records:
         """
         return lay_out(self.model, self.columns, overlaps)
 
-    def by_occasion(self, names: tuple[str, ...], occasion: np.ndarray) -> Records:
-        """The same table for a model whose parameters of these `names` change between occasions.
+    def by_occasion(self, occasion: Mapping[str, np.ndarray]) -> Records:
+        """The same table for a model whose parameters of these names change between occasions.
 
-        `occasion`: number of each record's, from 0, in the order of the table. It holds from the
-        record on, up to the next record of another occasion. `in_occasions` puts the parameters in
-        its place.
+        `occasion`: by parameter the number of each record's, from 0, in the order of the table. It
+        holds from the record on, up to the next record of another occasion. `in_occasions` puts the
+        parameters in its place.
         """
-        columns, own = self.columns, np.asarray(occasion, float)
+        columns, numbers = self.columns, (np.asarray(own, float) for own in occasion.values())
         return dataclasses.replace(
             self,
-            model=by_occasion(self.model, names),
+            model=by_occasion(self.model, tuple(occasion)),
             columns=columns._replace(
-                values=(*columns.values, *(own for _ in names)),
-                interpolations=(*columns.interpolations, *("locf" for _ in names)),
+                values=(*columns.values, *numbers),
+                interpolations=(*columns.interpolations, *("locf" for _ in occasion)),
             ),
         )
 

@@ -52,7 +52,7 @@ def test_the_file_lies_beside_the_config(problems):
         ("0.1 mg/L", "0.1 h", "7 data.outputs.concentration.limit: must be a concentration"),
         ("  concentration:", "  effect:", "7 data.outputs.effect: unknown output of model"),
         ("unit: kg", "unit: kgs", '9 data.covariates.weight.unit: there is no unit "kgs"'),
-        ("unit: kg", "changes: linear", "9 data.covariates.weight.changes: only an input"),
+        ("unit: kg", "changes: linear", "9 data.covariates.weight.changes: is for an input"),
         ("time: TIME", "times: TIME", "4 data.columns.times: unknown key"),
         ("steady: null", "steady: 3", "4 data.columns.steady: must be text"),
         ("table.csv", "tables.csv", "3 data.file: there is no such file"),

@@ -109,7 +109,10 @@ MISTAKES = {
     ),
     "a covariate that changes": (
         _changed(line_3="1,1,5.1,.,0,71,male", line_4="1,8,2.5,.,0,72,male"),
-        ["3 WT: is 71 here and 70 on the subject's records above; it is declared constant"],
+        [
+            "3 WT: differs from the subject's records above, and is declared constant; on the "
+            "first of these lines it is 71 and was 70; write `changes: locf`"
+        ],
     ),
     "a covariate that nobody knows": (
         _changed(
@@ -284,7 +287,7 @@ def test_what_is_wrong_with_the_description_is_told_before_the_table(read):
             columns={"time": None},
             units={"amount": "h"},
             outputs={"conc": {"unit": "mg/L"}, "depot": {"unit": "kg", "limit": 3}},
-            covariates={"if": {"column": "WT", "unit": "kgs", "changes": "locf"}},
+            covariates={"if": {"column": "WT", "unit": "kgs", "changes": "nocb"}},
             doses_into="gut",
         )
     told = str(error.value)
@@ -297,7 +300,7 @@ def test_what_is_wrong_with_the_description_is_told_before_the_table(read):
         "outputs.depot: which records are its is missing",
         "covariates.if: is no name",
         'covariates.if.unit: there is no unit "kgs"',
-        "covariates.if.changes: only an input of the model can change",
+        "covariates.if.changes: is for an input of the model",
     ):
         assert part in told
 

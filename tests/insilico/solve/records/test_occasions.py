@@ -45,7 +45,7 @@ def solved(
     method: str | None = None,
 ) -> Any:
     """Patients by their occasions; `parameters` of these `names` are (occasions, patients)."""
-    varied = records.by_occasion(names, np.asarray(occasion))
+    varied = records.by_occasion(dict.fromkeys(names, np.asarray(occasion)))
     table, layout = varied.laid_out()
 
     def solution(parameters: Any) -> Any:
@@ -195,7 +195,7 @@ def test_without_a_change_nothing_is_other_than_without_occasions(method):
 
 def test_records_put_in_between_are_of_the_occasion_above_them():
     records = oral_table({"TIME": 0.0, "AMT": 9.0}, *map(observation, (2.0, 4.0)))
-    more = also_at(records.by_occasion(("clearance",), np.array([0, 0, 1])), np.array([1.0, 5.0]))
+    more = also_at(records.by_occasion({"clearance": np.array([0, 0, 1])}), np.array([1.0, 5.0]))
     assert more.columns.values[0].tolist() == [0, 0, 0, 1, 1]
 
 
@@ -298,7 +298,7 @@ def test_what_varies_is_named_once_by_the_model_s_names(names):
 
 def test_the_kernel_refuses_them():
     model = by_occasion(ORAL, ("clearance",))
-    records = oral_table({"TIME": 0.0, "AMT": 1.0}).by_occasion(("clearance",), np.zeros(1))
+    records = oral_table({"TIME": 0.0, "AMT": 1.0}).by_occasion({"clearance": np.zeros(1)})
     with pytest.raises(ValueError, match="cannot do parameters that vary between occasions"):
         choose_driver(
             model,
