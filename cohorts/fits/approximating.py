@@ -237,6 +237,7 @@ def _fit_of(found: NormalApproximation, measured: int, values: int) -> dict[str,
 def _words_of_normal(fit: Fit, found: NormalApproximation, joint: Joint) -> list[str]:
     settings = fit.config.approximation
     target = "marginal posterior" if settings.priors else "likelihood, priors left out"
+    proposals = settings.proposals(joint.subjects)
     own = " and of its subpopulation, drawn before" if joint.components > 1 else ""
     words = [
         f"estimates are at the maximum of the {target}, in unconstrained coordinates",
@@ -244,11 +245,7 @@ def _words_of_normal(fit: Fit, found: NormalApproximation, joint: Joint) -> list
         "random effects are drawn from each subject's normal posterior given each draw of the "
         f"population{own}",
         f"draws were checked against the {target}, effects integrated out by "
-        + (
-            f"{settings.importance_samples} importance samples a subject"
-            if settings.importance_samples
-            else "the same expansion"
-        ),
+        + (f"{proposals} importance samples a subject" if proposals else "the same expansion"),
     ]
     if found.indefinite is not None:
         words.append("draws are those of a substitute for the covariance that there is not")
@@ -289,6 +286,6 @@ def _told(fit: Fit, words: list[str]) -> dict[str, Any]:
     given = fit.config.approximation.model_dump()
     return {
         "method": fit.label,
-        **{name: given[name] for name in USED[fit.config.method]},
+        **{name: given[name] for name in USED[fit.config.method] if given[name] is not None},
         "told": [*words, *fit.notes],
     }

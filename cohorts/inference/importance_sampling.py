@@ -33,6 +33,10 @@ from cohorts.inference.pareto_smoothing import smoothed
 from cohorts.inference.subject_blocks import for_block, in_blocks
 from insilico.arrays import library_of
 from insilico.randomness import address
+from insilico.solve import LANES
+
+MOST_BESIDE, LANES_BESIDE = 8, 8 * LANES
+"""Proposals whose solves go side by side, and about how many lanes these have."""
 
 DEGREES_OF_FREEDOM = 5.0
 """Of the proposals: tails that are heavier than those of most posteriors, at little cost."""
@@ -136,7 +140,9 @@ def weighed(
     x = modes + spread_by(factor, standard)
     root = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
     proposed = _log_density_of_t(standard).T + root
-    density = jax.lax.map(lambda x: log_density(lanes, theta, x, tiled, None), x)
+    # Several proposals together fill chunks of lanes that one leaves half empty.
+    beside = max(1, min(MOST_BESIDE, LANES_BESIDE // x.shape[-1]))
+    density = jax.lax.map(lambda x: log_density(lanes, theta, x, tiled, None), x, batch_size=beside)
     return x, jnp.where(jnp.isfinite(density), density, -jnp.inf) - proposed
 
 

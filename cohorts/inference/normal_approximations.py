@@ -131,7 +131,8 @@ def normal_approximation(
     Raises `ModelError` where some subject is impossible at every start.
     """
     settings = settings or Approximation()
-    _ahead(joint, data, np.shape(starts)[-1], settings.importance_samples, method)
+    proposals = settings.proposals(joint.subjects)
+    _ahead(joint, data, np.shape(starts)[-1], proposals, method)
     searches = _searches(joint, data, starts, settings, method, watch)
     found, objective = max(searches, key=lambda each: each[1][-1])
     of = {"method": method, "prior": settings.priors}
@@ -149,10 +150,10 @@ def normal_approximation(
     standard = np.asarray(quickly(lambda key: jax.random.normal(key, shape))(address(root, 0)))
     theta = found.theta + standard @ factor.T
     log_proposal = -0.5 * np.sum(np.square(standard), axis=1)
-    about = _about(joint, data, found, theta, settings.importance_samples, method, address(root, 1))
+    about = _about(joint, data, found, theta, proposals, method, address(root, 1))
     log_prior = _log_prior(joint)(theta, data) if settings.priors else np.zeros(len(theta))
     log_target = about.log_likelihood[1:] + np.asarray(log_prior)
-    sampled = settings.importance_samples > 0
+    sampled = proposals > 0
     return NormalApproximation(
         maximum=found,
         objective=np.array(objective),

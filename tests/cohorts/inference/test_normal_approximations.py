@@ -194,3 +194,12 @@ def test_an_approximation_of_other_data_compiles_nothing(made, focei, compilatio
     other = data._replace(value=data.value + 0.1)
     again = normal_approximation(joint, other, theta[None] + 0.1, PLAIN, seed=4)
     assert again.converged and compilations.count == before
+
+
+def test_many_subjects_have_fewer_proposals_each():
+    """So that what a check takes does not go with the number of subjects beyond some."""
+    assert [Approximation().proposals(subjects) for subjects in (1, 40, 136, 1000)] == [
+        100, 100, 29, 20,
+    ]  # fmt: skip
+    assert Approximation(importance_samples=0).proposals(40) == 0
+    assert Approximation(importance_samples=300).proposals(1000) == 300
