@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from insilico.model import Model
-from insilico.solve import loops
+from insilico.solve import loops, methods
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
 from insilico.solve.guards import Derivative
@@ -52,6 +52,7 @@ def as_rows(
         settle=loops.settling(advance, method),
         differentiable=differentiable,
         orders=ORDERS[derivative],
+        direct=method in methods.CLOSED_FORM,
     )
 
 

@@ -141,6 +141,7 @@ def expand(
     advance: Advance,
     differentiable: Advance | None = None,
     orders: int = 1,
+    direct: bool = False,
     settle: Advance | None = None,
 ) -> Expanded:
     """The events of one chunk of lanes, whose steady states `advance` finds.
@@ -150,7 +151,7 @@ def expand(
 
     `parameters` is the model's NamedTuple of arrays (lanes,), `table` has arrays (…, lanes). Steady
     states have the derivatives of `differentiable`, another solver that does as `advance` does, up
-    to so many `orders`.
+    to so many `orders`. `direct` is as for `steady_states`.
     """
     doses = given(model, parameters, table)
     phase = _phase(table, doses)
@@ -179,6 +180,7 @@ def expand(
             advance=finding,
             differentiable=differentiable,
             orders=orders,
+            direct=direct,
         )
         status, steps = found.status, found.steps
         states = found.states.reshape(-1, *steps.shape)

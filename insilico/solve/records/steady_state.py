@@ -27,6 +27,9 @@ from insilico.solve.walks import Advance
 MOST_CYCLES = 20_000
 """Cycles after which a search that is neither done nor out of steps is given up."""
 
+MOST_DOSES = 1e9
+"""Doses, or hours of an infusion, in a state that a Newton step may lead to."""
+
 EVEN = 0.1
 """Changes shrink evenly if two successive ratios differ by less than this part of 1 - ratio."""
 
@@ -153,8 +156,10 @@ class CycleMap:
             value + jnp.where(moving & (self.cycle.compartment == i), self.cycle.bolus, 0.0)
             for i, value in enumerate(state)
         )
-        targets = jnp.stack([jnp.minimum(begin + self.rest, end), end])
-        overlapping = jnp.stack([self.background + 1.0, self.background])
+        targets, overlapping = end[None], self.background[None]
+        if self.course.pattern.infused:
+            targets = jnp.stack([jnp.minimum(begin + self.rest, end), end])
+            overlapping = jnp.stack([self.background + 1.0, self.background])
 
         def part(position: Position, towards: tuple[Array, Array]) -> tuple[Position, Array]:
             target, overlap = towards
@@ -180,6 +185,7 @@ def steady_states(
     advance: Advance,
     differentiable: Advance | None = None,
     orders: int = 1,
+    direct: bool = False,
 ) -> Found:
     """The state at each steady-state record, its own dose still to be given.
 
@@ -188,6 +194,9 @@ def steady_states(
     result is corrected by Newton steps, whose value is below the tolerances and whose derivatives
     up to so many `orders` are those of the steady state, in the ways in which that solver has them;
     `advance` has to be differentiable forwards then.
+
+    `direct`: whether the search sets out from one Newton step, which is the steady state itself
+    where the equations are linear. It pays where `advance` is cheap: a closed form.
     """
 
     def one(carry: tuple[Array, Array], cycle: Cycle) -> tuple[tuple[Array, Array], Array]:
@@ -196,7 +205,9 @@ def steady_states(
         parts = (course.parameters, cycle, tolerances, steps)
         parameters, still, numbers, before = lax.stop_gradient(parts)
         fixed = Course(course.model, parameters, course.pattern)
-        end = _search(CycleMap(fixed, still, numbers, advance), active, before)
+        search = CycleMap(fixed, still, numbers, advance)
+        outset = _outset(search, active) if direct else search.start.position.state
+        end = _search(search, outset, active, before)
         state = end.state
         if differentiable is not None:
             step = CycleMap(course, cycle, tolerances, differentiable)
@@ -215,7 +226,19 @@ def _way(cycle: Cycle) -> Array:
     return jnp.where(cycle.constant, 0.0, cycle.since)
 
 
-def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
+def _outset(step: CycleMap, active: Array) -> Components:
+    """The initial state after one Newton step, where that is a state that doses can lead to."""
+    start, cycle = step.start.position.state, step.cycle
+    found = correct(step, start, active, step.advance)
+    # Without elimination there is none, but for rounding, which makes it enormous.
+    most = MOST_DOSES * (jnp.abs(cycle.bolus) + jnp.abs(cycle.rate))
+    possible = active
+    for value in found:
+        possible &= (value >= 0.0) & (value <= most)
+    return _choose(possible, found, start)
+
+
+def _search(step: CycleMap, outset: Components, active: Array, steps: Array) -> _Search:
     cycle, tolerances = step.cycle, step.tolerances
     relative = tolerances.relative
     floors = [tolerances.absolute * size for size in step.negligible]
@@ -315,7 +338,7 @@ def _search(step: CycleMap, active: Array, steps: Array) -> _Search:
         return jax.tree.map(lambda a, b: jnp.where(on, a, b), new, now)
 
     first = _Search(
-        state=start,
+        state=outset,
         length=jnp.where(cycle.constant, 1.0, cycle.interval),
         change=nothing, ratio=zero + 1.0, plain=none, passed=none,
         jumped=no, back=nothing, weights=tuple(zero + 1.0 for _ in start), size=zero,
