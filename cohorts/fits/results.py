@@ -8,7 +8,7 @@ Groups, besides those of the sampler (`posterior`, `sample_stats`, `warmup_sampl
 - `constant_data`: covariates, by `subject`.
 - `predictions`: at every observation what the typical subject (of a mixture one of its largest
   component) and this subject were expected to have, and how far off that was.
-- `curves`: between the observations, by subject and time; the typical subject is one of the
+- `curves`: between the records, by subject, at times of its own; the typical subject is one of the
   component to which this one most probably belongs.
 - `predictive_check`: by output, percentiles of the observed beside those of simulated data sets.
 - `stratified_check`: by output the same of groups of subjects, if `checks.stratify` asks for it.
@@ -254,7 +254,7 @@ def ahead(fit: Fit, joint: Joint, data: Data) -> None:
     """Begin to compile what `groups` takes long to, beside the search for the posterior."""
     Predictive(joint, data).ahead()
     if (found := _between(fit, joint, data)) is not None:
-        found[2].ahead()
+        found[1].ahead()
     if _integrable(fit, joint):
         modes_ahead(joint, len(joint.names), data)
 
@@ -264,16 +264,31 @@ def _integrable(fit: Fit, joint: Joint) -> bool:
     return bool(fit.config.checks.marginal_draws and joint.sites)
 
 
-def _between(fit: Fit, joint: Joint, data: Data) -> tuple[np.ndarray, Records, Predictive] | None:
-    """Times between a subject's observations, and predictions at both; None where a reset turns
-    some patient's clock back."""
+def curve_times(table: Records) -> np.ndarray:
+    """Of each subject from its first record to its last, (subjects, `CURVE_POINTS`): a third of
+    them evenly in time, the others as its records are, so that a dose among months shows."""
+    patient, time = table.columns.patient, table.columns.time
+    many = np.bincount(patient)
+    first = np.cumsum(many) - many
+    even = np.linspace(time[first], time[first + many - 1], CURVE_POINTS // 3, axis=1)
+    share = np.linspace(0.0, 1.0, CURVE_POINTS - even.shape[1])
+    place = first[:, None] + share * (many[:, None] - 1)
+    before = np.floor(place).astype(int)
+    after = np.minimum(before + 1, (first + many - 1)[:, None])
+    as_records = time[before] + (place - before) * (time[after] - time[before])
+    return np.sort(np.concatenate([even, as_records], axis=1), axis=1)
+
+
+def _between(fit: Fit, joint: Joint, data: Data) -> tuple[np.ndarray, Predictive] | None:
+    """Times between each subject's records, and predictions there; None where a reset turns some
+    patient's clock back."""
     table = records_of(joint.population, fit.patients)
-    times = np.unique(np.linspace(table.columns.time.min(), table.columns.time.max(), CURVE_POINTS))
+    times = curve_times(table)
     try:
         records = also_at(table, times)
     except ValueError:
         return None
-    return times, records, Predictive(joint, data, records)
+    return times, Predictive(joint, data, records)
 
 
 def curves(
@@ -285,33 +300,28 @@ def curves(
     """
     if (found := _between(fit, joint, data)) is None:
         return xr.Dataset()
-    times, records, predictive = found
-    shape = (len(joint.outputs), joint.subjects, len(times))
-    added = (records.columns.event == 2) & np.isin(records.columns.time, times)
-    place, patient = records.columns.place[added], records.columns.patient[added]
-    position = np.searchsorted(times, records.columns.time[added])
-
-    def laid_out(values: np.ndarray) -> np.ndarray:
-        result = np.full(shape, np.nan)
-        result[:, patient, position] = values
-        return result
-
-    # Of these times alone: beyond a subject's last record there is nothing to average.
-    individual = predictive.individual(draws).values[:, :, place, patient]
-    typical = predictive.typical(draws, belonging=True).values[:, :, place, patient]
+    times, predictive = found
+    subject = np.arange(joint.subjects)[:, None]
+    # Behind the subject's own records up to then, and those that were put in before.
+    own = records_of(joint.population, fit.patients).columns
+    earlier = np.zeros(times.shape, int)
+    np.add.at(earlier, own.patient, own.time[:, None] <= times[own.patient])
+    place = earlier + np.arange(times.shape[1])
+    individual = predictive.individual(draws).values[:, :, place, subject]
+    typical = predictive.typical(draws, belonging=True).values[:, :, place, subject]
     lower, upper = np.nanquantile(individual, tails, axis=0)
-    dims = ("output", "subject", "curve_time")
+    dims = ("output", "subject", "point")
     return xr.Dataset(
         {
-            "individual": (dims, laid_out(np.nanmean(individual, axis=0))),
-            "lower": (dims, laid_out(lower)),
-            "upper": (dims, laid_out(upper)),
-            "typical": (dims, laid_out(np.nanmean(typical, axis=0))),
+            "individual": (dims, np.nanmean(individual, axis=0)),
+            "lower": (dims, lower),
+            "upper": (dims, upper),
+            "typical": (dims, np.nanmean(typical, axis=0)),
         },
         coords={
             "output": list(joint.outputs),
             "subject": list(fit.patients.subjects),
-            "curve_time": times,
+            "time": (("subject", "point"), times, {"units": fit.model.time_unit}),
         },
     )
 

@@ -42,10 +42,10 @@ def _figure(view: View, output: str, subjects: range, key: str) -> Figure:
     curves = view.group("curves").sel(output=output)
     data = view.of_output(output)
     panels = Panels([_title(view, s) for s in subjects], across=4, height=150)
-    times = curves["curve_time"].values
     traces: list[dict[str, Any]] = []
     for number, subject in enumerate(subjects):
         of = {name: curves[name].values[subject] for name in curves.data_vars}
+        times = curves["time"].values[subject]
         on = {**panels.on(number), "showlegend": number == 0}
         traces += [
             ribbon(times, of["lower"], of["upper"], INDIVIDUAL, 0.2, **on | {"showlegend": False}),

@@ -12,10 +12,14 @@ from insilico.solve.records.laying_out import Columns
 from insilico.solve.records.reading import OTHER, Records
 
 
-def also_at(records: Records, times: Float[np.ndarray, " times"]) -> Records:
+def also_at(
+    records: Records,
+    times: Float[np.ndarray, " times"] | Float[np.ndarray, "patients times"],
+) -> Records:
     """The table with a record of no event (EVID 2) for every patient at each of these times.
 
-    Times are in the model's unit and increase; those before a patient's first record are left out.
+    Times, the same for all or each patient's own, are in the model's unit and increase; those
+    before a patient's first record are left out.
     A record goes behind the table's own of the same instant. Inputs have there what their
     interpolation gives. `data` of the result holds patients and times alone.
 
@@ -26,10 +30,8 @@ def also_at(records: Records, times: Float[np.ndarray, " times"]) -> Records:
     if np.any(same & (columns.time[1:] < columns.time[:-1])):
         raise ValueError("records cannot be put between those of a clock that a reset turns back")
     first = np.flatnonzero(columns.place == 0)
-    patient, time = (
-        part.ravel()
-        for part in np.meshgrid(np.arange(len(first)), np.asarray(times, float), indexing="ij")
-    )
+    of_each = np.broadcast_to(np.asarray(times, float), (len(first), np.shape(times)[-1]))
+    patient, time = np.repeat(np.arange(len(first)), of_each.shape[1]), of_each.ravel()
     within = time >= columns.time[first][patient]
     patient, time = patient[within], time[within]
     table = len(columns.time)

@@ -386,20 +386,21 @@ def correct(
         lax.stop_gradient(step.tolerances),
         advance,
     )
-    one, zero = jnp.ones_like(length), jnp.zeros_like(length)
-    columns = [
-        jax.jvp(
-            lambda state: frozen(state, lax.stop_gradient(length), jnp.zeros_like(length), active)[
-                0
-            ],
+    still_length = lax.stop_gradient(length)
+
+    def along(direction: Array) -> Components:
+        """The column of M in that direction, (components,)."""
+        moved = tuple(jnp.full_like(length, part) for part in direction)
+        return jax.jvp(
+            lambda state: frozen(state, still_length, jnp.zeros_like(length), active)[0],
             (steady,),
-            (tuple(one if i == column else zero for i in range(count)),),
+            (moved,),
         )[1]
-        for column in range(count)
-    ]
+
+    columns = jax.vmap(along)(jnp.eye(count, dtype=length.dtype))
     elimination = Elimination.of([range(count)] * count)
-    entries = tuple(lax.stop_gradient(entry) for column in columns for entry in column)
-    factors = elimination.factors(entries, one)
+    entries = tuple(lax.stop_gradient(of[column]) for column in range(count) for of in columns)
+    factors = elimination.factors(entries, jnp.ones_like(length))
 
     def closer(state: Components, _: None) -> tuple[Components, None]:
         residual = tuple(b - a for a, b in zip(state, after(state), strict=True))

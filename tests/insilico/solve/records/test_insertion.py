@@ -68,3 +68,10 @@ def test_a_clock_that_is_turned_back_is_refused():
     table = TABLE.assign(TIME=[0.0, 4.0, 0.0, 1.0, 2.0, 9.0], EVID=[1, 0, 4, 1, 0, 0])
     with pytest.raises(ValueError, match="turns back"):
         also_at(read_records(MODEL, table), GRID)
+
+
+def test_patients_may_have_times_of_their_own():
+    own = np.array([[4.0, 6.0], [5.0, 8.0]])
+    frame = pd.DataFrame(also_at(read_records(MODEL, TABLE), own).data)
+    added = frame[frame.EVID == 2]
+    assert [list(added[added["ID"].eq(patient)].TIME) for patient in (1, 2)] == own.tolist()

@@ -1,5 +1,7 @@
 """Steady states: against linear algebra, for any half-life, found out where there is none."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,8 @@ from insilico.solve import (
 )
 
 MODEL = models.get("two_compartment")
+ONE = models.get("one_compartment")
+FEW_STEPS = 16
 KINETICS = {
     # name: (clearance, exchange, peripheral volume); the central volume is 30 L
     "half-life shorter than the interval": (20.0, 8.0, 20.0),
@@ -103,6 +107,22 @@ def test_the_steady_state_is_that_of_linear_algebra(found, kinetics, dose):
 def test_slow_kinetics_do_not_need_thousands_of_cycles(found):
     """A half-life of twenty years is 14,000 intervals; plain cycles would need 20 times as many."""
     assert found["half-life of twenty years", "bolus"][2] < 5_000
+
+
+def test_linear_kinetics_in_closed_form_are_there_at_once(found):
+    """One step a cycle and part of it: Newton's is right, and is confirmed."""
+    assert max(int(steps) for _, _, steps in found.values()) <= FEW_STEPS
+
+
+@pytest.mark.slow
+def test_without_elimination_rounding_is_taken_for_no_steady_state():
+    clearances = np.array([0.0, 1e-18, 2.0])
+    ids = np.repeat(np.arange(3), 2)
+    data = {"ID": ids, "TIME": np.tile([0.0, 1.0], 3), "EVID": np.tile([1, 0], 3)}
+    data |= {"AMT": np.tile([10.0, 0.0], 3), "II": np.tile([12.0, 0.0], 3)}
+    records = read_records(ONE, data | {"SS": np.tile([1, 0], 3)})
+    solution = solve(ONE, ONE.Parameters(np.ones(3), clearances, np.full(3, 30.0)), records)
+    assert solution.status.tolist() == [*[Status.NO_STEADY_STATE] * 2, Status.OK]
 
 
 def test_where_there_is_no_steady_state_the_patient_says_so(lagged, solve_table):
@@ -200,9 +220,6 @@ def test_rounding_does_not_hide_a_steady_state_in_single_precision(lagged, make_
     np.testing.assert_allclose(single.outputs.central, double.outputs.central, rtol=3e-4)
 
 
-ONE = models.get("one_compartment")
-
-
 def _after_a_dose_at_steady_state(numbers, derivative):
     """Concentration 3 h after one of 100 mg every 12 h, by clearance and volume."""
     data = {"ID": [1, 1], "TIME": [0.0, 3.0], "AMT": [100.0, 0], "CMT": [2, 2], "EVID": [1, 0]}
@@ -230,17 +247,28 @@ TYPICAL = jnp.array([2.0, 40.0])
 ALONG = jnp.array([0.3, -2.0])
 
 
-def test_higher_derivatives_forwards_are_those_of_the_steady_state():
-    """Second derivatives are those of individual modes; a fit differentiates them once more."""
+@pytest.mark.parametrize("order", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_higher_derivatives_forwards_are_those_of_the_steady_state(order):
+    """FOCEI's gradient takes second ones, that of Laplace's method third ones."""
 
-    def derivatives(function):
-        first = jax.jacfwd(lambda way: function(TYPICAL + way * ALONG))
-        return jnp.stack(jax.jvp(jax.jacfwd(first), (0.0,), (1.0,)))
+    def derivative(function):
+        found = functools.partial(_along, function)
+        for _ in range(order):
+            found = functools.partial(_slope, found)
+        return found(0.0)
 
     found = jax.jit(
-        lambda: derivatives(lambda numbers: _after_a_dose_at_steady_state(numbers, "forward"))
+        lambda: derivative(lambda numbers: _after_a_dose_at_steady_state(numbers, "forward"))
     )()
-    np.testing.assert_allclose(found, derivatives(_exactly), rtol=1e-5)
+    np.testing.assert_allclose(found, derivative(_exactly), rtol=1e-5)
+
+
+def _along(function, way):
+    return function(TYPICAL + way * ALONG)
+
+
+def _slope(function, way):
+    return jax.jvp(function, (way,), (1.0,))[1]
 
 
 @pytest.mark.slow
