@@ -199,7 +199,7 @@ def _estimator(config: TrialConfig, analysis: AnalysisView) -> str:
 def _method(view: View) -> list[tuple[str, str]]:
     """The method of integration and why it was taken, where the results say so."""
     counts = view.group("counts")
-    told = counts["steps_mean"].attrs if counts is not None and "steps_mean" in counts else {}
+    told = {} if counts is None else counts.attrs
     if "method" not in told:
         return []
     return [("Method of integration", f"{told['method']} ({told['method_reason']})")]
