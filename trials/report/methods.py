@@ -16,8 +16,9 @@ from trials.config import (
     TrialConfig,
 )
 from trials.estimators import ESTIMATORS
+from trials.report.analysis_view import AnalysisView
 from trials.report.design import shown
-from trials.report.view import AnalysisView, View
+from trials.report.view import View
 
 ENDPOINTS = {
     "time_in_range": (
