@@ -35,30 +35,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# So that nobody looks for a GPU.
-os.environ["JAX_PLATFORMS"] = "cpu"
-DUMP = Path(tempfile.mkdtemp(prefix="kernel-code-"))
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_gpu_autotune_level=0",
-        f"--xla_dump_to={DUMP}",
-        "--xla_dump_emitter_re=ptx",
-    ]
-)
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from insilico import devices as _devices  # noqa: F401, E402  (float64 before anything is traced)
+from insilico import devices as _devices  # noqa: F401  (float64 before anything is traced)
 
-import jax  # isort: skip  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-from jax.experimental import topologies  # noqa: E402
-from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
+import jax  # isort: skip
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-import trials  # noqa: E402
-from insilico import models  # noqa: E402
-from insilico.solve import (  # noqa: E402
+import trials
+from insilico import models
+from insilico.solve import (
     BLOCK,
     Choice,
     Dose,
@@ -70,9 +59,9 @@ from insilico.solve import (  # noqa: E402
     schedule,
     solve_block,
 )
-from insilico.solve.kernel import walk_in_kernel  # noqa: E402
-from trials import outcomes  # noqa: E402
-from trials.dispatching import Addresses  # noqa: E402
+from insilico.solve.kernel import walk_in_kernel
+from trials import outcomes
+from trials.dispatching import Addresses
 
 H200 = """
 gpu_device_info {
@@ -108,6 +97,8 @@ REGISTERS, GRAIN, MOST_PROGRAMS, THREADS = 65_536, 256, 32, 32
 threads of a warp (CUDA C++ Programming Guide, compute capability 9.0)."""
 
 PATIENTS = 4096
+DUMP = Path(tempfile.mkdtemp(prefix="kernel-code-"))
+"""Where XLA leaves what it has made."""
 COAG = Path(__file__).resolve().parents[2] / "configs" / "warfarin_coag.yaml"
 EVERY_METHOD = "target_mediated_disposition"
 """The model that every method is compiled for; the others have their own."""
@@ -128,6 +119,10 @@ def main(arguments: list[str] | None = None) -> int:
     if assembler is None:
         print('CUDA\'s packages are missing: uv run --with "jax[cuda12]" …', file=sys.stderr)
         return 2
+    # Read when something is compiled for the first time.
+    flags = ("--xla_gpu_autotune_level=0", f"--xla_dump_to={DUMP}", "--xla_dump_emitter_re=ptx")
+    os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *flags))
+    jax.config.update("jax_platforms", "cpu")  # nobody looks for a GPU
     [described, *_] = topologies.get_topology_desc(
         platform="cuda", topology="1x1x1", target_config=H200
     ).devices
@@ -156,12 +151,15 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _assembler() -> str | None:
     """NVIDIA's assembler among Python's packages, if it is there along with JAX's for CUDA."""
-    if importlib.util.find_spec("jax_plugins.xla_cuda12") is None:
+    try:
+        plugin, package = map(
+            importlib.util.find_spec, ("jax_plugins.xla_cuda12", "nvidia.cuda_nvcc")
+        )
+    except ModuleNotFoundError:
         return None
-    package = importlib.util.find_spec("nvidia.cuda_nvcc")
     places = [] if package is None else list(package.submodule_search_locations or [])
-    found = [Path(place, "bin", "ptxas") for place in places]
-    return next((str(path) for path in found if path.is_file()), None)
+    found = [path for place in places if (path := Path(place, "bin", "ptxas")).is_file()]
+    return str(found[0]) if plugin is not None and found else None
 
 
 def _kernels() -> Iterator[Kernel]:
