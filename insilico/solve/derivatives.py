@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from insilico.hashing import Keyed
 from insilico.model import Model
 from insilico.solve import guards
 from insilico.solve.aligned import aligned
@@ -65,35 +66,13 @@ def solve_traced(
     axes = [-1] * len(jax.tree.leaves(parameters))
     axes += [-1 if jnp.ndim(leaf) == 2 else None for leaf in jax.tree.leaves(events)]
     axes += [-1] * len(jax.tree.leaves(subject)) + [None] * len(jax.tree.leaves(numbers))
-    asked = _Asked(model, pattern, method, derivative, _hashed(rule), structure, tuple(axes))
+    asked = _Asked(model, pattern, method, derivative, Keyed(rule), structure, tuple(axes))
     solution = _program(asked)([jnp.asarray(leaf) for leaf in leaves])
     return solution if derivative in CARRIED else guards.guarded(derivative, solution)
 
 
 CARRIED = ("forward", "second")
 """Ways whose tangents JAX carries through the loops itself."""
-
-
-class _Same:
-    """A rule without a hash, such as one with arrays in it, which is like itself alone."""
-
-    def __init__(self, rule: Rule):
-        self.rule = rule
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.rule is other.rule
-
-    def __hash__(self) -> int:
-        return id(self.rule)
-
-
-def _hashed(rule: Rule | None) -> Rule | _Same | None:
-    try:
-        hash(rule)
-    except TypeError:
-        assert rule is not None
-        return _Same(rule)
-    return rule
 
 
 class _Asked(NamedTuple):
@@ -104,7 +83,7 @@ class _Asked(NamedTuple):
     pattern: Shape
     method: str | None
     derivative: Derivative | None
-    rule: Rule | _Same | None
+    rule: Keyed
     structure: Any
     axes: tuple[int | None, ...]
 
@@ -114,7 +93,6 @@ def _program(asked: _Asked) -> Callable[[list[Array]], Solution]:
     """The solve as a function of its numbers: one for all calls alike, so that it is traced and,
     outside of other programs, compiled for the first of them alone. In others it leaves no seam."""
     model, pattern, method, derivative, rule, structure, axes = asked
-    rule = rule.rule if isinstance(rule, _Same) else rule
 
     def solution(given: list[Array]) -> Solution:
         parameters, events, subject, tolerances = jax.tree.unflatten(structure, given)
@@ -131,7 +109,7 @@ def _program(asked: _Asked) -> Callable[[list[Array]], Solution]:
             tolerances,
             method=method,
             derivative=derivative,
-            rule=rule,
+            rule=rule.value,
             subject=jax.tree.map(lanes, subject),
         )
         return Solution(
