@@ -20,6 +20,7 @@ from insilico.solve.courses import Rule
 from insilico.solve.folding import differentiable
 from insilico.solve.guards import Derivative
 from insilico.solve.rows import Schedule, Shape
+from insilico.solve.status import Status
 from insilico.solve.tolerances import Tolerances, TolerancesAsNumbers
 
 
@@ -119,7 +120,8 @@ def _program(asked: _Asked) -> Callable[[list[Array]], Solution]:
     if derivative in CARRIED:
         return jax.jit(solution, inline=True)
     again = functools.partial(guards.guarded, derivative, level=1)
-    return jax.jit(differentiable(solution, axes, again), inline=True)
+    call = differentiable(solution, axes, again, lambda found: found.status != Status.OK)
+    return jax.jit(call, inline=True)
 
 
 def hessian_vector_product(function: Callable[[Any], Array], at: Any, along: Any) -> Any:

@@ -10,13 +10,14 @@ less, and goes on with plain cycles, which alone decide that it is done.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from insilico.solve.adaptive import Position
+from insilico.solve.cotangents import is_floating
 from insilico.solve.courses import Course
 from insilico.solve.fields import Components
 from insilico.solve.methods.jacobians import Elimination
@@ -198,8 +199,17 @@ def steady_states(
         end = _search(CycleMap(fixed, still, numbers, advance), active, before)
         state = end.state
         if differentiable is not None:
-            step = CycleMap(course, cycle, tolerances, differentiable)
-            state = corrected(step, lax.stop_gradient(end.steady), active, advance)
+            solved = active & (end.status == Status.OK)
+
+            def usable(tree: Any) -> Any:
+                # What made a search fail, such as NaN, spoils even a derivative of zero.
+                return jax.tree.map(
+                    lambda leaf: jnp.where(solved, leaf, 1.0) if is_floating(leaf) else leaf, tree
+                )
+
+            own = Course(course.model, usable(course.parameters), course.pattern)
+            step = CycleMap(own, usable(cycle), tolerances, differentiable)
+            state = corrected(step, usable(lax.stop_gradient(end.steady)), solved, advance)
         failed = jnp.where(active, end.status, Status.OK)
         return (jnp.maximum(status, failed), end.steps), jnp.stack(state)
 
