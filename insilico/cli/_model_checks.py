@@ -109,6 +109,11 @@ def typical(model: Model, file: Path | None, changes: Sequence[str]) -> Any:
     quantities = model.quantities("Parameters")
     values: dict[str, Any] = {}
     if model.typical is not None:
+        if not isinstance(model.typical, model.Parameters):
+            raise BadInput(
+                f"typical values of model {model.name} must be its Parameters; "
+                f"found {type(model.typical).__name__}"
+            )
         values = dict(_numbered(quantities, model.typical._asdict()))
     given: list[tuple[str, str, Any]] = []
     if file is not None:

@@ -125,6 +125,7 @@ def test_a_vector_is_given_whole_or_by_its_components(cli, given, rates):
             "clearance is given twice on the command line, as 1 and as 2 L/h; leave one out",
         ),
         (["one_compartment", "--set", "clearance[0]=1"], "clearance is a single number"),
+        (["tuple.py"], "typical values of model chain must be its Parameters; found tuple"),
         (["chain.py", "--set", "rates[3]=1"], 'a list of 3 and has no entry "3"; allowed: 0 to 2'),
         (["chain.py", "--set", "rates[-1]=1"], 'has no entry "-1"; allowed: 0 to 2'),
         (["chain.py", "--set", "rates[1=1"], 'has no entry "1"'),
@@ -144,6 +145,7 @@ def test_a_vector_is_given_whole_or_by_its_components(cli, given, rates):
 def test_a_mistake_ends_with_2_and_a_message(cli, arguments, message):
     Path("leaky.py").write_text(LEAKY)
     Path("chain.py").write_text(CHAIN)
+    Path("tuple.py").write_text(CHAIN.replace("citation=", "typical=(1.0,), citation="))
     Path("broken.py").write_text("MODEL = nothing")
     Path("empty.py").touch()
     answer = cli("models", "check", *arguments)
