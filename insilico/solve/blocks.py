@@ -22,6 +22,7 @@ from insilico.programs import Shared
 from insilico.programs import shared as shared_program
 from insilico.solve import guards, loops, methods
 from insilico.solve.ahead import walk_ahead
+from insilico.solve.cotangents import with_failed_still
 from insilico.solve.courses import Course, Rule
 from insilico.solve.drivers import Choice, Driver, Launch, choose_driver
 from insilico.solve.guards import Derivative
@@ -152,6 +153,8 @@ def solve_block(
         )
 
     found = Chunks.of(model, parameters, events).map(chunk, parameters, events, subject, noise)
+    if derivative == "forward":
+        found = with_failed_still(found)
     return guards.guarded(derivative, found)
 
 

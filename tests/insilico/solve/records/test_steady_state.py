@@ -1,5 +1,7 @@
 """Steady states: against linear algebra, for any half-life, found out where there is none."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from scipy.linalg import expm
 
 from insilico import models
+from insilico.model import Dosing
 from insilico.solve import (
     Covariate,
     Status,
@@ -224,6 +227,28 @@ def test_a_patient_without_a_steady_state_has_derivatives_of_zero(lagged, make_t
 
     found = jax.jit(derivative)(typical)
     assert np.isfinite(found).all() and found[1] != 0.0
+
+
+@pytest.mark.slow
+def test_an_impossible_dose_spoils_no_second_derivative(lagged, make_table):
+    """The root of a negative number is the lag of a patient who shares parameters with others."""
+    rooted = dataclasses.replace(
+        lagged, dosing=lambda p, inputs: {"depot": Dosing(lag=jnp.sqrt(p.lag))}
+    )
+    own = [make_table({"TIME": 0.0, "AMT": 50.0}, observe=[3.0], patient=each) for each in (1, 2)]
+    data = {name: np.concatenate([one[name] for one in own]) for name in own[0]}
+    records = read_records(rooted, data, covariates={"effect": Covariate("EFFECT", "nocb")})
+    table, layout = records.laid_out()
+
+    def total(numbers):
+        shared = rooted.Parameters(*(number * jnp.ones(2) for number in numbers))
+        own = shared._replace(lag=shared.lag * jnp.array([1.0, -1.0]))
+        found = solve_traced(rooted, own, table, layout, derivative="second")
+        return jnp.sum(jnp.where(found.status == Status.OK, found.outputs.central[:, 1], 0.0))
+
+    values = jnp.array([1.3, 0.12, 0.8, 0.75, 2.5, 30.0])
+    found = jax.jit(lambda at: hessian_vector_product(total, at, jnp.ones(6)))(values)
+    assert np.isfinite(found).all() and found[3] != 0.0
 
 
 @pytest.mark.slow
