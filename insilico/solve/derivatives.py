@@ -48,7 +48,8 @@ def solve_traced(
       `subject`; step sizes count as constants.
 
     Calls alike compile once: the same model, pattern, method and rule, and arrays of the same
-    shapes. `jax.jit` around what is called often, derivatives included, saves what JAX does between
+    shapes. What else their functions read, such as a global number, is read then, as `jax.jit` does
+    it. `jax.jit` around what is called often, derivatives included, saves what JAX does between
     programs, 20 ms of a gradient.
 
     Runs on one device. Under `vmap` the patients of the whole batch share chunks of lanes, but for

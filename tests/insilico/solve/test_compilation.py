@@ -129,12 +129,15 @@ def _by_choice(factor: float) -> Any:
         pytest.param(_by_choice, marks=pytest.mark.slow),
     ],
 )
-def test_other_numbers_compile_nothing(way: Callable[[float], Any], compilations):
+def test_other_numbers_trace_and_compile_nothing(
+    way: Callable[[float], Any], traces: Callable[[Callable[[], Any]], int], compilations
+):
     first = way(1.0)
     before = compilations.count
-    second = way(1.25)
+    found = []
+    assert traces(lambda: found.append(way(1.25))) == 0
     assert compilations.count == before
-    assert not np.array_equal(np.stack(list(first)), np.stack(list(second)))
+    assert not np.array_equal(np.stack(list(first)), np.stack(list(found[0])))
 
 
 @dataclasses.dataclass
