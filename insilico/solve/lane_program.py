@@ -35,7 +35,8 @@ from insilico.solve.triggers import ACTED, CROSSED, Occurrence, Watch
 class Journey(NamedTuple):
     """Where each lane is on its way through the schedule.
 
-    - `row`: the row that it goes to: -1 before it sets out, the number of rows once it is through.
+    - `row`: the row that it goes to: -1 before it sets out, the number of its rows once it is
+      through.
     - `target`: the time that it goes to; the rest as in `Condition`.
     """
 
@@ -196,6 +197,7 @@ class Program:
         self.given, self.walk = given, walk
         number = pl.program_id(0) * lanes + jnp.arange(lanes, dtype=jnp.int32)
         self.patient = number if given.order is None else given.order(number)
+        self.rows = pattern.rows if given.rows is None else given.rows(self.patient)
 
         def own(tree: Any) -> Any:
             return jax.tree.map(lambda reading: reading.of(self.patient), tree)
@@ -225,9 +227,8 @@ class Program:
 
     def run(self) -> None:
         """Take every lane through all rows, and put on record what came of it."""
-        rows = self.pattern.rows
         end = lax.while_loop(
-            lambda journey: _any(journey.row < rows),
+            lambda journey: _any(journey.row < self.rows),
             lambda journey: self._step(
                 lax.while_loop(lambda j: _any(self._waiting(j)), self._pass_row, journey)
             ),
@@ -276,7 +277,7 @@ class Program:
 
     def _waiting(self, journey: Journey) -> Array:
         """Lanes at their row, or failed on the way to it."""
-        return (journey.row < self.pattern.rows) & ~self._underway(journey)
+        return (journey.row < self.rows) & ~self._underway(journey)
 
     def _step(self, journey: Journey) -> Journey:
         """One trial step of every lane that is underway."""
@@ -321,7 +322,7 @@ class Program:
 
     def _pass_row(self, journey: Journey) -> Journey:
         """What happens at the row that waiting lanes stand at, and off to the next one."""
-        waiting, rows = self._waiting(journey), self.pattern.rows
+        waiting, rows = self._waiting(journey), self.rows
         here = waiting & (journey.row >= 0)
         aim = journey.target
         if journey.watch is not None:
@@ -350,7 +351,7 @@ class Program:
         now = _select(here, after, journey.condition)
 
         following = jnp.where(waiting, journey.row + 1, journey.row)
-        next_index = jnp.clip(following, 0, rows - 1)
+        next_index = jnp.clip(following, 0, self.pattern.rows - 1)
         slot = self.given.slot.at_row(next_index, self.patient) >= 0
         target = self.course.target(now, self._row(next_index), slot)
         target = jnp.where(following < rows, target, now.position.time)

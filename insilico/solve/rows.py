@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from insilico.model import Model
-from insilico.solve import loops
+from insilico.solve import loops, methods
 from insilico.solve.courses import Rule
 from insilico.solve.events import Events, Pattern
 from insilico.solve.guards import Derivative
@@ -30,11 +30,19 @@ def as_rows(
     derivative: Derivative | None,
     method: str,
 ) -> tuple[Events, Pattern, Prior | None]:
-    """The rows of a chunk's schedule, into which records are expanded."""
+    """The rows of a chunk's schedule, into which records are expanded.
+
+    Raises `ValueError` for a steady-state record where there is noise.
+    """
     if isinstance(events, Events):
         assert isinstance(pattern, Pattern)
         return events, pattern, None
     assert isinstance(pattern, Layout)
+    if pattern.steady and method in methods.STOCHASTIC:
+        raise ValueError(
+            f"model {model.name} has noise, with which it comes to no steady state: give the doses "
+            "before the record themselves (ADDL) in place of SS"
+        )
     differentiable = None if derivative is None else advance
     if derivative in ("reverse", "second"):
         differentiable = loops.backwards(method)

@@ -10,13 +10,14 @@ less, and goes on with plain cycles, which alone decide that it is done.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from insilico.solve.adaptive import Position
+from insilico.solve.cotangents import is_floating
 from insilico.solve.courses import Course
 from insilico.solve.fields import Components
 from insilico.solve.methods.jacobians import Elimination
@@ -198,9 +199,17 @@ def steady_states(
         end = _search(CycleMap(fixed, still, numbers, advance), active, before)
         state = end.state
         if differentiable is not None:
-            step = CycleMap(course, cycle, tolerances, differentiable)
-            corrected = correct(step, lax.stop_gradient(end.steady), active, advance)
-            state, *_ = step(corrected, _way(cycle), jnp.zeros_like(end.steps), active)
+            solved = active & (end.status == Status.OK)
+
+            def usable(tree: Any) -> Any:
+                # What made a search fail, such as NaN, spoils even a derivative of zero.
+                return jax.tree.map(
+                    lambda leaf: jnp.where(solved, leaf, 1.0) if is_floating(leaf) else leaf, tree
+                )
+
+            own = Course(course.model, usable(course.parameters), course.pattern)
+            step = CycleMap(own, usable(cycle), tolerances, differentiable)
+            state = corrected(step, usable(lax.stop_gradient(end.steady)), solved, advance)
         failed = jnp.where(active, end.status, Status.OK)
         return (jnp.maximum(status, failed), end.steps), jnp.stack(state)
 
@@ -336,8 +345,8 @@ def _choose(where: Array, yes: Components, no: Components) -> Components:
     return tuple(jnp.where(where, a, b) for a, b in zip(yes, no, strict=True))
 
 
-def correct(step: CycleMap, steady: Components, active: Array, advance: Advance) -> Components:
-    """`steady` after one Newton step towards the fixed point of the cycle.
+def corrected(step: CycleMap, steady: Components, active: Array, advance: Advance) -> Components:
+    """The state at the record from `steady` after one Newton step towards the cycle's fixed point.
 
     With M the derivative of a cycle by its initial state, y + (I - M)^-1 (Phi(y) - y), where Phi
     alone is differentiated: by the implicit function theorem this gives the fixed point's
@@ -347,11 +356,7 @@ def correct(step: CycleMap, steady: Components, active: Array, advance: Advance)
     # For a constant infusion any length has the same fixed point.
     length = jnp.where(cycle.constant, 1.0, cycle.interval)
     length = jnp.where(active, length, 0.0)
-    count = len(steady)
-
-    def after(state: Components) -> Components:
-        return step(state, length, jnp.zeros_like(length), active)[0]
-
+    count, none = len(steady), jnp.zeros_like(length)
     still = jax.tree.map(lax.stop_gradient, step.course.parameters)
     frozen = CycleMap(
         Course(step.course.model, still, step.course.pattern),
@@ -359,20 +364,29 @@ def correct(step: CycleMap, steady: Components, active: Array, advance: Advance)
         lax.stop_gradient(step.tolerances),
         advance,
     )
-    one, zero = jnp.ones_like(length), jnp.zeros_like(length)
-    columns = [
-        jax.jvp(
-            lambda state: frozen(state, lax.stop_gradient(length), jnp.zeros_like(length), active)[
-                0
-            ],
-            (steady,),
-            (tuple(one if i == column else zero for i in range(count)),),
-        )[1]
-        for column in range(count)
-    ]
-    residual = tuple(b - a for a, b in zip(steady, after(steady), strict=True))
+
+    def along(direction: Components) -> Components:
+        def after(state: Components) -> Components:
+            return frozen(state, lax.stop_gradient(length), none, active)[0]
+
+        return jax.jvp(after, (steady,), (direction,))[1]
+
+    # One cycle with all directions beside each other, not one for each.
+    directions = jnp.eye(count, dtype=length.dtype)[:, :, None] * jnp.ones_like(length)
+    columns = lax.stop_gradient(jax.vmap(along)(tuple(jnp.moveaxis(directions, 1, 0))))
     elimination = Elimination.of([range(count)] * count)
-    entries = tuple(lax.stop_gradient(entry) for column in columns for entry in column)
-    move = elimination.solve(elimination.factors(entries, one), residual)
-    usable = active & jnp.all(jnp.isfinite(jnp.stack(move)), axis=0)
-    return tuple(a + jnp.where(usable, b, 0.0) for a, b in zip(steady, move, strict=True))
+    entries = tuple(columns[row][column] for column in range(count) for row in range(count))
+    factors = elimination.factors(entries, jnp.ones_like(length))
+
+    def on(state: Components, length: Array) -> tuple[Components, Components]:
+        after, *_ = step(state, length, none, active)
+        residual = tuple(b - a for a, b in zip(steady, after, strict=True))
+        move = elimination.solve(factors, residual)
+        usable = active & jnp.all(jnp.isfinite(jnp.stack(move)), axis=0)
+        moved = tuple(a + jnp.where(usable, b, 0.0) for a, b in zip(steady, move, strict=True))
+        return moved, after
+
+    # A cycle for the correction and the way to the record, by one program that is compiled once:
+    # what a correction would be at the record nobody asks.
+    _, after = lax.scan(on, steady, jnp.stack([length, _way(cycle)]))
+    return jax.tree.map(lambda leaf: leaf[-1], after)

@@ -29,6 +29,7 @@ from insilico.solve import (
     kernel,
     kernel_check,
     lane_program,
+    loops,
     methods,
     plain,
     read_records,
@@ -38,7 +39,9 @@ from insilico.solve import (
     submit,
 )
 from insilico.solve.drivers import MOST_WORDS
-from insilico.solve.kernel import walk_in_kernel
+from insilico.solve.kernel import _passed, walk_in_kernel
+from insilico.solve.records import expand
+from insilico.solve.records.table import Role
 
 pytestmark = pytest.mark.optimised
 
@@ -450,6 +453,27 @@ def test_the_kernel_is_chosen_for_event_tables(records, monkeypatch):
     monkeypatch.setattr(kernel_check, "fault", lambda: None)
     chosen = choose_driver(MODEL, parameters, table, layout)
     assert chosen.driver == "kernel" and chosen.words is not None
+
+
+def test_a_choice_is_made_once_for_batches_alike(monkeypatch):
+    events, pattern = schedule(MODEL, ACTIONS, observe=[6.0, 7.0])
+    parameters = MODEL.Parameters(*(np.ones(64) for _ in TYPICAL))
+    words = choose_driver(MODEL, parameters, events, pattern, driver="kernel").words
+    monkeypatch.setattr(kernel, "walk_in_kernel", None)
+    larger = MODEL.Parameters(*(2.0 * np.ones(128) for _ in TYPICAL))
+    assert choose_driver(MODEL, larger, events, pattern, driver="kernel").words == words
+
+
+def test_patients_pass_no_rows_that_only_fill_up_their_table(records):
+    table, layout = records.laid_out()
+    parameters = MODEL.Parameters(*(jnp.ones(2) for _ in TYPICAL))
+    advance = loops.advance_of(MODEL, "tsit5")
+    expanded = expand(MODEL, parameters, table, layout, Tolerances().numbers(), advance=advance)
+    passed = _passed(expanded.events, expanded.prior.observing)
+    used = np.sum(np.asarray(table.row.role) != Role.UNUSED, axis=0)
+    assert used[1] < used[0] == layout.rows
+    # One more than it uses: what its last row has led to is looked at there.
+    np.testing.assert_array_equal(passed, [used[0], used[1] + 1])
 
 
 @pytest.mark.slow
