@@ -7,10 +7,11 @@ comes to is looked up before it is compiled.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -60,6 +61,19 @@ class Shared:
         # The text does not tell the names of what goes in and comes out.
         options = tuple(sorted((self._options or {}).items()))
         return lowered, (digest, key, lowered.out_tree, options)
+
+
+@contextlib.contextmanager
+def unshared() -> Iterator[None]:
+    """Within it a program is compiled though another function has compiled the same, and none of
+    those that are compiled there is found later: to see how long that takes."""
+    others = OrderedDict(_compiled)
+    _compiled.clear()
+    try:
+        yield
+    finally:
+        _compiled.clear()
+        _compiled.update(others)
 
 
 def shared(jitted: Any, options: dict[str, str] | None = None) -> Shared:

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from insilico.cli._errors import BadInput
+from insilico.cli._options import once
 from insilico.config import SpecError, did_you_mean, load, to_unit
 from insilico.model import Model, Quantity
 from insilico.models import get, names
+from insilico.vocabulary import Vector
 
 if TYPE_CHECKING:
     from insilico.checks import Report
@@ -95,41 +97,95 @@ def by_method(model: Model, method: str | None) -> Model:
 
 def typical(model: Model, file: Path | None, changes: Sequence[str]) -> Any:
     """The model's typical values with those of a file of `name: value` lines and `name=value`
-    strings put over them in turn; None where nothing states any.
+    strings put over them; None where nothing states any.
 
-    Values are numbers in the declared units, or carry a unit.
+    Values are numbers in the declared units, or carry a unit. A vector has a list of them, or they
+    come one by one: `rates[0]=2`.
 
-    Raises `BadInput`: a name or value is wrong, or some parameters have none.
+    Raises `BadInput`: a name or value is wrong, a parameter is given twice on the command line, or
+    some have none.
     Raises `ConfigError`: the file cannot be read.
     """
     quantities = model.quantities("Parameters")
-    values: dict[str, Any] = {} if model.typical is None else model.typical._asdict()
+    values: dict[str, Any] = {}
+    if model.typical is not None:
+        if not isinstance(model.typical, model.Parameters):
+            raise BadInput(
+                f"typical values of model {model.name} must be its Parameters; "
+                f"found {type(model.typical).__name__}"
+            )
+        values = dict(_numbered(quantities, model.typical._asdict()))
     given: list[tuple[str, str, Any]] = []
     if file is not None:
         document = load(file)
         given += [(f"{file}: {name}", name, value) for name, value in document.data.items()]
-    for change in changes:
+    for change in once(changes):
         name, equals, value = change.partition("=")
         if not equals:
             raise BadInput(f"--set {change}: write name=value")
         given.append((f"--set {change}", name.strip(), value.strip()))
     for place, name, value in given:
-        if name not in quantities:
-            hint = did_you_mean(name, list(quantities))
-            raise BadInput(
-                f'{place}: there is no parameter "{name}"; allowed: {", ".join(quantities)}'
-                + (f"; {hint}" if hint else "")
-            )
-        values[name] = _number(place, value, quantities[name])
+        for each, number in _named(place, name, value, quantities):
+            values[each] = _number(place, number, quantities[each.partition("[")[0]])
     if not values:
         return None
-    missing = [name for name in quantities if name not in values]
+    missing = [name for name in model.numbers("Parameters") if name not in values]
     if missing:
         raise BadInput(
             f"model {model.name} states no typical values, and none are given for "
             f"{', '.join(missing)}"
         )
-    return model.Parameters(**values)
+    return model.Parameters(
+        *(
+            values[name] if size is None else Vector(*(values[f"{name}[{i}]"] for i in range(size)))
+            for name, size in ((name, quantity.size) for name, quantity in quantities.items())
+        )
+    )
+
+
+def _numbered(
+    quantities: Mapping[str, Quantity], values: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """Numbers by their names, a vector's one by one."""
+    for name, value in values.items():
+        if quantities[name].size is None:
+            yield name, value
+        else:
+            yield from ((f"{name}[{index}]", each) for index, each in enumerate(value))
+
+
+def _named(
+    place: str, name: str, value: Any, quantities: Mapping[str, Quantity]
+) -> list[tuple[str, Any]]:
+    """The numbers that `name`, a parameter or a component of one, stands for."""
+    parameter, bracket, index = name.partition("[")
+    if parameter not in quantities:
+        hint = did_you_mean(parameter, list(quantities))
+        raise BadInput(
+            f'{place}: there is no parameter "{parameter}"; allowed: {", ".join(quantities)}'
+            + (f"; {hint}" if hint else "")
+        )
+    size = quantities[parameter].size
+    if bracket:
+        if size is None:
+            raise BadInput(f"{place}: {parameter} is a single number and has no components")
+        if name not in (f"{parameter}[{each}]" for each in range(size)):
+            raise BadInput(
+                f'{place}: {parameter} is a list of {size} and has no entry "{index.rstrip("]")}"; '
+                f"allowed: 0 to {size - 1}"
+            )
+        return [(name, value)]
+    if size is None:
+        return [(name, value)]
+    listed = value
+    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
+        listed = value[1:-1].split(",")
+    if not isinstance(listed, list) or len(listed) != size:
+        raise BadInput(
+            f"{place}: {parameter} is a list of {size}: give all of them, or one by its place, "
+            f"{parameter}[0]"
+        )
+    return [(f"{parameter}[{each}]", number) for each, number in enumerate(listed)]
 
 
 def _number(place: str, value: Any, quantity: Quantity) -> float:

@@ -1,9 +1,12 @@
 """Options that several commands have."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from insilico.cli._errors import BadInput
 
 Config = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The config file.", show_default=False)
@@ -13,7 +16,8 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change a value of the config: --set trial.dropout.share=0.1. Repeatable.",
+        help="Change a value of the config: --set trial.dropout.share=0.1, of a list's entry: "
+        "--set arms.0.name=a. Repeatable, for another key.",
         show_default=False,
     ),
 ]
@@ -36,3 +40,17 @@ Seed = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Replace an earlier run in the folder, --out or not.")
 ]
+
+
+def once(changes: Sequence[str]) -> tuple[str, ...]:
+    """What `--set` and its shortcuts change. Raises `BadInput` where two change the same."""
+    values: dict[str, str] = {}
+    for change in changes:
+        key, _, value = (part.strip() for part in change.partition("="))
+        if key in values:
+            raise BadInput(
+                f"{key} is given twice on the command line, as {values[key]} and as {value}; "
+                "leave one out"
+            )
+        values[key] = value
+    return tuple(changes)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from insilico.cli._errors import BadInput, say
+from insilico.cli._options import once
 
 if TYPE_CHECKING:
     from cohorts.fits import Fit
@@ -39,7 +40,7 @@ def prepare(config: Path, overrides: Sequence[str]) -> Study:
     """Read a trial's config and check it on sample candidates.
 
     Raises `ConfigError` with every problem found.
-    Raises `BadInput`: it is the config of a fit or a calibration.
+    Raises `BadInput`: it is the config of a fit or a calibration, or a key is overridden twice.
     """
     import trials
 
@@ -47,7 +48,7 @@ def prepare(config: Path, overrides: Sequence[str]) -> Study:
         command = {"fit": "fit", "calibration": "calibrate"}[kind]
         raise BadInput(f"{config}: this is the config of a {kind}; use `insilico {command}`")
 
-    return trials.read(config, tuple(overrides))
+    return trials.read(config, once(overrides))
 
 
 def kind_of(config: Path) -> Literal["trial", "fit", "calibration"]:
@@ -70,23 +71,24 @@ def prepare_calibration(config: Path, overrides: Sequence[str]) -> Calibration:
     """Read the config of a calibration.
 
     Raises `ConfigError` with every problem of the config.
+    Raises `BadInput`: a key is overridden twice.
     """
     from cohorts import summaries
 
-    return summaries.read(config, tuple(overrides))
+    return summaries.read(config, once(overrides))
 
 
 def prepare_fit(config: Path, overrides: Sequence[str]) -> Fit:
     """Read the config of a fit and its data.
 
     Raises `ConfigError` with every problem of the config.
-    Raises `BadInput` with every mistake in the data.
+    Raises `BadInput` with every mistake in the data, or where a key is overridden twice.
     """
     from cohorts import fits
     from cohorts.data import DataError
 
     try:
-        return fits.read(config, tuple(overrides))
+        return fits.read(config, once(overrides))
     except DataError as error:
         raise BadInput(str(error)) from None
 

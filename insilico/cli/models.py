@@ -71,7 +71,8 @@ def check_model(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="A parameter's typical value, in its unit or with one. Repeatable.",
+            help="A parameter's typical value, in its unit or with one; of a vector's component: "
+            "rates[0]=2. Repeatable, for another parameter.",
             show_default=False,
         ),
     ] = None,

@@ -22,6 +22,7 @@ from insilico.programs import Shared
 from insilico.programs import shared as shared_program
 from insilico.solve import guards, loops, methods
 from insilico.solve.ahead import walk_ahead
+from insilico.solve.cotangents import with_failed_still
 from insilico.solve.courses import Course, Rule
 from insilico.solve.drivers import Choice, Driver, Launch, choose_driver
 from insilico.solve.guards import Derivative
@@ -152,6 +153,8 @@ def solve_block(
         )
 
     found = Chunks.of(model, parameters, events).map(chunk, parameters, events, subject, noise)
+    if derivative == "forward":
+        found = with_failed_still(found)
     return guards.guarded(derivative, found)
 
 
@@ -178,7 +181,8 @@ def padded(leaf: Array, lanes: int) -> Array:
 class Chunks(NamedTuple):
     """Patients cut into chunks of `LANES`, those who need similar steps together.
 
-    - `order`: the patients' numbers, chunk after chunk. None where they fit one chunk.
+    - `order`: the patients' numbers, chunk after chunk. None where they stand in their own order:
+      they fit one chunk, or nothing tells who needs similar steps.
     - `patients`: how many there are.
     """
 
@@ -196,18 +200,17 @@ class Chunks(NamedTuple):
         if isinstance(events, RecordTable):
             rows = jnp.sum(jnp.asarray(events.row.role) != Role.UNUSED, axis=0)
             keys.append(jnp.floor(jnp.log2(jnp.maximum(rows, 1))))
-        return cls(jnp.lexsort(keys) if keys else jnp.arange(patients), patients)
+        return cls(jnp.lexsort(keys) if keys else None, patients)
 
     def cut(self, leaf: Array) -> Array:
         """From (…, patients) to (chunks, …, lanes)."""
-        chunks = leaf[..., self.order].reshape(*leaf.shape[:-1], -1, LANES)
-        return jnp.moveaxis(chunks, -2, 0)
+        in_order = leaf if self.order is None else leaf[..., self.order]
+        return jnp.moveaxis(in_order.reshape(*leaf.shape[:-1], -1, LANES), -2, 0)
 
     def join(self, leaf: Array) -> Array:
         """Back again."""
-        assert self.order is not None, "a single chunk is not cut"
         in_order = jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], self.patients)
-        return in_order[..., jnp.argsort(self.order)]
+        return in_order if self.order is None else in_order[..., jnp.argsort(self.order)]
 
     def scan(
         self,
@@ -221,7 +224,7 @@ class Chunks(NamedTuple):
 
         Arrays have the patients' axis last; events that all patients share go to every chunk whole.
         """
-        if self.order is None:
+        if self.patients <= LANES:
             # One chunk: a loop around it would be gone through by every derivative in vain.
             return function(start, (parameters, events, *others))[1]
         leaves, structure = jax.tree.flatten(events)

@@ -9,6 +9,7 @@ what a step costs. The explicit solve is given up once it has cost many times th
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -86,7 +87,9 @@ def choose_method(
     explicit, stiff = candidates(model, tolerances)
     job = prepare(model, parameters, events, pattern, rule, subject, None)
     sample, count = _sample(job.blocks)
-    ratio = _work(model, stiff, sample[1]) / _work(model, explicit, sample[1])
+    leaves, structure = jax.tree.flatten(sample[1])
+    lanes = tuple(jax.ShapeDtypeStruct(leaf.shape[-1:], leaf.dtype) for leaf in leaves)
+    ratio = _work(model, stiff, structure, lanes) / _work(model, explicit, structure, lanes)
 
     def solved(name: str, most: int) -> tuple[np.ndarray, np.ndarray]:
         program = program_of(model, job.pattern, name, rule, job.layout, _XLA, "double")
@@ -187,8 +190,14 @@ def _digest(leaves: list[np.ndarray], patients: int) -> np.ndarray:
     return digest
 
 
-def _work(model: Model, name: str, parameters: Any) -> float:
-    """Operations on lanes of a trial step, in multiplications."""
+@functools.lru_cache(maxsize=256)
+def _work(
+    model: Model, name: str, structure: Any, lanes: tuple[jax.ShapeDtypeStruct, ...]
+) -> float:
+    """Operations on lanes of a trial step, in multiplications; parameters are such as `lanes`.
+
+    To trace one takes longer than many a solve.
+    """
     method = methods.get(name)
     _, pattern = schedule(model, [], observe=[1.0])
 
@@ -205,9 +214,8 @@ def _work(model: Model, name: str, parameters: Any) -> float:
             model.negligible(),
         )
 
-    lanes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[-1:], leaf.dtype), parameters)
-    target = jax.tree.leaves(lanes)[0]
-    program = jax.make_jaxpr(advance)(lanes, target).jaxpr
+    target = lanes[0]
+    program = jax.make_jaxpr(advance)(jax.tree.unflatten(structure, lanes), target).jaxpr
     (loop,) = (each for each in program.eqns if each.primitive.name == "while")
     return _weighed(loop.params["body_jaxpr"].jaxpr, target.shape)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from insilico.solve.status import Status
 from insilico.solve.walks import Walk
@@ -60,6 +60,17 @@ def without_failed(walk: Walk, cotangents: Any) -> Any:
         return jnp.where(failed, 0.0, leaf) if of_lanes else leaf
 
     return jax.tree.map(kept, cotangents)
+
+
+def with_failed_still(walk: Walk) -> Walk:
+    """The walk, whose numbers do not change with anything for the lanes that failed."""
+    failed = walk.status != Status.OK
+
+    def still(leaf: Any) -> Any:
+        of_lanes = is_floating(leaf) and leaf.shape[-1:] == failed.shape
+        return jnp.where(failed, lax.stop_gradient(leaf), leaf) if of_lanes else leaf
+
+    return jax.tree.map(still, walk)
 
 
 def instantiated(cotangents: Any, values: Any) -> Any:

@@ -7,11 +7,13 @@ XLA's driver (`insilico.solve.walks`) runs everywhere and takes every model. The
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 
+from insilico.hashing import Keyed
 from insilico.model import Model
 from insilico.solve import methods
 from insilico.solve.courses import Rule
@@ -25,9 +27,9 @@ NAMES: tuple[Driver, ...] = get_args(Driver)
 MOST_WORDS = 1024
 """Words of 32 bits a lane that a program may have alive at once: four times a thread's registers.
 
-What does not fit registers is kept in the first-level cache. Compiled for Hopper, estimates of 53,
-106 and 174 words came to 63, 134 and 204 registers of a thread's 255, and 308 words to all of them
-and 126 words of stack. Where a stack stops to pay has not been measured; `gpu.sh` of
+What does not fit registers is kept in the first-level cache. Compiled for Hopper, estimates of 72,
+148 and 168 words came to 72, 159 and 208 registers of a thread's 255, and 296 words to all of them
+and 124 words of stack. Where a stack stops to pay has not been measured; `gpu.sh` of
 `scripts/bench` times both drivers.
 """
 
@@ -98,7 +100,8 @@ def choose_driver(
     try:
         if derivative is not None:
             raise Unsuitable("derivatives")
-        words = _words_of_kernel(model, parameters, events, pattern, method, rule, subject, launch)
+        name = methods.known(method or model.method)
+        words = _words_of_kernel(model, parameters, events, pattern, name, rule, subject, launch)
     except Unsuitable as missing:
         reason = f"the kernel cannot do {missing}"
         if driver == "kernel":
@@ -123,23 +126,16 @@ def _words_of_kernel(
     parameters: Any,
     events: Any,
     pattern: Any,
-    method: str | None,
+    method: str,
     rule: Rule | None,
     subject: Any,
     launch: Launch,
 ) -> int:
-    """Trace the kernel for one program of lanes; nothing is computed."""
-    # Not on top: half a second that only a kernel is worth.
-    from insilico.solve import loops
-    from insilico.solve.kernel import walk_in_kernel
-    from insilico.solve.rows import as_rows
-
-    name = methods.known(method or model.method)
-    if name not in methods.ADAPTIVE:
-        raise Unsuitable(f"{name}, whose steps are not adaptive")
+    """Raises `Unsuitable` where no kernel does this."""
+    if method not in methods.ADAPTIVE:
+        raise Unsuitable(f"{method}, whose steps are not adaptive")
     if model.varying:
         raise Unsuitable("parameters that vary between occasions")
-    chosen = methods.get(name)
 
     def column(leaf: Any) -> jax.ShapeDtypeStruct:
         shape = leaf.shape if leaf.ndim == 1 else (*leaf.shape[:-1], launch.lanes)
@@ -147,6 +143,33 @@ def _words_of_kernel(
 
     def own(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((*leaf.shape[:-1], launch.lanes), leaf.dtype)
+
+    given = jax.tree.map(own, parameters), jax.tree.map(column, events), jax.tree.map(own, subject)
+    leaves, structure = jax.tree.flatten(given)
+    found = _traced(model, pattern, method, Keyed(rule), launch, structure, tuple(leaves))
+    if isinstance(found, str):
+        raise Unsuitable(found)
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _traced(
+    model: Model,
+    pattern: Any,
+    method: str,
+    rule: Keyed,
+    launch: Launch,
+    structure: Any,
+    leaves: tuple[jax.ShapeDtypeStruct, ...],
+) -> int | str:
+    """Trace the kernel for one program of lanes; nothing is computed. A text says what none can do.
+
+    It takes longer than many a solve, and comes to the same each time.
+    """
+    # Not on top: half a second that only a kernel is worth.
+    from insilico.solve import loops
+    from insilico.solve.kernel import walk_in_kernel
+    from insilico.solve.rows import as_rows
 
     def solved(parameters: Any, schedule: Any, subject: Any) -> Any:
         tolerances = Tolerances().numbers()
@@ -156,9 +179,9 @@ def _words_of_kernel(
             schedule,
             pattern,
             tolerances,
-            loops.advance_of(model, name),
+            loops.advance_of(model, method),
             None,
-            name,
+            method,
         )
         return walk_in_kernel(
             model,
@@ -166,16 +189,17 @@ def _words_of_kernel(
             rows,
             shape,
             tolerances,
-            method=chosen,
-            rule=rule,
+            method=methods.get(method),
+            rule=rule.value,
             subject=subject,
             launch=launch,
             prior=prior,
         )
 
-    program = jax.make_jaxpr(solved)(
-        jax.tree.map(own, parameters), jax.tree.map(column, events), jax.tree.map(own, subject)
-    )
+    try:
+        program = jax.make_jaxpr(solved)(*jax.tree.unflatten(structure, leaves))
+    except Unsuitable as missing:
+        return str(missing)
     kernels = [e for e in program.jaxpr.eqns if e.primitive.name == "pallas_call"]
     return words_alive(kernels[0].params["jaxpr"], launch.lanes)
 

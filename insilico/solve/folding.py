@@ -60,10 +60,12 @@ def differentiable(
     function: Callable[[list[Array]], Any],
     arguments: Sequence[Axis],
     again: Callable[[list[Array]], list[Array]],
+    failed: Callable[[Any], Array],
 ) -> Callable[[list[Array]], Any]:
     """`folding` of a function of a list of arrays, for `jax.grad` and `jax.vjp` as well.
 
-    `again` marks what a gradient depends on: derivatives of it would be second ones.
+    `again` marks what a gradient depends on: derivatives of it would be second ones. `failed` says
+    of the results which patients' derivatives are zero, (patients,).
 
     The results have the patients' axis first. What is differentiated is solved a second time, so
     that nothing but the arguments is remembered until then.
@@ -81,13 +83,19 @@ def differentiable(
         of_results = [instantiated_leaf(leaf) for leaf in floating(cotangents)]
 
         def pull(values: list[Array], of_results: list[Array]) -> list[Array]:
-            def results(moved: list[Array]) -> list[Array]:
+            def results(moved: list[Array]) -> tuple[list[Array], Array]:
                 new = iter(moved)
                 pairs = zip(values, moving.value, strict=True)
-                return floating(function([next(new) if moves else value for value, moves in pairs]))
+                found = function([next(new) if moves else value for value, moves in pairs])
+                return floating(found), failed(found)
 
             at = [value for value, moves in zip(values, moving.value, strict=True) if moves]
-            return jax.vjp(results, at)[1](of_results)[0]
+            _, pulled, none = jax.vjp(results, at, has_aux=True)
+            # What made a patient fail, such as NaN, spoils even a derivative of zero.
+            return [
+                leaf if axis is None else jnp.where(none, 0.0, leaf)
+                for axis, leaf in zip(chosen, pulled(of_results)[0], strict=True)
+            ]
 
         folded = folding(pull, [*arguments, *(0 for _ in of_results)], chosen)
         found = iter(folded(again(values), again(of_results)))

@@ -35,7 +35,8 @@ from insilico.solve.triggers import ACTED, CROSSED, Occurrence, Watch
 class Journey(NamedTuple):
     """Where each lane is on its way through the schedule.
 
-    - `row`: the row that it goes to: -1 before it sets out, the number of rows once it is through.
+    - `row`: the row that it goes to: -1 before it sets out, the number of its rows once it is
+      through.
     - `target`: the time that it goes to; the rest as in `Condition`.
     """
 
@@ -175,7 +176,8 @@ class _PlainRule:
 class Program:
     """One program of the kernel: a block of lanes from their first row to their last.
 
-    `given` is a `_Given` of `Reading`s, `walk` a `Walk` of places in memory.
+    `given` is a `_Given` of `Reading`s, `walk` a `Walk` of places in memory; `fused` as of
+    `insilico.solve.plain.Operations`.
     """
 
     def __init__(
@@ -187,11 +189,15 @@ class Program:
         lanes: int,
         given: Any,
         walk: Any,
+        *,
+        fused: bool,
     ):
         self.pattern, self.method, self.lanes = pattern, method, lanes
+        self.plain = functools.partial(plain, lanes=lanes, fused=fused)
         self.given, self.walk = given, walk
         number = pl.program_id(0) * lanes + jnp.arange(lanes, dtype=jnp.int32)
         self.patient = number if given.order is None else given.order(number)
+        self.rows = pattern.rows if given.rows is None else given.rows(self.patient)
 
         def own(tree: Any) -> Any:
             return jax.tree.map(lambda reading: reading.of(self.patient), tree)
@@ -199,6 +205,7 @@ class Program:
         parameters, start = own(given.parameters), own(given.start)
         # Patients come with their initial state, which resets bring back.
         structure = jax.tree.structure(jax.eval_shape(model.initial, _alike(parameters)))
+        # Fused once they are part of a step: before, they are differentiated.
         plain_model = dataclasses.replace(
             model,
             initial=lambda _: jax.tree.unflatten(structure, start.position.state),
@@ -220,9 +227,8 @@ class Program:
 
     def run(self) -> None:
         """Take every lane through all rows, and put on record what came of it."""
-        rows = self.pattern.rows
         end = lax.while_loop(
-            lambda journey: _any(journey.row < rows),
+            lambda journey: _any(journey.row < self.rows),
             lambda journey: self._step(
                 lax.while_loop(lambda j: _any(self._waiting(j)), self._pass_row, journey)
             ),
@@ -271,7 +277,7 @@ class Program:
 
     def _waiting(self, journey: Journey) -> Array:
         """Lanes at their row, or failed on the way to it."""
-        return (journey.row < self.pattern.rows) & ~self._underway(journey)
+        return (journey.row < self.rows) & ~self._underway(journey)
 
     def _step(self, journey: Journey) -> Journey:
         """One trial step of every lane that is underway."""
@@ -283,7 +289,7 @@ class Program:
                 self.method, self._stepper(now), moving, target, self._limits(target)
             )[0]
 
-        moving = plain(attempt, self.lanes)(journey.moving, journey.target, journey.condition)
+        moving = self.plain(attempt)(journey.moving, journey.target, journey.condition)
         return journey._replace(moving=moving)
 
     def _watched_step(self, journey: Journey, watched: Watched) -> Journey:
@@ -301,10 +307,10 @@ class Program:
         def halve(curve: Curve, found: Bracket) -> Bracket:
             return crossings.halve(signals, curve, found)
 
-        after, curve, found = plain(attempt, self.lanes)(watched, target, journey.condition)
+        after, curve, found = self.plain(attempt)(watched, target, journey.condition)
         # Nobody waits for others here: a lane is sent to its crossing as soon as it has one.
         crossed = after.watch.phase == CROSSED
-        place = crossings.locate(plain(halve, self.lanes), curve, found, _any(crossed))
+        place = crossings.locate(self.plain(halve), curve, found, _any(crossed))
         after = crossings.send(after, place, crossed, self._limits(target))
         return journey._replace(moving=after.moving, watch=after.watch)
 
@@ -316,7 +322,7 @@ class Program:
 
     def _pass_row(self, journey: Journey) -> Journey:
         """What happens at the row that waiting lanes stand at, and off to the next one."""
-        waiting, rows = self._waiting(journey), self.pattern.rows
+        waiting, rows = self._waiting(journey), self.rows
         here = waiting & (journey.row >= 0)
         aim = journey.target
         if journey.watch is not None:
@@ -345,7 +351,7 @@ class Program:
         now = _select(here, after, journey.condition)
 
         following = jnp.where(waiting, journey.row + 1, journey.row)
-        next_index = jnp.clip(following, 0, rows - 1)
+        next_index = jnp.clip(following, 0, self.pattern.rows - 1)
         slot = self.given.slot.at_row(next_index, self.patient) >= 0
         target = self.course.target(now, self._row(next_index), slot)
         target = jnp.where(following < rows, target, now.position.time)
@@ -361,7 +367,7 @@ class Program:
                 self.method, self._stepper(now), now.position, fresh, self._limits(target)
             )
 
-        moving = plain(start, self.lanes)(now, fresh, target)
+        moving = self.plain(start)(now, fresh, target)
         watch = now.watch
         if watching is not None:
             # A last row has no way after it.
@@ -393,7 +399,7 @@ class Program:
         def named() -> Array:
             stiff = stiffness.told(
                 name,
-                lambda direction: plain(product, self.lanes)(
+                lambda direction: self.plain(product)(
                     position.time, position.state, direction, journey.condition
                 ),
                 position.size,
@@ -414,7 +420,7 @@ class Program:
         """The events of lanes that have stopped for one."""
         assert now.watch is not None
         there = here & now.watch.stopped & (now.status == Status.OK)
-        react = plain(functools.partial(reactions.react, self.course), self.lanes)
+        react = self.plain(functools.partial(reactions.react, self.course))
         return lax.cond(_any(there), lambda: _select(there, react(now, row), now), lambda: now)
 
     def _row(self, index: Array) -> Events:

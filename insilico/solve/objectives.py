@@ -238,7 +238,7 @@ def _gradients_of_block(
         else:
             (of_parameters,) = pullback(lambda p: given_by(p, events), parameters)(of_given)
         on_record = jnp.broadcast_to(on_record, walk.status.shape)
-        gradient = (of_parameters, of_events, without_failed(walk, of_data))
+        gradient = without_failed(walk, (of_parameters, of_events, of_data))
         return record, _OfBlock(value, gradient, walk.status, on_record)
 
     step = 2 + len(model.negligible())

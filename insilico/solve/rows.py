@@ -34,11 +34,19 @@ def as_rows(
     derivative: Derivative | None,
     method: str,
 ) -> tuple[Events, Pattern, Prior | None]:
-    """The rows of a chunk's schedule, into which records are expanded."""
+    """The rows of a chunk's schedule, into which records are expanded.
+
+    Raises `ValueError` for a steady-state record where there is noise.
+    """
     if isinstance(events, Events):
         assert isinstance(pattern, Pattern)
         return events, pattern, None
     assert isinstance(pattern, Layout)
+    if pattern.steady and method in methods.STOCHASTIC:
+        raise ValueError(
+            f"model {model.name} has noise, with which it comes to no steady state: give the doses "
+            "before the record themselves (ADDL) in place of SS"
+        )
     differentiable = None if derivative is None else advance
     if derivative in ("reverse", "second"):
         differentiable = loops.backwards(method)

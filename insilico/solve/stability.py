@@ -67,6 +67,8 @@ def bounded(
     found = _followed(probe, stepper, moving, limits)
     rate = found.rate
     longest = SHARE * BOUNDARIES[method.name] / jnp.where(rate > 0.0, rate, 1.0)
+    # An empty component in units of a tiny tolerance seems to change at any rate, until it fills.
+    longest = jnp.maximum(longest, 10.0 * limits.smallest)
     size = jnp.where(going & (rate > 0.0), jnp.minimum(moving.size, longest), moving.size)
     # A lane that is idle for a while learns nothing: others do not matter to it.
     probe = jax.tree.map(lambda new, old: jnp.where(going, new, old), found, probe)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from insilico import programs
-from insilico.programs import shared
+from insilico.programs import shared, unshared
 
 pytestmark = pytest.mark.optimised
 
@@ -33,6 +33,17 @@ def test_functions_of_the_same_operations_compile_once(compiled):
     assert compiled() == before
     np.testing.assert_array_equal(first["out"], 3.0 * x + 2.0)
     np.testing.assert_array_equal(again["out"], 4.0 * x + 2.0)
+
+
+def test_a_program_is_compiled_though_it_is_known_to_see_how_long_that_takes(compiled):
+    x = np.arange(5.0)
+    made(2.0)(x, 3.0)
+    before = compiled()
+    with unshared():
+        made(2.0)(x, 3.0)
+        assert compiled() == before + 1
+    made(2.0)(x, 3.0)
+    assert compiled() == before + 1
 
 
 def test_what_differs_is_compiled(compiled):

@@ -154,6 +154,11 @@ def expand(
     to so many `orders`. `direct` is as for `steady_states`.
     """
     doses = given(model, parameters, table)
+    if differentiable is not None and model.dosing is not None:
+        # What made a dose impossible, such as NaN, spoils even a derivative of zero.
+        possible = doses.possible
+        own = jax.tree.map(lambda leaf: jnp.where(possible, leaf, 1.0), parameters)
+        doses = given(model, own, table)._replace(possible=possible)
     phase = _phase(table, doses)
     pattern = Pattern(
         rows=layout.rows,

@@ -10,13 +10,15 @@ less, and goes on with plain cycles, which alone decide that it is done.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from insilico.solve.adaptive import Position
+from insilico.solve.cotangents import is_floating
 from insilico.solve.courses import Course
 from insilico.solve.fields import Components
 from insilico.solve.methods.jacobians import Elimination
@@ -210,9 +212,17 @@ def steady_states(
         end = _search(search, outset, active, before)
         state = end.state
         if differentiable is not None:
-            step = CycleMap(course, cycle, tolerances, differentiable)
-            corrected = correct(step, lax.stop_gradient(end.steady), active, advance, orders)
-            state, *_ = step(corrected, _way(cycle), jnp.zeros_like(end.steps), active)
+            solved = active & (end.status == Status.OK)
+
+            def usable(tree: Any) -> Any:
+                # What made a search fail, such as NaN, spoils even a derivative of zero.
+                return jax.tree.map(
+                    lambda leaf: jnp.where(solved, leaf, 1.0) if is_floating(leaf) else leaf, tree
+                )
+
+            own = Course(course.model, usable(course.parameters), course.pattern)
+            step = CycleMap(own, usable(cycle), tolerances, differentiable)
+            state = corrected(step, usable(lax.stop_gradient(end.steady)), solved, advance, orders)
         failed = jnp.where(active, end.status, Status.OK)
         return (jnp.maximum(status, failed), end.steps), jnp.stack(state)
 
@@ -229,7 +239,8 @@ def _way(cycle: Cycle) -> Array:
 def _outset(step: CycleMap, active: Array) -> Components:
     """The initial state after one Newton step, where that is a state that doses can lead to."""
     start, cycle = step.start.position.state, step.cycle
-    found = correct(step, start, active, step.advance)
+    length, on = _correction(step, start, active, step.advance)
+    found, _ = on(start, length)
     # Without elimination there is none, but for rounding, which makes it enormous.
     most = MOST_DOSES * (jnp.abs(cycle.bolus) + jnp.abs(cycle.rate))
     possible = active
@@ -360,25 +371,37 @@ def _choose(where: Array, yes: Components, no: Components) -> Components:
     return tuple(jnp.where(where, a, b) for a, b in zip(yes, no, strict=True))
 
 
-def correct(
-    step: CycleMap, steady: Components, active: Array, advance: Advance, orders: int = 1
+def corrected(
+    step: CycleMap, steady: Components, active: Array, advance: Advance, orders: int
 ) -> Components:
-    """`steady` after Newton steps towards the fixed point of the cycle, one for each of `orders`.
+    """The state at the record from `steady` after Newton steps towards the cycle's fixed point.
 
-    With M the derivative of a cycle by its initial state, y + (I - M)^-1 (Phi(y) - y), where Phi
-    alone is differentiated: by the implicit function theorem one step gives the fixed point's first
-    derivative with respect to everything that the cycle depends on. As M stands still, each further
-    step makes the next higher derivative right. `advance` is for M.
+    By the implicit function theorem one step gives the fixed point's first derivative with respect
+    to everything that the cycle depends on. As the matrix of `_correction` stands still, each
+    further step makes the next higher one right: there are as many as `orders`.
+    """
+    length, on = _correction(step, steady, active, advance)
+    # The cycles of corrections and the way to the record, by one program that is compiled once:
+    # what a correction would be at the record nobody asks.
+    lengths = jnp.stack([*[length] * orders, _way(step.cycle)])
+    _, after = lax.scan(on, steady, lengths)
+    return jax.tree.map(lambda leaf: leaf[-1], after)
+
+
+def _correction(
+    step: CycleMap, steady: Components, active: Array, advance: Advance
+) -> tuple[Array, Callable[[Components, Array], tuple[Components, Components]]]:
+    """The length of a cycle, and Newton's step from a state near `steady`, which gives the state
+    after such a length, too.
+
+    With M the derivative of a cycle by its initial state at `steady`, y + (I - M)^-1 (Phi(y) - y),
+    where Phi alone is differentiated. `advance` is for M.
     """
     cycle = step.cycle
     # For a constant infusion any length has the same fixed point.
     length = jnp.where(cycle.constant, 1.0, cycle.interval)
     length = jnp.where(active, length, 0.0)
-    count = len(steady)
-
-    def after(state: Components) -> Components:
-        return step(state, length, jnp.zeros_like(length), active)[0]
-
+    none, count = jnp.zeros_like(length), len(steady)
     still = jax.tree.map(lax.stop_gradient, step.course.parameters)
     frozen = CycleMap(
         Course(step.course.model, still, step.course.pattern),
@@ -386,29 +409,26 @@ def correct(
         lax.stop_gradient(step.tolerances),
         advance,
     )
-    still_length = lax.stop_gradient(length)
 
-    def along(direction: Array) -> Components:
-        """The column of M in that direction, (components,)."""
-        moved = tuple(jnp.full_like(length, part) for part in direction)
-        return jax.jvp(
-            lambda state: frozen(state, still_length, jnp.zeros_like(length), active)[0],
-            (steady,),
-            (moved,),
-        )[1]
+    def along(direction: Components) -> Components:
+        def after(state: Components) -> Components:
+            return frozen(state, lax.stop_gradient(length), none, active)[0]
 
-    columns = jax.vmap(along)(jnp.eye(count, dtype=length.dtype))
+        return jax.jvp(after, (steady,), (direction,))[1]
+
+    # One cycle with all directions beside each other, not one for each.
+    directions = jnp.eye(count, dtype=length.dtype)[:, :, None] * jnp.ones_like(length)
+    columns = lax.stop_gradient(jax.vmap(along)(tuple(jnp.moveaxis(directions, 1, 0))))
     elimination = Elimination.of([range(count)] * count)
-    entries = tuple(lax.stop_gradient(of[column]) for column in range(count) for of in columns)
+    entries = tuple(columns[row][column] for column in range(count) for row in range(count))
     factors = elimination.factors(entries, jnp.ones_like(length))
 
-    def closer(state: Components, _: None) -> tuple[Components, None]:
-        residual = tuple(b - a for a, b in zip(state, after(state), strict=True))
+    def on(state: Components, length: Array) -> tuple[Components, Components]:
+        after, *_ = step(state, length, none, active)
+        residual = tuple(b - a for a, b in zip(state, after, strict=True))
         move = elimination.solve(factors, residual)
         usable = active & jnp.all(jnp.isfinite(jnp.stack(move)), axis=0)
-        moved = (a + jnp.where(usable, b, 0.0) for a, b in zip(state, move, strict=True))
-        return tuple(moved), None
+        moved = tuple(a + jnp.where(usable, b, 0.0) for a, b in zip(state, move, strict=True))
+        return moved, after
 
-    if orders == 1:
-        return closer(steady, None)[0]
-    return lax.scan(closer, steady, None, length=orders)[0]
+    return length, on

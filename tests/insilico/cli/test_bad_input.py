@@ -117,6 +117,10 @@ def test_a_missing_file_names_its_neighbour(cli, edited):
         (["--replicates", "-3"], "--set trial.replicates: "),
         (["--size", "1"], "--set trial.subjects: "),
         (["--seed", "-1"], "--set seed: "),
+        (
+            ["--set", "seed=3", "--set", "trial.subjects=30", "--size", "20"],
+            "trial.subjects is given twice on the command line, as 30 and as 20; leave one out",
+        ),
         (["--out", ""], "--out must name a folder"),
     ],
 )

@@ -17,6 +17,26 @@ def derivative(time, state, parameters, inputs):
 
 MODEL = dataclasses.replace(ONE, name="leaky", derivative=derivative, typical=None)
 """
+CHAIN = """
+from typing import Annotated, NamedTuple
+from insilico.model import Model, Quantity
+from insilico.vocabulary import Value, Vector
+
+class State(NamedTuple):
+    transit: Annotated[Vector, Quantity("mg", "drug on its way", size=3)]
+
+class Parameters(NamedTuple):
+    rates: Annotated[Vector, Quantity("1/h", "of each transition", size=3)]
+
+def derivative(time, state, parameters, inputs):
+    return State(-(parameters.rates * state.transit))
+
+MODEL = Model(
+    name="chain", title="Three pools", citation="textbook", State=State, Parameters=Parameters,
+    Outputs=State, initial=lambda p: State(0.0 * p.rates), derivative=derivative,
+    outputs=lambda time, state, p: state,
+)
+"""
 QUICK = ("--only", "units", "--only", "balances")
 
 
@@ -73,6 +93,23 @@ def test_parameters_come_from_a_file_and_then_from_the_line(cli):
 
 
 @pytest.mark.parametrize(
+    ("given", "rates"),
+    [
+        (["--set", "rates=[1, 2 1/h, 24 1/d]"], [1.0, 2.0, 1.0]),
+        (["--set", "rates[2]=3", "--set", "rates[0]=1", "--set", "rates[1]=2"], [1.0, 2.0, 3.0]),
+        (["--parameters", "values.yaml", "--set", "rates[1]=9 1/h"], [4.0, 9.0, 6.0]),
+    ],
+)
+def test_a_vector_is_given_whole_or_by_its_components(cli, given, rates):
+    Path("chain.py").write_text(CHAIN)
+    Path("values.yaml").write_text("rates: [4, 5, 6]\n")
+    answer = cli("models", "check", "chain.py", "--only", "structure", "--json", *given)
+    assert answer.code == 0, answer.errors
+    typical = json.loads(answer.output)["situation"]["typical"]
+    assert typical == {f"rates[{index}]": value for index, value in enumerate(rates)}
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["two_compartmant"], 'did you mean "two_compartment"?'),
@@ -83,6 +120,19 @@ def test_parameters_come_from_a_file_and_then_from_the_line(cli):
         (["one_compartment", "--set", "clearence=1"], 'did you mean "clearance"?'),
         (["one_compartment", "--set", "clearance"], "write name=value"),
         (["one_compartment", "--set", "clearance=1 mg"], "--set clearance=1 mg: must be"),
+        (
+            ["one_compartment", "--set", "clearance=1", "--set", "clearance=2 L/h"],
+            "clearance is given twice on the command line, as 1 and as 2 L/h; leave one out",
+        ),
+        (["one_compartment", "--set", "clearance[0]=1"], "clearance is a single number"),
+        (["tuple.py"], "typical values of model chain must be its Parameters; found tuple"),
+        (["chain.py", "--set", "rates[3]=1"], 'a list of 3 and has no entry "3"; allowed: 0 to 2'),
+        (["chain.py", "--set", "rates[-1]=1"], 'has no entry "-1"; allowed: 0 to 2'),
+        (["chain.py", "--set", "rates[1=1"], 'has no entry "1"'),
+        (["chain.py", "--set", "rates=1"], "rates is a list of 3: give all of them, or one by its"),
+        (["chain.py", "--set", "rates=[1, 2]"], "rates is a list of 3: give all of them"),
+        (["chain.py", "--set", "rates[1]=1 mg"], "--set rates[1]=1 mg: must be"),
+        (["chain.py", "--set", "rates[1]=1"], "none are given for rates[0], rates[2]"),
         (["leaky.py", "--set", "clearance=1"], "none are given for absorption_rate"),
         (["one_compartment", "--method", "euler"], "no method 'euler'; there are tsit5"),
         (["one_compartment", "--method", "milstein"], "states no diffusion"),
@@ -94,6 +144,8 @@ def test_parameters_come_from_a_file_and_then_from_the_line(cli):
 )
 def test_a_mistake_ends_with_2_and_a_message(cli, arguments, message):
     Path("leaky.py").write_text(LEAKY)
+    Path("chain.py").write_text(CHAIN)
+    Path("tuple.py").write_text(CHAIN.replace("citation=", "typical=(1.0,), citation="))
     Path("broken.py").write_text("MODEL = nothing")
     Path("empty.py").touch()
     answer = cli("models", "check", *arguments)

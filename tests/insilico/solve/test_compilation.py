@@ -3,21 +3,51 @@
 That compilations are seen at all, `test_batch` shows.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 from insilico import models
-from insilico.solve import Dose, Plan, read_records, schedule, solve, value_and_gradient
+from insilico.solve import (
+    Dose,
+    Plan,
+    read_records,
+    schedule,
+    solve,
+    solve_traced,
+    value_and_gradient,
+)
 from insilico.solve.blocks import compiler_options
 
 pytestmark = pytest.mark.optimised
 
 MODEL = models.get("one_compartment")
+
+
+@pytest.fixture
+def traces() -> Callable[[Callable[[], Any]], int]:
+    """How many programs JAX traces in a call."""
+
+    def counted(call: Callable[[], Any]) -> int:
+        seen = []
+
+        def listen(event: str, duration_secs: float, **_: Any) -> None:
+            seen.append(event)
+
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        try:
+            call()
+        finally:
+            jax.monitoring.unregister_event_duration_listener(listen)
+        return seen.count("/jax/core/compile/jaxpr_trace_duration")
+
+    return counted
 
 
 class Halving:
@@ -99,12 +129,66 @@ def _by_choice(factor: float) -> Any:
         pytest.param(_by_choice, marks=pytest.mark.slow),
     ],
 )
-def test_other_numbers_compile_nothing(way: Callable[[float], Any], compilations):
+def test_other_numbers_trace_and_compile_nothing(
+    way: Callable[[float], Any], traces: Callable[[Callable[[], Any]], int], compilations
+):
     first = way(1.0)
     before = compilations.count
-    second = way(1.25)
+    found = []
+    assert traces(lambda: found.append(way(1.25))) == 0
     assert compilations.count == before
-    assert not np.array_equal(np.stack(list(first)), np.stack(list(second)))
+    assert not np.array_equal(np.stack(list(first)), np.stack(list(found[0])))
+
+
+@dataclasses.dataclass
+class Given:
+    """A rule with an array in it, for which it has no hash."""
+
+    factor: Any
+
+    def start(self, subject: Any) -> Plan:
+        return Plan(np.inf + 0.0 * subject, self.factor * subject)
+
+    def visit(self, visit: Any, plan: Plan, subject: Any) -> Any:
+        return {}, plan
+
+    def administer(self, time: Any, plan: Plan, subject: Any) -> Any:
+        return (plan.memory,), plan
+
+
+GIVEN = Given(np.array(0.5))
+
+
+def _called(factor: float, rule: Any) -> Any:
+    events, pattern = schedule(MODEL, [Dose(0.0, "depot", factor, order=0)], observe=[5.0])
+    found = solve_traced(
+        MODEL, _patients(factor), events, pattern, derivative=None, rule=rule, subject=np.ones(2)
+    )
+    return found.outputs.central
+
+
+def _differentiated(factor: float) -> Any:
+    def total(parameters: Any) -> Any:
+        found = solve_traced(MODEL, parameters, *_plan(factor), derivative="reverse")
+        return found.outputs.central.sum()
+
+    return jax.grad(total)(jax.tree.map(jnp.asarray, _patients(factor))).clearance
+
+
+@pytest.mark.parametrize(
+    "way",
+    [lambda factor: _called(factor, RULE), lambda factor: _called(factor, GIVEN), _differentiated],
+    ids=["rule", "rule_without_hash", "gradient"],
+)
+def test_a_traced_solve_outside_of_programs_is_traced_once(
+    way: Callable[[float], Any], traces: Callable[[Callable[[], Any]], int], compilations
+):
+    first = way(1.0)
+    before = compilations.count
+    found = []
+    assert traces(lambda: found.append(way(1.25))) == 0
+    assert compilations.count == before
+    assert not np.array_equal(first, found[0])
 
 
 def test_programs_of_lanes_are_optimised_unless_jax_is_told_not_to():

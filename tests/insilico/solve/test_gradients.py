@@ -328,6 +328,26 @@ def test_a_patient_that_fails_has_no_gradient_and_spoils_no_other(course, patien
             np.testing.assert_array_equal(mine[others], other[others])
 
 
+@pytest.mark.parametrize("way", ["reverse", "forward"])
+def test_what_was_observed_before_a_patient_failed_has_no_derivative_either(way):
+    """A second dose takes away more than there is, after the first output."""
+    model = models.get("one_compartment")
+    doses = [Dose(0.0, "depot", 100.0), Dose(6.0, "central", -90.0)]
+    events, pattern = schedule(model, doses, observe=[3.0, 9.0])
+    parameters = model.Parameters(jnp.array([1.0, 1.0]), jnp.array([0.1, 4.0]), jnp.full(2, 12.0))
+
+    def early(clearance):
+        own = parameters._replace(clearance=clearance)
+        found = solve_traced(model, own, events, pattern, derivative=way)
+        return found.outputs.central[:, 0], found.status
+
+    found, status = early(parameters.clearance)
+    assert list(status) == [Status.OK, Status.LEFT_DOMAIN] and np.all(found > 0.0)
+    derivative = jax.jacrev if way == "reverse" else jax.jacfwd
+    slopes = jax.jit(derivative(lambda c: early(c)[0]))(parameters.clearance)
+    assert slopes[0, 0] < 0.0 and slopes[1, 1] == 0.0
+
+
 @pytest.mark.slow
 def test_scenarios_are_vectorised_over(course, patients):
     model, events, _ = course

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from insilico import models
 from insilico.model import Model, Quantity
-from insilico.solve import Tolerances, schedule, solve_traced
+from insilico.solve import Dose, Status, Tolerances, schedule, solve_traced
 from insilico.vocabulary import Value
 
 
@@ -101,3 +102,30 @@ def test_a_solve_for_derivatives_is_as_exact_as_one_for_itself(course, method):
     share = RATES / (RATES - LOSS)
     np.testing.assert_allclose(found.slow, slow, rtol=2e-5)
     np.testing.assert_allclose(found.fast, share[:, None] * slow, rtol=2e-5)
+
+
+def test_an_empty_compartment_in_units_of_a_tiny_tolerance_bounds_no_step():
+    model = models.get("one_compartment")
+    events, pattern = schedule(model, [Dose(0.0, "depot", 10.0)], observe=[1.0, 20.0])
+    tolerances = Tolerances(1e-8, 1e-25)
+
+    @jax.jit
+    def pulled(parameters):
+        def central(parameters, method):
+            found = solve_traced(
+                model,
+                parameters,
+                events,
+                pattern,
+                derivative="reverse",
+                method=method,
+                tolerances=tolerances,
+            )
+            return found.outputs[0].sum(), found.status
+
+        by_steps = jax.value_and_grad(lambda p: central(p, "tsit5"), has_aux=True)(parameters)
+        return *by_steps, jax.grad(lambda p: central(p, "closed_form")[0])(parameters)
+
+    (_, status), found, exact = pulled(model.Parameters(*np.array([[1.0], [2.0], [12.0]])))
+    assert np.all(status == Status.OK)
+    np.testing.assert_allclose(np.stack(found), np.stack(exact), rtol=1e-6)

@@ -19,6 +19,7 @@ from insilico.solve import (
     Plan,
     Status,
     Tolerances,
+    read_records,
     reference,
     schedule,
     solve,
@@ -489,6 +490,10 @@ def test_what_does_not_go_together_is_refused():
         tangled,
         noise=keys,
     )
+    steady = {"TIME": [0.0], "EVID": [1], "AMT": [1.0], "II": [12.0], "SS": [1], "induction": [0.0]}
+    records = read_records(KINETICS, steady, covariates={"induction": "induction"})
+    with pytest.raises(ValueError, match="kinetics has noise, with which it comes to no steady"):
+        solve(KINETICS, someone, records, noise=keys)
     with pytest.raises(ValueError, match="kinetics has noise: take stochastic_reference"):
         reference(KINETICS, someone, events, pattern, Tolerances())
     assert solve(tangled, someone, events, pattern, noise=keys, method="euler_maruyama")

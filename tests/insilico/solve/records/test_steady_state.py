@@ -1,5 +1,6 @@
 """Steady states: against linear algebra, for any half-life, found out where there is none."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,11 +10,13 @@ import pytest
 from scipy.linalg import expm
 
 from insilico import models
+from insilico.model import Dosing
 from insilico.solve import (
     Covariate,
     Status,
     Tolerances,
     hessian_vector_product,
+    objective_traced,
     read_records,
     solve,
     solve_traced,
@@ -199,6 +202,72 @@ def test_derivatives_go_through_times_amounts_and_steady_states(lagged, make_tab
         step = 1e-4 * values[index] * jnp.eye(6)[index]
         difference = (evaluate(values + step) - evaluate(values - step)) / (2 * jnp.sum(step))
         np.testing.assert_allclose(found[:, index], difference, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "way",
+    ["reverse", *(pytest.param(way, marks=pytest.mark.slow) for way in ("second", "objective"))],
+)
+def test_a_patient_without_a_steady_state_has_derivatives_of_zero(lagged, make_table, way):
+    """Neither what is not eliminated nor what is no number reaches those who share parameters."""
+    last, rates = jnp.arange(3) == 2, jnp.array([0.12, 0.0, 1.0])
+    dose = {"TIME": 0.0, "AMT": 50.0, "II": 12.0, "SS": 1}
+    own = [make_table(dose, observe=[3.0], patient=patient) for patient in range(3)]
+    data = {name: np.concatenate([one[name] for one in own]) for name in own[0]}
+    records = read_records(lagged, data, covariates={"effect": Covariate("EFFECT", "nocb")})
+    table, layout = records.laid_out(0)
+    typical = jnp.array([1.3, 1.0, 0.8, 0.3, 2.5, 30.0])
+    tolerances = Tolerances(max_steps=5_000)
+
+    def total(numbers):
+        shared = lagged.Parameters(*(number * jnp.ones(3) for number in numbers))
+        elimination = jnp.where(last, jnp.nan, shared.elimination_rate * rates)
+        parameters = shared._replace(elimination_rate=elimination)
+        if way == "objective":
+            found, status = objective_traced(
+                lagged,
+                parameters,
+                table,
+                layout,
+                lambda outputs, _: outputs.central[1],
+                tolerances=tolerances,
+            )
+        else:
+            solution = solve_traced(
+                lagged, parameters, table, layout, derivative=way, tolerances=tolerances
+            )
+            found, status = solution.outputs.central[:, 1], solution.status
+        return jnp.sum(jnp.where(status == Status.OK, found, 0.0))
+
+    def derivative(numbers):
+        if way == "second":
+            return hessian_vector_product(total, numbers, jnp.ones(6))
+        return jax.grad(total)(numbers)
+
+    found = jax.jit(derivative)(typical)
+    assert np.isfinite(found).all() and found[1] != 0.0
+
+
+@pytest.mark.slow
+def test_an_impossible_dose_spoils_no_second_derivative(lagged, make_table):
+    """The root of a negative number is the lag of a patient who shares parameters with others."""
+    rooted = dataclasses.replace(
+        lagged, dosing=lambda p, inputs: {"depot": Dosing(lag=jnp.sqrt(p.lag))}
+    )
+    own = [make_table({"TIME": 0.0, "AMT": 50.0}, observe=[3.0], patient=each) for each in (1, 2)]
+    data = {name: np.concatenate([one[name] for one in own]) for name in own[0]}
+    records = read_records(rooted, data, covariates={"effect": Covariate("EFFECT", "nocb")})
+    table, layout = records.laid_out()
+
+    def total(numbers):
+        shared = rooted.Parameters(*(number * jnp.ones(2) for number in numbers))
+        own = shared._replace(lag=shared.lag * jnp.array([1.0, -1.0]))
+        found = solve_traced(rooted, own, table, layout, derivative="second")
+        return jnp.sum(jnp.where(found.status == Status.OK, found.outputs.central[:, 1], 0.0))
+
+    values = jnp.array([1.3, 0.12, 0.8, 0.75, 2.5, 30.0])
+    found = jax.jit(lambda at: hessian_vector_product(total, at, jnp.ones(6)))(values)
+    assert np.isfinite(found).all() and found[3] != 0.0
 
 
 @pytest.mark.slow
