@@ -40,7 +40,7 @@ class Data(NamedTuple):
     kind: Int[Array, "records subjects"]
     limit: Float[Array, "records subjects"] | None
     before: Int[Array, "records subjects"]
-    covariates: dict[str, Array | Changing]
+    covariates: dict[str, Any]
     hyperparameters: Any
     belonging: dict[str, Int[Array, " subjects"]] | None = None
 

@@ -73,5 +73,5 @@ def test_a_clock_that_is_turned_back_is_refused():
 def test_patients_may_have_times_of_their_own():
     own = np.array([[4.0, 6.0], [5.0, 8.0]])
     frame = pd.DataFrame(also_at(read_records(MODEL, TABLE), own).data)
-    added = frame[frame.EVID == 2]
-    assert [list(added[added["ID"].eq(patient)].TIME) for patient in (1, 2)] == own.tolist()
+    added = frame.loc[frame["EVID"] == 2]
+    assert added.groupby("ID")["TIME"].agg(list).tolist() == own.tolist()
