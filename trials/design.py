@@ -18,8 +18,10 @@ from trials.config import (
     TimeInRangeSpec,
     TrialConfig,
 )
+from trials.dosing import HOURS_A_DAY
 from trials.estimators import ESTIMATORS
 from trials.margins import check_margins
+from trials.windows import unseen
 
 DOSE_RECORDS = ("daily_dose", "weekly_dose")
 """What endpoints may be of, beside the measured outputs."""
@@ -106,6 +108,11 @@ def _endpoints(checks: Checks, measured: Sequence[str]) -> None:
             checks.note((*path, "to_day"), f"is after the trial's end on day {checks.last_day}")
         elif first > last or (first == last and isinstance(spec, TimeInRangeSpec)):
             checks.note((*path, "from_day"), f"must come before day {last}")
+        elif not course and checks.config.visits.times is not None:
+            first_dose = checks.config.drug.first_dose
+            days = [(first_dose + time) / HOURS_A_DAY for time in checks.config.visits.times]
+            if lack := unseen(checks.config, spec, days):
+                checks.note(path, f"has no value for anybody: {lack}", key=True)
 
 
 def _course(checks: Checks, path: Sequence[str], spec: CourseSpec) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import jax.numpy as jnp
@@ -12,7 +11,6 @@ from trials import curves
 from trials.config import (
     AreaUnderCurveSpec,
     CourseSpec,
-    EndpointSpec,
     MaximumSpec,
     TimeOfMaximumSpec,
     TrialConfig,
@@ -26,6 +24,7 @@ from trials.endpoints import (
     time_to_range,
     visits_at_or_above,
 )
+from trials.windows import window
 
 ROUNDED = 1e-4
 """Days by which times may be off that are stored in single precision, and more."""
@@ -46,9 +45,9 @@ def endpoints_of(
         if isinstance(spec, CourseSpec):
             result[name] = _of_course(config, spec, time, attended, value)._asdict()
             continue
-        start, end = _window(config, spec)
+        start, end = window(config, spec)
         # Visits are found in it by times that are stored in single precision.
-        window = {"start": start - ROUNDED, "end": end + ROUNDED}
+        rounded = {"start": start - ROUNDED, "end": end + ROUNDED}
         match spec.kind:
             case "time_in_range":
                 found = time_in_range(
@@ -65,38 +64,26 @@ def endpoints_of(
             case "time_to_range":
                 low = -jnp.inf if spec.low is None else spec.low
                 high = jnp.inf if spec.high is None else spec.high
-                to_event = time_to_range(time, attended, value, low=low, high=high, **window)
+                to_event = time_to_range(time, attended, value, low=low, high=high, **rounded)
                 result[name] = {
                     "value": to_event.time,
                     "event": to_event.event,
                     "valid": to_event.valid,
                 }
             case "any_at_or_above":
-                seen = visits_at_or_above(time, attended, value, threshold=spec.threshold, **window)
+                seen = visits_at_or_above(
+                    time, attended, value, threshold=spec.threshold, **rounded
+                )
                 result[name] = {"value": seen.ever.astype(float), "valid": seen.valid}
             case "last":
-                found = last_value(time, attended, value, **window)
+                found = last_value(time, attended, value, **rounded)
                 result[name] = {"value": found.value, "valid": found.valid}
             case "mean":
-                found = mean_value(time, attended, value, **window)
+                found = mean_value(time, attended, value, **rounded)
                 result[name] = {"value": found.value, "valid": found.valid}
             case unknown:
                 raise AssertionError(f"no endpoint of kind {unknown}")
     return result
-
-
-def _window(config: TrialConfig, spec: EndpointSpec) -> tuple[float, float]:
-    """A window that is stated in days: when it opens and closes, at the hour of the visits.
-
-    Where visits are at times, it opens with its first day after the first dose and closes with
-    its last.
-    """
-    first, last = getattr(spec, "from_day", 1), getattr(spec, "to_day", None)
-    opens = closes = config.visits.time_of_day / 24.0 - 1.0
-    if config.visits.times is not None:
-        closes = config.drug.first_dose / 24.0
-        opens = closes - 1.0
-    return first + opens, math.inf if last is None else last + closes
 
 
 def _of_course(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from trials.dosing import Formula
 from trials.naming import UNKNOWN
 from trials.protocol import Protocol
@@ -30,9 +28,9 @@ def late_notes(protocol: Protocol) -> list[str]:
 
 def _silent(protocol: Protocol, formula: Formula) -> list[str]:
     """The late covariates that a formula reads without a word of their being unknown."""
-    used, text = formula.expression.names, formula.expression.text
+    expression = formula.expression
     return [
         name
         for name in protocol.late.codes
-        if name in used and not re.search(rf"\b{name}\b[^+*/]*[\"']{UNKNOWN}[\"']", text)
+        if name in expression.names and UNKNOWN not in expression.categories(name)
     ]

@@ -12,6 +12,7 @@ from trials.eligible import eligibility_notes
 from trials.late import late_notes
 from trials.protocol import Protocol
 from trials.rounding import rounding_notes
+from trials.windows import window_notes
 
 
 def notes_of(config: TrialConfig, protocol: Protocol, values: Mapping[str, Any]) -> list[str]:
@@ -25,6 +26,7 @@ def notes_of(config: TrialConfig, protocol: Protocol, values: Mapping[str, Any])
         *late_notes(protocol),
         *_revisions(protocol),
         *rounding_notes(protocol, values),
+        *window_notes(config, protocol),
         *_step(config, protocol),
     ]
 

@@ -86,7 +86,7 @@ def _write(
         overrides=study.overrides,
         counts=_counts(tree),
         failure=failure,
-        solver=dict(tree["counts"]["steps_mean"].attrs),
+        solver=dict(tree["counts"].attrs),
     )
 
 

@@ -1,6 +1,7 @@
 """Expressions computed on arrays."""
 
 import ast
+import itertools
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from typing import Any
@@ -40,6 +41,17 @@ def denominators(node: ast.expr) -> Iterator[ast.expr]:
     for inner in ast.iter_child_nodes(node):
         if isinstance(inner, ast.expr):
             yield from denominators(inner)
+
+
+def compared(node: ast.AST, name: str) -> Iterator[str]:
+    """The texts that a name is compared with, anywhere in a tree."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Compare):
+            sides = [inner.left, *inner.comparators]
+            for left, right in itertools.pairwise(sides):
+                for one, other in ((left, right), (right, left)):
+                    if isinstance(one, ast.Name) and one.id == name:
+                        yield from _texts(other)
 
 
 def evaluate(tree: ast.expr, values: Mapping[str, Any], vocabulary: Vocabulary) -> Any:
@@ -219,6 +231,13 @@ class _Evaluation:
                 return xp.minimum(xp.maximum(value, low), high)
             case _:
                 return getattr(xp, function)(*arguments)
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    """The texts of a constant, or of several in brackets."""
+    for each in members(node):
+        if isinstance(each, ast.Constant) and is_text(each):
+            yield str(each.value)
 
 
 def _collect(node: ast.AST, found: dict[str, None]) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceABC
 from dataclasses import dataclass, replace
@@ -12,7 +11,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from insilico.config import _positions, _translation, _types
+from insilico.config import _edits, _positions, _translation, _types
+from insilico.config._files import text_of
 from insilico.config.expressions import Expression, Flaw, Gives
 from insilico.config.overrides import override
 from insilico.config.problems import (
@@ -27,9 +27,6 @@ from insilico.config.problems import (
 )
 from insilico.config.tree import Mapping, Node, Scalar, child, plain, read
 from insilico.config.vocabulary import Vocabulary
-
-LARGEST_FILE = 2**20
-"""Bytes a config file may have."""
 
 
 def load(path: str | os.PathLike[str], overrides: SequenceABC[str] = ()) -> "Document":
@@ -47,7 +44,7 @@ def load(path: str | os.PathLike[str], overrides: SequenceABC[str] = ()) -> "Doc
     Raises `ConfigError`: the file cannot be read, or not as YAML.
     """
     file = os.fspath(path)
-    reading = read(_text(file), file)
+    reading = read(text_of(file), file)
     if reading.root is None and not reading.problems:
         raise ConfigError([Problem(file, 1, 1, "", "the file is empty")])
     if reading.root is None:
@@ -179,15 +176,15 @@ class Document:
             if not again:
                 problems += found.problems
             for each, guess in guesses.items():
-                value = _with(value, each[len(path) :], guess)
+                value = _edits.replaced(value, each[len(path) :], guess)
             for each, key in found.meant.items():
-                value = _renamed(value, each[len(path) :], key)
+                value = _edits.renamed(value, each[len(path) :], key)
             rest = found.paths - set(guesses) - set(found.meant)
-            wrong = {_removable(value, each[len(path) :]) for each in rest}
+            wrong = {_edits.removable(value, each[len(path) :]) for each in rest}
             if () in wrong or not (wrong or guesses or found.meant):
                 return Salvaged(None, tuple(problems), frozenset(left_out))
             for each in wrong:
-                value = _without(value, each)
+                value = _edits.without(value, each)
             left_out |= {(*path, *each) for each in wrong}
 
     def checked[S: BaseModel, T](self, spec: type[S], check: Callable[["Document", S], T]) -> T:
@@ -363,110 +360,7 @@ class Document:
         return node, where
 
 
-def _removable(value: Any, path: Path) -> Path:
-    """The path of the smallest part that can be left out to be rid of what is at `path`.
-
-    An entry of a list cannot: those behind it would move. What is not there (a key that is missing)
-    is got rid of with the section that lacks it.
-    """
-    inside = value
-    for length, step in enumerate(path):
-        if not isinstance(inside, dict) or step not in inside:
-            return path[:length]
-        inside = inside[step]
-    return path
-
-
-def _renamed(value: Any, path: Path, key: str) -> Any:
-    """The value with another key at the end of `path`."""
-    *above, last = path
-
-    def rename(section: Any) -> Any:
-        return {key if each == last else each: item for each, item in section.items()}
-
-    return _changed(value, tuple(above), rename)
-
-
-def _with(value: Any, path: Path, item: Any) -> Any:
-    """The value with `item` at `path`."""
-    return _changed(value, path, lambda _: item)
-
-
-def _without(value: Any, path: Path) -> Any:
-    """The value without what is at `path`, if it is still there."""
-    *above, last = path
-
-    def remove(section: Any) -> Any:
-        return {key: item for key, item in section.items() if key != last}
-
-    return _changed(value, tuple(above), remove)
-
-
-def _changed(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
-    """The value with `change` applied at `path`; as it is where nothing is there any more."""
-    if not path:
-        return change(value)
-    step, rest = path[0], path[1:]
-    if isinstance(value, list):
-        return [_changed(v, rest, change) if k == step else v for k, v in enumerate(value)]
-    if not isinstance(value, dict) or step not in value:
-        return value
-    return {**value, step: _changed(value[step], rest, change)}
-
-
 def _as_written(node: Scalar) -> str:
     if isinstance(node.value, str) or not node.written:
         return shown(node.value)
     return node.written if len(node.written) < 40 else shown(node.value)
-
-
-def _text(file: str) -> str:
-    """The file's text.
-
-    Raises `ConfigError`: it is no readable text file of moderate size.
-    """
-
-    def refuse(
-        message: str, line: int = 1, column: int = 1, hint: str | None = None
-    ) -> ConfigError:
-        return ConfigError([Problem(file, line, column, "", message, hint=hint)])
-
-    try:
-        mode = os.stat(file).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait
-            raise refuse("the path is neither a file nor a folder")
-        with open(file, "rb") as stream:
-            content = stream.read(LARGEST_FILE + 1)
-    except FileNotFoundError:
-        raise refuse("there is no such file", hint=_neighbour(file)) from None
-    except IsADirectoryError:
-        raise refuse("the path is a folder, not a file") from None
-    except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise refuse(f"the file cannot be read: {reason}") from None
-    if len(content) > LARGEST_FILE:
-        raise refuse(
-            f"the file is larger than {LARGEST_FILE // 2**20} MiB, the most a config may have"
-        )
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise refuse("the file is UTF-16 text", hint="save it as UTF-8")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start]
-        line = before.count(b"\n") + 1
-        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-        byte = f"the byte 0x{content[error.start]:02x} is not UTF-8 text"
-        raise refuse(byte, line, column, hint="save the file as UTF-8") from None
-    if not text.strip():
-        raise refuse("the file is empty")
-    return text
-
-
-def _neighbour(file: str) -> str | None:
-    """The hint that names a file of nearly the same name in the same folder."""
-    try:
-        names = [entry.name for entry in os.scandir(os.path.dirname(file) or ".")]
-    except (OSError, ValueError):
-        return None
-    return did_you_mean(os.path.basename(file), names)

@@ -68,6 +68,10 @@ class Expression:
         found = dict.fromkeys(ast.unparse(node) for node in _evaluation.denominators(self._tree))
         return tuple(Expression._of(text) for text in found)
 
+    def categories(self, name: str) -> frozenset[str]:
+        """The categories that it compares a name with."""
+        return frozenset(_evaluation.compared(self._tree, name))
+
     def check(
         self,
         vocabulary: Vocabulary,

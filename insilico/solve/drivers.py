@@ -27,9 +27,9 @@ NAMES: tuple[Driver, ...] = get_args(Driver)
 MOST_WORDS = 1024
 """Words of 32 bits a lane that a program may have alive at once: four times a thread's registers.
 
-What does not fit registers is kept in the first-level cache. Compiled for Hopper, estimates of 53,
-106 and 174 words came to 63, 134 and 204 registers of a thread's 255, and 308 words to all of them
-and 126 words of stack. Where a stack stops to pay has not been measured; `gpu.sh` of
+What does not fit registers is kept in the first-level cache. Compiled for Hopper, estimates of 72,
+148 and 168 words came to 72, 159 and 208 registers of a thread's 255, and 296 words to all of them
+and 124 words of stack. Where a stack stops to pay has not been measured; `gpu.sh` of
 `scripts/bench` times both drivers.
 """
 

@@ -149,6 +149,7 @@ def walk_in_kernel(
             lanes,
             jax.tree.map(Reading, sources, types[0]),
             jax.tree.unflatten(walk_tree, places),
+            fused=not interpret,
         ).run()
 
     whole = pl.BlockSpec(memory_space=pl.ANY)

@@ -176,7 +176,8 @@ class _PlainRule:
 class Program:
     """One program of the kernel: a block of lanes from their first row to their last.
 
-    `given` is a `_Given` of `Reading`s, `walk` a `Walk` of places in memory.
+    `given` is a `_Given` of `Reading`s, `walk` a `Walk` of places in memory; `fused` as of
+    `insilico.solve.plain.Operations`.
     """
 
     def __init__(
@@ -188,8 +189,11 @@ class Program:
         lanes: int,
         given: Any,
         walk: Any,
+        *,
+        fused: bool,
     ):
         self.pattern, self.method, self.lanes = pattern, method, lanes
+        self.plain = functools.partial(plain, lanes=lanes, fused=fused)
         self.given, self.walk = given, walk
         number = pl.program_id(0) * lanes + jnp.arange(lanes, dtype=jnp.int32)
         self.patient = number if given.order is None else given.order(number)
@@ -201,6 +205,7 @@ class Program:
         parameters, start = own(given.parameters), own(given.start)
         # Patients come with their initial state, which resets bring back.
         structure = jax.tree.structure(jax.eval_shape(model.initial, _alike(parameters)))
+        # Fused once they are part of a step: before, they are differentiated.
         plain_model = dataclasses.replace(
             model,
             initial=lambda _: jax.tree.unflatten(structure, start.position.state),
@@ -284,7 +289,7 @@ class Program:
                 self.method, self._stepper(now), moving, target, self._limits(target)
             )[0]
 
-        moving = plain(attempt, self.lanes)(journey.moving, journey.target, journey.condition)
+        moving = self.plain(attempt)(journey.moving, journey.target, journey.condition)
         return journey._replace(moving=moving)
 
     def _watched_step(self, journey: Journey, watched: Watched) -> Journey:
@@ -302,10 +307,10 @@ class Program:
         def halve(curve: Curve, found: Bracket) -> Bracket:
             return crossings.halve(signals, curve, found)
 
-        after, curve, found = plain(attempt, self.lanes)(watched, target, journey.condition)
+        after, curve, found = self.plain(attempt)(watched, target, journey.condition)
         # Nobody waits for others here: a lane is sent to its crossing as soon as it has one.
         crossed = after.watch.phase == CROSSED
-        place = crossings.locate(plain(halve, self.lanes), curve, found, _any(crossed))
+        place = crossings.locate(self.plain(halve), curve, found, _any(crossed))
         after = crossings.send(after, place, crossed, self._limits(target))
         return journey._replace(moving=after.moving, watch=after.watch)
 
@@ -362,7 +367,7 @@ class Program:
                 self.method, self._stepper(now), now.position, fresh, self._limits(target)
             )
 
-        moving = plain(start, self.lanes)(now, fresh, target)
+        moving = self.plain(start)(now, fresh, target)
         watch = now.watch
         if watching is not None:
             # A last row has no way after it.
@@ -394,7 +399,7 @@ class Program:
         def named() -> Array:
             stiff = stiffness.told(
                 name,
-                lambda direction: plain(product, self.lanes)(
+                lambda direction: self.plain(product)(
                     position.time, position.state, direction, journey.condition
                 ),
                 position.size,
@@ -415,7 +420,7 @@ class Program:
         """The events of lanes that have stopped for one."""
         assert now.watch is not None
         there = here & now.watch.stopped & (now.status == Status.OK)
-        react = plain(functools.partial(reactions.react, self.course), self.lanes)
+        react = self.plain(functools.partial(reactions.react, self.course))
         return lax.cond(_any(there), lambda: _select(there, react(now, row), now), lambda: now)
 
     def _row(self, index: Array) -> Events:

@@ -7,10 +7,11 @@ import math
 from insilico.pages.blocks import Tile
 from insilico.pages.numbers import Measured, counted, interval, share, whole
 from insilico.pages.words import inline
+from trials.report.analysis_view import AnalysisView
 from trials.report.estimates import directions
 from trials.report.failures import never_analysed, stages
 from trials.report.published import distance, in_words
-from trials.report.view import AnalysisView, View
+from trials.report.view import View
 
 NOUNS = {
     "non_inferiority": "non-inferiority",

@@ -12,7 +12,8 @@ from insilico.pages.blocks import Block, Cell, Column, Figure, Row, Section, Tab
 from insilico.pages.numbers import interval, measured, significant, whole
 from insilico.pages.words import readable
 from trials.estimators import ESTIMATORS
-from trials.report.view import AnalysisView, ArmView, View
+from trials.report.analysis_view import AnalysisView, ArmView
+from trials.report.view import View
 
 
 class Group(NamedTuple):

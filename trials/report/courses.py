@@ -11,7 +11,8 @@ import xarray as xr
 from insilico.pages import plotting
 from insilico.pages.blocks import Block, Column, Figure, Row, Section, Table, absent
 from insilico.pages.numbers import plain, quartiles, significant, whole
-from trials.report.view import ArmView, View
+from trials.report.analysis_view import ArmView
+from trials.report.view import View
 
 PERCENTILES = (5, 25, 50, 75, 95)
 

@@ -10,8 +10,9 @@ import numpy as np
 from insilico.pages import plotting
 from insilico.pages.blocks import Cell, Column, Figure, Row, Section, Table, absent
 from insilico.pages.numbers import Measured, share
+from trials.report.analysis_view import AnalysisView, lines_in_words
 from trials.report.arms import under_headings
-from trials.report.view import AnalysisView, View, lines_in_words
+from trials.report.view import View
 
 ROW_HEIGHT = 42
 PANEL_GAP = 92

@@ -11,8 +11,9 @@ import numpy as np
 from insilico.pages import plotting
 from insilico.pages.blocks import Block, Cell, Column, Figure, Row, Section, Table, absent
 from insilico.pages.numbers import fixed, measured, rounded, share, whole
+from trials.report.analysis_view import AnalysisView, called, lines_in_words
 from trials.report.arms import under_headings
-from trials.report.view import AnalysisView, View, called, lines_in_words
+from trials.report.view import View
 
 MOST_PANELS = 6
 """Panels of one figure, so that it fits on a printed page."""

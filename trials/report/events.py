@@ -13,7 +13,8 @@ from insilico.pages.numbers import fixed, interval
 from insilico.pages.words import inline, readable
 from trials.analyses import kaplan_meier
 from trials.config import TimeToRangeSpec
-from trials.report.view import ArmView, View
+from trials.report.analysis_view import ArmView
+from trials.report.view import View
 
 MOST_TIMES = 120
 """Steps that a curve is drawn with."""

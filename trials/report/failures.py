@@ -10,7 +10,8 @@ import xarray as xr
 
 from insilico.pages.blocks import Block, Cell, Column, Row, Section, Table, Text
 from insilico.pages.numbers import significant, whole
-from trials.report.view import AnalysisView, View
+from trials.report.analysis_view import AnalysisView
+from trials.report.view import View
 
 MOST_LISTED = 50
 PARAMETER, STATE = "parameter_", "state_"

@@ -16,8 +16,9 @@ from trials.config import (
     TrialConfig,
 )
 from trials.estimators import ESTIMATORS
+from trials.report.analysis_view import AnalysisView
 from trials.report.design import shown
-from trials.report.view import AnalysisView, View
+from trials.report.view import View
 
 ENDPOINTS = {
     "time_in_range": (
@@ -199,7 +200,7 @@ def _estimator(config: TrialConfig, analysis: AnalysisView) -> str:
 def _method(view: View) -> list[tuple[str, str]]:
     """The method of integration and why it was taken, where the results say so."""
     counts = view.group("counts")
-    told = counts["steps_mean"].attrs if counts is not None and "steps_mean" in counts else {}
+    told = {} if counts is None else counts.attrs
     if "method" not in told:
         return []
     return [("Method of integration", f"{told['method']} ({told['method_reason']})")]

@@ -9,10 +9,11 @@ import numpy as np
 
 from insilico.pages.blocks import Block, Bullets, Cell, Column, Row, Section, Table, Text, absent
 from insilico.pages.numbers import Measured, counted, fixed, interval, measured, significant
+from trials.report.analysis_view import AnalysisView
 from trials.report.arms import groups, under_headings
 from trials.report.assumptions import assumed
 from trials.report.effects import published_effect
-from trials.report.view import AnalysisView, View
+from trials.report.view import View
 
 
 class Distance(NamedTuple):

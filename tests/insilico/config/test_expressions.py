@@ -534,3 +534,12 @@ def test_no_text_raises_anything_but_an_expression_error(text: str) -> None:
         assert np.shape(result) in ((), (4,))
     for denominator in expression.denominators:
         assert set(denominator.names) <= set(expression.names)
+
+
+def test_it_knows_the_categories_that_a_name_is_compared_with():
+    expression = Expression(
+        '2*(sex == "female") + (3 if race not in ("black", "asian") else 4)*("white" != race) + age'
+    )
+    assert expression.categories("sex") == {"female"}
+    assert expression.categories("race") == {"black", "asian", "white"}
+    assert expression.categories("age") == expression.categories("height") == set()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from insilico.solve import plain as plain_module
 from insilico.solve.plain import Table, Unsuitable, plain
 
 LANES = 8
@@ -102,3 +103,63 @@ def test_each_lane_takes_its_own_row_of_a_table(mode):
 def test_what_has_no_place_in_a_kernel_is_refused(function, said):
     with pytest.raises(Unsuitable, match=said):
         plain(function, LANES)(jnp.ones(LANES), _table(np.ones((2, LANES))))
+
+
+@pytest.fixture
+def fused_by_numpy(monkeypatch):
+    """NVIDIA's instruction in Python, which counts itself."""
+    counted = []
+
+    def instruction(code, *, args, constraints, pack, result_shape_dtypes):
+        [result] = result_shape_dtypes
+        assert code == {"float32": "fma.rn.f32 $0, $1, $2, $3;",
+                        "float64": "fma.rn.f64 $0, $1, $2, $3;"}[result.dtype.name]  # fmt: skip
+        assert pack == 1 and constraints.count(",") == len(args) == 3
+        assert all(each.dtype == result.dtype and each.shape == result.shape for each in args)
+        counted.append(code)
+        first, second, addend = args
+        return [first * second + addend]
+
+    monkeypatch.setattr(plain_module.triton, "elementwise_inline_asm", instruction)
+    return counted
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("function", "instructions"),
+    [
+        (lambda x, y, z: x * y + z, 1),
+        (lambda x, y, z: z + x * y, 1),
+        (lambda x, y, z: x * y - z, 1),
+        (lambda x, y, z: z - x * y, 1),
+        # Of two products one is rounded.
+        (lambda x, y, z: x * y + y * z, 1),
+        (lambda x, y, z: x * y - y * z, 1),
+        (lambda x, y, z: 0.1 * x + 0.2 * y + 0.3 * z, 2),
+        (lambda x, y, z: jax.jit(lambda a: a * x + y)(z), 1),
+        # The product is needed itself, or is no sum's.
+        (lambda x, y, z: (x * y) * (x * y + z), 1),
+        (lambda x, y, z: (lambda p: p + z + p)(x * y), 0),
+        (lambda x, y, z: x * y / z, 0),
+        (lambda x, y, z: (x * y, x * y + z)[1] + (x * y), 2),
+        (lambda x, y, z: jnp.maximum(x * y, z), 0),
+    ],
+)
+def test_products_are_fused_with_the_sum_they_go_into(
+    fused_by_numpy, function, instructions, dtype
+):
+    lanes = 4
+    x, y, z = (jnp.asarray(np.linspace(a, a + 1, lanes), dtype) for a in (0.3, 1.7, -2.2))
+    found = plain(function, lanes, fused=True)(x, y, z)
+    assert len(fused_by_numpy) == instructions
+    np.testing.assert_allclose(found, function(x, y, z), rtol=4 * np.finfo(dtype).eps)
+    assert found.dtype == dtype
+
+
+def test_whole_numbers_scalars_and_what_is_not_to_be_fused_stay_as_they_are(fused_by_numpy):
+    lanes = 4
+    x, numbers = jnp.linspace(0.0, 1.0, lanes), jnp.arange(lanes)
+    plain(lambda x: x * 2.0 + 1.0, lanes)(x)
+    plain(lambda n: n * 2 + 1, lanes, fused=True)(numbers)
+    plain(lambda s: s * 2.0 + 1.0, lanes, fused=True)(jnp.asarray(3.0))
+    assert not fused_by_numpy
