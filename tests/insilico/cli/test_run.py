@@ -49,9 +49,9 @@ def test_the_manifest_holds_the_run_s_facts(cli, coag, changes, simulated):
 
 
 def test_the_config_in_the_folder_gives_the_same_study(cli, coag, changes, simulated):
-    cli("run", coag, *changes, "--size", 120)
+    cli("run", coag, *changes, "--seed", 120)
     again = trials.read("runs/warfarin_coag/config.yaml")
-    assert again.config.trial.subjects == 120
+    assert again.config.trial.subjects == 150 and again.config.seed == 120
     manifest = RunFolder.open("runs/warfarin_coag").manifest
     assert again.document.digest() == manifest["config"]["sha256"]
 
