@@ -56,6 +56,10 @@ def pytest_configure(config: pytest.Config) -> None:
 MANY = 500
 """Programs among which each further one takes longer to compile."""
 
+MOST_AREAS = 25_000
+"""Areas of memory of a process: Linux has 65,530 for each, a program takes six and more, and who
+wants one more than there are dies of it."""
+
 
 class Compilations:
     """How many programs XLA has compiled since the listener was put in place.
@@ -124,9 +128,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Where there are many, programs go when their group is done."""
-    groups = [_together(each.nodeid.split("::")[0]) for each in (item, nextitem) if each]
-    if len(set(groups)) == 2 and COMPILATIONS.count - COMPILATIONS.forgotten > MANY:
+    files = {each.nodeid.split("::")[0] for each in (item, nextitem) if each}
+    if len(set(map(_together, files))) == 2 and COMPILATIONS.count - COMPILATIONS.forgotten > MANY:
         _forget_traces()
+    if len(files) == 2 and _areas_of_memory() > MOST_AREAS:
+        _forget_programs()
+        gc.collect()
+
+
+def _areas_of_memory() -> int:
+    """How many areas of memory this process has, where the system tells."""
+    areas = Path("/proc/self/maps")
+    return areas.read_bytes().count(b"\n") if areas.exists() else 0
 
 
 def _forget_traces() -> None:
