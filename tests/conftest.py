@@ -11,6 +11,7 @@ import pytest
 from jax import monitoring
 from jaxtyping import install_import_hook
 
+from insilico import programs
 from insilico.devices import use_host_devices
 from insilico.runs import Stages
 
@@ -126,8 +127,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         jax.config.update(HASTY, hasty)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Where there are many, programs go when their group is done."""
+    """Where there are many, programs go when their group is done, and fixtures that hold some."""
     files = {each.nodeid.split("::")[0] for each in (item, nextitem) if each}
     if len(set(map(_together, files))) == 2 and COMPILATIONS.count - COMPILATIONS.forgotten > MANY:
         _forget_traces()
@@ -150,6 +152,7 @@ def _forget_traces() -> None:
 def _forget_programs() -> None:
     """Neither JAX nor the engine has any program left."""
     _forget_traces()
+    programs._compiled.clear()  # pyright: ignore[reportPrivateUsage]
     for name, module in list(sys.modules.items()):
         if name.startswith(("insilico.", "cohorts.", "trials.")):
             for made in vars(module).values():
