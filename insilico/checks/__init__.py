@@ -19,6 +19,7 @@ __all__ = ["ALL", "CHEAP", "NOT_OK", "OK", "SKIPPED", "Finding", "Report", "Situ
 
 _CHECKS: dict[str, Callable[[Situation], list[Finding]]] = {
     "structure": equations.structure,
+    "parameters": equations.parameters,
     "units": equations.units,
     "balances": equations.balances,
     "jacobian": equations.jacobian,
@@ -32,7 +33,7 @@ _CHECKS: dict[str, Callable[[Situation], list[Finding]]] = {
 ALL = tuple(_CHECKS)
 """The checks there are, in the order in which they are made."""
 
-CHEAP = ("structure", "units", "balances", "jacobian")
+CHEAP = ("structure", "parameters", "units", "balances", "jacobian")
 """Those that solve nothing: a second a model."""
 
 _SOLVING = tuple(name for name in ALL if name not in CHEAP)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from insilico.checks.findings import NOT_OK, OK, Finding
 from insilico.checks.situations import PATIENTS, Situation
@@ -27,6 +28,32 @@ def structure(situation: Situation) -> list[Finding]:
     detail = f"{components} state component{'s' if components > 1 else ''}"
     detail += f", {len(gates)} of them gates" if gates else ""
     return [Finding("structure", "structure", OK, None, None, detail)]
+
+
+def parameters(situation: Situation) -> list[Finding]:
+    """How many parameters there are that nothing depends on.
+
+    What is only multiplied by zero, as to have its shape, does not count as depending.
+    """
+    model = situation.model
+    state, own, inputs = situation.random_points
+    time = jnp.zeros(PATIENTS)
+
+    def everything(given: Any) -> list[Array]:
+        parts: list[Any] = [
+            model.initial(given),
+            model.derivative(time, state, given, inputs),
+            model.outputs(time, state, given),
+        ]
+        parts += [each(time, state, given) for each in (model.triggers, model.react) if each]
+        parts += [model.diffusion(time, state, given, inputs)] if model.diffusion else []
+        parts += [model.dosing(given, inputs)] if model.dosing else []
+        return [jnp.asarray(leaf) for leaf in jax.tree.leaves(parts)]
+
+    used: set[int] = set().union(*traced(everything, own).dependencies(but_zeros=True))
+    unused = [name for number, name in enumerate(model.numbers("Parameters")) if number not in used]
+    detail = ", ".join(unused) or "parameters that neither the equations nor outputs depend on"
+    return [Finding.within("parameters", "unused parameters", len(unused), 0, detail)]
 
 
 def units(situation: Situation) -> list[Finding]:

@@ -99,8 +99,8 @@ def check_model(
         list[str] | None,
         typer.Option(
             metavar="CHECK",
-            help="structure, units, balances, jacobian (these solve nothing), stiffness, solvers, "
-            "gradient, lanes or compilation. Repeatable.",
+            help="structure, parameters, units, balances, jacobian (these solve nothing), "
+            "stiffness, solvers, gradient, lanes or compilation. Repeatable.",
             show_default="all",
         ),
     ] = None,

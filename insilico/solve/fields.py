@@ -48,15 +48,18 @@ class Program(NamedTuple):
         divisors = (known_divisor(equation, self.known) for equation in self.remaining)
         return {each: 1.0 / self.known[each] for each in dict.fromkeys(divisors) if each}
 
-    def dependencies(self) -> list[set[int]]:
-        """For each result, the indices of the arguments that it depends on."""
+    def dependencies(self, *, but_zeros: bool = False) -> list[set[int]]:
+        """For each result, the indices of the arguments that it depends on; `but_zeros`: other than
+        by a product with zero."""
         found = {argument: {index} for index, argument in enumerate(self.arguments)}
 
         def of(operand: Any) -> set[int]:
             return set() if isinstance(operand, Literal) else found.get(operand, set())
 
         for equation in self.remaining:
-            everything = set().union(*map(of, equation.invars))
+            vanishes = but_zeros and equation.primitive is lax.mul_p
+            vanishes &= any(isinstance(each, Literal) and each.val == 0 for each in equation.invars)
+            everything = set() if vanishes else set().union(*map(of, equation.invars))
             found.update(dict.fromkeys(equation.outvars, everything))
         return [of(result) for result in self.results]
 

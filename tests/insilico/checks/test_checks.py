@@ -87,6 +87,21 @@ def test_a_wrong_unit_is_not_ok_and_its_place_is_named():
     assert "depot is length^3·mass·time^-1, declared mass·time^-1" in found.detail
 
 
+def test_a_parameter_that_nothing_depends_on_is_named():
+    """The initial state has only its shape from one."""
+
+    def derivative(time, s, p, inputs):
+        return State(-p.binding * s.central, 0.0 * s.bound)
+
+    wrong = dataclasses.replace(STIFF, derivative=derivative)
+    found = _only(check(wrong, only=["parameters"]), "unused parameters")
+    assert (found.verdict, found.measured, found.detail) == (NOT_OK, 1, "elimination")
+    shown = dataclasses.replace(
+        wrong, outputs=lambda time, s, p: Outputs(p.elimination * s.central)
+    )
+    assert check(shown, only=["parameters"]).ok
+
+
 def test_a_balance_s_flows_have_the_unit_of_its_total_over_time():
     wrong = Balance("drug", lambda s, p: s.central, outflows={"loss": lambda s, p, i: s.central})
     found = _only(check(dataclasses.replace(STIFF, balances=(wrong,)), only=["units"]), "units")
@@ -286,7 +301,7 @@ def test_a_report_is_plain_data():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"only": ["speed"]}, "no check 'speed'; there are structure, units"),
+        ({"only": ["speed"]}, "no check 'speed'; there are structure, parameters, units"),
         ({"cv": 0.0}, "cv must be above 0; found 0.0"),
         ({"until": -1.0}, "until must be above 0"),
         ({"typical": (1.0,)}, "must be its Parameters; found tuple"),
