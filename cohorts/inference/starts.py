@@ -97,8 +97,8 @@ class _Path(NamedTuple):
     - `covariance`: inverse of the curvature found so far; `draw`: from the normal distribution with
       that covariance. `size`: the part of a full step, or of the jump, that is tried next.
     - `calm`: steps in a row that had little left to go down. `arrived`: whether these were enough;
-      `mode`: the potential at the end of the way down, foreseen then; `started`: whether it has
-      jumped as well.
+      `mode`: the potential at the end of the way down, foreseen then, or where it was stuck;
+      `started`: whether it has jumped as well.
     """
 
     point: Float[Array, " d"]
@@ -203,9 +203,10 @@ def _descend(
             point=jnp.where(lost, (path.point + centre) / 2, path.point),
             size=jnp.where(lost, 1.0, path.size / 4),
         )
-        foreseen = here.potential - decrement / 2
         path = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
         stuck = path.size < 1e-9
+        # Who is stuck, between solves that fail for instance, has found out that it goes no deeper.
+        foreseen = here.potential - jnp.where(stuck, 0.0, decrement / 2)
         arrived = jnp.isfinite(path.value.potential) & ((path.calm >= CALM) | stuck)
         return path._replace(
             size=jnp.where(arrived & ~path.arrived, 1.0, path.size),

@@ -12,7 +12,7 @@ from numpyro.distributions import constraints
 
 from cohorts.inference import ModelError
 from cohorts.inference.density import Density
-from cohorts.inference.starts import find
+from cohorts.inference.starts import _descend, _on_the_edge, _Value, find
 
 
 def starts(model: Any, data: Any, chains: int = 4) -> Any:
@@ -107,3 +107,20 @@ def test_modes_that_hold_next_to_nothing_are_left_out():
 
     found = starts(two, {"shift": jnp.array([3.0, 3.0])}, chains=8)
     assert np.all(np.asarray(found.position["x"]) > 0.0)
+
+
+def test_a_path_that_is_stuck_is_as_deep_as_it_is_not_as_its_slope_promises():
+    """Half of them sit in a hole with a steep slope, and no density around; the others go down."""
+    hole = jnp.array([100.0, 100.0])
+
+    def value(z: Any) -> Any:
+        distance = jnp.max(jnp.abs(z - hole))
+        potential = jnp.where(distance == 0.0, 60.0, jnp.where(distance < 50.0, jnp.inf, z @ z / 2))
+        gradient = jnp.where(distance == 0.0, 1e4, z)
+        return _Value(potential, gradient, jnp.zeros(()), jnp.zeros(2))
+
+    others = 0.3 * np.random.default_rng(1).normal(size=(3, 2))
+    points = jnp.concatenate([jnp.broadcast_to(hole, (4, 2)), jnp.asarray(others)])
+    paths, *_ = jax.jit(lambda key: _descend(value, points, key))(jax.random.key(1))
+    assert paths.started[:4].any() and (paths.mode[:4][paths.started[:4]] == 60.0).all()
+    assert (np.asarray(_on_the_edge(paths, 3)) >= 4).all()
