@@ -87,12 +87,19 @@ def propagate(
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{count} in {name}" for name, count in counts.items())
         raise ValueError(f"numbers of peripheral compartments must agree; found {found}")
-    everything = (duration, tuple(amounts), system, tuple(infusion))
+    # Without any inflow half of the divided differences are of no use, and not taken.
+    inflow = () if _nowhere(infusion) else tuple(infusion)
+    everything = (duration, tuple(amounts), system, inflow)
     leaves, structure = jax.tree.flatten(everything)
     dtype = jnp.result_type(*leaves, jnp.result_type(float) if _all_integers(leaves) else leaves[0])
     shape = jnp.broadcast_shapes(*map(jnp.shape, leaves))
     same = [jnp.broadcast_to(jnp.asarray(leaf, dtype), shape) for leaf in leaves]
     return _propagate(*jax.tree.unflatten(structure, same))
+
+
+def _nowhere(infusion: Sequence[Any]) -> bool:
+    """Whether nothing is infused anywhere, known beforehand: plain zeros."""
+    return all(isinstance(rate, int | float) and rate == 0 for rate in infusion)
 
 
 def _all_integers(leaves: Sequence[Any]) -> bool:
@@ -130,6 +137,7 @@ class _Chains(NamedTuple):
     """What is left at the end of chains of stages.
 
     - `passed`: the divided difference of the stages of these numbers, which ascend.
+    - `infusion`: `()` where nothing is infused.
     """
 
     passed: Callable[..., Array]
@@ -137,19 +145,31 @@ class _Chains(NamedTuple):
     amounts: Amounts
     infusion: Amounts
 
-    def end_of(self, dose: Array, rate: Array, *stages: int) -> Array:
+    def end_of(self, dose: Array, rate: Array | None, *stages: int) -> Array:
         """What a dose and an infusion into the first of a chain of stages leave in the last."""
         stages = tuple(sorted(stages))
-        return dose * self.passed(*stages) + rate * self.duration * self.passed(_STEADY, *stages)
+        of_dose = dose * self.passed(*stages)
+        if rate is None:
+            return of_dose
+        return of_dose + rate * self.duration * self.passed(_STEADY, *stages)
 
     def of_depot(self, *stages: int) -> Array:
-        return self.end_of(self.amounts[0], self.infusion[0], _EMPTYING, *stages)
+        rate = self.infusion[0] if self.infusion else None
+        return self.end_of(self.amounts[0], rate, _EMPTYING, *stages)
+
+    def in_modes(
+        self, modes: _Modes, scales: Sequence[Array]
+    ) -> tuple[list[Array], list[Array | None]]:
+        """What each mode has of the amounts at the start, and of infusions, if there are any."""
+        starts = _in_modes(modes, scales, self.amounts[1:])
+        if not self.infusion:
+            return starts, [None] * len(starts)
+        return starts, list[Array | None](_in_modes(modes, scales, self.infusion[1:]))
 
 
 def _amounts(chains: _Chains, modes: _Modes, system: Mammillary) -> Amounts:
     scales = _scales(system)
-    starts = _in_modes(modes, scales, chains.amounts[1:])
-    inflows = _in_modes(modes, scales, chains.infusion[1:])
+    starts, inflows = chains.in_modes(modes, scales)
     sizes = [
         chains.end_of(start, inflow, stage)
         + chains.duration * vector[0] * system.absorption * chains.of_depot(stage)
@@ -160,66 +180,90 @@ def _amounts(chains: _Chains, modes: _Modes, system: Mammillary) -> Amounts:
     return chains.of_depot(), *_from_modes(modes, scales, sizes)
 
 
-def _needed(modes: int) -> list[tuple[int, ...]]:
-    """The chains of stages of which amounts and their first derivatives are made."""
+def _needed(modes: int, infused: bool, moving: bool) -> list[tuple[int, ...]]:
+    """The chains of stages of which amounts are made, and if rates are `moving`, what amounts
+    change with them."""
     stages = range(_EMPTYING, _FIRST + modes)
-    ways = [(_EMPTYING,), (_EMPTYING, _EMPTYING)]
-    for mode in stages[1:]:
-        ways += [(mode,), (_EMPTYING, mode), (_EMPTYING, _EMPTYING, mode)]
-        ways += [
-            way for other in stages[mode - 1 :] for way in ((mode, other), (_EMPTYING, mode, other))
-        ]
-    return [chain for way in ways for chain in (way, (_STEADY, *way))]
+    ways = [(_EMPTYING,), *(way for mode in stages[1:] for way in ((mode,), (_EMPTYING, mode)))]
+    if moving:
+        ways.append((_EMPTYING, _EMPTYING))
+        for mode in stages[1:]:
+            ways.append((_EMPTYING, _EMPTYING, mode))
+            for other in stages[mode - 1 :]:
+                ways += [(mode, other), (_EMPTYING, mode, other)]
+    return [*ways, *((_STEADY, *way) for way in ways if infused)]
 
 
-@_propagate.defjvp
+@functools.partial(_propagate.defjvp, symbolic_zeros=True)
 def _propagate_jvp(primals: Any, tangents: Any) -> tuple[Amounts, Amounts]:
-    """By variation of constants: what the changes add to each inflow, carried to the end."""
+    """By variation of constants: what the changes add to each inflow, carried to the end.
+
+    Where rates stand still, as in the derivative by the amounts alone, a third of it is left.
+    """
     duration, amounts, system, infusion = primals
     duration_dot, amounts_dot, system_dot, infusion_dot = tangents
-    absorption, absorption_dot = system.absorption, system_dot.absorption
+    longer = not _still(duration_dot)
+    moving = not all(map(_still, jax.tree.leaves(system_dot, is_leaf=_still)))
+    amounts_dot, system_dot, infusion_dot = _instantiated((amounts_dot, system_dot, infusion_dot))
+    absorption = system.absorption
     modes, scales = _modes(system), _scales(system)
     points = [-rate * duration for rate in (0.0, absorption, *modes.rates)]
-    passed = Differences.of(_needed(len(modes.rates)), 1, points)
+    passed = Differences.of(_needed(len(modes.rates), bool(infusion), moving), 1, points)
     chains = _Chains(passed, duration, amounts, infusion)
+    starts, inflows = chains.in_modes(modes, scales)
+    if longer:
+        # A longer duration is an earlier start: with what comes and goes then. That of each mode,
+        # since the difference of the flows at the end has the rounding errors of the fastest.
+        emptied = -absorption * amounts[0]
+        entering = infusion[0] + emptied if infusion else emptied
+        amounts_dot = (amounts_dot[0] + duration_dot * entering, *amounts_dot[1:])
+    changes = chains._replace(amounts=amounts_dot, infusion=infusion_dot)
+    starts_dot, inflows_dot = changes.in_modes(modes, scales)
+    if longer:
+        for mode, (rate, vector, start, inflow) in enumerate(
+            zip(modes.rates, modes.vectors, starts, inflows, strict=True)
+        ):
+            flow = -rate * start + vector[0] * absorption * amounts[0]
+            flow = flow if inflow is None else inflow + flow
+            starts_dot[mode] = starts_dot[mode] + duration_dot * flow
 
     def of_depot_dot(*stages: int) -> Array:
-        slower = chains.end_of(amounts_dot[0], infusion_dot[0], _EMPTYING, *stages)
-        return slower - absorption_dot * duration * chains.of_depot(_EMPTYING, *stages)
+        found = changes.of_depot(*stages)
+        if not moving:
+            return found
+        return found - system_dot.absorption * duration * chains.of_depot(_EMPTYING, *stages)
 
-    starts = _in_modes(modes, scales, amounts[1:])
-    inflows = _in_modes(modes, scales, infusion[1:])
-    # A longer duration is an earlier start: with what comes and goes then. That of each mode, since
-    # the difference of the flows at the end has the rounding errors of the fastest.
-    entering = infusion[0] - absorption * amounts[0]
-    amounts_dot = (amounts_dot[0] + duration_dot * entering, *amounts_dot[1:])
-    starts_dot = [
-        start_dot + duration_dot * (inflow - rate * start + vector[0] * absorption * amounts[0])
-        for start_dot, inflow, rate, start, vector in zip(
-            _in_modes(modes, scales, amounts_dot[1:]),
-            inflows,
-            modes.rates,
-            starts,
-            modes.vectors,
-            strict=True,
-        )
-    ]
-    inflows_dot = _in_modes(modes, scales, infusion_dot[1:])
     losses = [_losses(system, system_dot, scales, vector) for vector in modes.vectors]
+    lossy = list(zip(modes.vectors, losses, strict=True)) if moving else []
     sizes_dot: list[Array] = []
     for i, vector in enumerate(modes.vectors, start=_FIRST):
-        absorbed_dot = absorption_dot * chains.of_depot(i) + absorption * of_depot_dot(i)
-        size_dot = chains.end_of(starts_dot[i - _FIRST], inflows_dot[i - _FIRST], i)
+        absorbed_dot = absorption * of_depot_dot(i)
+        if moving:
+            absorbed_dot = system_dot.absorption * chains.of_depot(i) + absorbed_dot
+        size_dot = changes.end_of(starts_dot[i - _FIRST], inflows_dot[i - _FIRST], i)
         size_dot += duration * vector[0] * absorbed_dot
-        for k, other in enumerate(modes.vectors, start=_FIRST):
+        for k, (other, lost) in enumerate(lossy, start=_FIRST):
             size = chains.end_of(starts[k - _FIRST], inflows[k - _FIRST], k, i)
             size += duration * other[0] * absorption * chains.of_depot(k, i)
             # Differences of concentrations are formed on both sides: what is nearly the same
             # everywhere, as in a slow mode, then cancels before it is multiplied by the duration.
-            size_dot -= duration * size * _dot(_differences(vector, scales), losses[k - _FIRST])
+            size_dot -= duration * size * _dot(_differences(vector, scales), lost)
         sizes_dot.append(size_dot)
     after_dot = (of_depot_dot(), *_from_modes(modes, scales, sizes_dot))
     return _amounts(chains, modes, system), after_dot
+
+
+def _still(tangent: Any) -> bool:
+    """Whether it is a zero that is known beforehand."""
+    return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+
+
+def _instantiated(tangents: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype) if _still(leaf) else leaf,
+        tangents,
+        is_leaf=_still,
+    )
 
 
 def _scales(system: Mammillary) -> tuple[Array, ...]:

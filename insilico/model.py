@@ -167,7 +167,8 @@ class Model:
 
     - `propagate(duration, state, parameters, rates) -> State`, optional: the closed form, exact for
       equations that do not depend on time: the state `duration` on, with constant infusions `rates`
-      (a `State`). A model with inputs takes them, constant too, as a fifth argument.
+      (a `State`, of plain zeros where nothing is ever infused). A model with inputs takes them,
+      constant too, as a fifth argument.
 
     `method` names the method of integration that suits it, one of `insilico.solve.methods.NAMES`.
 

@@ -134,7 +134,8 @@ def _propagated(field: Between, duration: Array, state: Components) -> Component
             f"an input of model {model.name} changes linearly between two records, which its "
             f"closed form does not know: let it be constant there, or choose another method"
         )
-    rates = [jnp.zeros_like(component) for component in state]
+    # Plain zeros: a closed form may leave out what is never infused.
+    rates: list[Any] = [0.0 for _ in state]
     for compartment, rate in zip(pattern.infused, now.infusion, strict=True):
         rates[compartment] = rate
     inputs = (model.Inputs(*now.inputs),) if now.inputs else ()
@@ -157,7 +158,10 @@ class DifferentiableInClosedForm(gradients.Differentiable):
         self, given: gradients.Given, tolerances: TolerancesAsNumbers, record: Array
     ) -> tuple[Walk, gradients.Pullback, Array, Array]:
         def of(leaves: list[Array]) -> tuple[list[Array], Walk]:
-            walk = self.plain(replaced(given, leaves), tolerances)
+            moved = replaced(given, leaves)
+            if not self.timed:
+                moved = moved._replace(events=moved.events._replace(time=given.events.time))
+            walk = self.plain(moved, tolerances)
             return floating(walk), walk
 
         _, back, walk = jax.vjp(of, floating(given), has_aux=True)

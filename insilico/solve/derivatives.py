@@ -16,6 +16,7 @@ from insilico.solve import guards
 from insilico.solve.aligned import aligned
 from insilico.solve.batch import Solution
 from insilico.solve.blocks import filled, padded, solve_block
+from insilico.solve.closures import refuse_held
 from insilico.solve.courses import Rule
 from insilico.solve.folding import differentiable
 from insilico.solve.guards import Derivative
@@ -95,6 +96,7 @@ def _program(asked: _Asked) -> Callable[[list[Array]], Solution]:
     """The solve as a function of its numbers: one for all calls alike, so that it is traced and,
     outside of other programs, compiled for the first of them alone. In others it leaves no seam."""
     model, pattern, method, derivative, rule, structure, axes = asked
+    refuse_held(derivative, model=model, rule=rule.value)
 
     def solution(given: list[Array]) -> Solution:
         parameters, events, subject, tolerances = jax.tree.unflatten(structure, given)

@@ -50,6 +50,15 @@ SCHEDULED = (Kind.DOSE, Kind.RATE, Kind.INPUT)
 """The kinds of rows that `schedule` makes."""
 
 
+BLOCK = 8
+"""Rows of an event table that are gone through, or left out, together."""
+
+
+def in_blocks(rows: int) -> int:
+    """How many rows a table of so many is filled up to: whole blocks, if it is longer than one."""
+    return rows if rows <= BLOCK else -(-rows // BLOCK) * BLOCK
+
+
 MANY_STATES = 8
 """Components from which on a step costs so much that reading a row off it costs little: with 4 or 5
 of them, ending steps at up to 50 rows an event was as fast (measured)."""

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from insilico.model import Model
 from insilico.solve import crossings, methods, reactions, stability, walks
@@ -181,8 +181,12 @@ class Differentiable:
             after, seen = walks.leave(course, arrived, this)
             return (after, probe), seen
 
-        (end, _), seen = lax.scan(
-            pass_row, self._started(course, given), walks.rows_of(given.events, self.pattern)
+        (end, _), seen = walks.over_rows(
+            pass_row,
+            self._started(course, given),
+            walks.rows_of(given.events, self.pattern),
+            given.events,
+            given.prior,
         )
         return walks.result(course, given.events, end, seen, given.prior)
 
@@ -213,10 +217,12 @@ class Differentiable:
             passed = _Passed(before, probe, position, arrived.status, begun, count, arrived.watch)
             return (after, after_probe, count, record), (seen, passed)
 
-        (end, _, count, record), (seen, passed) = lax.scan(
+        (end, _, count, record), (seen, passed) = walks.over_rows(
             pass_row,
             (*self._started(course, given), jnp.int32(0), record),
             walks.rows_of(given.events, self.pattern),
+            given.events,
+            given.prior,
         )
         walk = walks.result(course, given.events, end, seen, given.prior)
 
@@ -305,10 +311,12 @@ class Differentiable:
             return (totals, kept), floating(of_event)
 
         nothing = jax.tree.map(jnp.zeros_like, (floating(lasting), floating(constants)))
-        (totals, _), of_events = lax.scan(
+        (totals, _), of_events = walks.over_rows(
             row_back,
             (_Totals(floating(of_end), *nothing), kept),
             (walks.rows_of(given.events, self.pattern), passed, of_seen),
+            given.events,
+            given.prior,
             reverse=True,
         )
         (of_start,) = pullback(

@@ -15,6 +15,7 @@ from jax.core import Tracer
 from insilico.model import Model
 from insilico.solve.aligned import refuse_parameters
 from insilico.solve.blocks import BLOCK, LANES, over_devices, solve_block
+from insilico.solve.closures import refuse_traced
 from insilico.solve.courses import Rule
 from insilico.solve.drivers import Choice
 from insilico.solve.events import Events, Pattern, check_events
@@ -67,6 +68,7 @@ def prepare(
             "numbers are traced, but this solve runs outside of traced programs: under jit, vmap "
             "or a derivative use solve_traced(..., derivative=...) instead"
         )
+    refuse_traced(model=model, rule=rule)
     parameters = columns_of(model, parameters)
     sizes = {leaf.shape[0] for leaf in jax.tree.leaves(parameters) if leaf.ndim}
     if len(sizes) > 1:

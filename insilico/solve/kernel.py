@@ -26,12 +26,12 @@ from insilico.model import Model
 from insilico.solve import reactions
 from insilico.solve.courses import Condition, Course, Rule
 from insilico.solve.drivers import Launch
-from insilico.solve.events import Events, Kind, Pattern
+from insilico.solve.events import Events, Pattern
 from insilico.solve.lane_program import Decisions, Program, Reading
 from insilico.solve.methods import Method
 from insilico.solve.plain import Unsuitable
 from insilico.solve.tolerances import TolerancesAsNumbers
-from insilico.solve.walks import Prior, Walk, started
+from insilico.solve.walks import Prior, Walk, passed, started
 
 
 class _Given(NamedTuple):
@@ -109,7 +109,7 @@ def walk_in_kernel(
         subject,
         [] if decisions is None else [jnp.reshape(value, (1,)) for value in decisions.constants],
         None if order is None else order.astype(jnp.int32),
-        None if prior is None else _passed(events, prior.observing),
+        None if prior is None else passed(events, prior.observing),
     )
     observed = jax.eval_shape(course.outputs, start.position, start.inputs)
     records = None if decisions is None else decisions.visit.results[0]
@@ -184,18 +184,6 @@ def _numbered(rows: int, chosen: Any) -> Array:
     numbers = np.full(rows, -1, np.int32)
     numbers[list(chosen)] = np.arange(len(chosen))
     return jnp.asarray(numbers)
-
-
-def _passed(events: Events, observing: Array) -> Array:
-    """How many rows are worth passing, (lanes,): up to the first one after the last that acts,
-    observes or has a time of its own. Those that fill up the table only take time."""
-    rows = events.kind.shape[0]
-    numbers = jnp.arange(1, rows + 1)[:, None]
-    before = jnp.concatenate([events.time[:1], events.time[:-1]])
-    acting = (events.kind != Kind.NONE) | (events.time != before)
-    last = jnp.max(jnp.where(acting, numbers, 1), axis=0)
-    last = jnp.maximum(last, jnp.max(observing, axis=0, initial=-1) + 1)
-    return jnp.minimum(last + 1, rows).astype(jnp.int32)
 
 
 def _numbered_by_lane(rows: int, observing: Array) -> Array:

@@ -22,11 +22,12 @@ from insilico.solve.blocks import (
     padded,
     solve_block,
 )
+from insilico.solve.closures import refuse_held, refuse_traced
 from insilico.solve.cotangents import (
     floating,
     instantiated_leaf,
     is_floating,
-    pullback,
+    replaced,
     without_failed,
 )
 from insilico.solve.courses import Rule
@@ -87,6 +88,7 @@ def value_and_gradient(
 
     Raises `ValueError` for an objective that is not one number a patient.
     """
+    refuse_traced(objective=objective)
     job = prepare(model, parameters, events, pattern, rule, subject, data)
     chosen = loops.reversible(model, method)
     program = _program(model, job.pattern, chosen, rule, objective, job.layout)
@@ -193,10 +195,7 @@ def _gradients_of_block(
     def chunk(record: Array, own: tuple) -> tuple[Array, _OfBlock]:
         parameters, events, subject, data = own
 
-        def given_by(parameters: Any, events: Any) -> gradients.Given:
-            return walking_of(parameters, events)[1]
-
-        def walking_of(
+        def given_by(
             parameters: Any, events: Any
         ) -> tuple[gradients.Differentiable, gradients.Given]:
             rows, shape, prior = as_rows(
@@ -215,28 +214,34 @@ def _gradients_of_block(
                 again=again,
             )
 
-        walking, given = walking_of(parameters, events)
+        moving = (parameters, events) if by_events else (parameters,)
+        walkings: list[gradients.Differentiable] = []
+
+        def moved(leaves: list[Array]) -> tuple[list[Array], gradients.Given]:
+            walking, given = given_by(*replaced(moving, leaves), *(() if by_events else (events,)))
+            walkings.append(walking)
+            return floating(given), given
+
+        # Rows are made, and steady states found, once for the walk and its derivative.
+        _, pull_given, given = jax.vjp(moved, floating(moving), has_aux=True)
+        walking = walkings[-1]
         walk, pull, record, on_record = walking.with_pullback(given, tolerances, record)
         leaves, structure = jax.tree.flatten(data)
         asked = by_data or [False] * len(leaves)
 
-        def valued(outputs: Any, moved: list[Array]) -> Array:
-            new = iter(moved)
+        def valued(outputs: Any, others: list[Array]) -> Array:
+            new = iter(others)
             own = [next(new) if moves else leaf for leaf, moves in zip(leaves, asked, strict=True)]
             found = objective(outputs, jax.tree.unflatten(structure, own))
             return _one_each(found, walk.status.shape)
 
-        moving = [leaf for leaf, moves in zip(leaves, asked, strict=True) if moves]
-        value, pull_value = jax.vjp(valued, walk.outputs, moving)
+        asked_for = [leaf for leaf, moves in zip(leaves, asked, strict=True) if moves]
+        value, pull_value = jax.vjp(valued, walk.outputs, asked_for)
         of_outputs, of_data = pull_value(jnp.ones_like(value))
         nothing = jax.tree.map(jnp.zeros_like, walk)
         of_given = floating(pull(nothing._replace(outputs=of_outputs)))
-        of_events = None
-        if by_events:
-            of_parameters, of_events = pullback(given_by, parameters, events)(of_given)
-            of_events = floating(of_events)
-        else:
-            (of_parameters,) = pullback(lambda p: given_by(p, events), parameters)(of_given)
+        of_parameters, *of_events = replaced(moving, pull_given(of_given)[0])
+        of_events = floating(of_events) if by_events else None
         on_record = jnp.broadcast_to(on_record, walk.status.shape)
         gradient = without_failed(walk, (of_parameters, of_events, of_data))
         return record, _OfBlock(value, gradient, walk.status, on_record)
@@ -272,10 +277,12 @@ def objective_traced(
     - `objective`, `data`: see `Objective`. All else as for `insilico.solve.solve_traced`.
 
     Returns arrays (patients,). Where a solve failed the value is what the objective makes of NaN,
-    and its derivatives are zero. Raises `DerivativeError` where it is differentiated otherwise.
+    and its derivatives are zero. Raises `DerivativeError` where it is differentiated otherwise, or
+    by a number that the model or the objective holds instead of being given it.
     """
     numbers = tolerances or Tolerances()
     numbers = numbers.numbers() if isinstance(numbers, Tolerances) else numbers
+    refuse_held("reverse", model=model, objective=objective)
     name = loops.reversible(model, method)
     given = guards.guarded("reverse", aligned(model, parameters, events, layout, data))
     leaves, structure = jax.tree.flatten((*given, numbers))

@@ -18,7 +18,7 @@ from insilico.model import Model
 from insilico.solve import reactions
 from insilico.solve.adaptive import any_of
 from insilico.solve.courses import Condition, Course, Rule
-from insilico.solve.events import Events, Kind, Pattern
+from insilico.solve.events import BLOCK, Events, Kind, Pattern
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
@@ -115,7 +115,8 @@ def walk_course(
         )
         return leave(course, course.arrive(now, tolerances, *arrived), this)
 
-    end, seen = lax.scan(pass_row, started(course, prior), rows_of(events, course.pattern))
+    rows = rows_of(events, course.pattern)
+    end, seen = over_rows(pass_row, started(course, prior), rows, events, prior)
     return result(course, events, end, seen, prior)
 
 
@@ -162,6 +163,54 @@ def rows_of(events: Events, pattern: Pattern) -> Row:
     if Kind.PAUSE not in pattern.kinds:
         return Row(rows, slots, jumped)
     return Row(rows, slots, jumped & (before != Kind.PAUSE), rows.kind == Kind.PAUSE)
+
+
+def passed(events: Events, observing: Array) -> Array:
+    """How many rows are worth passing, (lanes,): up to the first one after the last that acts,
+    observes or has a time of its own. Those that fill up the table only take time."""
+    rows = events.kind.shape[0]
+    numbers = jnp.arange(1, rows + 1)[:, None]
+    before = jnp.concatenate([events.time[:1], events.time[:-1]])
+    acting = (events.kind != Kind.NONE) | (events.time != before)
+    last = jnp.max(jnp.where(acting, numbers, 1), axis=0)
+    last = jnp.maximum(last, jnp.max(observing, axis=0, initial=-1) + 1)
+    return jnp.minimum(last + 1, rows).astype(jnp.int32)
+
+
+def over_rows(
+    pass_row: Callable[[Any, Any], tuple[Any, Any]],
+    start: Any,
+    rows: Any,
+    events: Events,
+    prior: Prior | None,
+    *,
+    reverse: bool = False,
+) -> tuple[Any, Any]:
+    """`lax.scan` over rows, without those behind the last one that any lane has to pass.
+
+    Where lanes observe at rows of their own, their rows are gone through in blocks, and a block
+    that only fills up the table is left out: its lanes stay as they are, and show zeros.
+    """
+    count = events.kind.shape[0]
+    if prior is None or count <= BLOCK or count % BLOCK:
+        return lax.scan(pass_row, start, rows, reverse=reverse)
+    blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, BLOCK, *leaf.shape[1:]), rows)
+    begins = jnp.arange(0, count, BLOCK)
+    needed = begins < lax.stop_gradient(jnp.max(passed(events, prior.observing)))
+
+    def through(carry: Any, block: Any) -> tuple[Any, Any]:
+        return lax.scan(pass_row, carry, block, reverse=reverse)
+
+    def past(carry: Any, block: Any) -> tuple[Any, Any]:
+        seen = jax.eval_shape(through, carry, block)[1]
+        return carry, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), seen)
+
+    def pass_block(carry: Any, at: tuple[Array, Any]) -> tuple[Any, Any]:
+        # A derivative goes through a block again: less than to keep what it would need of each row.
+        return lax.cond(at[0], jax.checkpoint(through), past, carry, at[1])
+
+    end, seen = lax.scan(pass_block, start, (needed, blocks), reverse=reverse)
+    return end, jax.tree.map(lambda leaf: lax.collapse(leaf, 0, 2), seen)
 
 
 def leave(course: Course, now: Condition, this: Row) -> tuple[Condition, Seen]:

@@ -22,6 +22,7 @@ from insilico.solve.cotangents import is_floating
 from insilico.solve.courses import Course
 from insilico.solve.fields import Components
 from insilico.solve.methods.jacobians import Elimination
+from insilico.solve.records.packing import Packing
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 from insilico.solve.walks import Advance
@@ -200,16 +201,16 @@ def steady_states(
     `direct`: whether the search sets out from one Newton step, which is the steady state itself
     where the equations are linear. It pays where `advance` is cheap: a closed form.
     """
+    cycles = cycles._replace(wanted=cycles.wanted & (status == Status.OK))
+    packing = Packing.of(cycles.wanted)
 
-    def one(carry: tuple[Array, Array], cycle: Cycle) -> tuple[tuple[Array, Array], Array]:
-        status, steps = carry
-        active = cycle.wanted & (status == Status.OK)
-        parts = (course.parameters, cycle, tolerances, steps)
-        parameters, still, numbers, before = lax.stop_gradient(parts)
-        fixed = Course(course.model, parameters, course.pattern)
-        search = CycleMap(fixed, still, numbers, advance)
+    def found(parameters: Any, cycle: Cycle) -> tuple[Components, Array, Array]:
+        active, nothing = cycle.wanted, jnp.zeros_like(cycle.time)
+        still = lax.stop_gradient((parameters, cycle, tolerances))
+        fixed = Course(course.model, still[0], course.pattern)
+        search = CycleMap(fixed, *still[1:], advance)
         outset = _outset(search, active) if direct else search.start.position.state
-        end = _search(search, outset, active, before)
+        end = _search(search, outset, active, nothing)
         state = end.state
         if differentiable is not None:
             solved = active & (end.status == Status.OK)
@@ -220,15 +221,24 @@ def steady_states(
                     lambda leaf: jnp.where(solved, leaf, 1.0) if is_floating(leaf) else leaf, tree
                 )
 
-            own = Course(course.model, usable(course.parameters), course.pattern)
-            step = CycleMap(own, usable(cycle), tolerances, differentiable)
+            moved = Course(course.model, usable(parameters), course.pattern)
+            step = CycleMap(moved, usable(cycle), tolerances, differentiable)
             state = corrected(step, usable(lax.stop_gradient(end.steady)), solved, advance, orders)
         failed = jnp.where(active, end.status, Status.OK)
-        return (jnp.maximum(status, failed), end.steps), jnp.stack(state)
+        return state, failed, end.steps
 
-    steps = jnp.zeros_like(cycles.time[0])
-    (status, steps), states = lax.scan(one, (status, steps), cycles)
-    return Found(states, status, steps)
+    def nothing_wanted(parameters: Any, cycle: Cycle) -> tuple[Components, Array, Array]:
+        shapes = jax.eval_shape(found, parameters, cycle)
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def of_pack(_: tuple[()], pack: tuple[Any, Cycle]) -> tuple[tuple[()], Any]:
+        return (), lax.cond(jnp.any(pack[1].wanted), found, nothing_wanted, *pack)
+
+    packs = (packing.of_lanes(course.parameters), packing.packed(cycles))
+    _, of_packs = lax.scan(of_pack, (), packs)
+    states, ended, steps = packing.unpacked(of_packs)
+    failed = jnp.max(jnp.where(cycles.wanted, ended, Status.OK), axis=0)
+    return Found(jnp.stack(states, axis=1), jnp.maximum(status, failed), jnp.sum(steps, axis=0))
 
 
 def _way(cycle: Cycle) -> Array:

@@ -373,3 +373,31 @@ def test_numbers_keep_their_precision():
 def test_compartments_must_agree_in_number():
     with pytest.raises(ValueError, match="1 in amounts, 0 in infusion, 1 in distribution"):
         propagate(1.0, (1.0, 0.0, 0.0), Mammillary(1.0, 1.0, (1.0,), (1.0,)), (0.0, 0.0))
+
+
+@pytest.mark.parametrize("peripherals", [0, 1])
+def test_without_infusions_nothing_changes_but_the_work(peripherals: int):
+    """Plain zeros in place of arrays of them: the same bits, and the same derivatives."""
+    lanes = 7
+    random = np.random.default_rng(5)
+    rates = np.exp(random.normal(size=(2 + 2 * peripherals, lanes)))
+    amounts = tuple(random.uniform(1.0, 9.0, (2 + peripherals, lanes)))
+
+    def after(infusion: Any, duration: Any, amounts: Any, rates: Any) -> Any:
+        system = Mammillary(
+            rates[0], rates[1], tuple(rates[2 : 2 + peripherals]), tuple(rates[2 + peripherals :])
+        )
+        return jnp.stack(propagate(duration, amounts, system, infusion))
+
+    none, zeros = (0.0,) * len(amounts), (np.zeros(lanes),) * len(amounts)
+    at = (np.full(lanes, 1.7), amounts, rates)
+    np.testing.assert_array_equal(after(none, *at), after(zeros, *at))
+    along = jax.tree.map(np.ones_like, at)
+    np.testing.assert_allclose(
+        jax.jvp(lambda *at: after(none, *at), at, along)[1],
+        jax.jvp(lambda *at: after(zeros, *at), at, along)[1],
+        rtol=1e-13,
+    )
+    # The derivative by amounts alone is what the amounts of the change come to: it is linear.
+    _, change = jax.jvp(lambda amounts: after(none, at[0], amounts, rates), (amounts,), (along[1],))
+    np.testing.assert_allclose(change, after(none, at[0], along[1], rates), rtol=1e-13)
