@@ -31,7 +31,7 @@ from insilico.solve.lane_program import Decisions, Program, Reading
 from insilico.solve.methods import Method
 from insilico.solve.plain import Unsuitable
 from insilico.solve.tolerances import TolerancesAsNumbers
-from insilico.solve.walks import Prior, Walk, passed, started
+from insilico.solve.walks import Prior, Walk, judged, passed, started, times_of_rows
 
 
 class _Given(NamedTuple):
@@ -167,12 +167,15 @@ def walk_in_kernel(
     for index, result in zip(some, results, strict=True):
         leaves[index] = result.astype(leaves[index].dtype)
     walked = jax.tree.unflatten(walk_tree, leaves)
+    rows = times_of_rows(given.events, course.lanes)
     if prior is None:
-        return walked
+        times = rows[np.asarray(pattern.observed, dtype=int)]
+        return judged(model, walked, times, prior)
     # What no lane has written is whatever was there.
     there = prior.observing >= 0
     outputs = jax.tree.map(lambda leaf: jnp.where(there, leaf, jnp.nan), walked.outputs)
-    return walked._replace(outputs=outputs)
+    times = jnp.take_along_axis(rows, jnp.maximum(prior.observing, 0), axis=0)
+    return judged(model, walked._replace(outputs=outputs), times, prior)
 
 
 def _kept(dtype: Any) -> Any:

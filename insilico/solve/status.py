@@ -10,7 +10,8 @@ class Status(enum.IntEnum):
     STEP_LIMIT = 1
     """Needed more than `max_steps`, though its steps were not kept short by stability."""
     NOT_FINITE = 2
-    """No step, however small, gave a finite state within tolerance."""
+    """No step, however small, gave a finite state within tolerance; or the state was finite, and an
+    output at an observation was not."""
     LATE_VISIT = 3
     """A rule asked for two visits closer together than its shortest recheck interval."""
     IMPOSSIBLE_DOSING = 4
@@ -30,7 +31,7 @@ class Status(enum.IntEnum):
 DESCRIPTIONS = {
     Status.OK: "solved",
     Status.STEP_LIMIT: "step limit reached",
-    Status.NOT_FINITE: "state not finite, or step size underflow",
+    Status.NOT_FINITE: "state or output not finite, or step size underflow",
     Status.LATE_VISIT: "visits closer together than the rule's shortest recheck interval",
     Status.IMPOSSIBLE_DOSING: "lag or bioavailability below 0, duration or rate not above 0, or an "
     "infusion too short for the clock",

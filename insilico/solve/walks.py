@@ -6,6 +6,7 @@ to a lane depends on that lane alone.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from insilico.model import Model
 from insilico.solve import reactions
 from insilico.solve.adaptive import any_of
 from insilico.solve.courses import Condition, Course, Rule
-from insilico.solve.events import BLOCK, Events, Kind, Pattern
+from insilico.solve.events import BLOCK, SHORT, Events, Kind, Pattern
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
@@ -36,7 +37,8 @@ class Walk(NamedTuple):
     - `administered`: at the rows that ask for an order, the amount times the rule's order, (orders,
       lanes); NaN once a lane failed, `()` without a rule.
     - `status`: (lanes,), a `Status`; `stopped`: the time reached; `steps`: trial steps taken.
-    - `state`: the state after the last row; of a lane that failed, the one at which it stopped.
+    - `state`: the state after the last row; of a lane that failed, the one at which it stopped, if
+      it was the state that failed and not an output.
     - `triggered`: the model's `Triggers` of an `insilico.solve.triggers.Occurrence` each, (lanes,);
       `()` where the model has none. A lane that an event has ended is `OK`; `stopped` and `state`
       are those of that event.
@@ -57,11 +59,13 @@ class Prior(NamedTuple):
     """What is so of each lane before its walk, where lanes observe at rows of their own.
 
     - `observing`: (observations, lanes), the rows that observe; negative where a lane has no more.
+      `measured`: at which of them something is, so that outputs have to be finite.
     - `status`, `steps`: (lanes,), how it fared so far, and trial steps already taken.
     - `inputs`: (lanes,) each, the model's at the start.
     """
 
     observing: Array
+    measured: Array
     status: Array
     steps: Array
     inputs: tuple[Array, ...]
@@ -192,7 +196,7 @@ def over_rows(
     that only fills up the table is left out: its lanes stay as they are, and show zeros.
     """
     count = events.kind.shape[0]
-    if prior is None or count <= BLOCK or count % BLOCK:
+    if prior is None or count <= SHORT or count % BLOCK:
         return lax.scan(pass_row, start, rows, reverse=reverse)
     blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, BLOCK, *leaf.shape[1:]), rows)
     begins = jnp.arange(0, count, BLOCK)
@@ -270,7 +274,7 @@ def result(
     if len(slots):
         end = course.finish(end, jnp.asarray(events.time)[slots[-1]])
     structure = jax.tree.structure(course.outputs(end.position, end.inputs))
-    return Walk(
+    walk = Walk(
         outputs=jax.tree.unflatten(structure, [at_observations(leaf) for leaf in seen.outputs]),
         visit_time=(
             jnp.zeros((0, *course.lanes), course.dtype)
@@ -286,4 +290,35 @@ def result(
         steps=end.position.steps,
         state=course.named(end.position.state),
         triggered=reactions.triggered(course, end),
+    )
+    times = at_observations(times_of_rows(events, course.lanes))
+    return judged(course.model, walk, times, prior)
+
+
+def times_of_rows(events: Events, lanes: tuple[int, ...]) -> Array:
+    """The times of all rows, (rows, *lanes)."""
+    times = jnp.asarray(events.time)
+    own = times.reshape(-1, *(1 for _ in lanes)) if times.ndim == 1 else times
+    return jnp.broadcast_to(own, (times.shape[0], *lanes))
+
+
+def judged(model: Model, walk: Walk, times: Array, prior: Prior | None) -> Walk:
+    """The walk, in which lanes that showed what is no finite number, though their state was finite,
+    have failed: `NOT_FINITE`, stopped at the first of the `times`, (observations, lanes), of it.
+
+    Where the state sets off events nothing is judged: those whom one has ended show nothing more.
+    """
+    leaves = jax.tree.leaves(walk.outputs)
+    if model.triggers is not None or not leaves or not leaves[0].shape[0]:
+        return walk
+    finite = functools.reduce(jnp.logical_and, map(jnp.isfinite, leaves))
+    wrong = ~finite & (walk.status == Status.OK)
+    if prior is not None:
+        wrong &= prior.measured
+    first = jnp.min(jnp.where(wrong, times, jnp.inf), axis=0)
+    failed = first < jnp.inf
+    return walk._replace(
+        outputs=jax.tree.map(lambda leaf: jnp.where(times >= first, jnp.nan, leaf), walk.outputs),
+        status=jnp.where(failed, Status.NOT_FINITE, walk.status).astype(walk.status.dtype),
+        stopped=jnp.where(failed, first, walk.stopped),
     )

@@ -210,7 +210,9 @@ def expand(
         order=jnp.full(rows.kind.shape, -1, jnp.int32),
     )
     inputs = tuple(jnp.asarray(values)[0] for values in table.values)
-    expanded = Expanded(events, pattern, Prior(observing, status, steps, inputs))
+    expanded = Expanded(
+        events, pattern, Prior(observing, jnp.asarray(table.measured), status, steps, inputs)
+    )
     return (
         expanded if model.triggers is None else _with_pauses(expanded, len(model.Triggers._fields))
     )

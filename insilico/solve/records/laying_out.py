@@ -127,6 +127,7 @@ def lay_out(model: Model, columns: Columns, overlaps: int | None) -> tuple[Recor
         after=tuple(padded(values, None) for values in after),
         slopes=tuple(padded(values) for values in slopes),
         observing=padded(observing.astype(np.int32), -1),
+        measured=padded(columns.event == 0),
         row=row,
     )
     layout = Layout(

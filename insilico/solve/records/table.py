@@ -85,6 +85,7 @@ class RecordTable(NamedTuple):
     - `values`: of each input, at the record; `after`: from the record on, and `slopes`: how much it
       changes a unit of time until the next one.
     - `observing`: the row that makes the record's output; -1 where a patient has fewer records.
+      `measured`: whether it is an observation (EVID 0), whose outputs have to be finite.
     """
 
     time: Array | np.ndarray
@@ -102,6 +103,7 @@ class RecordTable(NamedTuple):
     after: tuple[Array | np.ndarray, ...]
     slopes: tuple[Array | np.ndarray, ...]
     observing: Array | np.ndarray
+    measured: Array | np.ndarray
     row: Row
 
 
