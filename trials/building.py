@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from cohorts import Cohort
 from insilico import models
-from insilico.config import ConfigError, Document, Expression, Name, Path
+from insilico.config import ConfigError, Document, Expression, Name, Path, did_you_mean
+from insilico.config.problems import listed
 from insilico.model import Model
 from insilico.time_units import counted_in
 from trials.config import ArmSpec, TrialConfig
@@ -98,7 +99,12 @@ class _Builder(Scheduling):
         )
 
     def model(self) -> Model | None:
-        if not self.known(("model",), self.config.model, models.names(), "model"):
+        name, names = self.config.model, models.names()
+        if name not in names:
+            hint = did_you_mean(name, names) or models.HOW_TO_ADD
+            self.problems.append(
+                self.document.problem(("model",), "unknown model", allowed=listed(names), hint=hint)
+            )
             return None
         model = counted_in(models.get(self.config.model), "h")
         check_solver(self, model)

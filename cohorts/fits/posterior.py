@@ -14,6 +14,7 @@ from cohorts._faults import CohortError, Fault, raise_any
 from cohorts.covariates.observed import ObservedCovariates
 from cohorts.fits.fit import read
 from cohorts.population import Population
+from insilico import models
 from insilico.config import ConfigError
 from insilico.runs import RunFolder, RunFolderError
 
@@ -72,6 +73,7 @@ def learned(folder: str | os.PathLike[str], *, untrusted: bool = False) -> Learn
                 )
             ]
         )
+    _check_model(run)
     try:
         if kind == "fit":
             return _of_fit(run)
@@ -83,6 +85,17 @@ def learned(folder: str | os.PathLike[str], *, untrusted: bool = False) -> Learn
         raise CohortError([Fault((), f"its config cannot be read: {error}", str(folder))]) from None
     except RunFolderError as error:
         raise CohortError([Fault((), str(error))]) from None
+
+
+def _check_model(run: RunFolder) -> None:
+    """Raise `CohortError` where the run is of a model of one's own that is not the one added."""
+    name = str(run.manifest["config"]["values"].get("model"))
+    copy, file = run.path / f"{name}.py", models.file_of(name)
+    if not copy.exists() or (file is not None and file.read_bytes() == copy.read_bytes()):
+        return
+    found = "has not been added" if file is None else f"is not as in {file} now"
+    message = f"its model {name} is of a file that lies there, and {found}"
+    raise CohortError([Fault((), message, str(run.path), hint=f"give `--model {copy}`")])
 
 
 def _of_fit(run: RunFolder) -> Learned:
