@@ -6,12 +6,12 @@ nothing unmeasured), all at once, with the place in the file.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from cohorts import Cohort
 from insilico import models
-from insilico.config import ConfigError, Document, Expression, Name, Path, did_you_mean
-from insilico.config.problems import listed
+from insilico.config import ConfigError, Document, Expression, Name, Path
 from insilico.model import Model
 from insilico.time_units import counted_in
 from trials.config import ArmSpec, TrialConfig
@@ -101,10 +101,8 @@ class _Builder(Scheduling):
     def model(self) -> Model | None:
         name, names = self.config.model, models.names()
         if name not in names:
-            hint = did_you_mean(name, names) or models.HOW_TO_ADD
-            self.problems.append(
-                self.document.problem(("model",), "unknown model", allowed=listed(names), hint=hint)
-            )
+            told = self.document.unknown(("model",), name, names, "model")
+            self.problems.append(dataclasses.replace(told, hint=told.hint or models.HOW_TO_ADD))
             return None
         model = counted_in(models.get(self.config.model), "h")
         check_solver(self, model)
