@@ -12,7 +12,7 @@ import numpy as np
 
 from cohorts._faults import CohortError, Fault, raise_any
 from cohorts.covariates.observed import ObservedCovariates
-from cohorts.fits.fit import read
+from cohorts.fits.fit import Fit, read
 from cohorts.population import Population
 from insilico import models
 from insilico.config import ConfigError
@@ -101,13 +101,8 @@ def _check_model(run: RunFolder) -> None:
 def _of_fit(run: RunFolder) -> Learned:
     fit = read(run.path / "config.yaml")
     patients = fit.patients
-    population = fit.population
-    if fit.config.method != "nuts":
-        told = (
-            f"Parameters of the population are drawn from an approximation of their posterior "
-            f"({fit.label}), not from the posterior itself."
-        )
-        population = dataclasses.replace(population, assumptions=(*population.assumptions, told))
+    told = (*fit.population.assumptions, *assumptions_of(fit))
+    population = dataclasses.replace(fit.population, assumptions=told)
     return Learned(
         population=population,
         draws=draws_of(run.results("posterior")["posterior"].to_dataset()),
@@ -119,6 +114,22 @@ def _of_fit(run: RunFolder) -> Learned:
             patients.covariates,
         ),
     )
+
+
+def assumptions_of(fit: Fit) -> tuple[str, ...]:
+    """What has to be assumed of patients who are drawn from a fit, a sentence each."""
+    told = []
+    if fit.config.method != "nuts":
+        told.append(
+            f"Parameters of the population are drawn from an approximation of their posterior "
+            f"({fit.label}), not from the posterior itself."
+        )
+    if fit.patients.changing:
+        told.append(
+            f"{', '.join(fit.patients.changing)}: changed within the subjects of the fit; patients "
+            "here have the first value of one of them, in all periods and under every arm."
+        )
+    return tuple(told)
 
 
 def draws_of(posterior: xr.Dataset) -> dict[str, np.ndarray]:
