@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import compiled_once  # noqa: F401  (before what is large)
 import jax
 import pytest
 from jax import monitoring

@@ -31,6 +31,7 @@ def test_numbers_of_a_design_are_arguments_of_its_program(compilations):
     assert first.enrolment_time.max() > 100 > second.enrolment_time.max()
 
 
+@pytest.mark.slow
 def test_a_trial_is_conducted_the_same_however_many_there_are():
     config = read(COAG, [f"trial.subjects={SUBJECTS}", "sensitivity={}"]).config
     black = np.arange(TRIALS * SUBJECTS).reshape(TRIALS, SUBJECTS) % 3 == 0

@@ -104,7 +104,7 @@ def outcome(folder: Path, rows: list[list[str]]) -> PatientData | DataError:
 
 
 @given(rows=tables())
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_valid_table_is_read_whole(folder, rows):
     data = outcome(folder, rows)
     assert isinstance(data, PatientData)
@@ -115,7 +115,7 @@ def test_a_valid_table_is_read_whole(folder, rows):
 
 
 @given(case=corrupted())
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_planted_mistake_is_found(folder, case):
     rows, planted = case
     found = outcome(folder, rows)
@@ -125,7 +125,7 @@ def test_every_planted_mistake_is_found(folder, case):
 
 
 @given(rows=tables(), number=st.integers(0, 100))
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_weight_that_changes_is_told_where_it_does(folder, rows, number):
     """If the first one is the wrong one, the second differs from it."""
     number %= len(rows)
@@ -148,7 +148,7 @@ def test_a_weight_that_changes_is_told_where_it_does(folder, rows, number):
         max_size=5,
     ),
 )
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_text_is_read_or_told_but_never_breaks(folder, rows, cells):
     for row, column, text in cells:
         rows[row % len(rows)][column] = text

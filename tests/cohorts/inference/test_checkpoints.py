@@ -52,8 +52,8 @@ def assert_same(one: xr.DataTree, two: xr.DataTree) -> None:
 
 def test_stopped_and_resumed_is_the_same_run(schools, schools_data, tmp_path, often) -> None:
     whole = sample(schools, schools_data, SHORT, seed=1)
-    # In the first blocks, in the middle of a window of warmup, at its end, among the draws, twice.
-    for stops in ((1,), (40,), (200,), (220,), (30, 205)):
+    # In the first blocks and at the end of warmup; in the middle of a window of it and among draws.
+    for stops in ((1, 200), (40, 220)):
         folder = tmp_path / "-".join(map(str, stops))
         for stop in stops:
             with pytest.raises(Stopped):

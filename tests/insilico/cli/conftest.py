@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 import trials
 from insilico.cli import _prepare, app
+from insilico.cli._summary import SHOWN
+from insilico.runs import writing
 from trials import running
 
-PAGE = running.page
+PAGE, WRITE = running.page, writing.write_tree
 
 
 class Answer:
@@ -50,8 +52,9 @@ def read_once() -> Callable[..., trials.Study]:
 def simulated(
     coag_tree: xr.DataTree, read_once: Callable[..., trials.Study], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[trials.Study, Callable[[str, int, int], None]], xr.DataTree]:
-    """Replaces the simulation by the results of one that was made before, and the report, which
-    takes seconds, by a page that holds the manifest."""
+    """Replaces the simulation by the results of one that was made before. For the report, which
+    takes seconds, there is a page that holds the manifest, and of the results only what a run
+    shows is written."""
 
     def simulate(study: trials.Study, progress: Callable[[str, int, int], None]) -> xr.DataTree:
         progress("patients", 0, 600)
@@ -64,13 +67,19 @@ def simulated(
     monkeypatch.setattr(running, "simulate", simulate)
     monkeypatch.setattr(trials, "read", read_once)
     monkeypatch.setattr(running, "page", shown)
+    monkeypatch.setattr(writing, "write_tree", lambda tree, path: WRITE(_shown(tree), path))
     return simulate
+
+
+def _shown(tree: xr.DataTree) -> xr.DataTree:
+    return tree.filter(lambda node: node.path.split("/")[1] in {"", *SHOWN})
 
 
 @pytest.fixture
 def real_report(simulated: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has the report made after all."""
+    """Has the report made after all, and all results written."""
     monkeypatch.setattr(running, "page", PAGE)
+    monkeypatch.setattr(writing, "write_tree", WRITE)
 
 
 @pytest.fixture

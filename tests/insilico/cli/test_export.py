@@ -1,18 +1,29 @@
 """`insilico export` leaves tables with NONMEM's columns, and what they mean."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import trials
 from insilico.config import load
+from trials import running
+
+
+@pytest.fixture(scope="module")
+def whole(coag_study, coag_tree, tmp_path_factory) -> Path:
+    """A small run's folder. Not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "simulate", lambda study, progress: coag_tree)
+        patch.setattr(running, "page", lambda tree, study, manifest: "<html></html>")
+        return trials.run(coag_study, tmp_path_factory.mktemp("runs") / "whole").path
 
 
 @pytest.fixture
-def run(cli, coag, changes, simulated) -> Path:
-    """A small run's folder."""
-    assert cli("run", coag, *changes).code == 0
-    return Path("runs/warfarin_coag")
+def run(cli, whole) -> Path:
+    """It, where a run of it is by default."""
+    return Path(shutil.copytree(whole, "runs/warfarin_coag"))
 
 
 def test_a_trial_s_first_is_exported_beside_its_folder(cli, run, coag_study):

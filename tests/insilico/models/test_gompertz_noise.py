@@ -44,6 +44,7 @@ def test_the_logarithm_has_its_closed_form_with_and_without_therapy():
     assert min(stats.kstest(column, "norm").pvalue for column in normal.T) > 1e-3
 
 
+@pytest.mark.slow
 def test_without_noise_it_is_gompertz_law():
     events, pattern = schedule(MODEL, [], observe=[5.0, 30.0])
     zeros = jnp.zeros(1, int)

@@ -74,6 +74,7 @@ def test_the_currents_at_which_rest_loses_and_regains_stability():
     np.testing.assert_allclose(found[1], 154.5, atol=0.1)
 
 
+@pytest.mark.slow
 def test_it_fires_for_ever_from_6_26_ua_on():
     observe = np.arange(0.0, 400.0, 0.25)
     spikes = []

@@ -303,6 +303,7 @@ def test_a_gradient_is_finite_where_nothing_moves():
         )
 
 
+@pytest.mark.slow
 def test_second_derivatives_agree_with_differences_of_first_ones():
     def central(own: jax.Array) -> jax.Array:
         system = Mammillary(own[1], own[2], (own[3],), (own[4],))

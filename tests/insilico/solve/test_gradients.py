@@ -288,6 +288,7 @@ def test_a_long_way_is_taken_no_more_than_thrice(course, monkeypatch):
         np.testing.assert_allclose(mine, other, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_only_steps_that_do_not_fit_the_record_need_a_second_program(course, patients, monkeypatch):
     model, events, pattern = course
     parameters = patients(model, TYPICAL, 6)

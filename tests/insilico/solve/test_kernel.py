@@ -336,9 +336,12 @@ def _lanes(model, dtype, *shape):
     ("name", "method"),
     [
         *CHOSEN,
-        *(("target_mediated_disposition", name) for name in methods.ADAPTIVE),
+        *(
+            pytest.param("target_mediated_disposition", name, marks=pytest.mark.slow)
+            for name in methods.ADAPTIVE
+        ),
         # A series of logarithms, written out in float64.
-        ("warfarin_hamberg2010", "taylor"),
+        pytest.param("warfarin_hamberg2010", "taylor", marks=pytest.mark.slow),
     ],
 )
 def test_every_model_and_every_method_lowers_to_one_kernel(name, method, dtype):
@@ -464,6 +467,7 @@ def test_a_choice_is_made_once_for_batches_alike(monkeypatch):
     assert choose_driver(MODEL, larger, events, pattern, driver="kernel").words == words
 
 
+@pytest.mark.slow
 def test_patients_pass_no_rows_that_only_fill_up_their_table(records):
     table, layout = records.laid_out()
     parameters = MODEL.Parameters(*(jnp.ones(2) for _ in TYPICAL))

@@ -151,8 +151,7 @@ def test_amounts_and_concentrations_of_library_models_are_not_negative(name):
     ("method", "driver"),
     [
         *((method, "xla") for method in EXPLICIT),
-        ("tsit5", "kernel"),
-        *(pytest.param(each, "kernel", marks=pytest.mark.slow) for each in ("dopri8", "taylor")),
+        *(pytest.param(each, "kernel", marks=pytest.mark.slow) for each in EXPLICIT),
     ],
 )
 def test_who_runs_out_of_steps_is_told_whether_it_is_stiff(van_der_pol, method, driver):

@@ -149,7 +149,10 @@ def _alone(model: Model) -> Model:
     )
 
 
-@pytest.mark.parametrize(("method", "order"), [("euler_maruyama", 0.5), ("milstein", 1.0)])
+@pytest.mark.parametrize(
+    ("method", "order"),
+    [pytest.param("euler_maruyama", 0.5, marks=pytest.mark.slow), ("milstein", 1.0)],
+)
 def test_strong_orders_on_geometric_brownian_motion(method: str, order: float):
     """The exact solution is known on the path that the lanes have walked."""
     model = _alone(_with_noise(lambda s, p: (State(p.spread * s.amount, 0.0), State(0.0, 0.0))))

@@ -49,7 +49,13 @@ ESTIMATORS = [
 ]
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("mean", "cox") else pytest.param(name, marks=pytest.mark.slow)
+        for name in ESTIMATORS
+    ],
+)
 def test_batches_give_every_trial_the_bits_it_has_in_any_batch_of_that_width(draw_trials, name):
     data = draw_trials(11, SHAPE[1], effect=0.5, seed=1)
     estimator, arrays, options = _arguments(name, data)

@@ -109,7 +109,14 @@ def test_at_a_margin_no_more_than_alpha_of_trials_succeed():
 SEQUENCES = [[[1, 0], [0, 1]], [[0, 1, 2], [1, 2, 0], [2, 0, 1]], [[1, 0, 1, 0], [0, 1, 0, 1]]]
 
 
-@pytest.mark.parametrize("sequences", SEQUENCES, ids=["2x2", "3x3", "replicate"])
+@pytest.mark.parametrize(
+    "sequences",
+    [
+        pytest.param(SEQUENCES[0], id="2x2"),
+        pytest.param(SEQUENCES[1], id="3x3", marks=pytest.mark.slow),
+        pytest.param(SEQUENCES[2], id="replicate"),
+    ],
+)
 def test_a_crossover_is_least_squares_with_an_effect_of_every_subject(sequences):
     drawn = crossovers(3, 12, sequences, ratio=0.9, cv=0.2, missing=0.15)
     arms = 1 + int(np.max(sequences))

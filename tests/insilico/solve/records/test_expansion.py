@@ -416,6 +416,7 @@ def test_outputs_stand_beside_the_table_in_its_order(lagged, crowd):
         read_records(lagged, data.assign(depot=0), covariates={"effect": "EFFECT"}).frame(solution)
 
 
+@pytest.mark.slow
 def test_a_block_takes_a_table_and_its_layout(lagged):
     data, parameters = _crowd_of(lagged, 64)
     records = read_records(lagged, data, covariates={"effect": Covariate("EFFECT", "linear")})
