@@ -59,8 +59,8 @@ def _missed(calibration: Calibration, targets: xr.Dataset) -> Iterator[str]:
         side = "above" if mismatch[number] > 0 else "below"
         yield (
             f"“{at['target'].item()}” is missed: the population gives "
-            f"{significant(float(at['value']))}{unit}, {_many(float(mismatch[number]))} standard errors "
-            f"{side} the published {significant(float(at['published']))}{unit} (at most {most:g})"
+            f"{significant(float(at['value']))}{unit}, {_many(float(mismatch[number]))} "
+            f"standard errors {side} the published {significant(float(at['published']))}{unit} (at most {most:g})"
         )
 
 
