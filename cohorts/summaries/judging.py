@@ -60,7 +60,8 @@ def _missed(calibration: Calibration, targets: xr.Dataset) -> Iterator[str]:
         yield (
             f"“{at['target'].item()}” is missed: the population gives "
             f"{significant(float(at['value']))}{unit}, {_many(float(mismatch[number]))} "
-            f"standard errors {side} the published {significant(float(at['published']))}{unit} (at most {most:g})"
+            f"standard errors {side} the published "
+            f"{significant(float(at['published']))}{unit} (at most {most:g})"
         )
 
 
