@@ -6,6 +6,7 @@ nothing unmeasured), all at once, with the place in the file.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from cohorts import Cohort
@@ -98,7 +99,10 @@ class _Builder(Scheduling):
         )
 
     def model(self) -> Model | None:
-        if not self.known(("model",), self.config.model, models.names(), "model"):
+        name, names = self.config.model, models.names()
+        if name not in names:
+            told = self.document.unknown(("model",), name, names, "model")
+            self.problems.append(dataclasses.replace(told, hint=told.hint or models.HOW_TO_ADD))
             return None
         model = counted_in(models.get(self.config.model), "h")
         check_solver(self, model)

@@ -218,6 +218,11 @@ class DataSpec(Spec):
     )
     outputs: Annotated[dict[str, OutputSpec], Field(min_length=1)]
     covariates: dict[str, CovariateSpec] = Field(default_factory=dict)
+    only: dict[str, Annotated[tuple[Cell, ...], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="by column, the cells of the rows that count, as in {ANL01FL: [Y]}; others are "
+        "left out, and how many is told",
+    )
     ignore: IgnoreSpec = IgnoreSpec()
     negative_times: bool = Field(default=False, description="whether records may lie before time 0")
     repeats: bool = Field(
@@ -229,5 +234,5 @@ class DataSpec(Spec):
         """The columns that have a meaning here, each once."""
         named = [self.columns.name(meaning) for meaning in ColumnsSpec.model_fields]
         covariates = [covariate.column for covariate in self.covariates.values()]
-        used = [*named, *covariates, *self.ignore.rows, *self.ignore.filled]
+        used = [*named, *covariates, *self.only, *self.ignore.rows, *self.ignore.filled]
         return tuple(dict.fromkeys(name for name in used if name is not None))

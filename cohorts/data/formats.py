@@ -91,8 +91,12 @@ def with_units(spec: DataSpec, table: Table, findings: Findings) -> DataSpec:
     columns = spec.columns
     everywhere = np.ones(len(table), bool)
     measured = everywhere
+    amounts, amount_unit = everywhere, columns.amount_unit
     if isinstance(columns.event, EventSpec) and columns.event.doses:
         measured = ~matches(table.texts(columns.event.column), columns.event.doses)
+        if columns.amount == columns.measured and columns.measured_unit is not None:
+            # The unit beside the value is that of an amount there.
+            amounts, amount_unit = ~measured, columns.measured_unit
     outputs = {}
     for name, output in spec.outputs.items():
         rows = measured & _own(columns, output, table)
@@ -101,9 +105,7 @@ def with_units(spec: DataSpec, table: Table, findings: Findings) -> DataSpec:
     units = spec.units.model_copy(
         update={
             "time": said_unit(columns.time_unit, spec.units.time, everywhere, table, findings),
-            "amount": said_unit(
-                columns.amount_unit, spec.units.amount, everywhere, table, findings
-            ),
+            "amount": said_unit(amount_unit, spec.units.amount, amounts, table, findings),
         }
     )
     return spec.model_copy(update={"outputs": outputs, "units": units})

@@ -130,6 +130,10 @@ class Findings:
         for row in np.flatnonzero(rows).tolist():
             self.warnings.append(self._at(row, column, message, found, None))
 
+    def note(self, message: str) -> None:
+        """A warning of no row."""
+        self.warnings.append(Mistake(0, "", message))
+
     def adopt(self, row: int, column: str, message: str) -> None:
         """A mistake that another reader found, unless that cell is known to be wrong.
 

@@ -25,6 +25,7 @@ from cohorts.data.measuring import Measurements, read_measurements
 from cohorts.data.mistakes import DataError, Findings, Mistake
 from cohorts.data.occasions import read_occasions
 from cohorts.data.patients import Kind, PatientData
+from cohorts.data.starting import moves_by_itself
 from cohorts.data.table import Table
 from insilico.config import Document, Name, Path, did_you_mean
 from insilico.model import Model
@@ -172,7 +173,7 @@ def _read(
     records = read_event_table(model, spec, table, events, found.followed, findings)
     findings.raise_any()
     assert records is not None
-    _tell_the_unusual(spec, events, measurements, findings)
+    _tell_the_unusual(model, spec, events, measurements, findings)
     used = spec.columns_used()
     return PatientData(
         model=model,
@@ -240,14 +241,23 @@ def _check_repeats(
 
 
 def _tell_the_unusual(
-    spec: DataSpec, events: Events, measured: Measurements, findings: Findings
+    model: Model, spec: DataSpec, events: Events, measured: Measurements, findings: Findings
 ) -> None:
-    """Warnings of subjects without a measured value, or a dose."""
-    ids = events.ids[events.subject]
+    """Warnings of subjects without a measured value, or a dose, and of a late start."""
     for what, there in (
         ("measured value", measured.kind != Kind.NOTHING),
         ("dose", events.doses),
     ):
         without = np.bincount(events.subject, there)[events.subject] == 0
-        message = "subject {} has no {}; it is kept"
-        findings.warn(events.first & without, spec.columns.subject or "", message, ids, what)
+        if without.all():
+            findings.note(f"no subject has a {what}")
+        else:
+            message = f"this subject has no {what}; it is kept"
+            findings.warn(events.first & without, spec.columns.subject or "", message)
+    late = events.first & (events.time != 0.0)
+    if late.any() and moves_by_itself(model):
+        message = (
+            f"this subject's first record is at {{}}, and {model.name} starts from its initial "
+            "state there, as in NONMEM; a record of EVID 2 at time 0 lets it start at 0"
+        )
+        findings.warn(late, spec.columns.time or "", message, events.time)

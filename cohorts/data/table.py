@@ -107,6 +107,9 @@ class Table:
             rows.append((subject, ignore.subjects, f"subjects {_listed(ignore.subjects)}"))
         for name, cells, reason in rows:
             table = table.without(matches(table.texts(name), cells), reason)
+        for name, cells in spec.only.items():
+            reason = f"{name} other than {_listed(cells)}"
+            table = table.without(~matches(table.texts(name), cells), reason)
         for name in ignore.filled:
             table = table.without(table.texts(name) != "", f"any {name}")
         return table

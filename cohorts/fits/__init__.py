@@ -10,6 +10,7 @@ from cohorts.fits.posterior import Learned, learned
 
 if TYPE_CHECKING:
     from cohorts.fits.exporting import SimulatedData, simulated_data
+    from cohorts.fits.newcomers import individuals
     from cohorts.fits.report import render
     from cohorts.fits.running import NotTrusted, run, unfinished
 
@@ -19,6 +20,7 @@ __all__ = [
     "Learned",
     "NotTrusted",
     "SimulatedData",
+    "individuals",
     "learned",
     "read",
     "render",
@@ -32,6 +34,7 @@ __getattr__, *_ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "exporting": ["SimulatedData", "simulated_data"],
+        "newcomers": ["individuals"],
         "report": ["render"],
         "running": ["NotTrusted", "run", "unfinished"],
     },

@@ -23,7 +23,7 @@ class SimulatedData(NamedTuple):
     """Simulated data sets.
 
     - `frame`: as `cohorts.data.to_nonmem` gives it, with the replicate's number in REP.
-    - `spec`: what it means: the section `data` of a config that reads one of the replicates.
+    - `spec`: what it means: the section `data` of a config, which reads the first replicate.
     - `unsolved`: how many subjects, over all replicates, have no values since a solve failed.
     """
 
@@ -56,8 +56,11 @@ def simulated_data(
     draws = thinned(tree["posterior"].to_dataset(), replicates)
     found = predictive.new(draws, seed)
     values = predictive.measured(found, draws, seed)
+    frame, spec = to_nonmem(fit.patients, values), nonmem_spec(fit.patients, file)
+    if "REP" in frame:
+        spec = spec.model_copy(update={"only": {"REP": (int(frame["REP"].iloc[0]),)}})
     return SimulatedData(
-        to_nonmem(fit.patients, values),
-        nonmem_spec(fit.patients, file),
+        frame,
+        spec,
         int(np.sum(found.status != Status.OK)),
     )

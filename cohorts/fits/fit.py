@@ -271,7 +271,10 @@ def structural_model(config: Solved, document: Document, faults: Faults) -> Mode
         guess = nearest(name, names)
         faults.add(
             document.problem(
-                ("model",), "unknown model", allowed=listed(names), hint=did_you_mean(name, names)
+                ("model",),
+                "unknown model",
+                allowed=listed(names),
+                hint=did_you_mean(name, names) or models.HOW_TO_ADD,
             )
         )
         if guess is None:

@@ -12,8 +12,9 @@ import numpy as np
 
 from cohorts._faults import CohortError, Fault, raise_any
 from cohorts.covariates.observed import ObservedCovariates
-from cohorts.fits.fit import read
+from cohorts.fits.fit import Fit, read
 from cohorts.population import Population
+from insilico import models
 from insilico.config import ConfigError
 from insilico.runs import RunFolder, RunFolderError
 
@@ -72,6 +73,7 @@ def learned(folder: str | os.PathLike[str], *, untrusted: bool = False) -> Learn
                 )
             ]
         )
+    _check_model(run)
     try:
         if kind == "fit":
             return _of_fit(run)
@@ -85,16 +87,22 @@ def learned(folder: str | os.PathLike[str], *, untrusted: bool = False) -> Learn
         raise CohortError([Fault((), str(error))]) from None
 
 
+def _check_model(run: RunFolder) -> None:
+    """Raise `CohortError` where the run is of a model of one's own that is not the one added."""
+    name = str(run.manifest["config"]["values"].get("model"))
+    copy, file = run.path / f"{name}.py", models.file_of(name)
+    if not copy.exists() or (file is not None and file.read_bytes() == copy.read_bytes()):
+        return
+    found = "has not been added" if file is None else f"is not as in {file} now"
+    message = f"its model {name} is of a file that lies there, and {found}"
+    raise CohortError([Fault((), message, str(run.path), hint=f"give `--model {copy}`")])
+
+
 def _of_fit(run: RunFolder) -> Learned:
     fit = read(run.path / "config.yaml")
     patients = fit.patients
-    population = fit.population
-    if fit.config.method != "nuts":
-        told = (
-            f"Parameters of the population are drawn from an approximation of their posterior "
-            f"({fit.label}), not from the posterior itself."
-        )
-        population = dataclasses.replace(population, assumptions=(*population.assumptions, told))
+    told = (*fit.population.assumptions, *assumptions_of(fit))
+    population = dataclasses.replace(fit.population, assumptions=told)
     return Learned(
         population=population,
         draws=draws_of(run.results("posterior")["posterior"].to_dataset()),
@@ -106,6 +114,22 @@ def _of_fit(run: RunFolder) -> Learned:
             patients.covariates,
         ),
     )
+
+
+def assumptions_of(fit: Fit) -> tuple[str, ...]:
+    """What has to be assumed of patients who are drawn from a fit, a sentence each."""
+    told = []
+    if fit.config.method != "nuts":
+        told.append(
+            f"Parameters of the population are drawn from an approximation of their posterior "
+            f"({fit.label}), not from the posterior itself."
+        )
+    if fit.patients.changing:
+        told.append(
+            f"{', '.join(fit.patients.changing)}: changed within the subjects of the fit; patients "
+            "here have the first value of one of them, in all periods and under every arm."
+        )
+    return tuple(told)
 
 
 def draws_of(posterior: xr.Dataset) -> dict[str, np.ndarray]:

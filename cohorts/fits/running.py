@@ -30,6 +30,7 @@ from cohorts.inference.joint import Joint
 from cohorts.inference.numpyro_model import model_of
 from cohorts.inference.parameterisation import centring
 from cohorts.inference.patients import Data
+from insilico import models
 from insilico.runs import NewRun, RunFolder, RunFolderError, Stages, Unfinished
 from insilico.runs.writing import finish, write_config, write_results
 from insilico.solve import Tolerances
@@ -52,6 +53,7 @@ def unfinished(fit: Fit, out: str | os.PathLike[str] | None = None) -> Unfinishe
             field: hashlib.sha256(file.read_bytes()).hexdigest()
             for field, file in fit.files.items()
         },
+        "model": digest_of(fit.config.model),
         "versions": [jax.__version__, numpyro.__version__],
     }
     return Unfinished(out, Path(fit.document.file).stem, identity)
@@ -185,6 +187,12 @@ def centring_of(fit: Fit, joint: Joint, data: Data) -> dict[str, np.ndarray]:
         case "centred":
             return {}
     return {name: np.zeros(joint.subjects) for name in joint.effects}
+
+
+def digest_of(model: str) -> str | None:
+    """Of the file of a model of one's own; None of one of the library."""
+    file = models.file_of(model)
+    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def tolerances_of(solver: FitSolverSpec) -> Tolerances:

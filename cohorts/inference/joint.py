@@ -81,14 +81,17 @@ class Joint:
         *,
         method: str | None = None,
         tolerances: Tolerances | None = None,
+        learned_from: bool = True,
     ) -> tuple[Joint, Data]:
         """The joint density of a population and these patients, and their data for its functions.
+
+        `learned_from`: see `check_patients`.
 
         Raises `CohortError` with everything that does not fit: another structural model, an output
         without residual error, covariates that lack or have other units or categories, values
         that the residual error cannot give, occasions that the data do not tell.
         """
-        check_patients(population, patients)
+        check_patients(population, patients, learned_from=learned_from)
         records = records_of(population, patients)
         table, layout = records.laid_out()
         joint = cls(

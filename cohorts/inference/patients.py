@@ -132,8 +132,14 @@ def _covariates(population: Population, patients: PatientData) -> dict[str, Any]
     return {**first, **moved}
 
 
-def check_patients(population: Population, patients: PatientData) -> None:
-    """Raise `CohortError` with everything by which the patients' data do not fit the population."""
+def check_patients(
+    population: Population, patients: PatientData, *, learned_from: bool = True
+) -> None:
+    """Raise `CohortError` with everything by which the patients' data do not fit the population.
+
+    `learned_from`: whether its parameters are to be learned from them, so that they have to tell
+    what varies between occasions from what does between subjects.
+    """
     faults: list[Fault] = []
     if patients.model.name != population.model:
         faults.append(
@@ -150,7 +156,7 @@ def check_patients(population: Population, patients: PatientData) -> None:
             faults.append(
                 Fault(("covariates", name), "must be known of every subject", "missing values")
             )
-    faults += _occasion_faults(population, patients)
+    faults += _occasion_faults(population, patients, learned_from)
     if not population.changing:
         faults += [
             Fault(
@@ -164,7 +170,9 @@ def check_patients(population: Population, patients: PatientData) -> None:
     raise_any(faults)
 
 
-def _occasion_faults(population: Population, patients: PatientData) -> list[Fault]:
+def _occasion_faults(
+    population: Population, patients: PatientData, learned_from: bool
+) -> list[Fault]:
     if not population.between_occasion:
         return []
     varying = listed(population.between_occasion)
@@ -179,7 +187,7 @@ def _occasion_faults(population: Population, patients: PatientData) -> list[Faul
                 "write `columns: {occasion: OCC}` with its name, or state `occasions`",
             )
         ]
-    if patients.occasions < 2:
+    if learned_from and patients.occasions < 2:
         return [
             Fault(
                 ("data",),

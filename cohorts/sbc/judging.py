@@ -45,6 +45,9 @@ LEAST_SHARE = 0.4
 of 100 data sets that are right fail a test at 5 % twice as often (autoregressions, 15 and 79
 draws)."""
 
+MANY_HARDLY = 0.1
+"""Share of data sets with chains that hardly moved from which on uneven ranks are no proof."""
+
 
 class Judged(NamedTuple):
     """Numbers by which ranks are judged, arrays (parameters,) but for the bands, and the verdict.
@@ -133,9 +136,8 @@ def _warnings(found: Ranked) -> list[str]:
             f"ranks uneven by itself (of {found.parameters[worst]} {_effective(found, worst)}): "
             f"set sbc.thin to {_thinner(found, worst)}"
         )
-    of_dataset = np.median(found.effective, axis=1)
-    if hardly := int((of_dataset < least).sum()):
-        still = int((of_dataset <= 1.0).sum())
+    if hardly := _hardly(found):
+        still = int((np.median(found.effective, axis=1) <= 1.0).sum())
         texts.append(
             f"the chains of {hardly} of {len(found.ranks)} data sets hardly moved"
             + (f", of {still} not at all" if still else "")
@@ -161,10 +163,25 @@ def _cause(found: Ranked, at: int) -> str:
             f"correlation of its draws alone makes ranks as uneven ({_effective(found, at)}): set "
             f"sbc.thin to {_thinner(found, at)} before the density is blamed"
         )
+    hardly = _hardly(found)
+    if hardly >= MANY_HARDLY * len(found.ranks):
+        # What a chain would have found elsewhere, and how seldom, its own draws do not tell.
+        return (
+            f"correlation that its draws show does not explain it ({_effective(found, at)}), but "
+            f"the chains of {hardly} of {len(found.ranks)} data sets hardly moved, which show too "
+            f"little of theirs: set sbc.thin to {_thinner(found, at)} and raise sbc.warmup before "
+            "the density is blamed"
+        )
     return (
         f"correlation of its draws does not explain it ({_effective(found, at)}): simulator, "
         "density or sampler is wrong"
     )
+
+
+def _hardly(found: Ranked) -> int:
+    """Data sets whose chains hardly moved, in the middle parameter."""
+    of_dataset = np.median(found.effective, axis=1)
+    return int((of_dataset < least_effective(found.calibration.draws)).sum())
 
 
 def _least_p(ranks: np.ndarray, draws: int) -> np.ndarray:

@@ -11,6 +11,9 @@ from cohorts.diagnosis import Verdict
 from cohorts.summaries.calibration import Calibration
 from insilico.pages.numbers import significant
 
+MANY = 1000
+"""Standard errors beyond which their number says nothing more."""
+
 
 def judged(
     calibration: Calibration,
@@ -56,6 +59,12 @@ def _missed(calibration: Calibration, targets: xr.Dataset) -> Iterator[str]:
         side = "above" if mismatch[number] > 0 else "below"
         yield (
             f"“{at['target'].item()}” is missed: the population gives "
-            f"{significant(float(at['value']))}{unit}, {abs(mismatch[number]):.1f} standard errors "
-            f"{side} the published {significant(float(at['published']))}{unit} (at most {most:g})"
+            f"{significant(float(at['value']))}{unit}, {_many(float(mismatch[number]))} "
+            f"standard errors {side} the published "
+            f"{significant(float(at['published']))}{unit} (at most {most:g})"
         )
+
+
+def _many(mismatch: float) -> str:
+    """How many standard errors; of patients who hardly differ one is as good as nothing."""
+    return f"{abs(mismatch):.1f}" if abs(mismatch) < MANY else f"over {MANY:,}"

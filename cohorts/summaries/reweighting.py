@@ -29,6 +29,9 @@ MOST_ROUNDS = 60
 
 NEWTON_STEPS = 100
 
+FARTHEST = -690.0
+"""The least logarithm of a weight, against that of the heaviest: below it numbers are 0."""
+
 SAME = 1e-7
 """Change of a mismatch, in standard errors, that counts as none."""
 
@@ -94,7 +97,7 @@ def reweight(
         new = _tilted(linear, base, multipliers)
         if turn >= MOST_ROUNDS // 4:
             # A statistic that bends much goes back and forth; the way between is its end.
-            new = np.sqrt(new * weights)
+            new = np.sqrt(new) * np.sqrt(weights)
             new /= new.sum()
         after = evaluate(new)
         scale = np.sqrt(np.diag(after.covariance))
@@ -145,9 +148,10 @@ def _dual(
 
 
 def _tilted(linear: np.ndarray, base: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+    """Weights of everybody who may have one: never 0, however far off a patient is."""
     exponents = multipliers @ linear
     highest = exponents[base > 0].max()
-    weights = base * np.exp(np.minimum(exponents - highest, 0.0))
+    weights = base * np.exp(np.clip(exponents - highest, FARTHEST, 0.0))
     return weights / weights.sum()
 
 

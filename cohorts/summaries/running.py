@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 from cohorts.diagnosis import Verdict, judge
 from cohorts.fits.results import prior, thinned
-from cohorts.fits.running import NotTrusted, told_by_stages, tolerances_of
+from cohorts.fits.running import NotTrusted, digest_of, told_by_stages, tolerances_of
 from cohorts.inference import sample
 from cohorts.inference.density import Density
 from cohorts.summaries import mcmc, plausible, results
@@ -50,6 +50,7 @@ def unfinished(calibration: Calibration, out: str | os.PathLike[str] | None = No
     """Where this calibration, run to `out`, keeps what it has done."""
     identity = {
         "config": calibration.document.data,
+        "model": digest_of(calibration.config.model),
         "versions": [jax.__version__, numpyro.__version__],
     }
     return Unfinished(out, Path(calibration.document.file).stem, identity)

@@ -59,6 +59,8 @@ class Quantity(NamedTuple):
             kind = {"auc": "AUC", "cmax": "maximum", "cmin": "minimum", "tmax": "time of maximum"}
             output = self.output.replace("_", " ")
             first, last = self.times[0], self.times[-1]
+            # A course that begins with a dose has its first value just after it.
+            first = 0.0 if abs(first) < 1e-5 * abs(last) else first
             what = f"{kind[self.kind]} of {output} from {first:.3g} to {last:.3g} {self.time_unit}"
         change = {None: "", "difference": "change of ", "ratio": "ratio to baseline of "}
         return change[self.change] + what

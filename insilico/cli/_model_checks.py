@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.util
 import sys
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +18,7 @@ from insilico.cli._errors import BadInput
 from insilico.cli._options import once
 from insilico.config import SpecError, did_you_mean, load, to_unit
 from insilico.model import Model, Quantity
-from insilico.models import get, names
+from insilico.models import ModelFileError, from_file, get, model_of, names
 from insilico.vocabulary import Vector
 
 if TYPE_CHECKING:
@@ -39,32 +37,9 @@ def find(name: str) -> Model:
     if name in names():
         return get(name)
     try:
-        module = _of_file(Path(name)) if name.endswith(".py") else _of_module(name)
-    except BadInput:
-        raise
-    except Exception as error:  # whatever the user's file does
-        first = (str(error).strip().splitlines() or [""])[0]
-        frames, path = traceback.extract_tb(error.__traceback__), Path(name).resolve()
-        own = [frame for frame in frames if Path(frame.filename) == path]
-        at = f" on line {own[-1].lineno}" if own else ""
-        raise BadInput(f"{name}: cannot be imported{at}: {type(error).__name__}: {first}") from None
-    model = getattr(module, "MODEL", None)
-    if not isinstance(model, Model):
-        raise BadInput(f"{name}: has no MODEL that is an insilico.model.Model")
-    return model
-
-
-def _of_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise BadInput(f"{path}: cannot be read: no such file")
-    name = f"_model_of_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Under this name the annotations of its classes are looked up.
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+        return from_file(name) if name.endswith(".py") else model_of(_of_module(name), name)
+    except ModelFileError as error:
+        raise BadInput(str(error)) from None
 
 
 def _of_module(name: str) -> ModuleType:
@@ -77,7 +52,11 @@ def _of_module(name: str) -> ModuleType:
     # A command of the console knows only what is installed.
     if "" not in sys.path:
         sys.path.insert(0, "")
-    return importlib.import_module(name)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # whatever the user's module does
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise BadInput(f"{name}: cannot be imported: {type(error).__name__}: {first}") from None
 
 
 def by_method(model: Model, method: str | None) -> Model:

@@ -21,6 +21,31 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _added(files: list[Path] | None) -> list[Path] | None:
+    """Add the models before the command reads a config that names them."""
+    from insilico.models import ModelFileError, add
+
+    for file in files or ():
+        try:
+            add(file)
+        except ModelFileError as error:
+            raise typer.BadParameter(str(error)) from None
+    return files
+
+
+Models = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--model",
+        metavar="FILE.py",
+        callback=_added,
+        help="Python source with a MODEL of your own, which the config then names: model: FILE. "
+        "It is executed. Repeatable.",
+        show_default=False,
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")]
 Cache = Annotated[
     bool,

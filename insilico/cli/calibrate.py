@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from insilico.cli._errors import reported
 from insilico.cli._learning import Restart, carried_out, tell
-from insilico.cli._options import Cache, Config, Debug, Force, Out, Overrides, Seed
+from insilico.cli._options import Cache, Config, Debug, Force, Models, Out, Overrides, Seed
 
 
 def calibrate(
@@ -15,6 +15,7 @@ def calibrate(
     force: Force = False,
     restart: Restart = False,
     cache: Cache = True,
+    models: Models = None,
     debug: Debug = False,
 ) -> None:
     """Bring a plausible population to published summaries; leave it and a report in a folder.

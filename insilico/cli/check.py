@@ -3,10 +3,12 @@
 import typer
 
 from insilico.cli._errors import reported, say
-from insilico.cli._options import Config, Debug, Overrides
+from insilico.cli._options import Config, Debug, Models, Overrides
 
 
-def check(config: Config, overrides: Overrides = None, debug: Debug = False) -> None:
+def check(
+    config: Config, overrides: Overrides = None, models: Models = None, debug: Debug = False
+) -> None:
     """Find every mistake in the config of a trial, a fit or a calibration.
 
     Exit code 2 if there is one.

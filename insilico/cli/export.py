@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insilico.cli._errors import BadInput, reported, say
-from insilico.cli._options import Debug, Seed
+from insilico.cli._options import Debug, Models, Seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +49,7 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", help="Replace an earlier export in the folder.")
     ] = False,
+    models: Models = None,
     debug: Debug = False,
 ) -> None:
     """Export simulated trials, or data sets simulated from a fit, with NONMEM's columns.

@@ -8,7 +8,7 @@ import typer
 
 from insilico.cli._errors import reported
 from insilico.cli._learning import Restart, carried_out, tell, tell_notes
-from insilico.cli._options import Cache, Config, Debug, Force, Out, Overrides, Seed
+from insilico.cli._options import Cache, Config, Debug, Force, Models, Out, Overrides, Seed
 
 if TYPE_CHECKING:
     from insilico.runs import RunFolder
@@ -22,6 +22,7 @@ def fit(
     force: Force = False,
     restart: Restart = False,
     cache: Cache = True,
+    models: Models = None,
     debug: Debug = False,
 ) -> None:
     """Learn a population from patient data; leave posterior, checks and a report in a folder.

@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from insilico.cli._errors import BadInput, Failed, reported
-from insilico.cli._options import Debug
+from insilico.cli._options import Debug, Models
 
 
 def report(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="A finished run's folder.", show_default=False)
     ],
+    models: Models = None,
     debug: Debug = False,
 ) -> None:
     """Render report.html of a finished run again, without simulating."""

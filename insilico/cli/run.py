@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from insilico.cli._errors import BadInput, reported, say
-from insilico.cli._options import Cache, Config, Debug, Force, Out, Overrides, Seed
+from insilico.cli._options import Cache, Config, Debug, Force, Models, Out, Overrides, Seed
 
 if TYPE_CHECKING:
     from insilico.runs import RunFolder
@@ -29,6 +29,7 @@ def run(
     seed: Seed = None,
     force: Force = False,
     cache: Cache = True,
+    models: Models = None,
     debug: Debug = False,
 ) -> None:
     """Simulate a trial; leave results, datasets and a report in a folder.

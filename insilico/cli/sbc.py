@@ -9,7 +9,7 @@ import typer
 
 from insilico.cli._errors import reported
 from insilico.cli._learning import finished, tell
-from insilico.cli._options import Cache, Config, Debug, Force, Overrides, Seed
+from insilico.cli._options import Cache, Config, Debug, Force, Models, Overrides, Seed
 
 Folder = Annotated[
     Path | None,
@@ -36,6 +36,7 @@ def sbc(
     seed: Seed = None,
     force: Force = False,
     cache: Cache = True,
+    models: Models = None,
     debug: Debug = False,
 ) -> None:
     """Test a fit on data simulated from its own priors; leave ranks and a report in a folder.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from insilico import models
 from insilico.config import Document, load
 from insilico.runs.folder import NewRun, RunFolder
 from insilico.runs.manifest import manifest
@@ -23,13 +24,15 @@ def write_config(
 ) -> None:
     """Write the config, and copies of the `files` that it names in these fields.
 
-    The folder's own copy of the config reads the folder's own copies of them.
+    The folder's own copy of the config reads the folder's own copies of them. Beside them lies a
+    copy of the model's file, where it is not of the library.
     """
     changes = (*overrides, *(f"{field}={file.name}" for field, file in files.items()))
     changed = load(document.file, changes) if files else document
     with new.writing("config.yaml") as path:
         path.write_text(resolved_text(changed, changes), encoding="utf-8")
-    for file in files.values():
+    model = models.file_of(str(document.data.get("model")))
+    for file in (*files.values(), *([model] if model is not None else [])):
         with new.writing(file.name) as path:
             shutil.copyfile(file, path)
 

@@ -24,13 +24,15 @@ PARTS = {
 
 
 def population(study: Study, layout: Layout) -> xr.Dataset:
-    """The population's parameters at each draw."""
+    """The population's parameters at each draw; what is no single number, as a mixture's shares or
+    the factor of a correlation matrix, has axes of its own."""
     draws = study.config.trial.population_draws
     values = study.protocol.cohort.population_parameters(study.config.seed, draws)
-    return layout.dataset(
-        {name: (("population",), np.asarray(column), {}) for name, column in values.items()},
-        "population",
-    )
+    variables = {}
+    for name, column in values.items():
+        own = (f"{name}_dim_{axis}" for axis in range(column.ndim - 1))
+        variables[name] = (("population", *own), column, {})
+    return layout.dataset(variables, "population")
 
 
 def subjects(study: Study, pieces: Pieces, layout: Layout) -> xr.Dataset:

@@ -274,3 +274,19 @@ def test_the_cdisc_pilot_s_patches_agree_with_the_doses_in_its_adpc(shared, mode
     missing = {(who, time) for who, time in own - joined if time <= last[who]}
     assert missing == set()
     pd.testing.assert_frame_equal(found["adpc"][1], found["ex"][1])
+
+
+def test_doses_among_the_samples_have_the_unit_beside_their_value(read):
+    """AVALU is of AVAL: a gram among milligrams, or milligrams declared as something else."""
+    text = (
+        "USUBJID,PARAMCD,AFRLT,FRLTU,AVAL,AVALU\n"
+        "A,DOSE,0,h,100,mg\nA,XAN,1,h,2.5,mg/L\nB,DOSE,0,h,0.1,{unit}\nB,XAN,1,h,2.5,mg/L\n"
+    )
+    plain = {"columns": None, "units": None, "outputs": {"concentration": {"where": "XAN"}}}
+    data = read(text.format(unit="mg"), format="adpc", **plain)
+    assert data.records.columns.amount[data.records.columns.doses].tolist() == [100.0, 0.1]
+    with pytest.raises(DataError, match='line 4, AVALU: is "g", elsewhere it is mg'):
+        read(text.format(unit="g"), format="adpc", **plain)
+    stated = plain | {"units": {"amount": "ug"}}
+    with pytest.raises(DataError, match='lines 2, 4, AVALU: is "mg", elsewhere it is ug'):
+        read(text.format(unit="mg"), format="adpc", **stated)

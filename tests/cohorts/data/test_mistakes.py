@@ -1,5 +1,6 @@
 """Everything that is wrong with a table is told at once, with its line, column and remedy."""
 
+import dataclasses
 import gzip
 from typing import Any
 
@@ -342,9 +343,27 @@ def test_warnings_say_what_is_kept_or_not_used(read):
             "5 DV: is below its limit of 0.2, but not flagged; it counts as a value",
             "6 CENS: is flagged as below quantification, but not used",
             "7 DV: is above its limit of 0.2, but flagged; it counts as below",
-            "8 ID: subject 2 has no measured value; it is kept",
-            "9 ID: subject 3 has no dose; it is kept",
+            "8 ID: this subject has no measured value; it is kept",
+            "9 ID: this subject has no dose; it is kept",
         ],
         strict=True,
     ):
         assert line.startswith(start), line
+
+
+def test_a_table_without_any_dose_says_so_once(read):
+    text = "ID,TIME,DV\n1,0,3.0\n1,1,2.0\n2,0,4.0\n"
+    data = read(text, columns={"amount": None, "event": None}, units={"amount": ""})
+    assert data.notes == ["no subject has a dose"]
+
+
+def test_a_model_that_moves_by_itself_starts_at_a_subject_s_first_record(read, model):
+    """As in NONMEM; a curve in absolute time would be shifted by it, so that it is told."""
+    text = "ID,TIME,DV,AMT,EVID\n1,0,.,100,1\n1,1,5.0,.,0\n2,24,.,100,1\n2,25,6.0,.,0\n"
+    grown = dataclasses.replace(
+        model, name="grown", initial=lambda p: model.State(p.clearance, p.clearance)
+    )
+    (told,) = read(text, model=grown).notes
+    assert told.startswith("line 4, TIME: this subject's first record is at 24, and grown starts")
+    # Kinetics begin with nothing, which stays as it is.
+    assert read(text).notes == []

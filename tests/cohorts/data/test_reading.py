@@ -276,3 +276,13 @@ read_patients(models.get("one_compartment"), spec, folder={str(tmp_path)!r}).sum
 sys.exit("jax" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_rows_that_count_are_stated_and_others_counted(read):
+    """As ADaM's analysis flags are: Y, or nothing."""
+    lines = TWO_SUBJECTS.splitlines()
+    flags = ["ANL01FL", "Y", "Y", "", "Y", "Y"]
+    text = "\n".join(f"{line},{flag}" for line, flag in zip(lines, flags, strict=True))
+    data = read(text, covariates=COVARIATES, only={"ANL01FL": ["Y"]})
+    assert data.observations["value"].tolist() == [5.1, 6.4]
+    assert data.left_out == {"ANL01FL other than Y": 1}

@@ -1,4 +1,4 @@
-"""A trial draws its patients from what a fit has learned."""
+"""A trial draws its patients from what a fit has learned, and new ones are told by it."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import trials
-from cohorts import CohortError
+from cohorts import CohortError, fits
 from cohorts.fits import learned
 from insilico.config import ConfigError
 
@@ -108,3 +108,36 @@ def test_what_is_no_fit_is_refused(tmp_path):
 def test_exactly_one_population_is_named(config):
     with pytest.raises(ConfigError, match="exactly one of these.*population, posterior, described"):
         trials.read(config.with_name(BIOEQUIVALENCE), ["cohort.posterior=null"])
+
+
+NEWCOMERS = """ID,TIME,EVID,AMT,DV,WT
+new,0,1,320,.,70
+blood,0,1,320,.,35
+blood,2,0,.,1000,35
+"""
+
+
+@pytest.fixture(scope="module")
+def individuals(fitted, tmp_path_factory):
+    path = tmp_path_factory.mktemp("newcomers") / "new.csv"
+    path.write_text(NEWCOMERS)
+    return fits.individuals(fitted.path, path, "map", untrusted=True)
+
+
+def test_who_has_no_value_is_typical(individuals, fitted):
+    """At the posterior mean of the typical values' logarithms, on which they are estimated."""
+    posterior = fitted.results("posterior")["posterior"].to_dataset()
+    mode = individuals["mode"].to_dataset().sel(subject="new")
+    for name in ("clearance", "central_volume", "absorption_rate"):
+        typical = np.exp(np.log(posterior[f"typical_{name}"]).mean())
+        assert mode[name].item() == pytest.approx(typical.item(), rel=1e-6), name
+
+
+def test_values_move_the_parameters_and_the_order_is_that_of_the_table(individuals):
+    mode, status = individuals["mode"].to_dataset(), individuals["status"].to_dataset()
+    assert mode["subject"].values.tolist() == ["new", "blood"]
+    # So high a concentration is that of a small volume.
+    small, typical = mode["central_volume"].sel(subject=["blood", "new"]).values
+    assert small < 0.8 * typical
+    assert set(individuals.children) == {"mode", "status"}
+    assert status["status"].values.tolist()[0] == 0

@@ -4,6 +4,7 @@ import pytest
 
 from cohorts import fits
 from cohorts.data import DataError
+from cohorts.fits.posterior import assumptions_of
 from insilico.config import ConfigError
 
 
@@ -121,3 +122,21 @@ def test_a_right_config_is_read_with_its_data(config):
     fit = fits.read(config)
     assert fit.patients.summary().observations == {"concentration": 132}
     assert fit.population.residual["concentration"].kind == "additive"
+
+
+def test_patients_of_a_trial_keep_the_first_value_of_what_changed_and_that_is_said(
+    config, tmp_path
+):
+    (tmp_path / "table.csv").write_text(
+        "ID,TIME,EVID,AMT,DV,WT\n1,0,1,100,.,70\n1,1,0,.,3,70\n1,9,0,.,2,72\n"
+    )
+    (tmp_path / "fit.yaml").write_text(
+        config.read_text()
+        .replace("data/theophylline.csv", "table.csv")
+        .replace("unit: kg}", "unit: kg, changes: locf}")
+    )
+    fit = fits.read(tmp_path / "fit.yaml", ["method=focei"])
+    approximate, changed = assumptions_of(fit)
+    assert "approximation" in approximate
+    assert changed.startswith("weight: changed within the subjects") and "first value" in changed
+    assert assumptions_of(fits.read(config)) == ()

@@ -309,3 +309,7 @@ def test_data_have_to_tell_occasions_apart():
         Joint.of(population(central_volume=VOLUME), patients(frame, occasion=None))
     with pytest.raises(CohortError, match="second occasion of some subject"):
         Joint.of(population(central_volume=VOLUME), patients(frame.assign(OCC=1)))
+    # Patients of a population that is known need not tell.
+    once = patients(frame.assign(OCC=1))
+    joint, _ = Joint.of(population(central_volume=VOLUME), once, learned_from=False)
+    assert joint.occasions == 1

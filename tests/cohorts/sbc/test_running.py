@@ -11,6 +11,7 @@ from cohorts.diagnosis.ranks import ranks_of_correlated
 from cohorts.inference.simulation_based_calibration import Ranks
 from cohorts.sbc import running
 from cohorts.sbc.calibrating import Ranked
+from cohorts.sbc.judging import judged
 from cohorts.sbc.simulating import Simulated
 from insilico.cli import _prepare
 from insilico.runs import RunFolder
@@ -107,6 +108,16 @@ def test_correlated_draws_are_told_from_a_wrong_density(ranks, monkeypatch, tmp_
     assert "the chains of 90 of 96 data sets hardly moved, of 2 not at all" in " ".join(warnings)
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "in the 6 data sets whose chains moved" in page
+
+
+def test_chains_that_hardly_moved_are_no_proof_against_the_density(ranks):
+    """Of a fifth of the data sets: their draws do not tell how correlated they are."""
+    ranks[:, 1] //= 2
+    stuck = made_up(ranks)
+    stuck.effective[:20] = 2.0
+    (reason,) = judged(stuck).verdict.reasons
+    assert "the chains of 20 of 96 data sets hardly moved" in reason
+    assert "raise sbc.warmup before the density is blamed" in reason and "is wrong" not in reason
 
 
 def test_a_density_that_many_data_sets_are_impossible_to_is_wrong(ranks, monkeypatch, tmp_path):

@@ -69,6 +69,15 @@ def test_who_was_not_solved_has_no_weight():
     assert found.effective < some.sum()
 
 
+def test_a_target_out_of_reach_leaves_everybody_a_weight():
+    """Weight 0 is of those who were not solved; and there are targets that nobody comes near."""
+    some = np.arange(N) % 2 == 0
+    found = reweight(means([1e4], [1.0], [Z]), some)
+    assert found.effective == pytest.approx(1.0, abs=1e-3)
+    assert np.argmax(found.weights) == np.argmax(np.where(some, Z, -np.inf))
+    assert np.array_equal(found.weights > 0.0, some)
+
+
 def test_two_targets_that_contradict_each_other_are_named():
     other = np.random.default_rng(2).normal(size=N)
     evaluate = means([0.6, 0.0, 0.2], [0.05, 0.05, 0.05], [Z, Z, other])

@@ -173,3 +173,43 @@ def test_a_calibration_that_was_interrupted_goes_on_and_finds_the_same(config, s
     for name in map(str, expected.data_vars):
         np.testing.assert_array_equal(expected[name].values, found[name].values)
     assert not summaries.unfinished(read, out).begun
+
+
+NOISY = """
+title: What is measured is mostly error
+seed: 3
+model: one_compartment
+population:
+  absorption_rate: {typical: 1 1/h}
+  clearance:
+    typical: {kind: log_normal, median: 3 L/h, sd: 0.3}
+    between_subject: {kind: log_normal, sd: 20 %}
+  central_volume: {typical: 30 L}
+residual: {concentration: {kind: additive, sd: 2 mg/L}}
+arms: {bolus: {doses: [{amount: 300 mg, into: central}], subjects: 400}}
+targets:
+  - {arm: bolus, output: concentration, time: 10 h, statistic: sd, value: 1.5 mg/L}
+  - {arm: bolus, output: concentration, time: 10 h, statistic: mean, value: 4 mg/L}
+method: reweight
+virtual_patients: 300
+"""
+
+
+def test_weights_choose_patients_and_not_their_errors(tmp_path):
+    """A spread below that of the residual error cannot be met, whoever counts; with an error each,
+    those whose error is small would have been taken for the answer."""
+    from cohorts import summaries
+    from cohorts.summaries.evaluation import Evaluation
+    from cohorts.summaries.plausible import Weighing, draw
+    from cohorts.summaries.reweighting import reweight
+
+    (tmp_path / "noisy.yaml").write_text(NOISY)
+    evaluation = Evaluation.of(summaries.read(tmp_path / "noisy.yaml"), None, smooth=False)
+    drawn = draw(evaluation, 3)
+    weighing = Weighing.of(evaluation, drawn)
+    weights = reweight(weighing.evaluate, drawn.usable).weights
+    sd, mean = weighing.compare(weights).value
+    true = 10.0 * np.exp(-drawn.parameters["clearance"] / 30.0 * 10.0)
+    among = np.sqrt(weights @ np.square(true - weights @ true))
+    assert sd == pytest.approx(np.hypot(2.0, among), rel=1e-6)
+    assert mean == pytest.approx(weights @ true, rel=1e-6)
