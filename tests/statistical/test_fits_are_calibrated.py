@@ -124,7 +124,8 @@ def assert_found_out(wrong: Ranked, how: str) -> None:
     tests = judged(wrong)
     assert not tests.verdict.passed
     (reason,) = [text for text in tests.verdict.reasons if "residual_sd" in text]
-    assert f"posteriors lie {how}; correlation of its draws does not explain it" in reason
+    # Of so few draws some chains hardly move, which is told, too.
+    assert f"posteriors lie {how}; correlation" in reason and "does not explain it" in reason
     at = wrong.parameters.index("residual_sd_concentration")
     # Of the 87.5 % intervals that the draws can have.
     assert tests.coverage.high[2, at] < 0.7
