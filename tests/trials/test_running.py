@@ -42,6 +42,7 @@ def test_parts_of_the_results_can_be_read_alone(simulated, coag_study, coag_tree
     xr.testing.assert_identical(part["truth"].to_dataset(), coag_tree["truth"].to_dataset())
 
 
+@pytest.mark.slow
 def test_without_a_folder_it_is_the_config_s_name_and_numbered(simulated, coag_study):
     places = [trials.run(coag_study).path for _ in range(2)]
     assert places == [Path("runs/warfarin_coag"), Path("runs/warfarin_coag-2")]

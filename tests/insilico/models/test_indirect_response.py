@@ -31,6 +31,7 @@ def test_the_amounts_after_a_dose_are_sums_of_three_exponentials():
     np.testing.assert_allclose(found.outputs.central[0], answer, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_response_settles_where_production_meets_loss():
     long = 1000.0
     events, pattern = schedule(

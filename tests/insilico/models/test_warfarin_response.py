@@ -17,6 +17,7 @@ def _inr(parameters, actions=()):
     return solve(MODEL, parameters, events, pattern, tolerances=TIGHT).outputs.inr[0]
 
 
+@pytest.mark.slow
 def test_without_treatment_the_inr_stays_at_its_baseline():
     np.testing.assert_array_equal(_inr(PARAMETERS), np.full(len(TIMES), 1.1))
 

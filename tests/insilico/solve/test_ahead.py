@@ -115,6 +115,7 @@ def test_patients_with_no_time_between_two_events_show_where_they_stand(one_comp
     np.testing.assert_allclose(between, at_all, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_lanes_do_not_wait_for_each_other_at_what_is_observed(one_compartment, patients):
     """The loop turns about as often as the slowest lane steps, however many rows there are."""

@@ -159,8 +159,8 @@ def _differentiated(factor: float) -> Any:
     [
         _by_records,
         _by_gradient,
-        _in_single_precision,
         _with_a_rule,
+        pytest.param(_in_single_precision, marks=pytest.mark.slow),
         pytest.param(_by_choice, marks=pytest.mark.slow),
         # Traced solves outside of programs.
         pytest.param(lambda factor: _called(factor, RULE), id="traced_rule"),

@@ -274,6 +274,10 @@ def test_the_estimate_of_a_lane_grows_with_states_stages_and_precision():
     assert _words("three_compartment", "tsit5", np.float32) > small
     # Of numbers that are written in the code, some count as single ones.
     assert _words("one_compartment", "tsit5", np.float64) == pytest.approx(2 * small, rel=0.1)
+
+
+@pytest.mark.slow
+def test_lanes_of_every_model_that_is_chosen_are_small_enough():
     for name, method in CHOSEN:
         assert _words(name, method, np.float64) < MOST_WORDS
 

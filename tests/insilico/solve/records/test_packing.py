@@ -56,7 +56,8 @@ def test_steady_states_take_packs_of_lanes_not_one_for_each_record():
     np.testing.assert_array_equal(lanes, packing.packed(numbers) % 8)
 
 
-@pytest.mark.parametrize("method", ["closed_form", pytest.param("tsit5", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["closed_form", "tsit5"])
 def test_neither_values_nor_gradients_depend_on_who_has_more_records(method):
     """Alone the others' tables are shorter, down to a single block of rows and no steady state."""
 
