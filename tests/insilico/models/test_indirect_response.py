@@ -1,6 +1,7 @@
 """The indirect response model against closed forms."""
 
 import numpy as np
+import pytest
 
 from insilico import models
 from insilico.solve import Dose, Infusion, Tolerances, schedule, solve
