@@ -18,7 +18,7 @@ from insilico.cli._errors import BadInput
 from insilico.cli._options import once
 from insilico.config import SpecError, did_you_mean, load, to_unit
 from insilico.model import Model, Quantity
-from insilico.models import ModelFileError, from_file, get, model_of, names
+from insilico.models import ModelFileError, from_file, get, model_of, names, not_imported
 from insilico.vocabulary import Vector
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ def _of_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:  # whatever the user's module does
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise BadInput(f"{name}: cannot be imported: {type(error).__name__}: {first}") from None
+        raise not_imported(error, name) from None
 
 
 def by_method(model: Model, method: str | None) -> Model:

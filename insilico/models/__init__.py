@@ -94,6 +94,16 @@ def model_of(module: ModuleType, said: str) -> Model:
     return model
 
 
+def not_imported(error: Exception, said: str, file: Path | None = None) -> ModelFileError:
+    """The error for what is called `said` and raised another while it was imported; with the line,
+    where its `file` is known."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if file is not None and Path(frame.filename) == file]
+    at = f" on line {own[-1].lineno}" if own else ""
+    return ModelFileError(f"{said}: cannot be imported{at}: {type(error).__name__}: {first}")
+
+
 def _library() -> list[str]:
     return [module.name for module in pkgutil.iter_modules(__path__)]
 
@@ -109,14 +119,5 @@ def _executed(path: Path, said: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever the user's file does
-        first = (str(error).strip().splitlines() or [""])[0]
-        own = [
-            frame
-            for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename) == path
-        ]
-        at = f" on line {own[-1].lineno}" if own else ""
-        raise ModelFileError(
-            f"{said}: cannot be imported{at}: {type(error).__name__}: {first}"
-        ) from None
+        raise not_imported(error, said, path) from None
     return module

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -33,7 +33,7 @@ def refuse_traced(**held_by: Any) -> None:
     _refuse(held_by, lambda number: True)
 
 
-def _refuse(held_by: dict[str, Any], refused: Any) -> None:
+def _refuse(held_by: dict[str, Any], refused: Callable[[Tracer], bool]) -> None:
     for what, holder in held_by.items():
         for path, number in _held(holder, what, set()):
             if refused(number):

@@ -50,16 +50,16 @@ SCHEDULED = (Kind.DOSE, Kind.RATE, Kind.INPUT)
 """The kinds of rows that `schedule` makes."""
 
 
-BLOCK = 4
+ROWS_TOGETHER = 4
 """Rows of an event table that are gone through, or left out, together."""
 
-SHORT = 16
+FEW_ROWS = 16
 """Rows up to which a table is gone through whole: filling it up would cost what could be gained."""
 
 
-def in_blocks(rows: int) -> int:
-    """How many rows a table of so many is filled up to: whole blocks, unless it is short."""
-    return rows if rows <= SHORT else -(-rows // BLOCK) * BLOCK
+def filled_rows(rows: int) -> int:
+    """How many rows a table of so many is filled up to: whole blocks, unless it has few."""
+    return rows if rows <= FEW_ROWS else -(-rows // ROWS_TOGETHER) * ROWS_TOGETHER
 
 
 MANY_STATES = 8

@@ -19,7 +19,7 @@ from insilico.model import Model
 from insilico.solve import reactions
 from insilico.solve.adaptive import any_of
 from insilico.solve.courses import Condition, Course, Rule
-from insilico.solve.events import BLOCK, SHORT, Events, Kind, Pattern
+from insilico.solve.events import FEW_ROWS, ROWS_TOGETHER, Events, Kind, Pattern
 from insilico.solve.status import Status
 from insilico.solve.tolerances import TolerancesAsNumbers
 
@@ -196,10 +196,10 @@ def over_rows(
     that only fills up the table is left out: its lanes stay as they are, and show zeros.
     """
     count = events.kind.shape[0]
-    if prior is None or count <= SHORT or count % BLOCK:
+    if prior is None or count <= FEW_ROWS or count % ROWS_TOGETHER:
         return lax.scan(pass_row, start, rows, reverse=reverse)
-    blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, BLOCK, *leaf.shape[1:]), rows)
-    begins = jnp.arange(0, count, BLOCK)
+    blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, ROWS_TOGETHER, *leaf.shape[1:]), rows)
+    begins = jnp.arange(0, count, ROWS_TOGETHER)
     needed = begins < lax.stop_gradient(jnp.max(passed(events, prior.observing)))
 
     def through(carry: Any, block: Any) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from insilico.model import Model
-from insilico.solve.events import Kind, in_blocks
+from insilico.solve.events import Kind, filled_rows
 from insilico.solve.records.table import MOVED, Interpolation, Layout, RecordTable, Role, Row
 
 KINDS: dict[Role, Kind | None] = {
@@ -286,7 +286,7 @@ def _rows(
     role, record, repeat = role[order], record[order], repeat[order]
     patient = columns.patient[record]
     place = np.arange(len(record)) - np.searchsorted(patient, patient)
-    shape = (in_blocks(int(place.max()) + 1), int(columns.patient.max()) + 1)
+    shape = (filled_rows(int(place.max()) + 1), int(columns.patient.max()) + 1)
     filled = Row(*(np.full(shape, fill, np.int32) for fill in (Role.UNUSED, 0, 0)))
     for target, flat in zip(filled, (role, columns.place[record], repeat), strict=True):
         target[place, patient] = flat

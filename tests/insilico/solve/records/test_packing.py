@@ -7,7 +7,7 @@ import pytest
 
 from insilico import models
 from insilico.solve import Status, objective_traced, read_records, solve
-from insilico.solve.events import BLOCK, SHORT
+from insilico.solve.events import FEW_ROWS, ROWS_TOGETHER
 from insilico.solve.records.packing import Packing
 
 ORAL = models.get("one_compartment")
@@ -77,7 +77,7 @@ def test_neither_values_nor_gradients_depend_on_who_has_more_records(method):
         return layout, np.stack([values, *found])
 
     layout, together = gradient([0, 1, 2, 3])
-    assert layout.rows > SHORT and layout.rows % BLOCK == 0
+    assert layout.rows > FEW_ROWS and layout.rows % ROWS_TOGETHER == 0
     for patient in (0, 3):
         alone, own = gradient([patient])
         assert alone.rows < layout.rows
